@@ -1,0 +1,99 @@
+"""Rows as padded tensors, and which rows go together."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.checkpoint import read_record
+from models.data import Example
+from models.encoder import Batch, Encoder, load_encoder, load_tokenizer
+from models.evaluation import RowRunner, Subject, by_length
+from models.tasks import find_task
+from models.tasks.task import Logits
+from models.text import Reader, ReadingLimits, Row
+
+
+def plan_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Indices of each batch of an epoch: shuffled, then rows alike in length together so that little is padding.
+
+    A pure function of its arguments. Every index is in exactly one batch; only one batch may be short.
+    """
+    draw = random.Random(f"{seed}/{epoch}")
+    order = list(range(len(lengths)))
+    draw.shuffle(order)
+    neighbourhood = 50 * batch_size
+    batches: list[list[int]] = []
+    for start in range(0, len(order), neighbourhood):
+        near = sorted(order[start : start + neighbourhood], key=lambda index: lengths[index])
+        batches.extend(near[first : first + batch_size] for first in range(0, len(near), batch_size))
+    draw.shuffle(batches)
+    return batches
+
+
+def collate(examples: Sequence[Example], indices: Sequence[int], pad_id: int, device: torch.device) -> Batch:
+    """The chosen examples as one batch, padded to the longest."""
+    chosen = [examples[index] for index in indices]
+    ids, type_ids, mask = _pad([example.encoded.rows[0] for example in chosen], pad_id)
+    return Batch(
+        ids=ids.to(device),
+        type_ids=type_ids.to(device),
+        mask=mask.to(device),
+        targets=torch.tensor([example.target for example in chosen], device=device),
+        indices=torch.tensor(list(indices), device=device),
+    )
+
+
+def torch_runner(encoder: Encoder, pad_id: int, batch_size: int = 64) -> RowRunner:
+    """Logits of rows by eager torch in float32, dropout off, in batches of like length."""
+
+    @torch.inference_mode()
+    def run_batch(rows: Sequence[Row]) -> list[Logits]:
+        device = next(encoder.parameters()).device
+        ids, type_ids, mask = (tensor.to(device) for tensor in _pad(rows, pad_id))
+        nothing = torch.zeros(len(rows), dtype=torch.long, device=device)
+        batch = Batch(ids=ids, type_ids=type_ids, mask=mask, targets=nothing, indices=nothing)
+        return list(encoder(batch).logits.float().cpu().numpy())
+
+    def run(rows: Sequence[Row]) -> list[Logits]:
+        was_training = encoder.training
+        encoder.eval()
+        try:
+            return by_length(rows, run_batch, batch_size)
+        finally:
+            encoder.train(was_training)
+
+    return run
+
+
+def open_subject(folder: Path) -> Subject:
+    """The checkpoint in `folder`, to be measured under torch.
+
+    Raises:
+        CheckpointError, EncoderError: the folder is no checkpoint, or a damaged one.
+    """
+    record = read_record(folder)
+    task = find_task(record.task)
+    tokenizer = load_tokenizer(folder)
+    encoder = load_encoder(folder, task.head, record.labels)
+    return Subject(
+        task=task,
+        labels=record.labels,
+        reader=Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=record.max_tokens)),
+        run=torch_runner(encoder, int(tokenizer.pad_token_id)),
+    )
+
+
+def _pad(rows: Sequence[Row], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    shape = (len(rows), max(map(len, rows)))
+    ids = np.full(shape, pad_id, dtype=np.int64)
+    type_ids = np.zeros(shape, dtype=np.int64)
+    mask = np.zeros(shape, dtype=bool)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row.ids
+        type_ids[index, : len(row)] = row.type_ids
+        mask[index, : len(row)] = True
+    return torch.from_numpy(ids), torch.from_numpy(type_ids), torch.from_numpy(mask)

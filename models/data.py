@@ -1,0 +1,125 @@
+"""Examples for training and evaluation, from a folder of files or a data hub.
+
+A folder holds csv, jsonl or parquet files and a part is named by its file, without the ending: part `sst2_train` is
+`sst2_train.jsonl.gz`. On a hub, a part is a split.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from models.checkpoint import DataFile, DataSource
+from models.records import BadRecord, Record, Rows, UnknownColumn, find_column, read_records
+from models.tasks.task import AnyTask
+from models.text import BadInput, Encoded, Reader
+
+
+class DataError(ValueError):
+    """Data that cannot be trained or measured on."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item as the model reads it, with its right answer."""
+
+    encoded: Encoded
+    target: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """The examples of one part, and where they came from."""
+
+    examples: tuple[Example, ...]
+    origin: DataFile
+
+
+def load_part(
+    data: str, name: str, use: Literal["train", "validation"], task: AnyTask, labels: Sequence[str], reader: Reader
+) -> Part:
+    """One part: texts cut at the model's length for training, in windows as the service reads them otherwise.
+
+    Raises:
+        DataError: the part or a column is not there, or more than one row in a hundred cannot be used.
+    """
+    rows, digest = _open(data, name)
+    examples: list[Example] = []
+    bad: list[BadRecord] = []
+    columns: dict[str, str] | None = None
+    for row in rows:
+        if isinstance(row, BadRecord):
+            bad.append(row)
+            continue
+        columns = columns or _find_columns(row, name, task)
+        try:
+            item = task.item.model_validate({field: row.values.get(column) for field, column in columns.items()})
+            encoded = task.encode(item, reader, "right" if use == "train" else "window")
+            examples.append(Example(encoded, task.read_target(row.values.get(task.target_column), labels)))
+        except (BadInput, ValueError) as error:
+            bad.append(BadRecord(row.number, str(error)))
+    # A few bad rows are in every data set of the wild; when they are many, something else is wrong.
+    if len(bad) > 0.01 * len(examples):
+        raise DataError(
+            f"{name}: {len(bad)} of {len(bad) + len(examples)} rows cannot be used; "
+            f"the first is row {bad[0].number}: {bad[0].reason}"
+        )
+    if not examples:
+        raise DataError(f"{name}: no rows")
+    origin = DataFile(
+        part=use,
+        name=name,
+        sha256=digest,
+        rows=len(examples),
+        bad_rows=len(bad),
+    )
+    return Part(tuple(examples), origin)
+
+
+def load_train(source: DataSource, task: AnyTask, labels: Sequence[str], reader: Reader) -> tuple[Part, ...]:
+    """Every training part."""
+    return tuple(load_part(source.data, name, "train", task, labels, reader) for name in source.train)
+
+
+def load_validation(source: DataSource, task: AnyTask, labels: Sequence[str], reader: Reader) -> Part:
+    """The validation part."""
+    return load_part(source.data, source.validation, "validation", task, labels, reader)
+
+
+def _find_columns(row: Record, name: str, task: AnyTask) -> dict[str, str]:
+    available = list(row.values)
+    try:
+        find_column(available, (task.target_column,))
+        return {field: find_column(available, known_as) for field, known_as in task.columns.items()}
+    except UnknownColumn as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def _open(data: str, name: str) -> tuple[Rows, str | None]:
+    folder = Path(data)
+    if not folder.is_dir():
+        return _open_hub(data, name), None
+    endings = (".jsonl.gz", ".jsonl", ".csv.gz", ".csv", ".parquet")
+    found = [path for path in (folder / f"{name}{ending}" for ending in endings) if path.is_file()]
+    if not found:
+        there = sorted({path.name.split(".")[0] for path in folder.iterdir() if path.name.endswith(endings)})
+        raise DataError(f"{folder}: no part {name!r}; there are: {', '.join(there) or 'no data files at all'}")
+    if len(found) > 1:
+        raise DataError(f"{folder}: part {name!r} is there twice: {', '.join(path.name for path in found)}")
+    digest = hashlib.sha256(found[0].read_bytes()).hexdigest()
+    return read_records(found[0]), digest
+
+
+def _open_hub(data: str, name: str) -> Iterator[Record]:
+    # Here, not at the top: importing it takes a second, and folders need none of it.
+    import datasets
+
+    identifier, _, configuration = data.partition(":")
+    try:
+        rows = datasets.load_dataset(identifier, configuration or None, split=name)
+    except Exception as error:
+        # The library raises a dozen unrelated classes: not found, no such split, no network, a broken script.
+        raise DataError(f"{data!r} is neither a folder here nor a data set that could be fetched: {error}") from error
+    for number, values in enumerate(rows, start=1):
+        yield Record(number, values)

@@ -1,0 +1,232 @@
+"""A transformers model with one hook: a bias on any layer's attention scores, and that layer's insides on request.
+
+BERT, RoBERTa and ELECTRA in eager attention compute `scores + attention_mask`. A forward pre-hook on each
+self-attention module sees the state that enters the layer and adds the bias to that mask, so no model file is copied,
+the padding bias always stays, and no method can unmask padding.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
+
+from models.tasks.task import Head
+
+HEADS: dict[Head, Any] = {"sequence-classification": AutoModelForSequenceClassification}
+FAMILIES = ("bert", "roberta", "electra")
+
+ScoreBias = Callable[
+    [Float[Tensor, "batch seq width"], Bool[Tensor, "batch seq"]], Float[Tensor, "batch #heads seq seq"]
+]
+"""Entering state and padding mask (True = real token) -> what is added to that layer's scores; may need a gradient."""
+
+
+class EncoderError(ValueError):
+    """A base model that cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Padded rows with their right answers."""
+
+    ids: Int[Tensor, "batch seq"]
+    type_ids: Int[Tensor, "batch seq"]
+    mask: Bool[Tensor, "batch seq"]
+    """True on real tokens."""
+    targets: Int[Tensor, " batch"]
+    indices: Int[Tensor, " batch"]
+    """Number of each example in the training data: what a method's random choices may depend on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The insides of one layer, with their graph."""
+
+    entering: Float[Tensor, "batch seq width"]
+    probabilities: Float[Tensor, "batch heads seq seq"]
+    """Attention before its dropout; rows are queries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """What one forward pass gave."""
+
+    logits: Float[Tensor, "batch ..."]
+    states: Float[Tensor, "batch seq width"]
+    """Of the last layer."""
+    kept: Mapping[int, Kept]
+
+
+class Encoder(nn.Module):
+    """A transformers model, head included, under the hook."""
+
+    model: Any
+    """A transformers model: untyped."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        family = model.config.model_type
+        if family not in FAMILIES:
+            raise EncoderError(
+                f"base model of family {family!r}; the families that can be trained: {', '.join(FAMILIES)}"
+            )
+        model.config._attn_implementation = "eager"
+        self.model = model
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer layers, first to last."""
+        layers: nn.ModuleList = self.model.base_model.encoder.layer
+        return layers
+
+    @property
+    def width(self) -> int:
+        """Size of the hidden states."""
+        return int(self.model.config.hidden_size)
+
+    def forward(
+        self,
+        batch: Batch,
+        *,
+        start_layer: int = 0,
+        hidden: Float[Tensor, "batch seq width"] | None = None,
+        score_bias: Mapping[int, ScoreBias] | None = None,
+        keep: Collection[int] = (),
+    ) -> Pass:
+        """Run the model, or its layers from `start_layer` on with `hidden` as the state that enters there.
+
+        Biases go beside the padding bias of the layers they are named for. Layers in `keep` return their insides.
+
+        Raises:
+            ValueError: `start_layer` without `hidden`, or a layer that is not there.
+        """
+        layers: Any = self.layers
+        if (start_layer > 0) != (hidden is not None):
+            raise ValueError("start_layer and hidden go together: the state that enters that layer")
+        for number in {*(score_bias or ()), *keep}:
+            if not start_layer <= number < len(layers):
+                raise ValueError(f"no layer {number} in this pass; it runs layers {start_layer} to {len(layers) - 1}")
+        entering: dict[int, Tensor] = {}
+        probabilities: dict[int, Tensor] = {}
+        states: list[Tensor] = []
+        with ExitStack() as hooks:
+            if hidden is not None:
+                hooks.enter_context(_start_at(self.model, start_layer, hidden))
+            for number, bias in (score_bias or {}).items():
+                hooks.enter_context(_biased(layers[number].attention.self, bias, batch.mask))
+            for number in keep:
+                hooks.enter_context(_captured_input(layers[number].attention.self, entering, number))
+                hooks.enter_context(_captured_input(layers[number].attention.self.dropout, probabilities, number))
+            hooks.enter_context(_captured_output(layers[-1], states))
+            output = self.model(
+                input_ids=batch.ids,
+                attention_mask=batch.mask.long(),
+                **({"token_type_ids": batch.type_ids} if _has_segments(self.model) else {}),
+            )
+        return Pass(
+            logits=output.logits,
+            states=states[0],
+            kept={number: Kept(entering=entering[number], probabilities=probabilities[number]) for number in keep},
+        )
+
+
+def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encoder:
+    """The model in a folder or on a hub, its head newly drawn from torch's generator where the base has none.
+
+    Raises:
+        EncoderError: nothing there, or a family that cannot be trained.
+    """
+    try:
+        config = AutoConfig.from_pretrained(
+            str(base), num_labels=len(labels), id2label=dict(enumerate(labels)),
+            label2id={label: number for number, label in enumerate(labels)},
+        )  # fmt: skip
+        if config.model_type not in FAMILIES:
+            raise EncoderError(f"{base}: family {config.model_type!r}; can be trained: {', '.join(FAMILIES)}")
+        model = HEADS[head].from_pretrained(
+            str(base), config=config, attn_implementation="eager", dtype=torch.float32, ignore_mismatched_sizes=False
+        )
+    except OSError as error:
+        raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({error})") from error
+    return Encoder(model)
+
+
+def load_tokenizer(base: str | Path) -> PreTrainedTokenizerFast:
+    """The base model's tokenizer; raises EncoderError."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(base))
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"{base}: no tokenizer that could be read ({error})") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise EncoderError(f"{base}: its tokenizer has no fast form (tokenizer.json), which offsets need")
+    return tokenizer
+
+
+def _has_segments(model: Any) -> bool:
+    return int(model.config.type_vocab_size) > 1
+
+
+@contextmanager
+def _biased(attention: nn.Module, bias: ScoreBias, mask: Tensor) -> Iterator[None]:
+    def add(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        del module
+        state = kwargs.pop("hidden_states") if "hidden_states" in kwargs else args[0]
+        padding = kwargs.pop("attention_mask") if "attention_mask" in kwargs else args[1]
+        return (state, padding + bias(state, mask), *args[2:]), kwargs
+
+    handle = attention.register_forward_pre_hook(add, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _captured_input(module: nn.Module, into: dict[int, Tensor], number: int) -> Iterator[None]:
+    def capture(module: nn.Module, args: tuple[Any, ...]) -> None:
+        del module
+        into[number] = args[0]
+
+    handle = module.register_forward_pre_hook(capture)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _captured_output(layer: nn.Module, into: list[Tensor]) -> Iterator[None]:
+    def capture(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        del module, args
+        into.append(output[0] if isinstance(output, tuple) else output)
+
+    handle = layer.register_forward_hook(capture)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _start_at(model: Any, layer: int, hidden: Tensor) -> Iterator[None]:
+    """Let `hidden` stand for what the embeddings and the layers before `layer` would give."""
+
+    def replace(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        del module, args, output
+        return hidden
+
+    encoder = model.base_model.encoder
+    whole = encoder.layer
+    handle = model.base_model.embeddings.register_forward_hook(replace)
+    encoder.layer = whole[layer:]
+    try:
+        yield
+    finally:
+        encoder.layer = whole
+        handle.remove()

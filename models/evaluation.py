@@ -1,0 +1,49 @@
+"""Metrics of a model, whatever computes its logits: torch for a checkpoint, ONNX Runtime for a package."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.data import Example
+from models.tasks.task import AnyTask, Logits
+from models.text import Encoded, Reader, Row
+
+RowRunner = Callable[[Sequence[Row]], Sequence[Logits]]
+"""Rows in, the logits of each row out, in the same order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model to be measured: a checkpoint under torch or a package under ONNX Runtime."""
+
+    task: AnyTask
+    labels: tuple[str, ...]
+    reader: Reader
+    run: RowRunner
+
+
+def measure(subject: Subject, examples: Sequence[Example]) -> dict[str, float]:
+    """The task's metrics over `examples`."""
+    answers = answer_all(subject, [example.encoded for example in examples])
+    return subject.task.measure([example.target for example in examples], answers, subject.labels)
+
+
+def answer_all(subject: Subject, items: Sequence[Encoded]) -> list[Any]:
+    """The answer to each item; every item's rows are computed in one call of `run`."""
+    logits = iter(subject.run([row for item in items for row in item.rows]))
+    return [
+        subject.task.decode(np.stack([next(logits) for _ in item.rows]), item, subject.labels).answer for item in items
+    ]
+
+
+def by_length(rows: Sequence[Row], run: RowRunner, batch_size: int) -> list[Logits]:
+    """What `run` says of each row, computed in batches of rows alike in length and returned in the order given."""
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    results: list[Logits | None] = [None] * len(rows)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        for index, logits in zip(chosen, run([rows[index] for index in chosen]), strict=True):
+            results[index] = logits
+    return [result for result in results if result is not None]

@@ -1,0 +1,200 @@
+"""Rows of csv, JSON-lines and parquet files, read one at a time; a bad row is reported, never fatal.
+
+Names may end in `.gz` (csv and jsonl). Training data and file scoring are both read here.
+"""
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as parquet
+
+_LONGEST_VALUE = 2_000_000
+"""Of a csv file, in characters; a quote that is never closed would otherwise read the rest of the file as one value."""
+
+
+class RecordsError(ValueError):
+    """A file that cannot be read as rows."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row: its number in the file, from 1, and its values by column."""
+
+    number: int
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BadRecord:
+    """A row that could not be read, and why."""
+
+    number: int
+    reason: str
+
+
+Rows = Iterator[Record | BadRecord]
+
+
+def read_records(path: Path) -> Rows:
+    """Every row of `path`, in file order.
+
+    Raises:
+        RecordsError: the file is missing, of an unknown kind, or damaged as a whole.
+    """
+    if not path.is_file():
+        raise RecordsError(f"{path}: no such file")
+    return _FORMATS[file_format(path)](path)
+
+
+def file_format(path: Path) -> str:
+    """`"csv"`, `"jsonl"` or `"parquet"`, by the file's name."""
+    kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
+    if kind not in _FORMATS or (kind == "parquet" and path.name.endswith(".gz")):
+        raise RecordsError(f"{path}: not a known kind of file; name it .csv, .jsonl (both also .gz) or .parquet")
+    return kind
+
+
+def column_names(path: Path) -> tuple[str, ...] | None:
+    """The columns in order, where the file names them once for all rows (csv, parquet); else None.
+
+    Raises:
+        RecordsError: as `read_records` does.
+    """
+    if not path.is_file():
+        raise RecordsError(f"{path}: no such file")
+    match file_format(path):
+        case "csv":
+            return tuple(_read_header(path, _csv_reader(path)))
+        case "parquet":
+            try:
+                return tuple(parquet.read_schema(path).names)
+            except (OSError, ValueError) as error:
+                raise _unreadable_parquet(path, error) from error
+        case _:
+            return None
+
+
+def count_records(path: Path) -> int | None:
+    """How many rows, where the file says so without being read; else None."""
+    return int(parquet.read_metadata(path).num_rows) if file_format(path) == "parquet" else None
+
+
+class UnknownColumn(ValueError):
+    """A column that is not in the data."""
+
+
+def find_column(available: Sequence[str], known_as: Sequence[str], chosen: str | None = None) -> str:
+    """`chosen` if it is there, else the first of `known_as` that is.
+
+    Raises:
+        UnknownColumn: neither is there; the message lists the columns that are.
+    """
+    wanted = [chosen] if chosen else known_as
+    for name in wanted:
+        if name in available:
+            return name
+    raise UnknownColumn(f"no column {' or '.join(map(repr, wanted))}; there are: {', '.join(map(repr, available))}")
+
+
+def _open_lines(path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
+            yield from file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise RecordsError(f"{path}: damaged gzip file ({error})") from error
+
+
+def _read_jsonl(path: Path) -> Rows:
+    for number, line in enumerate(_open_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            yield BadRecord(number, f"not UTF-8 at byte {error.start}")
+        except (ValueError, RecursionError) as error:
+            yield BadRecord(number, f"not JSON: {error}")
+        else:
+            if not isinstance(values, dict):
+                yield BadRecord(number, f"not a JSON object but a {type(values).__name__}")
+            elif b"\\ud" in line.lower() and not _is_unicode(json.dumps(values, ensure_ascii=False)):
+                yield BadRecord(number, "not Unicode: half of a surrogate pair")
+            else:
+                yield Record(number, values)
+
+
+def _read_csv(path: Path) -> Rows:
+    reader = _csv_reader(path)
+    header = _read_header(path, reader)
+    number = 0
+    while True:
+        number += 1
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield BadRecord(number, f"not csv: {error}")
+            continue
+        if len(values) != len(header):
+            yield BadRecord(number, f"{len(values)} values where the first line names {len(header)} columns")
+        elif any(not _is_unicode(value) for value in values):
+            yield BadRecord(number, "not UTF-8")
+        else:
+            yield Record(number, dict(zip(header, values, strict=True)))
+
+
+def _csv_reader(path: Path) -> Iterator[list[str]]:
+    csv.field_size_limit(_LONGEST_VALUE)
+    lines = (
+        line.decode("utf-8-sig" if number == 0 else "utf-8", "surrogateescape")
+        for number, line in enumerate(_open_lines(path))
+    )
+    return csv.reader(lines, strict=True)
+
+
+def _read_header(path: Path, reader: Iterator[list[str]]) -> list[str]:
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        raise RecordsError(f"{path}: the first line is not csv ({error})") from error
+    if not header:
+        raise RecordsError(f"{path}: empty; the first line of a csv file names its columns")
+    if not all(map(_is_unicode, header)):
+        raise RecordsError(f"{path}: the first line is not UTF-8; save the file as UTF-8")
+    if len(set(header)) < len(header):
+        raise RecordsError(f"{path}: the first line names a column twice: {', '.join(header)}")
+    return header
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read_parquet(path: Path) -> Rows:
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Record(number, values)
+    except (OSError, ValueError) as error:  # pyarrow's own errors derive from these two
+        raise _unreadable_parquet(path, error) from error
+
+
+def _unreadable_parquet(path: Path, error: Exception) -> RecordsError:
+    return RecordsError(f"{path}: not a parquet file that can be read ({error})")
+
+
+_FORMATS: dict[str, Callable[[Path], Rows]] = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}

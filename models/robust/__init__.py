@@ -1,0 +1,40 @@
+"""The training methods, each one small module behind one interface."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.encoder import Encoder
+from models.robust import asa, plain
+from models.robust.method import Method, MethodSettings
+
+
+@dataclass(frozen=True)
+class MethodKind:
+    """A method's settings and how it is built for an encoder."""
+
+    settings: type[MethodSettings]
+    build: Callable[[Any, Encoder, int], Method]
+
+
+METHODS: dict[str, MethodKind] = {
+    "plain": MethodKind(plain.PlainSettings, plain.build),
+    "asa": MethodKind(asa.AsaSettings, asa.build),
+}
+
+
+class UnknownMethod(ValueError):
+    """No training method has that name."""
+
+
+def find_method(name: str) -> MethodKind:
+    """The method called `name`; raises UnknownMethod with the names there are."""
+    try:
+        return METHODS[name]
+    except KeyError:
+        raise UnknownMethod(f"no training method {name!r}; choose one of: {', '.join(METHODS)}") from None
+
+
+def read_settings(name: str, given: Mapping[str, Any]) -> MethodSettings:
+    """The checked settings of method `name`; what is not given keeps its default. Raises pydantic's ValidationError."""
+    return find_method(name).settings.model_validate(given)

@@ -1,0 +1,180 @@
+"""ASA: adversarial self-attention (Wu et al., AAAI 2023, arXiv 2206.12608).
+
+In every layer a small adversary masks attention units so as to change the prediction; the model learns to predict the
+same all the same. Numerically this follows the authors' released code (`gingasan/adversarialSA`), since the paper's
+equations were not at hand. Departures are guards that change nothing on ordinary rows, named where they are made.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.encoder import Batch, Encoder, ScoreBias
+from models.robust.method import Method, MethodSettings, ParameterGroup, StepContext, StepResult, WeightedLoss
+
+SLOPE = 10_000.0
+"""What masking subtracts from a score. Part of the method: it sets the exchange rate between divergence and price in
+the adversary's gradient, and it must stay finite or that gradient overflows."""
+
+
+class AsaSettings(MethodSettings):
+    """How hard the adversary may push."""
+
+    tau: float = Field(default=0.5, ge=0, description="Its square is the price of a masked unit; larger is milder.")
+    divergence_weight: float = Field(default=1.0, ge=0, description="Weight of the symmetric KL divergence.")
+    count_weight: float | None = Field(
+        default=None, ge=0, description="Weight of the kept units; None means tau squared."
+    )
+    real_queries_only: bool = Field(default=False, description="Count kept units of real query rows only.")
+
+    @property
+    def price(self) -> float:
+        """Weight of the number of kept units in the loss."""
+        return self.tau**2 if self.count_weight is None else self.count_weight
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing but the plain pass is left."""
+        return self.divergence_weight == 0 and self.price == 0
+
+
+class MaskScorer(nn.Module):
+    """One layer's adversary: a single full-width head that scores every pair of positions.
+
+    Initialised as any linear layer of the backbone is (normal, standard deviation 0.02, bias 0), not from the layer's
+    own query and key.
+    """
+
+    def __init__(self, width: int, generator: torch.Generator) -> None:
+        super().__init__()
+        # Unfilled first: a linear layer fills itself from the generator that plain training draws from.
+        self.query: nn.Linear = nn.utils.skip_init(nn.Linear, width, width)  # type: ignore[no-untyped-call]
+        self.key: nn.Linear = nn.utils.skip_init(nn.Linear, width, width)  # type: ignore[no-untyped-call]
+        for linear in (self.query, self.key):
+            nn.init.normal_(linear.weight, std=0.02, generator=generator)
+            nn.init.zeros_(linear.bias)
+
+    def forward(
+        self, state: Float[Tensor, "batch seq width"], real: Bool[Tensor, "batch seq"]
+    ) -> Float[Tensor, "batch seq seq"]:
+        """Mask logits `s`, in float32: a unit is kept where s > 0. Padding keys are pushed far below zero."""
+        with torch.autocast(state.device.type, enabled=False):
+            state = state.detach().float()  # else the encoder would be pushed to raise the divergence
+            scores = self.query(state) @ self.key(state).transpose(1, 2) / math.sqrt(state.shape[-1])
+            masked: Tensor = scores - SLOPE * (~real)[:, None, :]
+            return masked
+
+
+class _ReverseGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, tensor: Tensor) -> Tensor:
+        del ctx
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        del ctx
+        return -gradient
+
+
+def reverse_gradient(tensor: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """The tensor itself; its gradient changes sign on the way back."""
+    result: Tensor = _ReverseGradient.apply(tensor)  # type: ignore[no-untyped-call]
+    return result
+
+
+def draw_mask(scores: Float[Tensor, "batch seq seq"]) -> Float[Tensor, "batch seq seq"]:
+    """1 where a unit is kept, 0 where it is masked, 0.5 on a score of exactly 0; the gradient is the sigmoid's.
+
+    Nothing is random: the released code adds Gumbel noise and subtracts the same noise.
+    """
+    soft = torch.sigmoid(scores)
+    hard = 0.5 * (scores.sign() + 1.0)
+    return hard + (soft - soft.detach())  # this order keeps 0 and 1 exact
+
+
+def mask_bias(
+    mask: Float[Tensor, "batch seq seq"], real: Bool[Tensor, "batch seq"]
+) -> Float[Tensor, "batch 1 seq seq"]:
+    """What the mask adds to the attention scores, the same for every head.
+
+    A row whose real keys are all masked is left unmasked and passes no gradient to its mask. The released code lets
+    such a row attend to padding; here the ordinary padding bias stays on every pass as well.
+    """
+    is_empty = ((mask > 0.5) & real[:, None, :]).sum(-1, keepdim=True) == 0
+    bias = (1.0 - mask) * -SLOPE
+    return bias.masked_fill(is_empty, 0.0).unsqueeze(1)
+
+
+def symmetric_divergence(clean: Float[Tensor, "batch ..."], perturbed: Float[Tensor, "batch ..."]) -> Float[Tensor, ""]:
+    """Half of KL both ways between softmaxes over the last axis, divided by the size of the first; no side detached.
+
+    Regression logits (batch, 1) are flattened, as the released code does: the softmax then runs over the batch, and a
+    batch of one gives 0. Token logits (batch, seq, labels) are summed over all positions, padding included, and divided
+    by the batch alone.
+    """
+    if clean.ndim == 2 and clean.shape[1] == 1:
+        clean, perturbed = clean.reshape(-1), perturbed.reshape(-1)
+    log_p = torch.log_softmax(clean.float(), dim=-1)
+    log_q = torch.log_softmax(perturbed.float(), dim=-1)
+    # KL(q|p) + KL(p|q) = sum (q - p)(log q - log p)
+    return 0.5 * ((log_q.exp() - log_p.exp()) * (log_q - log_p)).sum() / clean.shape[0]
+
+
+class Asa(Method):
+    """A clean pass, a masked pass, and a price on every masked unit."""
+
+    def __init__(self, settings: AsaSettings, encoder: Encoder, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        generator = torch.Generator().manual_seed(seed)
+        self.scorers = nn.ModuleList(MaskScorer(encoder.width, generator) for _ in encoder.layers)
+
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """The adversaries: the encoder's learning rate and schedule, clipped on their own."""
+        return (ParameterGroup(name="adversary", parameters=tuple(self.parameters())),)
+
+    def step(self, batch: Batch, context: StepContext) -> StepResult:
+        """Task loss + divergence + price x kept units.
+
+        Descending this sum moves the adversaries *up* on divergence + price x kept units, since their masks reverse the
+        gradient; the encoder gets the task loss (clean pass) and the divergence (both passes).
+        """
+        clean = context.encoder(batch)
+        losses = {"task": WeightedLoss(context.task_loss(clean.logits, batch.targets))}
+        if self.settings.is_off:
+            return StepResult(losses=losses)
+        kept: list[Tensor] = []
+        with context.extra_pass():
+            masked = context.encoder(
+                batch,
+                score_bias={layer: self._bias(scorer, kept.append) for layer, scorer in enumerate(self.scorers)},
+            )
+        units = torch.stack(kept).sum()
+        losses["divergence"] = WeightedLoss(
+            symmetric_divergence(clean.logits, masked.logits), self.settings.divergence_weight
+        )
+        losses["kept_units"] = WeightedLoss(units, self.settings.price)
+        possible = len(kept) * batch.ids.shape[1] * batch.mask.sum() / batch.ids.shape[0]
+        return StepResult(losses=losses, scalars={"kept_share": float(units.detach() / possible)})
+
+    def _bias(self, scorer: nn.Module, count: Callable[[Tensor], None]) -> ScoreBias:
+        def bias(
+            state: Float[Tensor, "batch seq width"], real: Bool[Tensor, "batch seq"]
+        ) -> Float[Tensor, "batch 1 seq seq"]:
+            mask = reverse_gradient(draw_mask(scorer(state, real)))
+            # Padded query rows count too, as in the released code, unless the settings say otherwise.
+            counted = mask * real[:, :, None] if self.settings.real_queries_only else mask
+            count(counted.sum() / mask.shape[0])
+            return mask_bias(mask, real)
+
+        return bias
+
+
+def build(settings: AsaSettings, encoder: Encoder, seed: int) -> Asa:
+    """The adversaries for this encoder, drawn from their own generator so that plain training's stream is untouched."""
+    return Asa(settings, encoder, seed)

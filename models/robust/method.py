@@ -1,0 +1,108 @@
+"""What every training method is, so that neither the loop nor the tasks know which one is running."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from models.data import Example
+from models.encoder import Batch, Encoder
+
+
+class MethodSettings(BaseModel):
+    """A method's own settings, as in a TOML table or `--set NAME=VALUE`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """Extra parameters with their own share of the learning rate and their own clipping.
+
+    They are never clipped together with the encoder: an adversary's gradient can be hundreds of times the encoder's,
+    and one norm over both would freeze the encoder.
+    """
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+    learning_rate_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class WeightedLoss:
+    """A term of the loss; the loop adds `weight * value` over all terms."""
+
+    value: Float[Tensor, ""]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step returns: losses, never parameter gradients. The loop adds, scales, accumulates, clips and steps."""
+
+    losses: Mapping[str, WeightedLoss]
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    """Things worth a look in the log."""
+
+
+class TaskLoss(Protocol):
+    """Logits and targets -> the task's own loss, a mean over the batch."""
+
+    def __call__(self, logits: Float[Tensor, "batch ..."], targets: Int[Tensor, "batch ..."]) -> Float[Tensor, ""]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepContext:
+    """What a method may use during a step."""
+
+    encoder: Encoder
+    task_loss: TaskLoss
+    seed: int
+    step: int
+    """Optimiser steps taken so far."""
+
+    @contextmanager
+    def extra_pass(self, number: int = 0) -> Iterator[None]:
+        """Random draws of its own for any pass after the first, so that plain training's stream is left as it was.
+
+        The draws depend on the seed, the step and the pass's number within the step alone.
+        """
+        device = next(self.encoder.parameters()).device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed((self.seed * 1_000_003 + self.step) * 8 + number)
+            yield
+
+    def gradients(self, loss: Float[Tensor, ""], tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Gradients of `loss` with respect to `tensors`, detached and in float32.
+
+        The graph is kept and no parameter's `.grad` is touched.
+        """
+        found = torch.autograd.grad(loss, list(tensors), retain_graph=True)
+        return tuple(gradient.detach().float() for gradient in found)
+
+
+class Method(nn.Module, ABC):
+    """A way to train. Its own parameters live here, never under the encoder's names, so export leaves them out.
+
+    Subclasses give `step`; the rest changes nothing unless overridden. What must survive a restart is a parameter or a
+    buffer: the loop saves and restores both.
+    """
+
+    @abstractmethod
+    def step(self, batch: Batch, context: StepContext) -> StepResult:
+        """Losses of one batch. The first forward pass is the plain one, with plain training's random draws."""
+
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """The method's own parameters, to be trained beside the encoder's."""
+        return ()
+
+    def before_epoch(self, examples: Sequence[Example], epoch: int, context: StepContext) -> Sequence[Example]:
+        """The examples of this epoch: a pure function of the examples, the epoch (from 1), the weights and the seed."""
+        del epoch, context
+        return examples

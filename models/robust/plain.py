@@ -1,0 +1,23 @@
+"""Plain fine-tuning: the task's loss and nothing else. What every other method is measured against."""
+
+from models.encoder import Batch, Encoder
+from models.robust.method import Method, MethodSettings, StepContext, StepResult, WeightedLoss
+
+
+class PlainSettings(MethodSettings):
+    """Nothing to set."""
+
+
+class Plain(Method):
+    """One pass, one loss."""
+
+    def step(self, batch: Batch, context: StepContext) -> StepResult:
+        """The task loss of the plain pass."""
+        loss = context.task_loss(context.encoder(batch).logits, batch.targets)
+        return StepResult(losses={"task": WeightedLoss(loss)})
+
+
+def build(settings: PlainSettings, encoder: Encoder, seed: int) -> Plain:
+    """Plain training needs neither its settings nor a seed."""
+    del settings, encoder, seed
+    return Plain()

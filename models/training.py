@@ -1,0 +1,466 @@
+"""The training loop: one for every task and every method.
+
+A run works in `OUT.training/` and becomes the checkpoint `OUT/` when it is done. Killed at any moment, the same command
+goes on from the last saved step; on the CPU in float32 the weights come out the same as without the interruption.
+"""
+
+import importlib.metadata
+import json
+import shutil
+import signal
+import threading
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from models.batches import collate, plan_batches, torch_runner
+from models.checkpoint import (
+    METHOD_FILE,
+    RECORD_FILE,
+    DataSource,
+    EpochRecord,
+    Licences,
+    MethodRecord,
+    TrainingRecord,
+)
+from models.data import Example, Part, load_train, load_validation
+from models.encoder import Encoder, load_encoder, load_tokenizer
+from models.evaluation import Subject, measure
+from models.resume import Parts, load_state, save_state
+from models.robust import find_method, read_settings
+from models.robust.method import Method, StepContext, StepResult, TaskLoss
+from models.tasks import find_task
+from models.tasks.task import AnyTask, Head
+from models.text import Reader, ReadingLimits
+
+STATE_FILE = "state.safetensors"
+
+
+class TrainingError(ValueError):
+    """A run that cannot start or go on."""
+
+
+class Interrupted(Exception):
+    """Asked to stop; everything up to the last step is saved."""
+
+
+class TrainingSettings(BaseModel):
+    """All that a run depends on, as in a TOML file or on the command line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    method: str = "plain"
+    base: str = Field(description="Folder or hub id of the encoder to start from.")
+    base_name: str | None = Field(default=None, description="What the record calls the base; `base` if not given.")
+    source: DataSource
+    labels: tuple[str, ...] | None = Field(default=None, description="Label names; the task's own if not given.")
+    epochs: int = Field(default=3, gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    accumulate: int = Field(default=1, gt=0, description="Batches whose gradients are averaged for one step.")
+    learning_rate: float = Field(default=5e-5, gt=0, description="Reached after the warm-up, then falls to 0 linearly.")
+    warmup_share: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps that warm up.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Not on biases and LayerNorm.")
+    clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm of each parameter group.")
+    max_tokens: int = Field(default=128, ge=8, description="Longest row, special tokens included.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native.")
+    seed: int = Field(default=42, ge=0)
+    save_every: int = Field(default=500, gt=0, description="Steps between saved states.")
+    method_settings: dict[str, Any] = {}
+    licences: Licences = Licences()
+
+    @property
+    def uses_bf16(self) -> bool:
+        """Whether this machine will compute in bf16."""
+        return self.precision == "bf16" or (self.precision == "auto" and _has_native_bf16())
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, not yet checked. Raises TrainingError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path}: not TOML ({error})") from error
+
+
+def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
+    """The settings of a run, method settings included, checked before anything slow starts.
+
+    Raises:
+        TrainingError: with every setting that is missing, unknown or wrong.
+        UnknownTask, UnknownMethod: with the names there are.
+    """
+    try:
+        settings = TrainingSettings.model_validate(given)
+        find_task(settings.task)
+        read_settings(settings.method, settings.method_settings)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg'].lower()}" for found in error.errors())
+        raise TrainingError(f"settings: {wrong}") from error
+    return settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watcher:
+    """What is told about a run while it goes on."""
+
+    say: Callable[[str], None]
+    advance: Callable[[int, int, Mapping[str, float]], None]
+    """Steps taken, steps in all, and the latest step's losses and scalars."""
+
+
+@dataclass
+class _Progress:
+    """Where a run stands; saved with its state."""
+
+    epoch: int = 1
+    batch: int = 0
+    """Batches of this epoch already used."""
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    """Losses summed over this epoch's batches."""
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """The fixed things of a run."""
+
+    settings: TrainingSettings
+    task: AnyTask
+    labels: tuple[str, ...]
+    work: Path
+    parts: tuple[Part, ...]
+    """Training parts, then the validation part."""
+    tokenizer: PreTrainedTokenizerFast
+    reader: Reader
+    accelerator: Accelerator
+    encoder: Encoder
+    method: Method
+    optimizer: torch.optim.Optimizer
+    watcher: Watcher
+
+    @property
+    def train_examples(self) -> list[Example]:
+        return [example for part in self.parts[:-1] for example in part.examples]
+
+    @property
+    def bare(self) -> Parts:
+        return Parts(self.accelerator.unwrap_model(self.encoder), self.method, self.optimizer)
+
+
+def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRecord:
+    """Train, or go on training, and leave a checkpoint in `out`.
+
+    Raises:
+        TrainingError: `out` is taken, or an unfinished run with other settings lies beside it.
+        Interrupted: on SIGINT or SIGTERM, after saving the state.
+    """
+    work = out.with_name(out.name + ".training")
+    _claim(settings, out, work)
+    run = _prepare(settings, work, watcher)
+    progress = _resume(run)
+    with _stop_requested() as stop:
+        while progress.epoch <= settings.epochs:
+            _train_epoch(run, progress, stop)
+            _finish_epoch(run, progress)
+    record = _record(run, progress)
+    _write_checkpoint(run, record, out)
+    return record
+
+
+def learning_rate_factor(step: int, steps: int, warmup_share: float) -> float:
+    """Share of the full learning rate for step `step` of `steps`, from 0: a linear rise, then a linear fall to 0."""
+    warmup = int(steps * warmup_share)
+    if step < warmup:
+        return (step + 1) / warmup
+    return (steps - step) / max(steps - warmup, 1)
+
+
+def _claim(settings: TrainingSettings, out: Path, work: Path) -> None:
+    if out.exists():
+        raise TrainingError(f"{out}: exists already; choose another name or remove it")
+    wanted = settings.model_dump(mode="json")
+    claim = work / "settings.json"
+    if claim.is_file():
+        found = json.loads(claim.read_text())
+        differing = sorted(key for key in wanted if wanted[key] != found.get(key))
+        if differing:
+            raise TrainingError(
+                f"{work}: holds an unfinished run with another {', '.join(differing)}; "
+                "finish that one, remove the folder, or choose another name"
+            )
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    aside = work / "settings.writing"
+    aside.write_text(json.dumps(wanted, indent=1))
+    aside.replace(claim)
+
+
+def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
+    task = find_task(settings.task)
+    kind = find_method(settings.method)
+    method_settings = read_settings(settings.method, settings.method_settings)
+    labels = settings.labels or task.labels
+    tokenizer = load_tokenizer(settings.base)
+    reader = Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
+    watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
+    parts = (
+        *load_train(settings.source, task, labels, reader),
+        load_validation(settings.source, task, labels, reader),
+    )
+    accelerator = Accelerator(mixed_precision="bf16" if settings.uses_bf16 else "no")
+    set_seed(settings.seed)
+    encoder = load_encoder(settings.base, task.head, labels)
+    if settings.max_tokens > encoder.model.config.max_position_embeddings:
+        raise TrainingError(
+            f"max_tokens {settings.max_tokens}: {settings.base} reads at most "
+            f"{encoder.model.config.max_position_embeddings} tokens"
+        )
+    method = kind.build(method_settings, encoder, settings.seed).to(accelerator.device)
+    encoder, optimizer = accelerator.prepare(encoder, _optimizer(settings, encoder, method))
+    return _Run(
+        settings=settings,
+        task=task,
+        labels=labels,
+        work=work,
+        parts=parts,
+        tokenizer=tokenizer,
+        reader=reader,
+        accelerator=accelerator,
+        encoder=encoder,
+        method=method,
+        optimizer=optimizer,
+        watcher=watcher,
+    )
+
+
+def _optimizer(settings: TrainingSettings, encoder: nn.Module, method: Method) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = []
+    extra = [(group.name, group.parameters, group.learning_rate_scale) for group in method.parameter_groups()]
+    for name, parameters, scale in [("encoder", tuple(encoder.parameters()), 1.0), *extra]:
+        # Biases and LayerNorm are the parameters of one axis.
+        decayed = [parameter for parameter in parameters if parameter.ndim > 1]
+        plain = [parameter for parameter in parameters if parameter.ndim == 1]
+        for members, decay in ((decayed, settings.weight_decay), (plain, 0.0)):
+            groups.append({"params": members, "weight_decay": decay, "clip_group": name, "scale": scale})
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
+
+
+def _resume(run: _Run) -> _Progress:
+    path = run.work / STATE_FILE
+    if not path.is_file():
+        return _Progress()
+    progress = _Progress(**load_state(path, run.bare))
+    run.watcher.say(f"going on from step {progress.step} (epoch {progress.epoch}) of {run.work}")
+    return progress
+
+
+def _save(run: _Run, progress: _Progress) -> None:
+    save_state(run.work / STATE_FILE, run.bare, vars(progress))
+
+
+def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
+    settings = run.settings
+    originals = run.train_examples
+    context = _context(run, progress.step)
+    examples = run.method.before_epoch(originals, progress.epoch, context)
+    batches = plan_batches(
+        [len(example.encoded.rows[0]) for example in examples], settings.batch_size, settings.seed, progress.epoch
+    )
+    steps_an_epoch = -(-len(batches) // settings.accumulate)
+    steps = steps_an_epoch * settings.epochs
+    run.encoder.train()
+    while progress.batch < len(batches):
+        chosen = batches[progress.batch : progress.batch + settings.accumulate]
+        factor = learning_rate_factor(progress.step, steps, settings.warmup_share)
+        seen = _step(run, examples, chosen, progress.step, factor)
+        for name, value in seen.items():
+            progress.sums[name] = progress.sums.get(name, 0.0) + value
+        progress.batch += len(chosen)
+        progress.step += 1
+        run.watcher.advance(progress.step, steps, seen)
+        if stop.is_set():
+            _save(run, progress)
+            raise Interrupted(f"stopped after step {progress.step} of {steps}; the same command goes on from there")
+        if progress.step % settings.save_every == 0:
+            _save(run, progress)
+    used = -(-len(batches) // settings.accumulate)
+    progress.sums = {name: total / used for name, total in progress.sums.items()}
+
+
+def _context(run: _Run, step: int) -> StepContext:
+    return StepContext(encoder=run.encoder, task_loss=TASK_LOSSES[run.task.head], seed=run.settings.seed, step=step)
+
+
+def _step(run: _Run, examples: Any, chosen: list[list[int]], step: int, factor: float) -> dict[str, float]:
+    pad_id = int(run.tokenizer.pad_token_id)
+    seen: dict[str, float] = {}
+    rows = sum(map(len, chosen))
+    for number, indices in enumerate(chosen):
+        batch = collate(examples, indices, pad_id, run.accelerator.device)
+        result = run.method.step(batch, _context(run, step * len(chosen) + number))
+        # Each batch weighs as its rows do, so that accumulated gradients equal those of one big batch.
+        run.accelerator.backward(_total(result) * (len(indices) / rows))
+        for name, value in _report(result).items():
+            seen[name] = seen.get(name, 0.0) + value * len(indices) / rows
+    _clip(run.optimizer, run.settings.clip_norm)
+    for group in run.optimizer.param_groups:
+        group["lr"] = run.settings.learning_rate * group["scale"] * factor
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    if not all(map(_is_finite, seen.values())):
+        raise TrainingError(f"step {step}: the loss is not finite ({seen}); lower the learning rate")
+    return seen
+
+
+def _total(result: StepResult) -> Tensor:
+    return torch.stack([loss.weight * loss.value for loss in result.losses.values()]).sum()
+
+
+def _report(result: StepResult) -> dict[str, float]:
+    return {name: float(loss.value.detach()) for name, loss in result.losses.items()} | dict(result.scalars)
+
+
+def _is_finite(value: float) -> bool:
+    return value == value and abs(value) != float("inf")
+
+
+def _clip(optimizer: torch.optim.Optimizer, norm: float) -> None:
+    together: dict[str, list[nn.Parameter]] = {}
+    for group in optimizer.param_groups:
+        together.setdefault(group["clip_group"], []).extend(group["params"])
+    for parameters in together.values():
+        nn.utils.clip_grad_norm_(parameters, norm)
+
+
+def _finish_epoch(run: _Run, progress: _Progress) -> None:
+    runner = torch_runner(run.bare.encoder, int(run.tokenizer.pad_token_id))
+    subject = Subject(task=run.task, labels=run.labels, reader=run.reader, run=runner)
+    metrics = measure(subject, run.parts[-1].examples)
+    record = EpochRecord(epoch=progress.epoch, losses=progress.sums, metrics=metrics)
+    progress.epochs.append(record.model_dump())
+    if _best_epoch(run, progress) == progress.epoch:
+        _save_weights(run, run.work / "best")
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in {**record.losses, **metrics}.items())
+    run.watcher.say(f"epoch {progress.epoch} of {run.settings.epochs}: {shown}")
+    progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}
+    _save(run, progress)
+
+
+def _best_epoch(run: _Run, progress: _Progress) -> int:
+    """Ties go to the later epoch, which has seen more."""
+    best = max(progress.epochs, key=lambda record: (record["metrics"][run.task.main_metric], record["epoch"]))
+    return int(best["epoch"])
+
+
+def _save_weights(run: _Run, folder: Path) -> None:
+    aside = folder.with_suffix(".writing")
+    shutil.rmtree(aside, ignore_errors=True)
+    run.bare.encoder.model.save_pretrained(aside)
+    _save_tokenizer(run.tokenizer, aside)
+    if state := run.method.state_dict():
+        save_file({name: tensor.detach().contiguous() for name, tensor in state.items()}, aside / METHOD_FILE)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+def _save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer.json"
+    backend = Tokenizer.from_file(str(path))
+    backend.no_padding()  # published files often pad every text to a fixed length
+    backend.no_truncation()
+    backend.save(str(path))
+
+
+def _record(run: _Run, progress: _Progress) -> TrainingRecord:
+    settings = run.settings
+    method_settings = read_settings(settings.method, settings.method_settings)
+    elsewhere = {
+        "task",
+        "method",
+        "base",
+        "base_name",
+        "source",
+        "labels",
+        "max_tokens",
+        "seed",
+        "method_settings",
+        "licences",
+    }
+    return TrainingRecord(
+        task=settings.task,
+        labels=run.labels,
+        method=MethodRecord(name=settings.method, settings=method_settings.model_dump(mode="json")),
+        base=settings.base_name or settings.base,
+        max_tokens=settings.max_tokens,
+        settings=settings.model_dump(mode="json", exclude=elsewhere) | {"bf16": settings.uses_bf16},
+        seed=settings.seed,
+        source=settings.source,
+        data=tuple(part.origin for part in run.parts),
+        epochs=tuple(EpochRecord.model_validate(record) for record in progress.epochs),
+        kept_epoch=_best_epoch(run, progress),
+        licences=settings.licences,
+        versions={
+            name: importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers", "accelerate")
+        },
+    )
+
+
+def _write_checkpoint(run: _Run, record: TrainingRecord, out: Path) -> None:
+    best = run.work / "best"
+    (best / RECORD_FILE).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    best.rename(out)
+    shutil.rmtree(run.work)
+
+
+def _classification_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits.float(), targets)
+
+
+TASK_LOSSES: dict[Head, TaskLoss] = {"sequence-classification": _classification_loss}
+
+
+def _has_native_bf16() -> bool:
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+@contextmanager
+def _stop_requested() -> Iterator[threading.Event]:
+    """Set on SIGINT or SIGTERM, so that a step is never cut in two; a second signal ends the process as usual."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def request(number: int, frame: FrameType | None) -> None:
+        del frame
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,57 @@
+"""Encoders, batches and contexts for tests of what happens inside a step."""
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    ElectraConfig,
+    PretrainedConfig,
+    RobertaConfig,
+)
+
+from models.encoder import Batch, Encoder
+from models.robust.method import StepContext
+from models.training import TASK_LOSSES
+
+CONFIGS = {"bert": BertConfig, "roberta": RobertaConfig, "electra": ElectraConfig}
+
+
+def make_config(family: str = "bert", *, dropout: float = 0.0, labels: int = 3) -> PretrainedConfig:
+    return CONFIGS[family](
+        vocab_size=50,
+        hidden_size=16,
+        embedding_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=40,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        initializer_range=0.3,
+        num_labels=labels,
+        pad_token_id=0,
+    )
+
+
+def make_encoder(family: str = "bert", *, dropout: float = 0.0, labels: int = 3) -> Encoder:
+    torch.manual_seed(5)
+    config = make_config(family, dropout=dropout, labels=labels)
+    return Encoder(AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")).train()
+
+
+def make_batch(lengths: tuple[int, ...] = (7, 4, 1), *, padding: int = 0, labels: int = 3) -> Batch:
+    """Random rows of these lengths, with `padding` columns more than the longest needs."""
+    generator = torch.Generator().manual_seed(3)
+    widest = max(lengths)
+    ids = torch.randint(1, 50, (len(lengths), widest), generator=generator)
+    mask: Bool[Tensor, "batch seq"] = torch.arange(widest)[None, :] < torch.tensor(lengths)[:, None]
+    ids = torch.nn.functional.pad(ids * mask, (0, padding))
+    mask = torch.nn.functional.pad(mask, (0, padding), value=False)
+    targets = torch.arange(len(lengths)) % labels
+    return Batch(ids=ids, type_ids=torch.zeros_like(ids), mask=mask, targets=targets, indices=torch.arange(len(ids)))
+
+
+def make_context(encoder: Encoder, *, step: int = 0) -> StepContext:
+    return StepContext(encoder=encoder, task_loss=TASK_LOSSES["sequence-classification"], seed=1, step=step)

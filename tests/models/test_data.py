@@ -1,0 +1,74 @@
+"""Reading examples from folders and hubs."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from models.checkpoint import DataSource
+from models.data import DataError, Part, load_part, load_train
+from models.tasks.sentiment import SENTIMENT
+from models.text import Reader, ReadingLimits
+from tests.tiny import make_tokenizer
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=16))
+
+
+def _load(folder: Path | str, name: str, reader: Reader) -> Part:
+    return load_part(str(folder), name, "validation", SENTIMENT, SENTIMENT.labels, reader)
+
+
+def test_labels_are_read_as_numbers_or_by_name(tmp_path: Path, reader: Reader) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "good", "label": 1}\n{"text": "bad", "label": "negative"}\n')
+    assert [example.target for example in _load(tmp_path, "a", reader).examples] == [1, 0]
+
+
+def test_a_column_may_have_another_usual_name(tmp_path: Path, reader: Reader) -> None:
+    (tmp_path / "a.jsonl").write_text('{"review": "good", "label": 1}\n')
+    assert _load(tmp_path, "a", reader).examples[0].encoded.texts == ("good",)
+
+
+def test_the_origin_names_the_file_by_digest_and_counts_its_rows(tmp_path: Path, reader: Reader) -> None:
+    lines = [json.dumps({"text": "good", "label": 1})] * 150 + ["{broken"]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    origin = _load(tmp_path, "a", reader).origin
+    assert origin.sha256 == hashlib.sha256((tmp_path / "a.jsonl").read_bytes()).hexdigest()
+    assert (origin.rows, origin.bad_rows) == (150, 1)
+
+
+def test_many_bad_rows_are_an_error_that_shows_the_first(tmp_path: Path, reader: Reader) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "good", "label": 1}\n{"text": "", "label": 1}\n')
+    with pytest.raises(DataError, match="1 of 2 rows cannot be used; the first is row 2: holds no words"):
+        _load(tmp_path, "a", reader)
+
+
+def test_an_empty_part_is_an_error(tmp_path: Path, reader: Reader) -> None:
+    (tmp_path / "a.jsonl").write_text("\n")
+    with pytest.raises(DataError, match="a: no rows"):
+        _load(tmp_path, "a", reader)
+
+
+def test_a_part_that_is_there_twice_is_refused(tmp_path: Path, reader: Reader) -> None:
+    for ending in ("jsonl", "csv"):
+        (tmp_path / f"a.{ending}").write_text("x")
+    with pytest.raises(DataError, match=r"part 'a' is there twice: a\.jsonl, a\.csv"):
+        _load(tmp_path, "a", reader)
+
+
+def test_long_texts_are_cut_for_training_and_windowed_for_measuring(tmp_path: Path, reader: Reader) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "good film " * 20, "label": 1}))
+    source = DataSource(data=str(tmp_path), train=("a",), validation="a")
+    (trained,) = load_train(source, SENTIMENT, SENTIMENT.labels, reader)
+    assert len(trained.examples[0].encoded.rows) == 1
+    assert len(_load(tmp_path, "a", reader).examples[0].encoded.rows) > 1
+
+
+def test_a_hub_that_cannot_be_reached_is_a_clear_error(reader: Reader) -> None:
+    with pytest.raises(
+        DataError, match="'some/where:there' is neither a folder here nor a data set that could be fetched"
+    ):
+        _load("some/where:there", "train", reader)
