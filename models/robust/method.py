@@ -1,10 +1,9 @@
 """What every training method is, so that neither the loop nor the tasks know which one is running."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -51,10 +50,8 @@ class StepResult:
     """Things worth a look in the log."""
 
 
-class TaskLoss(Protocol):
-    """Logits and targets -> the task's own loss, a mean over the batch."""
-
-    def __call__(self, logits: Float[Tensor, "batch ..."], targets: Int[Tensor, "batch ..."]) -> Float[Tensor, ""]: ...
+TaskLoss = Callable[[Float[Tensor, "batch ..."], Int[Tensor, "batch ..."]], Float[Tensor, ""]]
+"""Logits and targets -> the task's own loss, a mean over the batch."""
 
 
 @dataclass(frozen=True, kw_only=True)

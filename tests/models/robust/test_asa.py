@@ -53,8 +53,8 @@ def _scaled(method: Asa, factor: float) -> Asa:
 
 
 def test_a_mask_is_exactly_0_or_1_and_half_on_a_score_of_exactly_0() -> None:
-    scores = torch.tensor([[[-1e4, -3.0, -1e-30, 0.0, 1e-30, 0.7, 50.0]]])
-    assert draw_mask(scores).tolist() == [[[0.0, 0.0, 0.0, 0.5, 1.0, 1.0, 1.0]]]
+    scores = torch.tensor([[[-1e4, -3.0, -1e-30], [0.0, -0.0, 1e-30], [0.7, 5.0, 50.0]]])
+    assert draw_mask(scores).tolist() == [[[0.0, 0.0, 0.0], [0.5, 0.5, 1.0], [1.0, 1.0, 1.0]]]
 
 
 def test_the_mask_has_the_sigmoids_gradient() -> None:

@@ -1,0 +1,184 @@
+"""`steadfast export`: from CHECKPOINT/ to PACKAGE/, through every gate or not at all."""
+
+import importlib.metadata
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from export.card import write_card
+from export.consistency import check_shares
+from export.determinism import check_determinism
+from export.graph import load_model, read_tensors, write_graph
+from export.origin import CONFIG_FILES, Origin, open_origin, read_calibration_rows, read_validation
+from export.package import (
+    GRAPH_FILE,
+    NAME_PATTERN,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    DeterminismReport,
+    Manifest,
+    ParityReport,
+    Precision,
+    Probe,
+    file_digest,
+    write_manifest,
+)
+from export.parity import check_parity
+from export.probes import record_probes, rows_of_many_lengths
+from export.quality import Shipped, choose_int8, keep_fp32
+from export.quantization import prepare
+from export.refusals import BadName, ExportError, TargetTaken
+from export.session import Session
+from export.verification import verify_package
+
+CARD_FILE = "README.md"
+LIBRARIES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers")
+
+
+def export_checkpoint(
+    checkpoint: Path,
+    out: Path,
+    *,
+    precision: Precision = "int8",
+    name: str | None = None,
+    data: str | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Manifest:
+    """Make the package `out` from a checkpoint; `data` says where its data set is now, if that has moved.
+
+    Where int8 costs too much, the package is fp32 and its manifest says so.
+
+    Raises:
+        ExportError: `out` is taken, `name` is no name, or a gate refuses the graph.
+        CheckpointError, EncoderError, DataError: the checkpoint or its data cannot be read.
+    """
+    if out.exists():
+        raise TargetTaken(f"{out}: exists already; packages are never overwritten, choose another name or remove it")
+    if name is not None and not re.fullmatch(NAME_PATTERN, name):
+        raise BadName(f"package name {name!r}; use at most 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first")
+    origin = open_origin(checkpoint)
+    with _workplace(out) as work:
+        checked = _pass_gates(origin, work, precision, data, progress)
+        folder = work / "package"
+        folder.mkdir()
+        manifest = _fill(folder, origin, checked, name or origin.task.name)
+        _refuse_unverified(folder)
+        folder.rename(out)
+    progress(f"{out}: {manifest.precision}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
+    return manifest
+
+
+@contextmanager
+def _workplace(out: Path) -> Iterator[Path]:
+    """A folder beside `out`, so that the finished package is moved into place in one step."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """A graph that every gate let through, with their reports."""
+
+    shipped: Shipped
+    parity: ParityReport
+    determinism: DeterminismReport
+    probes: tuple[Probe, ...]
+
+
+def _pass_gates(
+    origin: Origin, work: Path, precision: Precision, data: str | None, progress: Callable[[str], None]
+) -> _Checked:
+    rows = rows_of_many_lengths(origin.task, origin.reader)
+    fp32 = work / "fp32.onnx"
+    progress(f"writing the graph of {origin.folder}")
+    model = load_model(origin.folder, origin.task.head)
+    write_graph(model, fp32)
+    parity = check_parity(model, fp32, rows, origin.pad_id)
+    progress(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")
+    shipped = _choose(origin, fp32, precision, data, progress)
+    session = Session(shipped.graph, pad_id=origin.pad_id)
+    determinism = check_determinism(session, rows)
+    check_shares(session, rows)
+    progress(f"{determinism.rows} rows have the same logits alone, batched and padded")
+    probes = record_probes(origin.task, origin.reader, session)
+    return _Checked(shipped=shipped, parity=parity, determinism=determinism, probes=probes)
+
+
+def _choose(
+    origin: Origin, fp32: Path, precision: Precision, data: str | None, progress: Callable[[str], None]
+) -> Shipped:
+    validation = read_validation(origin, data).examples
+    if precision == "fp32":
+        return keep_fp32(origin, fp32, validation)
+    rows = read_calibration_rows(origin, data)
+    progress(f"quantising, with the ranges of {len(rows)} training texts")
+    return choose_int8(origin, fp32, prepare(fp32, rows, fp32.parent), validation, progress)
+
+
+def _fill(folder: Path, origin: Origin, checked: _Checked, name: str) -> Manifest:
+    """Put every file of the package into `folder`."""
+    shutil.copyfile(checked.shipped.graph, folder / GRAPH_FILE)
+    for file in CONFIG_FILES:
+        shutil.copyfile(origin.folder / file, folder / file)
+    _write_tokenizer(origin.folder / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+    manifest = _manifest(folder / GRAPH_FILE, origin, checked, name)
+    graph_bytes = (folder / GRAPH_FILE).stat().st_size
+    card = write_card(manifest, origin.record, origin.task.head, graph_bytes)
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    return write_manifest(folder, manifest)
+
+
+def _refuse_unverified(folder: Path) -> None:
+    failed = [check for check in verify_package(folder).checks if not check.passed]
+    if failed:
+        raise ExportError(f"the finished package does not verify: {failed[0].name}: {failed[0].detail}")
+
+
+def _write_tokenizer(source: Path, target: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(source))
+    # Published files often pad every text to a fixed length.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.save(str(target), pretty=False)
+
+
+def _manifest(graph: Path, origin: Origin, checked: _Checked, name: str) -> Manifest:
+    record = origin.record
+    inputs, outputs = read_tensors(graph)
+    return Manifest(
+        name=name,
+        task=record.task,
+        labels=record.labels,
+        method=record.method,
+        base=record.base,
+        weights=file_digest(origin.folder / WEIGHTS_FILE),
+        precision=checked.shipped.precision,
+        max_tokens=record.max_tokens,
+        pad_id=origin.pad_id,
+        inputs=inputs,
+        outputs=outputs,
+        files={},
+        parity=checked.parity,
+        quality=checked.shipped.quality,
+        determinism=checked.determinism,
+        metrics={record.source.validation: checked.shipped.metrics},
+        probes=checked.probes,
+        data=record.data,
+        licences=record.licences,
+        versions=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {library: importlib.metadata.version(library) for library in LIBRARIES} | {"machine": platform.machine()}

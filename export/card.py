@@ -1,0 +1,170 @@
+"""The model card of a package: its `README.md`."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from export.package import Manifest
+from models.checkpoint import DataFile, TrainingRecord
+from models.tasks.task import Head
+from models.training import TrainingSettings
+
+ORT_CLASSES: dict[Head, str] = {"sequence-classification": "ORTModelForSequenceClassification"}
+
+TEMPLATE = """\
+# {name}
+
+A model for the task {task}: `{base}` trained by the method `{method}` and exported to ONNX by Steadfast.
+
+| | |
+|---|---|
+| labels | {labels} |
+| base | {base} |
+| method | `{method}`: {method_settings} |
+| weights | sha256 `{weights}`, epoch {kept_epoch} of the training |
+| precision | {precision} |
+| size of the graph | {graph_mb:.1f} MB |
+| longest row | {max_tokens} tokens |
+
+## Measured
+
+{metrics}
+
+These are figures of the exported graph, on {rows} validation rows. {precision_note}
+
+The fp32 graph differs from eager torch by at most {parity:.1g} in any output, on {shapes} shapes of padded batches.
+The logits of {determinism_rows} rows of different lengths are the same bits alone, in mixed batches and with more
+padding.
+
+## Data
+
+{data}
+
+## Licences
+
+- weights: {licences.weights}
+- base: {licences.base}
+- data: {licences.data}
+
+## Use and limits
+
+Meant for texts like those it was trained on; on other kinds of text, in other languages and in other years the
+figures above do not hold, so measure first. Scores are shares the model gives, not chances of being right. Attention
+and rollout show where the model looked, which need not be why it answered so. It repeats what its data hold, prejudice
+included: do not let it decide about people alone.
+
+## Serve it
+
+```
+steadfast serve PACKAGE
+```
+
+`PACKAGE` is this folder. It also loads with `optimum.onnxruntime.{ort_class}.from_pretrained("PACKAGE")`, and
+`model.onnx` in ONNX Runtime: inputs {inputs}; outputs {outputs}.
+
+## Check it and make it again
+
+`steadfast verify PACKAGE` checks every file and replays the recorded probes. With the data above and these settings in
+`settings.toml`, the same versions on the same kind of machine give the weights again:
+
+```
+steadfast train --config settings.toml --out CHECKPOINT
+steadfast export CHECKPOINT --out PACKAGE
+```
+
+```toml
+{settings}
+```
+
+Versions: {versions}.
+"""
+
+
+def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_bytes: int) -> str:
+    """The card as Markdown; `manifest` need not be sealed yet."""
+    return TEMPLATE.format(
+        name=manifest.name,
+        task=manifest.task,
+        base=manifest.base,
+        method=manifest.method.name,
+        method_settings=_settings_line(manifest.method.settings),
+        labels=", ".join(manifest.labels),
+        weights=manifest.weights,
+        kept_epoch=record.kept_epoch,
+        precision=manifest.precision,
+        graph_mb=graph_bytes / 1e6,
+        max_tokens=manifest.max_tokens,
+        metrics=_metrics_table(manifest.metrics),
+        rows=manifest.quality.rows,
+        precision_note=_precision_note(manifest),
+        parity=max(manifest.parity.largest_difference.values()),
+        shapes=len(manifest.parity.shapes),
+        determinism_rows=manifest.determinism.rows,
+        data=_data_table(manifest.data),
+        licences=manifest.licences,
+        ort_class=ORT_CLASSES[head],
+        inputs=", ".join(f"`{tensor.name}`" for tensor in manifest.inputs),
+        outputs=", ".join(f"`{tensor.name}`" for tensor in manifest.outputs),
+        settings=_training_toml(record),
+        versions=_settings_line(manifest.versions),
+    )
+
+
+def _precision_note(manifest: Manifest) -> str:
+    quality = manifest.quality
+    if quality.best_int8 is not None:
+        return f"Nothing is quantised: int8 reached only {quality.metric} {quality.best_int8:.4f}."
+    if manifest.precision == "fp32":
+        return "Nothing is quantised."
+    excluded = ", ".join(f"`{node}`" for node in quality.excluded_nodes)
+    return (
+        f"In fp32 it gives {quality.metric} {quality.fp32:.4f}, in int8 {quality.exported:.4f}. "
+        "Products with weights and embedding tables are int8, "
+        f"with ranges from {quality.calibration_rows} training texts"
+        + (f"; left in fp32, because int8 cost too much there: {excluded}." if excluded else ".")
+    )
+
+
+def _metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    names = list(next(iter(metrics.values())))
+    return _table(
+        ("data", *names), ((data, *(f"{values[name]:.4f}" for name in names)) for data, values in metrics.items())
+    )
+
+
+def _data_table(files: Iterable[DataFile]) -> str:
+    return _table(
+        ("for", "part", "rows", "sha256"),
+        ((file.part, file.name, f"{file.rows:,}", f"`{file.sha256}`" if file.sha256 else "hub") for file in files),
+    )
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _settings_line(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "no settings"
+
+
+def _training_toml(record: TrainingRecord) -> str:
+    settings = {
+        "task": record.task,
+        "method": record.method.name,
+        "base": record.base,
+        "labels": record.labels,
+        "max_tokens": record.max_tokens,
+        "seed": record.seed,
+        **{name: value for name, value in record.settings.items() if name in TrainingSettings.model_fields},
+    }
+    tables = {"source": record.source.model_dump(), "method_settings": record.method.settings}
+    lines = _toml_lines(settings)
+    for name, values in tables.items():
+        lines += ["", f"[{name}]", *_toml_lines(values)]
+    return "\n".join(lines)
+
+
+def _toml_lines(values: Mapping[str, Any]) -> list[str]:
+    # What JSON writes for strings, numbers, truth values and lists of them is TOML too; nothing stands for None.
+    return [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items() if value is not None]

@@ -1,0 +1,93 @@
+"""The checkpoint that an export starts from, and the data it was made with."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.package import TOKENIZER_FILE, WEIGHTS_FILE
+from export.refusals import IncompleteCheckpoint
+from export.session import graph_subject
+from models.checkpoint import DataSource, TrainingRecord, read_record
+from models.data import Part, load_train, load_validation
+from models.encoder import load_tokenizer
+from models.evaluation import Subject
+from models.tasks import find_task
+from models.tasks.task import AnyTask
+from models.text import Reader, ReadingLimits, Row
+
+CALIBRATION_ROWS = 512
+
+CONFIG_FILES = ("config.json", "tokenizer_config.json")
+"""What optimum and transformers load a folder by; packages have them too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """A checkpoint, opened."""
+
+    folder: Path
+    record: TrainingRecord
+    task: AnyTask
+    reader: Reader
+    pad_id: int
+
+    def subject(self, graph: Path) -> Subject:
+        """A graph made from this checkpoint, to be measured."""
+        return graph_subject(graph, task=self.task, labels=self.record.labels, reader=self.reader, pad_id=self.pad_id)
+
+
+def open_origin(folder: Path) -> Origin:
+    """Read the checkpoint in `folder`.
+
+    Raises:
+        CheckpointError: it is no checkpoint, or its record is damaged.
+        IncompleteCheckpoint: a file is missing.
+    """
+    record = read_record(folder)
+    for file in (WEIGHTS_FILE, TOKENIZER_FILE, *CONFIG_FILES):
+        if not (folder / file).is_file():
+            raise IncompleteCheckpoint(f"{folder / file}: missing; train the checkpoint again, or copy it whole")
+    return Origin(
+        folder=folder,
+        record=record,
+        task=find_task(record.task),
+        reader=Reader.from_file(folder / TOKENIZER_FILE, ReadingLimits(max_tokens=record.max_tokens)),
+        pad_id=int(load_tokenizer(folder).pad_token_id),
+    )
+
+
+def read_calibration_rows(origin: Origin, data: str | None) -> list[Row]:
+    """Training texts to set activation ranges with, drawn by the training seed: 512, or all where there are fewer.
+
+    Raises:
+        DataError: the data cannot be read.
+        IncompleteCheckpoint: they are not the data of the training.
+    """
+    parts = load_train(_source(origin, data), origin.task, origin.record.labels, origin.reader)
+    _refuse_other_data(origin, parts)
+    rows = [row for part in parts for example in part.examples for row in example.encoded.rows]
+    return random.Random(origin.record.seed).sample(rows, min(CALIBRATION_ROWS, len(rows)))
+
+
+def read_validation(origin: Origin, data: str | None) -> Part:
+    """The rows the checkpoint was measured on; raises as `read_calibration_rows` does."""
+    part = load_validation(_source(origin, data), origin.task, origin.record.labels, origin.reader)
+    _refuse_other_data(origin, (part,))
+    return part
+
+
+def _source(origin: Origin, data: str | None) -> DataSource:
+    source = origin.record.source
+    return source if data is None else source.model_copy(update={"data": data})
+
+
+def _refuse_other_data(origin: Origin, parts: Iterable[Part]) -> None:
+    recorded = {(file.part, file.name): file.sha256 for file in origin.record.data}
+    for part in parts:
+        found = part.origin
+        if recorded.get((found.part, found.name)) != found.sha256:
+            raise IncompleteCheckpoint(
+                f"{found.part} part {found.name!r} is not the file {origin.folder} was made with; "
+                "name the folder of the original data with --data"
+            )

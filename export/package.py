@@ -1,0 +1,220 @@
+"""PACKAGE/: an immutable folder that a server can trust; `package.json` is its manifest.
+
+Needs no torch. Every file's digest stands in the manifest and the manifest carries its own, so a tampered, truncated or
+half-copied package is refused before anything in it is used.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.checkpoint import DataFile, Licences, MethodRecord
+from models.tasks import TASKS, find_task
+from models.tasks.task import AnyTask
+from models.text import Reader, ReadingLimits
+
+MANIFEST_FILE = "package.json"
+GRAPH_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+WEIGHTS_FILE = "model.safetensors"
+"""Of the checkpoint; no package holds it."""
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+Precision = Literal["int8", "fp32"]
+
+PROBE_TOLERANCE: dict[Precision, float] = {"int8": 0.15, "fp32": 1e-3}
+"""How far outputs may be from those recorded: another kind of CPU rounds floats otherwise, and now and then that tips a
+value into the next of int8's 256 steps. Other kernels on one CPU moved logits by 0.1 and shares by 0.03 at most, in 300
+rows. On the same kind of CPU every bit is the same."""
+
+
+class PackageError(ValueError):
+    """A package that must not be used."""
+
+
+class MissingFile(PackageError):
+    """A file of the package is not there."""
+
+
+class DamagedFile(PackageError):
+    """A file is not the one the package was made with."""
+
+
+class WrongFormat(PackageError):
+    """The manifest is not one this version reads."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorInfo(_Frozen):
+    """An input or output of the graph."""
+
+    name: str
+    dtype: str
+    axes: tuple[str, ...]
+
+
+class ParityReport(_Frozen):
+    """How far the fp32 graph strays from eager torch."""
+
+    shapes: tuple[tuple[int, int], ...] = Field(description="(batch, sequence) of each comparison, with padding.")
+    largest_difference: dict[str, float] = Field(description="Largest absolute difference of each output.")
+    tolerance: float
+
+
+class QualityReport(_Frozen):
+    """What the precision costs on the validation rows."""
+
+    metric: str
+    rows: int
+    fp32: float
+    exported: float
+    tolerance: float = Field(description="Largest loss that is accepted.")
+    calibration_rows: int = Field(description="Training texts that set the activation ranges; 0 for fp32.")
+    excluded_nodes: tuple[str, ...] = Field(description="Left in fp32 because quantising them cost too much.")
+    best_int8: float | None = Field(default=None, description="What int8 reached, where fp32 is shipped instead of it.")
+
+
+class DeterminismReport(_Frozen):
+    """Whether a row's logits are the same bits alone, batched and padded."""
+
+    rows: int
+    bit_equal: bool
+
+
+class Probe(_Frozen):
+    """An input with the outputs this package gives for it; replayed by `steadfast verify` and when serving starts."""
+
+    item: dict[str, Any]
+    outputs: dict[str, list[list[float]]] = Field(description="By output name, one list per row.")
+
+
+class Manifest(_Frozen):
+    """`package.json`: what a package says about itself."""
+
+    format: Literal[1] = 1
+    name: str = Field(pattern=NAME_PATTERN)
+    task: str
+    labels: tuple[str, ...] = Field(min_length=2)
+    score_range: tuple[float, float] | None = None
+    method: MethodRecord
+    base: str
+    weights: str = Field(default="", description="sha256 of the checkpoint's weights.")
+    precision: Precision
+    max_tokens: int = Field(ge=8, description="Longest row, special tokens included.")
+    pad_id: int = Field(ge=0)
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    files: dict[str, str] = Field(description="sha256 of every file but this one.")
+    parity: ParityReport
+    quality: QualityReport
+    determinism: DeterminismReport
+    metrics: dict[str, dict[str, float]] = Field(description="Of the exported graph, by data set.")
+    probes: tuple[Probe, ...]
+    data: tuple[DataFile, ...]
+    licences: Licences
+    versions: dict[str, str]
+    digest: str = Field(default="", description="sha256 of this manifest without this field; names the package.")
+
+    def sealed(self) -> "Manifest":
+        """The same manifest with its digest filled in."""
+        return self.model_copy(update={"digest": self._own_digest()})
+
+    def _own_digest(self) -> str:
+        content = self.model_dump(mode="json", exclude={"digest"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the manifest is the one that was sealed."""
+        return self.digest == self._own_digest()
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package whose every file was checked."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def task(self) -> AnyTask:
+        """The task it answers."""
+        return find_task(self.manifest.task)
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX file."""
+        return self.folder / GRAPH_FILE
+
+    def reader(self) -> Reader:
+        """What turns texts into this model's rows."""
+        return Reader.from_file(self.folder / TOKENIZER_FILE, ReadingLimits(max_tokens=self.manifest.max_tokens))
+
+
+def is_package(folder: Path) -> bool:
+    """Whether `folder` claims to be a package."""
+    return (folder / MANIFEST_FILE).is_file()
+
+
+def open_package(folder: Path) -> Package:
+    """The package in `folder`, after checking every byte of it.
+
+    Raises:
+        MissingFile, DamagedFile, WrongFormat: with the name of the file at fault and what to do.
+    """
+    manifest = read_manifest(folder)
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if Path(name).name != name:
+            raise WrongFormat(f"{folder / MANIFEST_FILE}: names a file outside the package, {name!r}")
+        if not path.is_file():
+            raise MissingFile(f"{path}: missing; the package was not copied whole, copy it again")
+        if file_digest(path) != expected:
+            raise DamagedFile(f"{path}: not the file the package was made with; copy or export the package again")
+    for needed in (GRAPH_FILE, TOKENIZER_FILE):
+        if needed not in manifest.files:
+            raise WrongFormat(f"{folder / MANIFEST_FILE}: lists no {needed}")
+    return Package(folder, manifest)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest alone, checked against its own digest; raises as `open_package` does."""
+    path = folder / MANIFEST_FILE
+    if not folder.is_dir():
+        raise MissingFile(f"{folder}: no such folder; a package is a folder made by `steadfast export`")
+    if not path.is_file():
+        raise MissingFile(f"{path}: missing; a package is a folder made by `steadfast export`")
+    content = path.read_bytes()
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise WrongFormat(f"{path}: {where}: {first['msg']}; was it made by another version?") from error
+    if not manifest.is_intact:
+        raise DamagedFile(f"{path}: changed since the package was made; copy or export the package again")
+    if manifest.task not in TASKS:
+        raise WrongFormat(f"{path}: no task {manifest.task!r} here; this version knows: {', '.join(TASKS)}")
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Make the files in `folder` a package: write the manifest with their digests and its own, and return it."""
+    files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
+    sealed = manifest.model_copy(update={"files": files}).sealed()
+    (folder / MANIFEST_FILE).write_text(sealed.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return sealed
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,60 @@
+"""Whether the fp32 graph computes what eager torch computes, padding included."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from export.graph import Explained
+from export.package import ParityReport
+from export.refusals import NotTheSameModel
+from export.session import OUTPUTS, Arrays, Session, pad
+from models.text import Row
+
+TOLERANCE = 1e-4
+"""Float32 sums in another order move the outputs of a six-layer encoder by 1e-6; a wrong graph by 1e-2 and more."""
+
+BATCH_SIZES = (1, 3, 4, 6, 8)
+
+
+def check_parity(model: PreTrainedModel, graph: Path, rows: Sequence[Row], pad_id: int) -> ParityReport:
+    """Compare every output on batches of rows of different lengths, the first and the last of `rows` in one of them.
+
+    Raises:
+        NotTheSameModel: an output differs by more than the tolerance.
+    """
+    session = Session(graph, pad_id=pad_id)
+    draw = random.Random(0)
+    batches = [[rows[0], rows[-1]], *(draw.sample(rows, min(size, len(rows))) for size in BATCH_SIZES)]
+    pairs = [(session.run_padded(batch, OUTPUTS), run_torch(model, batch, pad_id)) for batch in batches]
+    largest = {
+        name: float(np.max([np.abs(computed[name] - expected[name]).max() for computed, expected in pairs]))
+        for name in OUTPUTS
+    }
+    # Not `>`: what is no number must not pass.
+    if not all(difference <= TOLERANCE for difference in largest.values()):
+        shown = ", ".join(f"{name} by {difference:.2g}" for name, difference in largest.items())
+        raise NotTheSameModel(
+            f"the graph differs from torch: {shown}; at most {TOLERANCE:g} is accepted: "
+            "try other versions of torch, optimum-onnx or onnxruntime"
+        )
+    return ParityReport(
+        shapes=tuple((len(batch), max(map(len, batch))) for batch in batches),
+        largest_difference=largest,
+        tolerance=TOLERANCE,
+    )
+
+
+@torch.inference_mode()
+def run_torch(model: PreTrainedModel, rows: Sequence[Row], pad_id: int) -> Arrays:
+    """What the stock model says of a padded batch, with the graph's output names."""
+    takes_types = model.config.type_vocab_size > 1
+    tensors = {
+        name: torch.from_numpy(array)
+        for name, array in pad(rows, pad_id).items()
+        if takes_types or name != "token_type_ids"
+    }
+    return {name: tensor.numpy() for name, tensor in Explained(model)(**tensors).items()}

@@ -1,0 +1,109 @@
+"""What int8 costs on the validation rows, and how much of it is therefore shipped."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from export.origin import Origin
+from export.package import Precision, QualityReport
+from export.quantization import Calibration, quantize
+from models.data import Example
+from models.evaluation import measure
+
+TOLERANCE = 0.005
+"""Largest loss of the task's main metric: half a point."""
+
+EXCLUDED_SHARES = (0.0, 0.1, 0.2)
+"""Shares of the linear nodes left in fp32, tried in turn, those that int8 hurts most first."""
+
+SENSITIVITY_ROWS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shipped:
+    """The graph that was chosen, and why."""
+
+    graph: Path
+    precision: Precision
+    quality: QualityReport
+    metrics: dict[str, float]
+
+
+def keep_fp32(origin: Origin, fp32: Path, validation: Sequence[Example]) -> Shipped:
+    """The fp32 graph, measured."""
+    metrics = measure(origin.subject(fp32), validation)
+    return _ship_fp32(origin, fp32, metrics, len(validation), best_int8=None)
+
+
+def choose_int8(
+    origin: Origin,
+    fp32: Path,
+    calibration: Calibration,
+    validation: Sequence[Example],
+    progress: Callable[[str], None],
+) -> Shipped:
+    """The most quantised graph that loses no more than the tolerance, or else the fp32 graph."""
+    metric = origin.task.main_metric
+    reference = measure(origin.subject(fp32), validation)
+    reached: list[float] = []
+    for excluded, graph in _attempts(origin, fp32, calibration, progress):
+        metrics = measure(origin.subject(graph), validation)
+        reached.append(metrics[metric])
+        progress(f"int8 but for {len(excluded)} products: {metric} {reached[-1]:.4f}, fp32 {reference[metric]:.4f}")
+        if reached[-1] >= reference[metric] - TOLERANCE:
+            report = QualityReport(
+                metric=metric,
+                rows=len(validation),
+                fp32=reference[metric],
+                exported=reached[-1],
+                tolerance=TOLERANCE,
+                calibration_rows=len(calibration.rows),
+                excluded_nodes=excluded,
+            )
+            return Shipped(graph=graph, precision="int8", quality=report, metrics=metrics)
+    progress(f"int8 costs more than {TOLERANCE:g} of {metric} whatever is left out: the package is fp32")
+    return _ship_fp32(origin, fp32, reference, len(validation), best_int8=max(reached))
+
+
+def rank_by_damage(origin: Origin, fp32: Path, calibration: Calibration) -> list[str]:
+    """Linear nodes, most harmful first: by how far the logits move when that node alone is int8."""
+    rows = calibration.rows[:SENSITIVITY_ROWS]
+    exact = np.stack(origin.subject(fp32).run(rows))
+    damage: dict[str, float] = {}
+    graph = fp32.with_name("int8-one.onnx")
+    for node in calibration.linears:
+        quantize(calibration, [node], graph)
+        damage[node] = float(np.square(np.stack(origin.subject(graph).run(rows)) - exact).mean())
+    return sorted(damage, key=damage.__getitem__, reverse=True)
+
+
+def _attempts(
+    origin: Origin, fp32: Path, calibration: Calibration, progress: Callable[[str], None]
+) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """Graphs with more and more nodes left in fp32, each with their names; made when they are asked for."""
+    ranked: list[str] = []
+    for share in EXCLUDED_SHARES:
+        if share and not ranked:
+            progress("looking for the products that int8 hurts most")
+            ranked = rank_by_damage(origin, fp32, calibration)
+        excluded = tuple(ranked[: round(share * len(ranked))])
+        graph = fp32.with_name(f"int8-without-{len(excluded)}.onnx")
+        quantize(calibration, [node for node in calibration.linears if node not in excluded], graph)
+        yield excluded, graph
+
+
+def _ship_fp32(origin: Origin, fp32: Path, metrics: dict[str, float], rows: int, *, best_int8: float | None) -> Shipped:
+    metric = origin.task.main_metric
+    report = QualityReport(
+        metric=metric,
+        rows=rows,
+        fp32=metrics[metric],
+        exported=metrics[metric],
+        tolerance=TOLERANCE,
+        calibration_rows=0,
+        excluded_nodes=(),
+        best_int8=best_int8,
+    )
+    return Shipped(graph=fp32, precision="fp32", quality=report, metrics=metrics)

@@ -1,0 +1,120 @@
+"""Static int8: weights per channel, activations by ranges seen on training texts, in ONNX's QDQ form.
+
+What is multiplied by weights is int8; attention, softmax, LayerNorm, GELU and the residual stream stay fp32.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from export.session import pad
+from export.tables import quantize_tables
+from models.text import Row
+
+LINEAR_OPS = ("MatMul", "Gemm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """A graph ready to be quantised, and the texts that set its ranges."""
+
+    graph: Path
+    ranges: Path
+    """Written when the graph is first quantised, and read from then on."""
+    linears: tuple[str, ...]
+    """Nodes that multiply by weights, in the order of the graph."""
+    inputs: tuple[str, ...]
+    rows: Sequence[Row]
+
+
+def prepare(fp32: Path, rows: Sequence[Row], scratch: Path) -> Calibration:
+    """Fold constants and infer shapes as ONNX Runtime recommends before quantising; files go to `scratch`."""
+    graph = scratch / "prepared.onnx"
+    # Symbolic shape inference adds nothing for products with weights, and where it fails it leaves files behind.
+    quant_pre_process(str(fp32), str(graph), skip_symbolic_shape=True)
+    content = onnx.load(graph).graph
+    weights = {tensor.name for tensor in content.initializer}
+    return Calibration(
+        graph=graph,
+        ranges=scratch / "ranges.json",
+        linears=tuple(node.name for node in content.node if node.op_type in LINEAR_OPS and node.input[1] in weights),
+        inputs=tuple(value.name for value in content.input),
+        rows=rows,
+    )
+
+
+def quantize(calibration: Calibration, nodes: Collection[str], out: Path) -> None:
+    """Write the graph with these of its linear nodes, and its embedding tables, in int8."""
+    quantize_static(
+        str(calibration.graph),
+        str(out),
+        _Feeds(calibration),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=list(LINEAR_OPS),
+        nodes_to_quantize=list(nodes),
+        per_channel=True,
+        # On x86 only unsigned by signed has a kernel; signed activations were seven times slower.
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+        # What follows a product is fp32, so the product leaves as fp32 instead of being rounded once more.
+        extra_options={"OpTypesToExcludeOutputQuantization": list(LINEAR_OPS)},
+        calibration_cache_path=calibration.ranges,
+    )
+    model = onnx.load(out)
+    _read_floats_where_computed_in_floats(model)
+    quantize_tables(model)
+    _drop_unused(model)
+    onnx.save(model, out)
+
+
+def _read_floats_where_computed_in_floats(model: onnx.ModelProto) -> None:
+    """Undo, in place, that a tensor quantised for one reader is read back from int8 by all, the residual sums too."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        if node.op_type in LINEAR_OPS:
+            continue
+        for position, name in enumerate(node.input):
+            dequantize = made_by.get(name)
+            if dequantize is None or dequantize.op_type != "DequantizeLinear":
+                continue
+            quantize_node = made_by.get(dequantize.input[0])
+            if quantize_node is not None:  # else a weight
+                node.input[position] = quantize_node.input[0]
+
+
+def _drop_unused(model: onnx.ModelProto) -> None:
+    """Take out, in place, nodes and weights that lead nowhere."""
+    graph = model.graph
+    wanted = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted.update(node.input)
+    tensors = [tensor for tensor in graph.initializer if tensor.name in wanted]
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    del graph.initializer[:]
+    graph.initializer.extend(tensors)
+
+
+class _Feeds(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """One row at a time, so that nothing is measured on padding."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self._rows = iter(calibration.rows)
+        self._inputs = calibration.inputs
+
+    def get_next(self) -> dict[str, npt.NDArray[np.int64]] | None:
+        row = next(self._rows, None)
+        if row is None:
+            return None
+        padded = pad([row], 0)
+        return {name: padded[name] for name in self._inputs}

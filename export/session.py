@@ -1,0 +1,100 @@
+"""A package's graph under ONNX Runtime: rows in, each row's arrays out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from export.package import open_package
+from models.tasks.task import AnyTask, Logits
+from models.text import Reader, Row
+
+if TYPE_CHECKING:
+    from models.evaluation import Subject
+
+Arrays = dict[str, npt.NDArray[np.float32]]
+"""One row's outputs by name; `logits` has an entry a label, `attention` and `rollout` an entry a token of the row."""
+
+OUTPUTS = ("logits", "attention", "rollout")
+TOKEN_OUTPUTS = frozenset({"attention", "rollout"})
+
+# ONNX Runtime 1.31 fuses an addition and the LayerNormalization after it into a kernel that takes five times as long as
+# the two apart: a quarter of a MiniLM int8 run.
+SLOW_FUSIONS = ("SkipLayerNormFusion",)
+
+
+class Session:
+    """One graph, ready to run. Safe to call from several threads at once."""
+
+    def __init__(self, graph: Path, *, pad_id: int, threads: int = 1) -> None:
+        """Load `graph`; each call of `run` computes on `threads` threads."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Only what leads to the outputs asked for is computed: a request without explanation pays nothing for them.
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.only_execute_path_to_fetches = True
+        self._session = onnxruntime.InferenceSession(
+            str(graph), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
+        )
+        self._pad_id = pad_id
+        self._inputs = [tensor.name for tensor in self._session.get_inputs()]
+
+    def run(self, rows: Sequence[Row], outputs: Sequence[str]) -> list[Arrays]:
+        """The outputs asked for, row by row in the order given, with padding cut off. One padded batch is computed."""
+        computed = self.run_padded(rows, outputs)
+        return [
+            {
+                name: array[index, : len(row)] if name in TOKEN_OUTPUTS else array[index]
+                for name, array in computed.items()
+            }
+            for index, row in enumerate(rows)
+        ]
+
+    def run_padded(self, rows: Sequence[Row], outputs: Sequence[str]) -> Arrays:
+        """The outputs asked for as the graph gives them for the whole batch, padding included."""
+        padded = pad(rows, self._pad_id)
+        feeds = {name: padded[name] for name in self._inputs}
+        return dict(zip(outputs, self._session.run(list(outputs), feeds, self._run_options), strict=True))
+
+
+def pad(rows: Sequence[Row], pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Rows as a graph's inputs, padded to the longest."""
+    shape = (len(rows), max(map(len, rows)))
+    ids = np.full(shape, pad_id, dtype=np.int64)
+    types = np.zeros(shape, dtype=np.int64)
+    mask = np.zeros(shape, dtype=np.int64)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row.ids
+        types[index, : len(row)] = row.type_ids
+        mask[index, : len(row)] = 1
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+
+
+def open_subject(folder: Path) -> "Subject":
+    """The package in `folder`, to be measured under ONNX Runtime; raises as `open_package` does."""
+    package = open_package(folder)
+    manifest = package.manifest
+    return graph_subject(
+        package.graph, task=package.task, labels=manifest.labels, reader=package.reader(), pad_id=manifest.pad_id
+    )
+
+
+def graph_subject(
+    graph: Path, *, task: AnyTask, labels: tuple[str, ...], reader: Reader, pad_id: int, batch_size: int = 32
+) -> "Subject":
+    """A graph to be measured, whether or not it is in a package yet."""
+    # Here, not at the top: serving measures nothing, and this loads what reads data files.
+    from models.evaluation import Subject, by_length
+
+    session = Session(graph, pad_id=pad_id)
+
+    def run_batch(rows: Sequence[Row]) -> list[Logits]:
+        return [arrays["logits"] for arrays in session.run(rows, ("logits",))]
+
+    return Subject(task=task, labels=labels, reader=reader, run=lambda rows: by_length(rows, run_batch, batch_size))

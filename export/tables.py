@@ -1,0 +1,47 @@
+"""Embedding tables as int8 rows, each with its own scale.
+
+Rows are gathered as int8 and only those are turned into floats: the table as a whole is never dequantised.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+
+def quantize_tables(model: onnx.ModelProto) -> None:
+    """Replace, in place, every lookup in a float table by one in an int8 table and one in its scales.
+
+    The float tables stay in the file until what leads nowhere is taken out.
+    """
+    graph = model.graph
+    floats = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        table = floats.get(node.input[0]) if node.op_type == "Gather" else None
+        if table is None or len(table.dims) != 2:
+            graph.node.append(node)
+            continue
+        rows, scales = quantize_rows(numpy_helper.to_array(table))
+        graph.initializer.append(numpy_helper.from_array(rows, f"{table.name}_quantized"))
+        graph.initializer.append(numpy_helper.from_array(scales, f"{table.name}_scale"))
+        graph.node.extend(_lookup(table.name, node.input[1], node.output[0]))
+
+
+def quantize_rows(table: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Rows as symmetric int8, and what to multiply each by, as a column; a row of zeros stays one."""
+    largest = np.abs(table).max(axis=1, keepdims=True)
+    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    return np.rint(table / scales).astype(np.int8), scales
+
+
+def _lookup(table: str, indices: str, output: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Gather", [f"{table}_quantized", indices], [f"{output}_quantized"], f"{output}_rows"),
+        helper.make_node("Gather", [f"{table}_scale", indices], [f"{output}_scale"], f"{output}_scales"),
+        helper.make_node(
+            "Cast", [f"{output}_quantized"], [f"{output}_cast"], f"{output}_floats", to=onnx.TensorProto.FLOAT
+        ),
+        helper.make_node("Mul", [f"{output}_cast", f"{output}_scale"], [output], f"{output}_product"),
+    ]

@@ -1,0 +1,140 @@
+"""`steadfast verify`: whether a package is whole and still answers as it did when it was made.
+
+Its files and its answers to the probes are always checked; with the data set and the checkpoint, its quality and the
+graph's agreement with torch too.
+"""
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from export.consistency import check_shares
+from export.determinism import rows_that_differ
+from export.package import GRAPH_FILE, PROBE_TOLERANCE, WEIGHTS_FILE, Package, file_digest, open_package
+from export.probes import probe_outputs, rows_of_many_lengths
+from export.refusals import NotAnExplanation, NotTheSameModel
+from export.session import Session, open_subject
+from models.data import load_part
+from models.evaluation import measure
+from models.text import Row
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was checked, and what was found."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """Every check of one package."""
+
+    package: Package
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all of them passed."""
+        return all(check.passed for check in self.checks)
+
+
+def verify_package(folder: Path, *, checkpoint: Path | None = None, data: str | None = None) -> VerificationReport:
+    """Check the package in `folder`; `data` is the folder or hub id of its data set.
+
+    Raises:
+        PackageError: a file is missing, damaged or of another format, with its name; then nothing else is checked.
+    """
+    package = open_package(folder)
+    session = Session(package.graph, pad_id=package.manifest.pad_id)
+    rows = rows_of_many_lengths(package.task, package.reader())
+    checks = [
+        Check("files", True, f"{len(package.manifest.files)} files are those the package was made with"),
+        _check_probes(package, session),
+        _check_determinism(session, rows),
+        _check_shares(session, rows),
+    ]
+    if data is not None:
+        checks.append(_check_quality(package, data))
+    if checkpoint is not None:
+        checks += [_check_weights(package, checkpoint), _check_parity(package, checkpoint, rows)]
+    return VerificationReport(package, tuple(checks))
+
+
+def _check_probes(package: Package, session: Session) -> Check:
+    differences: dict[str, float] = {}
+    for probe in package.manifest.probes:
+        found = probe_outputs(package.task, package.reader(), session, probe.item, tuple(probe.outputs))
+        for name, expected in probe.outputs.items():
+            differences[name] = max(differences.get(name, 0.0), _distance(expected, found[name]))
+    tolerance = PROBE_TOLERANCE[package.manifest.precision]
+    passed = all(difference <= tolerance for difference in differences.values())
+    shown = ", ".join(f"{name} within {difference:.2g}" for name, difference in differences.items())
+    return Check("probes", passed, f"{len(package.manifest.probes)} probes: {shown} (accepted: {tolerance:g})")
+
+
+def _distance(expected: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> float:
+    """Largest absolute difference; infinite where the rows are of other shapes or hold what is no number."""
+    if list(map(len, expected)) != list(map(len, found)):
+        return math.inf
+    difference = max(float(np.abs(np.subtract(*pair)).max()) for pair in zip(expected, found, strict=True))
+    return math.inf if math.isnan(difference) else difference
+
+
+def _check_determinism(session: Session, rows: Sequence[Row]) -> Check:
+    differing = len(rows_that_differ(session, rows))
+    return Check(
+        "determinism", not differing, f"{differing} of {len(rows)} rows get other logits in company than alone"
+    )
+
+
+def _check_shares(session: Session, rows: Sequence[Row]) -> Check:
+    try:
+        distance = check_shares(session, rows)
+    except NotAnExplanation as error:
+        return Check("explanations", False, str(error))
+    return Check("explanations", True, f"shares of {len(rows)} rows add up to 1 within {distance:.1g}, none on padding")
+
+
+def _check_quality(package: Package, data: str) -> Check:
+    manifest = package.manifest
+    metric = manifest.quality.metric
+    subject = open_subject(package.folder)
+    recorded = next((file for file in manifest.data if file.part == "validation"), None)
+    if recorded is None:
+        return Check("quality", False, "the manifest names no validation part")
+    part = load_part(data, recorded.name, "validation", package.task, manifest.labels, subject.reader)
+    if part.origin.sha256 != recorded.sha256:
+        return Check("quality", False, f"{recorded.name}: not the file the package was measured on")
+    found, expected = measure(subject, part.examples)[metric], manifest.metrics[recorded.name][metric]
+    passed = found >= expected - manifest.quality.tolerance
+    return Check("quality", passed, f"{metric} {found:.4f} on {recorded.name}, {expected:.4f} when it was made")
+
+
+def _check_weights(package: Package, checkpoint: Path) -> Check:
+    same = file_digest(checkpoint / WEIGHTS_FILE) == package.manifest.weights
+    return Check("weights", same, f"{checkpoint} is {'' if same else 'not '}the checkpoint the package was made from")
+
+
+def _check_parity(package: Package, checkpoint: Path, rows: Sequence[Row]) -> Check:
+    # Here, not at the top: all other checks run where torch is not installed.
+    from export.graph import load_model, write_graph
+    from export.parity import check_parity
+
+    model = load_model(checkpoint, package.task.head)
+    with tempfile.TemporaryDirectory() as work:
+        graph = package.graph
+        if package.manifest.precision != "fp32":
+            graph = Path(work) / GRAPH_FILE
+            write_graph(model, graph)
+        try:
+            report = check_parity(model, graph, rows, package.manifest.pad_id)
+        except NotTheSameModel as error:
+            return Check("parity", False, str(error))
+    return Check("parity", True, f"the fp32 graph is within {max(report.largest_difference.values()):.1g} of torch")

@@ -1,0 +1,191 @@
+"""From a checkpoint to a package, or to nothing."""
+
+import gzip
+import signal
+import subprocess
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from optimum.onnxruntime import ORTModelForSequenceClassification
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+from export.build import export_checkpoint
+from export.package import file_digest, open_package
+from export.refusals import BadName, ExportError, IncompleteCheckpoint, TargetTaken
+from export.session import Session, open_subject
+from models.batches import open_subject as open_checkpoint
+from models.checkpoint import CheckpointError
+from models.data import DataError, load_part
+from models.evaluation import measure
+from models.training import check_settings
+from tests.export.conftest import MAX_TOKENS, copied
+
+TEXT = "the story was lovely and the plot is fine"
+
+
+def test_the_manifest_says_where_the_package_comes_from(package: Path, checkpoint: Path) -> None:
+    manifest = open_package(package).manifest
+    assert manifest.name == manifest.task == "sentiment"
+    assert manifest.labels == ("negative", "positive")
+    assert (manifest.base, manifest.method.name, manifest.max_tokens) == ("tiny", "plain", MAX_TOKENS)
+    assert manifest.weights == file_digest(checkpoint / "model.safetensors")
+    assert [file.name for file in manifest.data] == ["train", "validation"]
+    assert {"torch", "onnxruntime", "optimum-onnx"} <= manifest.versions.keys()
+
+
+def test_the_manifest_holds_the_report_of_every_gate(package: Path) -> None:
+    manifest = open_package(package).manifest
+    assert all(difference <= manifest.parity.tolerance for difference in manifest.parity.largest_difference.values())
+    assert manifest.quality.exported >= manifest.quality.fp32 - manifest.quality.tolerance
+    assert manifest.determinism.bit_equal
+
+
+def test_the_metrics_are_those_of_the_exported_graph(package: Path, data: Path) -> None:
+    manifest = open_package(package).manifest
+    subject = open_subject(package)
+    part = load_part(str(data), "validation", "validation", subject.task, subject.labels, subject.reader)
+    assert manifest.metrics == {"validation": measure(subject, part.examples)}
+    assert manifest.metrics["validation"]["accuracy"] > 0.9
+
+
+def test_the_package_answers_as_the_checkpoint_does(package: Path, checkpoint: Path) -> None:
+    subject = open_subject(package)
+    rows = [subject.reader.read(text).rows[0] for text in (TEXT, "awful", "it is a dull , dull film")]
+    expected, found = (np.stack(one.run(rows)) for one in (open_checkpoint(checkpoint), subject))
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+def test_the_tokenizer_of_the_package_neither_pads_nor_truncates(package: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(package / "tokenizer.json"))
+    assert tokenizer.padding is None
+    assert tokenizer.truncation is None
+
+
+def test_a_padding_tokenizer_in_the_checkpoint_does_not_reach_the_package(checkpoint: Path, tmp_path: Path) -> None:
+    folder = copied(checkpoint, tmp_path)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_padding(length=16)
+    tokenizer.enable_truncation(16)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    export_checkpoint(folder, tmp_path / "package", precision="fp32")
+    written = Tokenizer.from_file(str(tmp_path / "package" / "tokenizer.json"))
+    assert (written.padding, written.truncation) == (None, None)
+
+
+def test_optimum_loads_the_package_and_gets_the_same_logits(package: Path) -> None:
+    model = ORTModelForSequenceClassification.from_pretrained(package)
+    logits = model(**AutoTokenizer.from_pretrained(package)(TEXT, return_tensors="pt")).logits
+    opened = open_package(package)
+    (ours,) = Session(opened.graph, pad_id=0).run(opened.reader().read(TEXT).rows, ("logits",))
+    # optimum lets ONNX Runtime fuse more, which rounds otherwise and can tip a value into the next int8 step.
+    np.testing.assert_allclose(logits[0], ours["logits"], atol=0.05)
+    assert model.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_fp32_is_shipped_when_asked_for_under_the_name_asked_for(fp32_package: Path) -> None:
+    manifest = open_package(fp32_package).manifest
+    assert (manifest.name, manifest.precision, manifest.quality.calibration_rows) == ("my.model", "fp32", 0)
+
+
+def test_the_manifest_that_export_returns_is_the_one_on_disk(checkpoint: Path, tmp_path: Path) -> None:
+    manifest = export_checkpoint(checkpoint, tmp_path / "package", precision="fp32")
+    assert manifest == open_package(tmp_path / "package").manifest
+
+
+def test_a_target_that_exists_is_refused_and_left_alone(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "taken"
+    out.mkdir()
+    (out / "mine").write_text("keep")
+    with pytest.raises(TargetTaken, match=r"taken: exists already; .* choose another name or remove it"):
+        export_checkpoint(checkpoint, out)
+    assert [path.name for path in tmp_path.rglob("*")] == ["taken", "mine"]
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        export_checkpoint(tmp_path, tmp_path / "package")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_checkpoint_without_one_of_its_files_is_refused_by_its_name(
+    checkpoint: Path, tmp_path: Path, file: str
+) -> None:
+    folder = copied(checkpoint, tmp_path)
+    (folder / file).unlink()
+    with pytest.raises(IncompleteCheckpoint, match=f"{file}: missing"):
+        export_checkpoint(folder, tmp_path / "package")
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "-dash", "a/b", "x" * 65])
+def test_a_name_that_is_none_is_refused_before_anything_is_done(checkpoint: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadName, match="use at most 64 of a-z"):
+        export_checkpoint(checkpoint, tmp_path / "package", name=name)
+
+
+def test_a_refused_export_leaves_nothing_behind(checkpoint: Path, tmp_path: Path) -> None:
+    folder = copied(checkpoint, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"][0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ExportError):
+        export_checkpoint(folder, tmp_path / "there" / "package")
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_data_that_moved_are_found_where_they_are_said_to_be(checkpoint: Path, data: Path, tmp_path: Path) -> None:
+    moved = copied(data, tmp_path)
+    record = checkpoint / "training.json"
+    folder = copied(checkpoint, tmp_path)
+    (folder / "training.json").write_text(record.read_text().replace(str(data), "/gone"))
+    with pytest.raises(DataError, match="/gone"):
+        export_checkpoint(folder, tmp_path / "package", precision="fp32")
+    assert export_checkpoint(folder, tmp_path / "package", precision="fp32", data=str(moved)).precision == "fp32"
+
+
+def test_other_data_than_those_of_the_training_are_refused(checkpoint: Path, data: Path, tmp_path: Path) -> None:
+    other = copied(data, tmp_path)
+    with gzip.open(other / "validation.jsonl.gz", "at") as file:
+        file.write('{"text": "good", "label": 1}\n')
+    with pytest.raises(IncompleteCheckpoint, match=r"validation part 'validation' is not the file .* was made with"):
+        export_checkpoint(checkpoint, tmp_path / "package", data=str(other))
+
+
+def test_a_killed_export_leaves_nothing_at_the_target(checkpoint: Path, tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from export.build import export_checkpoint
+        export_checkpoint(Path(sys.argv[1]), Path(sys.argv[2]), progress=lambda line: print(line, flush=True))
+    """)
+    out = tmp_path / "package"
+    command = [sys.executable, "-c", program, str(checkpoint), str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        # The graph is written by now; quantising it comes next.
+        assert any(line.startswith("quantising") for line in process.stdout)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not out.exists()
+
+
+def test_the_card_says_what_the_package_is(package: Path) -> None:
+    card = (package / "README.md").read_text()
+    manifest = open_package(package).manifest
+    for stated in (
+        "trained by the method `plain`", "negative, positive", "| validation | 200 |", manifest.weights,
+        f"{manifest.quality.exported:.4f}", "## Licences", "## Use and limits", "steadfast serve PACKAGE",
+        "optimum.onnxruntime.ORTModelForSequenceClassification",
+    ):  # fmt: skip
+        assert stated in card
+
+
+def test_the_settings_in_the_card_are_settings_that_train_takes(package: Path) -> None:
+    card = (package / "README.md").read_text()
+    settings = check_settings(tomllib.loads(card.partition("```toml\n")[2].partition("```")[0]))
+    assert (settings.epochs, settings.learning_rate, settings.seed, settings.max_tokens) == (4, 5e-3, 3, MAX_TOKENS)

@@ -1,0 +1,151 @@
+"""A package is used as it was made, or not at all."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from export.package import DamagedFile, Manifest, MissingFile, WrongFormat, is_package, open_package
+from tests.export.conftest import copied
+
+FILES = ("README.md", "config.json", "model.onnx", "tokenizer.json", "tokenizer_config.json")
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _append(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\n")
+
+
+def test_a_fresh_package_holds_what_its_manifest_lists_and_nothing_else(package: Path) -> None:
+    opened = open_package(package)
+    assert sorted(opened.manifest.files) == sorted(FILES)
+    assert sorted(path.name for path in package.iterdir()) == sorted([*FILES, "package.json"])
+
+
+@pytest.mark.parametrize("damage", [_flip_a_bit, _cut_in_half, _empty, _append])
+@pytest.mark.parametrize("file", FILES)
+def test_a_changed_file_is_refused_by_its_name(
+    package: Path, tmp_path: Path, file: str, damage: Callable[[Path], None]
+) -> None:
+    folder = copied(package, tmp_path)
+    damage(folder / file)
+    with pytest.raises(DamagedFile, match=f"{file}: not the file the package was made with"):
+        open_package(folder)
+
+
+@pytest.mark.parametrize("file", [*FILES, "package.json"])
+def test_a_missing_file_is_refused_by_its_name(package: Path, tmp_path: Path, file: str) -> None:
+    folder = copied(package, tmp_path)
+    (folder / file).unlink()
+    with pytest.raises(MissingFile, match=f"{file}: missing"):
+        open_package(folder)
+
+
+def test_a_folder_that_is_not_there_is_refused_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="nowhere: no such folder; a package is a folder made by"):
+        open_package(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("damage", [_cut_in_half, _empty])
+def test_a_manifest_that_is_cut_short_is_refused(package: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    folder = copied(package, tmp_path)
+    damage(folder / "package.json")
+    with pytest.raises(WrongFormat, match=r"package\.json: the file: Invalid JSON"):
+        open_package(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("precision", "fp32"),
+        ("labels", ["positive", "negative"]),
+        ("max_tokens", 16),
+        ("metrics", {"validation": {"accuracy": 1.0}}),
+        ("probes", []),
+        ("digest", "0" * 64),
+        ("digest", ""),
+    ],
+)
+def test_a_manifest_that_was_edited_is_refused(package: Path, tmp_path: Path, field: str, value: object) -> None:
+    folder = copied(package, tmp_path)
+    _edit(folder, **{field: value})
+    with pytest.raises(DamagedFile, match=r"package\.json: changed since the package was made"):
+        open_package(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("format", 2, "format: Input should be 1; was it made by another version"),
+        ("surprise", 1, "surprise: Extra inputs are not permitted"),
+        ("labels", ["one"], "labels: Tuple should have at least 2 items"),
+        ("pad_id", None, "pad_id: Input should be a valid integer"),
+    ],
+)
+def test_a_manifest_of_another_format_is_refused_by_the_field(
+    package: Path, tmp_path: Path, field: str, value: object, message: str
+) -> None:
+    folder = copied(package, tmp_path)
+    _edit(folder, **{field: value})
+    with pytest.raises(WrongFormat, match=message):
+        open_package(folder)
+
+
+def test_a_manifest_that_names_a_file_outside_the_package_is_refused(package: Path, tmp_path: Path) -> None:
+    folder = copied(package, tmp_path)
+    (tmp_path / "outside").write_bytes(b"")
+    manifest = open_package(folder).manifest
+    _reseal(folder, manifest.model_copy(update={"files": {**manifest.files, "../outside": "0" * 64}}))
+    with pytest.raises(WrongFormat, match=r"names a file outside the package, '\.\./outside'"):
+        open_package(folder)
+
+
+def test_a_manifest_of_an_unknown_task_is_refused_with_the_tasks_there_are(package: Path, tmp_path: Path) -> None:
+    folder = copied(package, tmp_path)
+    _reseal(folder, open_package(folder).manifest.model_copy(update={"task": "weather"}))
+    with pytest.raises(WrongFormat, match=r"no task 'weather' here; this version knows: .*sentiment"):
+        open_package(folder)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json"])
+def test_a_manifest_without_a_needed_file_is_refused(package: Path, tmp_path: Path, file: str) -> None:
+    folder = copied(package, tmp_path)
+    manifest = open_package(folder).manifest
+    rest = {name: digest for name, digest in manifest.files.items() if name != file}
+    _reseal(folder, manifest.model_copy(update={"files": rest}))
+    with pytest.raises(WrongFormat, match=f"lists no {file}"):
+        open_package(folder)
+
+
+def test_the_digest_names_the_content(package: Path) -> None:
+    manifest = open_package(package).manifest
+    assert manifest.sealed().digest == manifest.digest
+    assert manifest.model_copy(update={"name": "other"}).sealed().digest != manifest.digest
+
+
+def test_a_checkpoint_is_no_package(package: Path, checkpoint: Path) -> None:
+    assert is_package(package)
+    assert not is_package(checkpoint)
+
+
+def _edit(folder: Path, **changed: object) -> None:
+    path = folder / "package.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+
+
+def _reseal(folder: Path, manifest: Manifest) -> None:
+    (folder / "package.json").write_text(manifest.sealed().model_dump_json())

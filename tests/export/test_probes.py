@@ -1,0 +1,31 @@
+"""The items every package is tried with."""
+
+import pytest
+
+from export.probes import ITEMS, rows_of_many_lengths
+from models.tasks import TASKS, find_task
+from models.text import Reader, ReadingLimits
+from tests.tiny import make_tokenizer
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_eight_to_twelve_probes_that_it_accepts(task: str) -> None:
+    assert 8 <= len(ITEMS[task]) <= 12
+    for item in ITEMS[task]:
+        find_task(task).item.model_validate(item)
+
+
+def test_a_sentiment_probe_is_longer_than_any_window() -> None:
+    reader = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=512))
+    longest = max(ITEMS["sentiment"], key=lambda item: len(item["text"]))
+    assert len(reader.read(longest["text"]).rows) > 1
+
+
+@pytest.mark.parametrize("max_tokens", [8, 32, 128, 512])
+def test_rows_of_many_lengths_differ_in_length_and_reach_the_longest(max_tokens: int) -> None:
+    reader = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=max_tokens))
+    lengths = [len(row) for row in rows_of_many_lengths(find_task("sentiment"), reader)]
+    assert lengths == sorted(set(lengths))
+    assert lengths[0] <= 4
+    assert lengths[-1] == max_tokens
+    assert len(lengths) >= min(64, max_tokens // 2)

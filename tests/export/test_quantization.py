@@ -1,0 +1,106 @@
+"""What int8 is in the file, and what is computed from it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from export.session import Session, pad
+from export.tables import quantize_rows
+from models.text import Reader, Row
+from tests.tiny import make_tokenizer
+
+VOCABULARY = len(make_tokenizer())
+
+
+@pytest.fixture(scope="module")
+def model(package: Path) -> onnx.ModelProto:
+    return onnx.load(package / "model.onnx")
+
+
+def test_the_embedding_tables_are_int8_in_the_file(model: onnx.ModelProto) -> None:
+    tables = {
+        tensor.name: tensor.data_type for tensor in model.graph.initializer if "_embeddings.weight" in tensor.name
+    }
+    assert {name: kind for name, kind in tables.items() if not name.endswith("_scale")} == {
+        f"model.bert.embeddings.{table}_embeddings.weight_quantized": TensorProto.INT8
+        for table in ("word", "position", "token_type")
+    }
+
+
+def test_no_float_matrix_is_left_in_the_file(model: onnx.ModelProto) -> None:
+    matrices = [
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 2 and min(tensor.dims) > 1
+    ]
+    assert matrices == []
+
+
+def test_no_table_is_turned_into_floats_as_a_whole(package: Path, reader: Reader, tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "run")
+    session = onnxruntime.InferenceSession(str(package / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    session.run(None, pad(reader.read("a fine story").rows, 0))
+    events = json.loads(Path(session.end_profiling()).read_text())
+    made = [shape for event in events for shape in event["args"].get("output_type_shape", ()) if "float" in shape]
+    assert made
+    assert [shape for shape in made if VOCABULARY in shape["float"]] == []
+
+
+def test_the_residual_stream_is_never_rounded(model: onnx.ModelProto) -> None:
+    dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    readers = {node.op_type for node in model.graph.node if dequantized.intersection(node.input)}
+    assert readers == {"MatMul", "Gemm"}
+
+
+def test_every_product_with_weights_is_int8(model: onnx.ModelProto) -> None:
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    stored = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    # Two layers of query, key, value, attention output, and two of the feed-forward part; then pooler and classifier.
+    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+    of_weights = [
+        node
+        for node in products
+        if (weight := made_by.get(node.input[1])) is not None and stored.get(weight.input[0]) == TensorProto.INT8
+    ]
+    assert len(of_weights) == 14
+
+
+def test_int8_takes_less_than_half_of_fp32(package: Path, graph: Path) -> None:
+    def weight_bytes(path: Path) -> int:
+        return sum(numpy_helper.to_array(tensor).nbytes for tensor in onnx.load(path).graph.initializer)
+
+    # The scales weigh much beside rows of 16 numbers; in a MiniLM int8 is a quarter.
+    assert weight_bytes(package / "model.onnx") < weight_bytes(graph) / 2
+
+
+def test_int8_logits_stay_near_fp32(package: Path, graph: Path, rows: list[Row]) -> None:
+    exact = Session(graph, pad_id=0).run_padded(rows, ("logits",))["logits"]
+    rounded = Session(package / "model.onnx", pad_id=0).run_padded(rows, ("logits",))["logits"]
+    # A step of int8 is 1/127 of the largest value; some dozen of them add up.
+    assert np.abs(rounded - exact).max() < 0.1 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_table_row_comes_back_within_half_a_step_of_its_own_scale(scale: float) -> None:
+    table = (np.random.default_rng(0).normal(size=(50, 16)) * scale).astype(np.float32)
+    table[::2] *= 100
+    rows, scales = quantize_rows(table)
+    # float32 itself is off by 1e-7 of the value
+    assert (np.abs(rows * scales - table) <= scales / 2 * (1 + 1e-5)).all()
+
+
+def test_the_largest_number_of_a_row_uses_the_whole_range() -> None:
+    rows, _ = quantize_rows(np.array([[0.5, -2.0, 1.0]], dtype=np.float32))
+    assert rows.tolist() == [[32, -127, 64]]
+
+
+def test_a_row_of_zeros_stays_zeros() -> None:
+    rows, scales = quantize_rows(np.zeros((1, 4), dtype=np.float32))
+    assert not (rows * scales).any()
