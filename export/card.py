@@ -64,8 +64,8 @@ steadfast serve PACKAGE
 
 ## Check it and make it again
 
-`steadfast verify PACKAGE` checks every file and replays the recorded probes. With the data above and these settings in
-`settings.toml`, the same versions on the same kind of machine give the weights again:
+`steadfast verify PACKAGE` checks every file and replays the recorded probes. With the data above in
+`FOLDER` and these settings in `settings.toml`, the same versions on the same kind of machine give the weights again:
 
 ```
 steadfast train --config settings.toml --out CHECKPOINT
@@ -158,7 +158,10 @@ def _training_toml(record: TrainingRecord) -> str:
         "seed": record.seed,
         **{name: value for name, value in record.settings.items() if name in TrainingSettings.model_fields},
     }
-    tables = {"source": record.source.model_dump(), "method_settings": record.method.settings}
+    # Where a folder lay on the machine that trained says nothing to the reader; a hub's name does.
+    is_folder = any(file.sha256 for file in record.data)
+    source = record.source.model_dump() | ({"data": "FOLDER"} if is_folder else {})
+    tables = {"source": source, "method_settings": record.method.settings}
     lines = _toml_lines(settings)
     for name, values in tables.items():
         lines += ["", f"[{name}]", *_toml_lines(values)]

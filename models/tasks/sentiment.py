@@ -10,8 +10,16 @@ from models.tasks.task import Item, LabelScore, Logits, Prediction, Task, rank_l
 from models.text import Encoded, Reader, Truncation
 
 
+def _or_a_string(schema: dict[str, Any]) -> None:
+    described = schema.copy()
+    schema.clear()
+    schema["anyOf"] = [{"type": "string"}, described]
+
+
 class SentimentItem(Item):
     """One text; a bare string is short for `{"text": ...}`."""
+
+    model_config = ConfigDict(json_schema_extra=_or_a_string)
 
     text: str
 

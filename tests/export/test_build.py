@@ -185,6 +185,10 @@ def test_the_card_says_what_the_package_is(package: Path) -> None:
         assert stated in card
 
 
+def test_the_card_does_not_say_where_the_data_lay(package: Path) -> None:
+    assert 'data = "FOLDER"' in (package / "README.md").read_text()
+
+
 def test_the_settings_in_the_card_are_settings_that_train_takes(package: Path) -> None:
     card = (package / "README.md").read_text()
     settings = check_settings(tomllib.loads(card.partition("```toml\n")[2].partition("```")[0]))

@@ -1,0 +1,51 @@
+# Steadfast. Everything lives in .venv; `make` alone lists the targets.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+BASE ?= sentence-transformers/all-MiniLM-L6-v2
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev serve test lint bench zoo bento
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+install: .venv/runtime.done  ## what serving needs, without torch
+install-dev: .venv/dev.done  ## everything: training, export, tests
+
+serve: install  ## serve zoo/ on port 3000
+	$(BIN)/steadfast serve
+
+test: install-dev lint  ## lint, types and the whole test suite
+	$(BIN)/python -m pytest
+
+lint: install-dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install-dev  ## what serving and training cost, as ratios within one run
+	$(BIN)/python -m benchmarks
+
+# DATA names the folder of data files; BASE the encoder, a folder or a hub id.
+zoo: install-dev  ## rebuild the default packages into build/zoo: make zoo DATA=DIR [BASE=DIR]
+	@test -n "$(DATA)" || { echo "say where the data is: make zoo DATA=FOLDER (zoo/README.md says what it holds)"; exit 2; }
+	$(BIN)/steadfast train --config zoo/sentiment.toml --base $(BASE) --data $(DATA)/sentiment --out build/checkpoints/sentiment
+	$(BIN)/steadfast export build/checkpoints/sentiment -o build/zoo/sentiment
+
+bento: install  ## build the Bento
+	$(BIN)/bentoml build
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Steadfast needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+
+.venv/runtime.done: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+# torch first: asked for by another package, pip would take its largest build.
+.venv/dev.done: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[dev]'
+	@touch $@ .venv/runtime.done

@@ -1,0 +1,184 @@
+"""What serving costs in CPU milliseconds, as ratios to the bare graph within one run.
+
+CPU time (user + system) is that of the server's whole process tree. The control, "raw", is one thread that tokenises
+and runs the same graph over the same texts, sorted by length, in eights. Rounds take turns, so drift of the machine's
+speed falls on both sides of a ratio.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from benchmarks.texts import make_texts
+from export.package import Package, open_package
+from export.session import Session
+from models.tasks.sentiment import SENTIMENT, SentimentItem
+
+ROUNDS = 4
+CONCURRENCY = 32
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `steadfast serve`."""
+
+    url: str
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the process and all its children so far."""
+        family = [self.process, *self.process.children(recursive=True)]
+        return float(sum(member.cpu_times().user + member.cpu_times().system for member in family))
+
+
+def report(zoo: Path) -> Iterator[str]:
+    """Lines to print."""
+    package = open_package(zoo / "sentiment")
+    texts = make_texts(1_024)
+    with _serving(zoo) as server:
+        asyncio.run(_load(server, texts[:256], 1, None))
+        measured = _take_turns(
+            {
+                "raw": lambda: _raw_seconds(package, texts) / len(texts),
+                "one text a request": lambda: _http_seconds(server, texts, 1, None),
+                "32 texts a request": lambda: _http_seconds(server, texts, 32, None),
+                "32 texts, explain=attention": lambda: _http_seconds(server, texts, 32, "attention"),
+                "32 texts, explain=rollout": lambda: _http_seconds(server, texts, 32, "rollout"),
+                "score, 2,048 rows": lambda: _score_seconds(make_texts(2_048, seed=1)),
+            }
+        )
+        latency = _take_turns(
+            {
+                "raw": lambda: _raw_latency(package, texts[:128]),
+                "HTTP": lambda: asyncio.run(_latency(server, texts[:128])),
+            }
+        )
+    yield f"serving zoo/sentiment: CPU time a text (medians of {ROUNDS} rounds), concurrency {CONCURRENCY}"
+    yield f"  {'':<30}{'ms':>7}{'x raw':>8}"
+    for name, rounds in measured.items():
+        ratio = statistics.median(mine / raw for mine, raw in zip(rounds, measured["raw"], strict=True))
+        yield f"  {name:<30}{statistics.median(rounds) * 1000:7.2f}{ratio:8.2f}"
+    plain = measured["32 texts a request"]
+    for name in ("attention", "rollout"):
+        ratio = statistics.median(
+            mine / other for mine, other in zip(measured[f"32 texts, explain={name}"], plain, strict=True)
+        )
+        yield f"  explain={name} against without: {ratio:.2f}"
+    raw, http = (statistics.median(latency[name]) * 1000 for name in ("raw", "HTTP"))
+    yield f"  alone, median wall time a text: raw {raw:.2f} ms, HTTP {http:.2f} ms, {http - raw:+.2f} ms"
+
+
+def _take_turns(subjects: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+    results: dict[str, list[float]] = {name: [] for name in subjects}
+    for _ in range(ROUNDS):
+        for name, measure in subjects.items():
+            results[name].append(measure())
+    return results
+
+
+def _raw_seconds(package: Package, texts: list[str]) -> float:
+    session = Session(package.graph, pad_id=package.manifest.pad_id)
+    reader = package.reader()
+    before = time.process_time()
+    rows = [SENTIMENT.encode(SentimentItem(text=text), reader, "right").rows[0] for text in texts]
+    rows.sort(key=len)
+    for start in range(0, len(rows), 8):
+        session.run(rows[start : start + 8], ["logits"])
+    return time.process_time() - before
+
+
+def _raw_latency(package: Package, texts: list[str]) -> float:
+    session = Session(package.graph, pad_id=package.manifest.pad_id)
+    reader = package.reader()
+    walls = []
+    for text in texts:
+        before = time.perf_counter()
+        session.run([reader.read(text).rows[0]], ["logits"])
+        walls.append(time.perf_counter() - before)
+    return statistics.median(walls)
+
+
+def _http_seconds(server: Server, texts: list[str], size: int, explain: str | None) -> float:
+    before = server.cpu_seconds()
+    asyncio.run(_load(server, texts, size, explain))
+    return (server.cpu_seconds() - before) / len(texts)
+
+
+async def _load(server: Server, texts: list[str], size: int, explain: str | None) -> None:
+    bodies = [{"inputs": texts[start : start + size], "explain": explain} for start in range(0, len(texts), size)]
+    async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+
+        async def work(share: Sequence[Mapping[str, object]]) -> None:
+            for body in share:
+                answer = await client.post("/v1/sentiment", json=body)
+                answer.raise_for_status()
+
+        workers = min(CONCURRENCY, len(bodies)) if size == 1 else 4
+        await asyncio.gather(*(work(bodies[number::workers]) for number in range(workers)))
+
+
+async def _latency(server: Server, texts: list[str]) -> float:
+    walls = []
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        for text in texts:
+            before = time.perf_counter()
+            (await client.post("/v1/sentiment", json={"inputs": [text]})).raise_for_status()
+            walls.append(time.perf_counter() - before)
+    return statistics.median(walls)
+
+
+def _score_seconds(texts: list[str]) -> float:
+    """CPU time a row of the whole command, what it costs beyond the rows taken off by an empty run."""
+    return (_score_cpu(texts) - _score_cpu(texts[:1])) / (len(texts) - 1)
+
+
+def _score_cpu(texts: list[str]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "texts.jsonl"
+        source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        before = os.times()
+        command = [sys.executable, "-m", "service.cli", "score", "sentiment", str(source), "-o", f"{folder}/out.jsonl"]
+        subprocess.run(command, check=True, capture_output=True)
+        after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+@contextmanager
+def _serving(zoo: Path) -> Iterator[Server]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"STEADFAST_ZOO": str(zoo), "STEADFAST_PORT": str(port)}
+    command = [sys.executable, "-m", "service.cli", "serve"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            _wait_until_ready(url)
+            yield Server(url, psutil.Process(process.pid))
+        finally:
+            process.terminate()
+
+
+def _wait_until_ready(url: str, timeout_s: float = 60) -> None:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        try:
+            if httpx.get(f"{url}/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise TimeoutError(f"{url} was not ready after {timeout_s:.0f} s")

@@ -1,0 +1,29 @@
+"""Reviews to serve, put together from phrases: as long as people's sentences are, and free to pass on."""
+
+import random
+
+_OPENINGS = (
+    "i went in expecting very little and", "from the first scene to the last", "for all its faults",
+    "my sister loved the book , so", "without giving anything away", "somewhere in the second act", "at its best",
+)  # fmt: skip
+_SUBJECTS = ("the film", "this sequel", "the direction", "the whole cast", "its tired script", "the camera work", "it")
+_VERBS = ("is", "turns out to be", "never stops being", "feels", "was not", "could hardly be more", "remains")
+_JUDGEMENTS = (
+    "a delight", "clumsy and overlong", "moving", "quietly hilarious", "as dull as dishwater", "worth every minute",
+    "an exercise in patience", "beautifully judged", "too clever by half", "forgettable",
+)  # fmt: skip
+_CLOSINGS = ("", ".", ", and i would see it again .", ", though nobody asked for it .", ", which is a pity !")
+
+
+def make_texts(count: int, *, clauses: tuple[int, int] = (1, 3), seed: int = 0) -> list[str]:
+    """Distinct texts of between `clauses` clauses each, about ten tokens a clause."""
+    draw = random.Random(seed)
+    texts: dict[str, None] = {}
+    while len(texts) < count:
+        parts = [
+            " ".join(draw.choice(words) for words in (_OPENINGS, _SUBJECTS, _VERBS, _JUDGEMENTS))
+            + draw.choice(_CLOSINGS)
+            for _ in range(draw.randint(*clauses))
+        ]
+        texts[" ".join(parts)] = None
+    return list(texts)

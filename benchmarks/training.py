@@ -1,0 +1,75 @@
+"""What a training step costs under each method, relative to plain, on one thread.
+
+The shape is that of the figure on record for the authors' ASA code: 4 layers, width 384, 128 tokens, batch 16.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from transformers import AutoModelForSequenceClassification, BertConfig
+
+from models.encoder import Batch, Encoder
+from models.robust import METHODS, read_settings
+from models.robust.method import StepContext
+from models.training import TASK_LOSSES
+
+PUBLISHED = {"plain": 1.0, "asa": 2.07}
+"""Measured with the authors' code at the same shape."""
+
+
+def measure_steps(rounds: int = 5) -> dict[str, float]:
+    """CPU time of a step by method as a ratio to plain: the median over rounds, methods taking turns."""
+    torch.set_num_threads(1)
+    steps = {name: _make_step(name) for name in METHODS}
+    ratios: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step()
+    for _ in range(rounds):
+        seconds = {name: _cpu_seconds(step) for name, step in steps.items()}
+        for name, value in seconds.items():
+            ratios[name].append(value / seconds["plain"])
+    return {name: statistics.median(values) for name, values in ratios.items()}
+
+
+def report() -> Iterator[str]:
+    """Lines to print."""
+    yield "training step, CPU time relative to plain (4 layers, width 384, 128 tokens, batch 16, fp32, one thread)"
+    for name, ratio in measure_steps().items():
+        yield f"  {name:<12} {ratio:5.2f}   authors' code {PUBLISHED[name]:.2f}"
+
+
+def _make_step(method_name: str) -> Callable[[], None]:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=30522, hidden_size=384, num_hidden_layers=4, num_attention_heads=12, intermediate_size=1536
+    )  # fmt: skip
+    encoder = Encoder(AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")).train()
+    method = METHODS[method_name].build(read_settings(method_name, {}), encoder, 0)
+    parameters = [*encoder.parameters(), *method.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
+    ids = torch.randint(1, 30522, (16, 128))
+    batch = Batch(
+        ids=ids,
+        type_ids=torch.zeros_like(ids),
+        mask=torch.ones_like(ids, dtype=torch.bool),
+        targets=torch.arange(16) % 2,
+        indices=torch.arange(16),
+    )
+
+    def step() -> None:
+        context = StepContext(encoder=encoder, task_loss=TASK_LOSSES["sequence-classification"], seed=0, step=0)
+        losses = method.step(batch, context).losses.values()
+        torch.stack([loss.weight * loss.value for loss in losses]).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _cpu_seconds(step: Callable[[], None], repeats: int = 2) -> float:
+    before = time.process_time()
+    for _ in range(repeats):
+        step()
+    return time.process_time() - before

@@ -1,0 +1,164 @@
+"""The server: `bentoml serve service.app:Steadfast`, or `steadfast serve`, which checks the packages first.
+
+Handlers check, call and map errors. BentoML's batching is not used: it counts rows instead of tokens and fails every
+batch-mate of a bad row.
+"""
+
+import asyncio
+import inspect
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import bentoml
+from starlette.responses import Response
+
+from models.tasks import TASKS
+from models.tasks.sentiment import SENTIMENT
+from models.tasks.task import AnyTask
+from service.answering import Answerer, NotOffered, Refusal
+from service.border import App, Border, Exchange, current_exchange, respond
+from service.catalogue import catalogue
+from service.contract import Answer as AnswerBody
+from service.contract import ItemError, Timing, Usage, answer_type, request_type
+from service.engine import Computed, EngineClosed, Overloaded
+from service.lineup import Lineup
+from service.logs import configure_logs
+from service.problems import Fault, Problem, pointer
+from service.settings import read_settings
+
+# Nobody is told that this runs.
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
+
+SETTINGS = read_settings()
+LINEUP = Lineup(SETTINGS)
+
+LARGE_BODY_BYTES = 65_536
+"""From here on texts are read in a thread: tokenising 64 KiB takes some 20 ms, for which nobody else would be heard."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def endpoint(task: AnyTask) -> Any:
+    """The method of the service that answers `POST /v1/TASK`."""
+    Request = request_type(task, SETTINGS.max_items)
+    Answer = answer_type(task)
+
+    async def answer(_: "Steadfast", request: Request, /) -> Answer:  # type: ignore[valid-type]
+        try:
+            return await _answer(LINEUP.find(task.name), request, Answer)
+        except Problem as problem:
+            return respond(problem)
+        except NotOffered as error:
+            return respond(Problem("validation", str(error), [Fault(pointer="/explain", detail=str(error))]))
+        except Overloaded as error:
+            return respond(Problem("overloaded", str(error), headers={"Retry-After": str(error.retry_after_s)}))
+        except EngineClosed:
+            return respond(Problem("not_ready", "the server is shutting down"))
+
+    answer.__name__ = task.name.replace("-", "_")
+    answer.__doc__ = task.answer.__doc__
+    # BentoML asks for it at every request.
+    answer.__signature__ = inspect.signature(answer)  # type: ignore[attr-defined]
+    return bentoml.api(route=f"/v1/{task.name}")(answer)
+
+
+class BorderedService(bentoml.Service[Any]):  # type: ignore[misc]
+    """A BentoML service with our border around all of it, the errors of its middleware included."""
+
+    def to_asgi(self, is_main: bool = True) -> App:
+        """As BentoML does, and the border."""
+        return Border(
+            super().to_asgi(is_main),
+            json_paths={method.route for method in self.apis.values()},
+            max_body_bytes=SETTINGS.max_body_bytes,
+        )
+
+
+@bentoml.asgi_app(catalogue(LINEUP, list(TASKS.values()), SETTINGS))
+@bentoml.service(
+    service_class=BorderedService,
+    http={"host": SETTINGS.host, "port": SETTINGS.port},
+    # The border writes one line a request.
+    logging={"access": {"enabled": False}},
+    # OpenTelemetry's middleware costs 0.4 ms a request even when it exports nothing.
+    tracing={"excluded_urls": ["."]},
+    # BentoML's metrics keep a series for every path that anybody ever asks for: memory without an end.
+    metrics={"enabled": False},
+)
+class Steadfast:
+    """Robust text models over HTTP."""
+
+    def __init__(self) -> None:
+        """Start loading; BentoML makes one instance in each worker."""
+        configure_logs()
+        LINEUP.load_aside()
+
+    # A task more is a line more.
+    sentiment = endpoint(SENTIMENT)
+
+    def __is_ready__(self) -> bool:
+        """What `/readyz` tells."""
+        return LINEUP.is_ready
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        """Answer what is queued and stop."""
+        LINEUP.close()
+
+
+async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody]) -> Response:
+    """The answer to `request`, any task's."""
+    exchange = current_exchange.get()
+    aside = asyncio.to_thread if len(exchange.body) > LARGE_BODY_BYTES else _directly
+    answerer.check(request.explain)
+    began = time.perf_counter()
+    readings, refusals = await aside(answerer.read, request.inputs, request.truncation)
+    tokenize_s = time.perf_counter() - began
+    if refusals and request.on_error == "fail":
+        raise _refused(refusals)
+    computed = await asyncio.wrap_future(answerer.compute(readings, request.explain))
+    results = await aside(answerer.answer, readings, computed, request)
+    usage = Usage(items=len(results), tokens=sum(reading.encoded.tokens for reading in readings))
+    timing = _timing(exchange, tokenize_s, computed)
+    exchange.facts |= usage.model_dump() | {f"{name}_ms": round(value, 3) for name, value in timing}
+    body = answer_body(
+        id=exchange.request_id,
+        model=answerer.name,
+        results=results,
+        errors=[_item_error(refusal) for refusal in refusals],
+        usage=usage,
+        timing_ms=timing,
+    )
+    content = await aside(body.model_dump_json, exclude=None if request.on_error == "report" else {"errors"})
+    server_timing = ", ".join(f"{name};dur={value:.3f}" for name, value in timing)
+    return Response(content, headers={"Server-Timing": server_timing}, media_type="application/json")
+
+
+def _timing(exchange: Exchange, tokenize_s: float, computed: Computed) -> Timing:
+    return Timing(
+        queue=computed.queue_s * 1000,
+        tokenize=tokenize_s * 1000,
+        infer=computed.infer_s * 1000,
+        total=exchange.elapsed_s * 1000,
+    )
+
+
+def _item_error(refusal: Refusal) -> ItemError:
+    return ItemError(index=refusal.index, code=refusal.reason.code, detail=str(refusal.reason))
+
+
+async def _directly(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    return function(*args, **kwargs)
+
+
+def _refused(refusals: Sequence[Refusal]) -> Problem:
+    """The problem of the first input at fault; all of them are listed."""
+    faults = [
+        Fault(pointer=pointer("inputs", refusal.index, refusal.reason.field), detail=str(refusal.reason))
+        for refusal in refusals
+    ]
+    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return Problem(refusals[0].reason.code, f"{faults[0].pointer}: {faults[0].detail}{more}", faults)

@@ -1,0 +1,93 @@
+"""The addresses about models rather than of one: what is served, how good it is by its own manifest, and how to ask."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from models.tasks.task import AnyTask
+from models.text import Truncation
+from service.answering import Answerer
+from service.border import respond
+from service.contract import Limits, ModelCard, ModelList
+from service.lineup import Lineup
+from service.openapi import describe_api
+from service.problems import Problem
+from service.settings import Settings
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def catalogue(lineup: Lineup, tasks: Sequence[AnyTask], settings: Settings) -> Starlette:
+    """An application for the models in `lineup`, on a server that has an address for each of `tasks`."""
+    document = describe_api(tasks, settings.max_items)
+
+    async def list_models(_: Request) -> Response:
+        return _json(ModelList(models=[_card(answerer, settings) for answerer in lineup.answerers.values()]))
+
+    async def show_model(request: Request) -> Response:
+        return _json(_card(lineup.find(request.path_params["task"]), settings))
+
+    async def show_document(_: Request) -> Response:
+        return JSONResponse(document)
+
+    async def refuse(request: Request) -> Response:
+        lineup.find(request.path_params["task"])
+        raise _wrong_method("POST")
+
+    async def refuse_list(_: Request) -> Response:
+        raise _wrong_method("GET")
+
+    return Starlette(
+        routes=[
+            Route("/docs.json", show_document),
+            Route("/v1/models", list_models),
+            Route("/v1/models", refuse_list, methods=_METHODS),
+            Route("/v1/models/{task}", show_model),
+            # What is left of /v1/TASK: a task without a model, or another method.
+            Route("/v1/{task}", refuse, methods=_METHODS),
+        ],
+        exception_handlers={Problem: _respond},  # type: ignore[dict-item]
+    )
+
+
+def _card(answerer: Answerer, settings: Settings) -> ModelCard:
+    manifest = answerer.package.manifest
+    reading = answerer.limits
+    return ModelCard(
+        **answerer.name.model_dump(),
+        labels=manifest.labels,
+        score_range=manifest.score_range,
+        base=manifest.base,
+        limits=Limits(
+            max_items=settings.max_items,
+            max_body_bytes=settings.max_body_bytes,
+            max_tokens=reading.max_tokens,
+            max_item_tokens=reading.max_item_tokens,
+            max_characters=reading.max_characters,
+        ),
+        explanations=answerer.explanations,
+        truncations=get_args(Truncation),
+        metrics=manifest.metrics,
+        quality=manifest.quality,
+        parity=manifest.parity,
+        determinism=manifest.determinism,
+        data=manifest.data,
+        licences=manifest.licences,
+    )
+
+
+def _json(body: BaseModel) -> Response:
+    return Response(body.model_dump_json(), media_type="application/json")
+
+
+def _wrong_method(allowed: str) -> Problem:
+    return Problem("method_not_allowed", f"this address takes {allowed}", headers={"Allow": allowed})
+
+
+async def _respond(_: Request, problem: Problem) -> Response:
+    return respond(problem)

@@ -1,0 +1,220 @@
+"""The `steadfast` command. What a command needs is imported when it runs, so that `--help` answers at once."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service import making
+from service.explanation import Method
+
+if TYPE_CHECKING:
+    from service.answering import Answerer
+
+app = typer.Typer(
+    name="steadfast",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(making.train)
+app.command()(making.evaluate)
+app.command()(making.export)
+app.command()(making.verify)
+
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="What to ask, such as `sentiment`.")]
+PackageFolder = Annotated[
+    Path | None, typer.Option("--package", metavar="DIR", help="Model package; default: the zoo's for this task.")
+]
+Explain = Annotated[Method | None, typer.Option("--explain", help="Score every word by its part in the answer.")]
+
+
+@app.callback()
+def steadfast() -> None:
+    """Robust text models: train, export, serve, explain.
+
+    Try one, put it behind HTTP, or run it over a file:
+
+        steadfast predict sentiment "not bad at all" --explain rollout
+
+        steadfast serve
+
+        steadfast score sentiment reviews.csv -o scored.parquet
+
+    Every option of `serve` can be set as `STEADFAST_...` in the environment too.
+    """
+
+
+@app.command()
+def serve(
+    packages: Annotated[
+        list[Path] | None, typer.Argument(metavar="PACKAGE", help="Model packages; default: all of the zoo.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Batches computed at once; default: one a core.")] = None,
+    max_items: Annotated[int | None, typer.Option(help="Most inputs in one request.")] = None,
+    max_body_bytes: Annotated[int | None, typer.Option(help="Largest request body.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Show the settings in force and stop.")] = False,
+) -> None:
+    """Answer over HTTP until stopped.
+
+    Packages are checked before anything starts. Then, for instance:
+
+        steadfast serve zoo/sentiment --port 8000
+
+        curl localhost:8000/v1/sentiment -H 'Content-Type: application/json' -d '{"inputs": ["not bad at all"]}'
+
+    `/docs.json` describes every address, `/v1/models` the models, `/readyz` says whether they are loaded.
+    """
+    from service import serving
+    from service.settings import read_settings
+
+    settings = read_settings(
+        packages=packages or None,
+        host=host,
+        port=port,
+        threads=threads,
+        max_items=max_items,
+        max_body_bytes=max_body_bytes,
+    )
+    if print_config:
+        for name, value in settings.as_environment().items():
+            typer.echo(f"{name}={value}")
+        return
+    serving.serve(settings)
+
+
+@app.command()
+def predict(
+    task: TaskName,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="None or `-`: standard input.")] = None,
+    explain: Explain = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as HTTP gives them.")] = False,
+    package: PackageFolder = None,
+) -> None:
+    """Answer for a few texts.
+
+    With `--explain` the words are marked, the stronger the more they count:
+
+        steadfast predict sentiment "not bad at all" "dull" --explain attention
+
+        steadfast predict sentiment --json < review.txt
+
+    Standard input is one text.
+    """
+    from service.contract import Options
+    from service.predicting import predict_texts, show
+
+    given = texts or ["-"]
+    read = [sys.stdin.read() if text == "-" else text for text in given]
+    with _open_answerer(task, package) as answerer:
+        results = predict_texts(answerer, read, Options(explain=explain))
+    show(read, results, as_json=as_json)
+
+
+@app.command()
+def score(
+    task: TaskName,
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="csv, jsonl (both also .gz) or parquet.")],
+    target: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Of any of these kinds too.")],
+    text_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column with the texts; default: text, sentence, review, ...")
+    ] = None,
+    explain: Explain = None,
+    package: PackageFolder = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output, and what a run left of it.")
+    ] = False,
+) -> None:
+    """Answer for every row of a file.
+
+    The columns of the input are kept, and those of the answer added:
+
+        steadfast score sentiment reviews.csv.gz -o scored.parquet --text-column review
+
+    Rows stay in their order. The answer's columns are `label`, `score`, a `score_...` for each label, `tokens`,
+    `truncated`, `windows`, `explanation` and `error`; a name that the input has already gets `prediction_` in front.
+    A row that cannot be answered says why in `error` and stops nothing.
+
+    Stopped half-way, by Ctrl-C or a power cut, the same command goes on where it was.
+    """
+    from service.contract import Options
+    from service.progress import shown_progress
+    from service.scoring import Job, score_file
+
+    job = Job(
+        source=source, target=target, text_column=text_column, options=Options(explain=explain), overwrite=overwrite
+    )
+    with _open_answerer(task, package) as answerer:
+        try:
+            with shown_progress() as progress:
+                tally = score_file(answerer, job, progress)
+        except KeyboardInterrupt:
+            kept = f"; what is done is kept in {job.partial}, the same command goes on" if job.partial.exists() else ""
+            typer.echo(f"stopped{kept}", err=True)
+            raise typer.Exit(130) from None
+    typer.echo(str(tally), err=True)
+
+
+def main() -> None:
+    """Run a command; what the user can put right is said in one sentence, with exit code 2."""
+    try:
+        app()
+    except Exception as error:
+        if not isinstance(error, _user_errors()):
+            raise
+        typer.echo(f"steadfast: {_sentence(error)}", err=True)
+        sys.exit(2)
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Whatever is not among these is a fault of ours and shows where it happened."""
+    from export.package import PackageError
+    from models.records import RecordsError, UnknownColumn
+    from models.tasks import UnknownTask
+    from service.answering import NotOffered
+    from service.partial import PartialError
+    from service.predicting import UnreadableText
+    from service.scoring import InputChanged, OutputError
+    from service.settings import SettingsError
+
+    return (
+        InputChanged,
+        NotOffered,
+        OSError,
+        OutputError,
+        PackageError,
+        PartialError,
+        RecordsError,
+        SettingsError,
+        UnknownColumn,
+        UnknownTask,
+        UnreadableText,
+    )
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _open_answerer(task: str, folder: Path | None) -> "Answerer":
+    from models.tasks import find_task
+    from service.answering import Answerer
+    from service.packages import open_package_for
+    from service.settings import read_settings
+
+    settings = read_settings(packages=[folder] if folder else None)
+    # Nobody else asks, and what is under way at once is bounded where it comes from.
+    limits = replace(settings.engine_limits, queued_rows=sys.maxsize, queued_tokens=sys.maxsize)
+    return Answerer(open_package_for(find_task(task), settings), limits)
+
+
+if __name__ == "__main__":
+    main()

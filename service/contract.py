@@ -1,0 +1,151 @@
+"""What callers send and get: the pydantic types behind HTTP, its OpenAPI document, `predict` and `score`."""
+
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from export.package import DeterminismReport, ParityReport, Precision, QualityReport
+from models.checkpoint import DataFile, Licences
+from models.tasks.task import AnyTask
+from models.text import Truncation
+from service.explanation import Explanation, Method
+from service.offsets import OffsetUnit
+
+
+class Options(BaseModel):
+    """How the inputs of one request are answered."""
+
+    # An error that quotes its input would carry texts into logs.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    explain: Method | None = Field(default=None, description="Score every word by its part in the answer.")
+    truncation: Truncation = Field(
+        default="window",
+        description="A text longer than the model reads is refused, cut at its end, or read in overlapping windows.",
+    )
+    on_error: Literal["fail", "report"] = Field(
+        default="fail", description="An input that cannot be answered fails the request, or is reported in `errors`."
+    )
+    top_k: int | None = Field(default=None, ge=1, description="Most entries of `scores`; null gives all.")
+    offset_unit: OffsetUnit = Field(default="codepoint", description="What `start` and `end` count.")
+
+
+class Place(BaseModel):
+    """Which input a result belongs to."""
+
+    index: int
+    id: str | None
+
+
+class Extent(BaseModel):
+    """How an input was read."""
+
+    tokens: int = Field(description="Tokens computed, special tokens and the overlap of windows included.")
+    truncated: bool = Field(description="Whether some of the text was not read.")
+    windows: int
+    explanation: Explanation | None
+
+
+class ItemError(BaseModel):
+    """Why one input has no result."""
+
+    index: int
+    code: Literal["empty_input", "input_too_long"]
+    detail: str
+
+
+class ModelName(BaseModel):
+    """Which model answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str
+    name: str
+    digest: str
+    method: str
+    precision: Precision
+
+
+class Limits(BaseModel):
+    """How much a request may hold, and a model read."""
+
+    max_items: int
+    max_body_bytes: int
+    max_tokens: int = Field(description="Longest row the model reads, special tokens included.")
+    max_item_tokens: int = Field(description="Longest input in all its windows.")
+    max_characters: int
+
+
+class ModelCard(ModelName):
+    """A model: what it is, what it takes, and how good it is by its own manifest."""
+
+    labels: tuple[str, ...]
+    score_range: tuple[float, float] | None
+    base: str
+    limits: Limits
+    explanations: tuple[Method, ...]
+    truncations: tuple[Truncation, ...]
+    metrics: dict[str, dict[str, float]] = Field(description="By data set.")
+    quality: QualityReport
+    parity: ParityReport
+    determinism: DeterminismReport
+    data: tuple[DataFile, ...]
+    licences: Licences
+
+
+class ModelList(BaseModel):
+    """The models there are, one for each task."""
+
+    models: list[ModelCard]
+
+
+class Usage(BaseModel):
+    """What a request cost."""
+
+    items: int = Field(description="Inputs answered.")
+    tokens: int
+
+
+class Timing(BaseModel):
+    """Where the time of a request went, in milliseconds."""
+
+    queue: float = Field(description="From the texts being read until the first of them was taken up.")
+    tokenize: float
+    infer: float = Field(description="From then until the last was done.")
+    total: float = Field(description="Since the request came in, its body included.")
+
+
+class Answer(BaseModel):
+    """What every answer says beside its results."""
+
+    id: str = Field(description="The request's id, as in `X-Request-ID`.")
+    model: ModelName
+    results: list[Any]
+    errors: list[ItemError] = Field(default=[], description='Only with `"on_error": "report"`.')
+    usage: Usage
+    timing_ms: Timing
+
+
+@cache
+def result_type(task: AnyTask) -> type[BaseModel]:
+    """One input's answer: the fields of `task.answer` between its place and its extent."""
+    # pydantic lists the fields of the last base first.
+    return create_model(f"{_title(task)}Result", __base__=(Extent, task.answer, Place))
+
+
+def request_type(task: AnyTask, max_items: int) -> type[Options]:
+    """The body of `POST /v1/TASK`."""
+    inputs: Any = list[task.item]
+    limits = Field(min_length=1, max_length=max_items)
+    return create_model(f"{_title(task)}Request", __base__=Options, inputs=(inputs, limits))
+
+
+def answer_type(task: AnyTask) -> type[Answer]:
+    """The body that answers `request_type`."""
+    results: Any = list[result_type(task)]  # type: ignore[misc]
+    return create_model(f"{_title(task)}Answer", __base__=Answer, results=(results, ...))
+
+
+def _title(task: AnyTask) -> str:
+    return task.name.title().replace("-", "")

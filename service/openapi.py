@@ -1,0 +1,79 @@
+"""The OpenAPI document, made of the pydantic types that requests and answers go through.
+
+BentoML's own says nothing of problem documents, drops `null` where it is allowed, and knows no mounted address.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from models.tasks.task import AnyTask
+from service.contract import ModelCard, ModelList, answer_type, request_type
+from service.problems import CONTENT_TYPE, KINDS, ProblemDocument
+
+_ASKED_WRONGLY = (400, 404, 405, 413, 415, 422, 429, 500, 503, 504)
+_LOOKED_UP_WRONGLY = (404, 405, 500, 503)
+
+
+def describe_api(tasks: Iterable[AnyTask], max_items: int) -> dict[str, Any]:
+    """The document for a server of `tasks`."""
+    types: list[type[BaseModel]] = [ModelCard, ModelList, ProblemDocument]
+    paths: dict[str, Any] = {
+        "/v1/models": {"get": _operation("models", "Every model with what its manifest says.", ModelList)},
+        "/v1/models/{task}": {
+            "get": _operation("model", "One of them.", ModelCard)
+            | {"parameters": [{"name": "task", "in": "path", "required": True, "schema": {"type": "string"}}]}
+        },
+        "/livez": {"get": _probe("livez", "Whether the process answers.")},
+        "/readyz": {"get": _probe("readyz", "Whether every model is loaded and gives what it gave where it was made.")},
+    }
+    for task in tasks:
+        request, answer = request_type(task, max_items), answer_type(task)
+        types += [request, answer]
+        paths[f"/v1/{task.name}"] = {
+            "post": _operation(task.name, task.answer.__doc__ or "", answer, _ASKED_WRONGLY)
+            | {"requestBody": {"required": True, "content": _content("application/json", request)}}
+        }
+    # As they may come in: what is left out of an answer, such as `errors`, is not required in it.
+    mode: JsonSchemaMode = "validation"
+    _, definitions = models_json_schema([(kind, mode) for kind in types], ref_template="#/components/schemas/{model}")
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Steadfast", "description": "Robust text models over HTTP.", "version": "1"},
+        "paths": paths,
+        "components": {"schemas": definitions["$defs"]},
+    }
+
+
+def _operation(
+    name: str, description: str, answer: type[BaseModel], failures: Iterable[int] = _LOOKED_UP_WRONGLY
+) -> dict[str, Any]:
+    titles = {
+        status: ", or ".join(kind.title for kind in KINDS.values() if kind.status == status) for status in failures
+    }
+    return {
+        "operationId": name,
+        "description": description,
+        "responses": {
+            "200": {"description": answer.__doc__ or "The answer.", "content": _content("application/json", answer)},
+            **{
+                str(status): {"description": title, "content": _content(CONTENT_TYPE, ProblemDocument)}
+                for status, title in titles.items()
+            },
+        },
+    }
+
+
+def _probe(name: str, description: str) -> dict[str, Any]:
+    failure = {"description": "Not yet, or no more.", "content": _content(CONTENT_TYPE, ProblemDocument)}
+    return {
+        "operationId": name,
+        "description": description,
+        "responses": {"200": {"description": "Yes."}, "503": failure},
+    }
+
+
+def _content(media_type: str, kind: type[BaseModel]) -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}

@@ -1,0 +1,47 @@
+"""Which packages answer: those named, or all of the zoo; one for each task."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from export.package import Package, PackageError, is_package, open_package
+from models.tasks.task import AnyTask
+from service.settings import Settings
+
+
+class NoPackage(PackageError):
+    """No package answers a task."""
+
+
+class TwoPackages(PackageError):
+    """Several packages answer one task, and nothing says which is meant."""
+
+
+def open_packages(settings: Settings) -> dict[str, Package]:
+    """Every package in force by its task, each checked to the last byte.
+
+    Raises:
+        PackageError: a package is damaged, there is none, or two answer the same task.
+    """
+    folders = settings.packages or tuple(_zoo_packages(settings.zoo))
+    if not folders:
+        raise NoPackage(f"{settings.zoo}: holds no packages; name the folder of one made by `steadfast export`")
+    packages: dict[str, Package] = {}
+    for folder in folders:
+        package = open_package(folder)
+        task = package.manifest.task
+        if task in packages:
+            raise TwoPackages(f"{packages[task].folder} and {folder} both answer {task}; name one of them")
+        packages[task] = package
+    return packages
+
+
+def open_package_for(task: AnyTask, settings: Settings) -> Package:
+    """The package that answers `task`; raises as `open_packages` does."""
+    packages = open_packages(settings)
+    if task.name not in packages:
+        raise NoPackage(f"no package answers {task.name}; there are packages for: {', '.join(packages)}")
+    return packages[task.name]
+
+
+def _zoo_packages(zoo: Path) -> Iterable[Path]:
+    return (folder for folder in sorted(zoo.glob("*")) if is_package(folder))

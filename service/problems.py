@@ -1,0 +1,93 @@
+"""What callers are told when something is wrong: RFC 9457 problem documents."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import BaseModel, Field
+
+CONTENT_TYPE = "application/problem+json"
+MOST_ERRORS = 100
+"""Most entries of `errors`; a request of a thousand mistakes is not answered with a thousand lines."""
+
+
+class Kind(NamedTuple):
+    """What is always the same about a problem."""
+
+    status: int
+    title: str
+
+
+KINDS: dict[str, Kind] = {
+    "malformed_json": Kind(400, "The body is not JSON"),
+    "bad_request": Kind(400, "The request cannot be understood"),
+    "not_found": Kind(404, "Nothing is at this address"),
+    "model_not_found": Kind(404, "No such model"),
+    "method_not_allowed": Kind(405, "This address does not take this method"),
+    "payload_too_large": Kind(413, "The body is too large"),
+    "too_many_items": Kind(413, "Too many inputs in one request"),
+    "unsupported_media_type": Kind(415, "The body must be JSON"),
+    "validation": Kind(422, "The request does not fit the contract"),
+    "empty_input": Kind(422, "An input holds no text"),
+    "input_too_long": Kind(422, "An input is too long"),
+    "overloaded": Kind(429, "Too much is waiting already"),
+    "internal": Kind(500, "Something went wrong here"),
+    "not_ready": Kind(503, "Not ready to answer"),
+    "deadline_exceeded": Kind(504, "The answer took too long"),
+}
+
+
+class Fault(BaseModel):
+    """One thing wrong with the body, and where."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the body.")
+    detail: str
+
+
+class ProblemDocument(BaseModel):
+    """What is wrong with a request, as RFC 9457 says it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="For programs; always the same for the same kind of problem.", examples=sorted(KINDS))
+    request_id: str
+    errors: list[Fault]
+    error: str = Field(description="The same as `detail`.")
+
+
+class Problem(Exception):
+    """Ends a request; `code` is a key of KINDS."""
+
+    def __init__(
+        self, code: str, detail: str, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.faults = faults
+        self.headers = headers or {}
+
+    @property
+    def status(self) -> int:
+        """HTTP's."""
+        return KINDS[self.code].status
+
+    def document(self, request_id: str) -> bytes:
+        """The body."""
+        document = ProblemDocument(
+            type=f"urn:steadfast:problem:{self.code}",
+            title=KINDS[self.code].title,
+            status=self.status,
+            detail=self.detail,
+            code=self.code,
+            request_id=request_id,
+            errors=list(self.faults[:MOST_ERRORS]),
+            error=self.detail,
+        )
+        return document.model_dump_json().encode()
+
+
+def pointer(*path: str | int) -> str:
+    """JSON pointer to a place in the body."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

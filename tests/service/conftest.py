@@ -1,0 +1,115 @@
+"""One tiny package for all tests, and one server that answers with it over real HTTP."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import httpx
+import pytest
+
+from export.package import open_package
+from service.answering import Answerer
+from service.engine import EngineLimits
+from tests.service.tiny import build_package
+
+ROOT = Path(__file__).parents[2]
+START_S = 60
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_package(tmp_path_factory.mktemp("packages") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def answerer(package: Path) -> Iterator[Answerer]:
+    with Answerer(open_package(package), EngineLimits(threads=2)) as answerer:
+        yield answerer
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, what it wrote so far, and a connection to it."""
+
+    port: int
+    log: Path
+    client: httpx.Client
+
+    def ask(self, **request: Any) -> httpx.Response:
+        return self.client.post("/v1/sentiment", json=request)
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Starts a server on a free port with the settings given; all are stopped at the end."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        *packages: Path, ready: bool = True, environment: Mapping[str, str] = MappingProxyType({}), **settings: object
+    ) -> Server:
+        folder = tmp_path_factory.mktemp("server")
+        port = free_port()
+        log = folder / "stderr"
+        variables = {
+            **os.environ,
+            "BENTOML_HOME": str(folder / "bentoml"),
+            **{f"STEADFAST_{name.upper()}": str(value) for name, value in settings.items()},
+            **environment,
+        }
+        command = [sys.executable, "-m", "service.cli", "serve", *map(str, packages), "--port", str(port)]
+        with log.open("wb") as stderr, (folder / "stdout").open("wb") as stdout:
+            processes.append(
+                subprocess.Popen(command, cwd=ROOT, env=variables, stdout=stdout, stderr=stderr, start_new_session=True)
+            )
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        wait_for(lambda: _status(client, "/readyz" if ready else "/livez") == 200)
+        return Server(port, log, client)
+
+    yield start
+    for process in processes:
+        os.killpg(process.pid, signal.SIGTERM)
+    for process in processes:
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def server(start_server: Callable[..., Server], package: Path) -> Server:
+    return start_server(package)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_S
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+def steadfast(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    command = [sys.executable, "-m", "service.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=START_S, check=False, **options)
+
+
+def _status(client: httpx.Client, path: str) -> int | None:
+    try:
+        return client.get(path).status_code
+    except httpx.TransportError:
+        return None

@@ -1,0 +1,131 @@
+"""The command line: help that teaches, answers, and errors in one sentence."""
+
+import json
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from service.cli import main
+from tests.service.conftest import Server, steadfast
+from tests.service.tiny import build_package
+
+TEXTS = ["the film was good", "awful, simply awful", "👩‍🚀 fine é"]
+
+
+@pytest.mark.parametrize("command", ["serve", "predict", "score"])
+def test_help_shows_an_example(command: str) -> None:
+    completed = steadfast(command, "--help")
+    assert completed.returncode == 0
+    assert f"steadfast {command} " in completed.stdout.split("Options")[0].split("Usage")[1].split("\n", 1)[1]
+
+
+def test_no_command_shows_them_all() -> None:
+    said = steadfast().stdout
+    assert all(command in said for command in ("serve", "predict", "score"))
+
+
+def test_predictions_as_json_are_the_results_of_http(package: Path, server: Server) -> None:
+    completed = steadfast("predict", "sentiment", *TEXTS, "--explain", "rollout", "--json", "--package", package)
+    assert json.loads(completed.stdout) == server.ask(inputs=TEXTS, explain="rollout").json()["results"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("-",)])
+def test_standard_input_is_one_text(package: Path, arguments: tuple[str, ...]) -> None:
+    said = steadfast("predict", "sentiment", *arguments, "--json", "--package", package, input="good\nfilm\n").stdout
+    (result,) = json.loads(said)
+    assert result["tokens"] == 4
+
+
+def test_a_prediction_can_be_read_without_colour(package: Path) -> None:
+    said = steadfast("predict", "sentiment", TEXTS[1], "--explain", "attention", "--package", package).stdout
+    assert "\x1b" not in said
+    assert said.splitlines()[:2] == ["negative  1.000", TEXTS[1]]
+    assert said.splitlines()[2].startswith("attention for negative: awful 0.")
+
+
+def test_colour_is_used_where_it_is_wanted(package: Path) -> None:
+    arguments = ("predict", "sentiment", TEXTS[0], "--explain", "attention", "--package", package)
+    assert "\x1b[" in steadfast(*arguments, env=os.environ | {"FORCE_COLOR": "1"}).stdout
+
+
+def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
+    environment = os.environ | {"STEADFAST_ZOO": str(package.parent)}
+    assert "positive" in steadfast("predict", "sentiment", "good", env=environment).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("predict", "poetry", "good"), "no task 'poetry'; choose one of: sentiment"),
+        (("predict", "sentiment", "good", "--package", "nowhere"), "nowhere: no such folder"),
+        (("predict", "sentiment", "good", "", "--package", "PACKAGE"), "text 2: holds no words"),
+        (("predict", "sentiment", "good", "--explain", "gradient", "--package", "PACKAGE"), "'attention', 'rollout'"),
+        (("score", "sentiment", "nowhere.csv", "-o", "x.csv", "--package", "PACKAGE"), "nowhere.csv: no such file"),
+        (("score", "sentiment", "x.csv", "-o", "/nowhere/x.csv", "--package", "PACKAGE"), "/nowhere: no such folder"),
+        (("score", "sentiment", "x.csv", "-o", "x.xlsx", "--package", "PACKAGE"), "name it .csv, .jsonl"),
+        (("serve", "nowhere"), "nowhere: no such folder"),
+        (("serve", "PACKAGE", "--host", "example.org"), "host (STEADFAST_HOST)"),
+        (("serve", "PACKAGE", "--port", "70000"), "port (STEADFAST_PORT)"),
+        (("serve", "PACKAGE", "PACKAGE"), "both answer sentiment; name one of them"),
+    ],
+)
+def test_what_a_user_can_put_right_is_one_sentence(
+    package: Path,
+    arguments: tuple[str, ...],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    named = [str(package) if argument == "PACKAGE" else argument for argument in arguments]
+    monkeypatch.setattr("sys.argv", ["steadfast", *named])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("steadfast: ")
+    assert said.count("\n") == 1
+    assert sentence in said
+
+
+def test_a_zoo_without_packages_says_so(tmp_path: Path) -> None:
+    completed = steadfast("serve", env=os.environ | {"STEADFAST_ZOO": str(tmp_path)})
+    assert completed.returncode == 2
+    assert "holds no packages" in completed.stderr
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_a_damaged_package_is_refused_before_the_server_starts(package: Path, tmp_path: Path, damage: str) -> None:
+    broken = Path(shutil.copytree(package, tmp_path / "broken"))
+    if damage == "changed":
+        (broken / "model.onnx").write_bytes((broken / "model.onnx").read_bytes() + b"x")
+    else:
+        (broken / "tokenizer.json").unlink()
+    completed = steadfast("serve", broken)
+    assert completed.returncode == 2
+    assert ("model.onnx" if damage == "changed" else "tokenizer.json") in completed.stderr
+
+
+def test_a_port_that_is_taken_is_said_before_the_server_starts(package: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        completed = steadfast("serve", package, "--port", listener.getsockname()[1])
+    assert completed.returncode == 2
+    assert "choose another with --port" in completed.stderr
+
+
+def test_settings_come_from_the_command_line_over_the_environment_over_defaults(package: Path) -> None:
+    environment = os.environ | {"STEADFAST_PORT": "4000", "STEADFAST_MAX_ITEMS": "5"}
+    said = steadfast("serve", package, "--print-config", "--port", "5000", env=environment).stdout
+    shown = dict(line.split("=", 1) for line in said.splitlines())
+    assert (shown["STEADFAST_PORT"], shown["STEADFAST_MAX_ITEMS"]) == ("5000", "5")
+    assert (shown["STEADFAST_HOST"], shown["STEADFAST_PACKAGES"]) == ("127.0.0.1", str(package))
+
+
+def test_a_package_is_not_guessed_when_the_zoo_has_two(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        build_package(tmp_path / name)
+    completed = steadfast("predict", "sentiment", "good", env=os.environ | {"STEADFAST_ZOO": str(tmp_path)})
+    assert completed.returncode == 2
+    assert "both answer sentiment" in completed.stderr

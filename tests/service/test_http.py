@@ -1,0 +1,167 @@
+"""Good requests over real HTTP, answered as the contract says."""
+
+import math
+import re
+
+import pytest
+
+from models.tasks import TASKS
+from tests.service.conftest import Server
+
+LONG = "the film was good and not boring " * 20
+
+
+def test_an_answer_has_every_field_of_the_contract(server: Server) -> None:
+    answer = server.ask(inputs=[{"text": "the film was good", "id": "a"}]).json()
+    assert set(answer) == {"id", "model", "results", "usage", "timing_ms"}
+    assert set(answer["model"]) == {"task", "name", "digest", "method", "precision"}
+    (result,) = answer["results"]
+    assert set(result) == {"index", "id", "label", "score", "scores", "tokens", "truncated", "windows", "explanation"}
+    assert set(answer["usage"]) == {"items", "tokens"}
+    assert set(answer["timing_ms"]) == {"queue", "tokenize", "infer", "total"}
+
+
+def test_results_keep_the_order_and_the_ids_of_the_inputs(server: Server) -> None:
+    results = server.ask(inputs=[{"text": "awful", "id": "x"}, "great", {"text": LONG}]).json()["results"]
+    assert [(result["index"], result["id"], result["label"]) for result in results] == [
+        (0, "x", "negative"),
+        (1, None, "positive"),
+        (2, None, "positive"),
+    ]
+
+
+def test_a_bare_string_is_short_for_an_item(server: Server) -> None:
+    bare, item = server.ask(inputs=["good film", {"text": "good film"}]).json()["results"]
+    assert bare | {"index": 1} == item
+
+
+def test_scores_are_sorted_probabilities_led_by_the_label(server: Server) -> None:
+    (result,) = server.ask(inputs=["the film was fine"]).json()["results"]
+    values = [entry["score"] for entry in result["scores"]]
+    assert values == sorted(values, reverse=True)
+    assert math.isclose(sum(values), 1.0)
+    assert result["scores"][0] == {"label": result["label"], "score": result["score"]}
+
+
+def test_top_k_shortens_scores(server: Server) -> None:
+    (result,) = server.ask(inputs=["good"], top_k=1).json()["results"]
+    assert len(result["scores"]) == 1
+
+
+def test_usage_counts_items_and_tokens(server: Server) -> None:
+    answer = server.ask(inputs=["good", LONG]).json()
+    assert answer["usage"] == {"items": 2, "tokens": sum(result["tokens"] for result in answer["results"])}
+
+
+def test_long_texts_are_read_in_windows(server: Server) -> None:
+    (result,) = server.ask(inputs=[LONG]).json()["results"]
+    assert result["windows"] > 1
+    assert not result["truncated"]
+
+
+def test_a_long_text_is_cut_when_asked_for(server: Server) -> None:
+    (result,) = server.ask(inputs=[LONG], truncation="right").json()["results"]
+    assert (result["windows"], result["truncated"], result["tokens"]) == (1, True, 32)
+
+
+@pytest.mark.parametrize("method", ["attention", "rollout"])
+def test_an_explanation_weighs_the_words(server: Server, method: str) -> None:
+    (result,) = server.ask(inputs=["The film was awful!"], explain=method).json()["results"]
+    explanation = result["explanation"]
+    assert (explanation["method"], explanation["target"], explanation["unit"]) == (method, "negative", "word")
+    assert [word["text"] for word in explanation["items"]] == ["The", "film", "was", "awful", "!"]
+    assert max(explanation["items"], key=lambda word: word["score"])["text"] == "awful"
+
+
+@pytest.mark.parametrize(("unit", "start"), [("codepoint", 2), ("utf16", 3), ("byte", 5)])
+def test_offsets_count_in_the_unit_asked_for(server: Server, unit: str, start: int) -> None:
+    (result,) = server.ask(inputs=["😀 good"], explain="attention", offset_unit=unit).json()["results"]
+    assert result["explanation"]["items"][1]["start"] == start
+
+
+def test_bad_items_are_reported_beside_the_results_when_asked_for(server: Server) -> None:
+    answer = server.ask(inputs=["good", " ", "bad"], on_error="report").json()
+    assert [result["index"] for result in answer["results"]] == [0, 2]
+    assert [(error["index"], error["code"]) for error in answer["errors"]] == [(1, "empty_input")]
+    assert answer["usage"]["items"] == 2
+
+
+def test_nothing_but_bad_items_is_still_a_report(server: Server) -> None:
+    answer = server.ask(inputs=["", "\t"], on_error="report").json()
+    assert answer["results"] == []
+    assert len(answer["errors"]) == 2
+
+
+def test_an_answer_does_not_depend_on_its_batch_mates(server: Server) -> None:
+    texts = [f"the film {number} was {'good' * (number % 3)} {'x ' * (number * 7 % 23)}" for number in range(60)]
+    together = server.ask(inputs=texts, explain="rollout").json()["results"]
+    alone = [server.ask(inputs=[text], explain="rollout").json()["results"][0] for text in texts]
+    assert together == [result | {"index": index} for index, result in enumerate(alone)]
+
+
+def test_the_callers_request_id_comes_back(server: Server) -> None:
+    response = server.client.post("/v1/sentiment", json={"inputs": ["a"]}, headers={"X-Request-ID": "mine-1"})
+    assert response.headers["x-request-id"] == response.json()["id"] == "mine-1"
+
+
+@pytest.mark.parametrize("unusable", ["", "with\ttab", "x" * 129, "é"])
+def test_an_unusable_request_id_is_replaced(server: Server, unusable: str) -> None:
+    response = server.client.get("/v1/models", headers=[(b"X-Request-ID", unusable.encode())])
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
+
+
+def test_the_timing_is_in_a_header_too(server: Server) -> None:
+    response = server.ask(inputs=["good"])
+    shown = {
+        part.split(";dur=")[0]: float(part.split(";dur=")[1]) for part in response.headers["server-timing"].split(", ")
+    }
+    # The header has microseconds.
+    assert shown == pytest.approx(response.json()["timing_ms"], abs=1e-3)
+
+
+@pytest.mark.parametrize("probe", ["/livez", "/readyz"])
+def test_probes_answer_with_a_request_id(server: Server, probe: str) -> None:
+    response = server.client.get(probe)
+    assert response.status_code == 200
+    assert "x-request-id" in response.headers
+
+
+def test_models_are_listed_with_what_they_say_of_themselves(server: Server) -> None:
+    (card,) = server.client.get("/v1/models").json()["models"]
+    assert card == server.client.get("/v1/models/sentiment").json()
+    assert card["labels"] == ["negative", "positive"]
+    assert card["explanations"] == ["attention", "rollout"]
+    assert card["limits"]["max_items"] == 64
+    assert card["metrics"] == {"validation": {"accuracy": 1.0}}
+    assert re.fullmatch("[0-9a-f]{64}", card["digest"])
+
+
+def test_the_openapi_document_comes_from_the_types(server: Server) -> None:
+    document = server.client.get("/docs.json").json()
+    request = document["components"]["schemas"]["SentimentRequest"]
+    assert request["additionalProperties"] is False
+    assert request["properties"]["inputs"]["maxItems"] == 64
+    assert {"type": "null"} in request["properties"]["explain"]["anyOf"]
+    assert {"type": "string"} in document["components"]["schemas"]["SentimentItem"]["anyOf"]
+    assert set(document["paths"]["/v1/sentiment"]["post"]["responses"]) >= {"200", "400", "413", "415", "422", "429"}
+
+
+def test_every_reference_of_the_openapi_document_leads_somewhere(server: Server) -> None:
+    text = server.client.get("/docs.json").text
+    names = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+    assert names <= set(server.client.get("/docs.json").json()["components"]["schemas"])
+
+
+def test_each_request_is_one_line_of_log_without_its_text(server: Server) -> None:
+    server.client.post("/v1/sentiment", json={"inputs": ["zebra quagga"]}, headers={"X-Request-ID": "logged"})
+    server.client.post("/v1/sentiment", json={"zebra quagga": ["x"]}, headers={"X-Request-ID": "logged"})
+    lines = [line for line in server.log_lines() if line.get("request_id") == "logged"]
+    assert [(line["event"], line["status"]) for line in lines] == [("request", 200), ("request", 422)]
+    assert {"items", "tokens", "queue_ms", "tokenize_ms", "infer_ms", "duration_ms"} <= set(lines[0])
+    assert "zebra" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_its_address(server: Server, task: str) -> None:
+    # 415, not 404: the address is there and reads JSON only.
+    assert server.client.post(f"/v1/{task}").status_code == 415

@@ -1,0 +1,67 @@
+"""Settings: where they come from, and that another process reads the same."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings, SettingsError, available_cores, read_settings
+
+
+def test_the_environment_wins_over_defaults_and_the_caller_over_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEADFAST_PORT", "4000")
+    assert read_settings().port == 4000
+    assert read_settings(port=5000).port == 5000
+    assert read_settings(port=None).port == 4000
+
+
+def test_packages_are_separated_as_paths_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEADFAST_PACKAGES", os.pathsep.join(["a", "/b/c", ""]))
+    assert read_settings().packages == (Path("a"), Path("/b/c"))
+
+
+def test_another_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    chosen = Settings(packages=(tmp_path / "a", tmp_path / "b"), port=4000, max_items=3, host="::1", zoo=tmp_path)
+    for name, value in chosen.as_environment().items():
+        monkeypatch.setenv(name, value)
+    assert read_settings() == chosen
+
+
+def test_relative_folders_are_handed_on_absolute() -> None:
+    assert Settings(packages=(Path("here"),)).as_environment()["STEADFAST_PACKAGES"] == str(Path("here").absolute())
+
+
+def test_the_zoo_lies_beside_the_source() -> None:
+    assert Settings().zoo == Path(__file__).parents[2] / "zoo"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "0"),
+        ("port", "x"),
+        ("host", "localhost"),
+        ("max_items", "0"),
+        ("threads", "0"),
+        ("max_body_bytes", "-1"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"STEADFAST_{name.upper()}", value)
+    with pytest.raises(SettingsError, match=rf"{name} \(STEADFAST_{name.upper()}\): .*{value!r}"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000", 8), ("150000 100000", 2), ("50000 100000", 1), ("1600000 100000", 8), ("", 8)]
+)
+def test_a_containers_quota_cuts_the_cores_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    assert available_cores(tmp_path / "cpu.max") == cores
+
+
+def test_without_a_quota_all_cores_count(tmp_path: Path) -> None:
+    assert available_cores(tmp_path / "none") >= 1

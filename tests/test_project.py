@@ -1,0 +1,76 @@
+"""The project as a whole: what is pinned, what may import what, and that the documentation's commands exist."""
+
+import ast
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+OURS = ("models", "export", "service")
+MAY_IMPORT = {
+    "models": {"models"},
+    "export": {"models", "export"},
+    "service": {"models", "export", "service"},
+}
+
+
+def _pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def _name(requirement: str) -> str:
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert match
+    return re.sub(r"[-_.]+", "-", match[0]).lower()
+
+
+def _pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return {_name(line): line.partition("==")[2] for line in lines if not line.startswith("#")}
+
+
+def test_every_direct_dependency_is_pinned() -> None:
+    project = _pyproject()["project"]
+    extras = [requirement for extra in project["optional-dependencies"].values() for requirement in extra]
+    wanted = {_name(requirement) for requirement in [*project["dependencies"], *extras]} - {"steadfast"}
+    assert wanted <= _pins().keys()
+
+
+def test_the_bento_asks_for_what_the_package_asks_for_at_the_pinned_versions() -> None:
+    requirements = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["python"]["packages"]
+    pins = _pins()
+    expected = {_name(requirement): pins[_name(requirement)] for requirement in _pyproject()["project"]["dependencies"]}
+    found = {_name(requirement): requirement.partition("==")[2].partition(";")[0] for requirement in requirements}
+    assert found == expected
+
+
+def test_no_other_distribution_installs_packages_of_our_names() -> None:
+    owners = importlib.metadata.packages_distributions()
+    for name in OURS:
+        assert set(owners.get(name, [])) <= {"steadfast"}
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_imports_point_one_way(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                top = name.partition(".")[0]
+                assert top not in OURS or top in MAY_IMPORT[package], f"{path} imports {name}"
+
+
+def test_the_commands_in_the_makefile_and_the_readme_agree() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text()))
+    assert named <= targets
+
+
+def test_ci_runs_the_test_target() -> None:
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
