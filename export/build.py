@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from export.card import write_card
 from export.consistency import check_shares
 from export.determinism import check_determinism
-from export.graph import load_model, read_tensors, write_graph
+from export.graph import read_tensors, write_graph
 from export.origin import CONFIG_FILES, Origin, open_origin, read_calibration_rows, read_validation
 from export.package import (
     GRAPH_FILE,
@@ -37,6 +37,7 @@ from export.quantization import prepare
 from export.refusals import BadName, ExportError, TargetTaken
 from export.session import Session
 from export.verification import verify_package
+from models.encoder import load_trained
 
 CARD_FILE = "README.md"
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers")
@@ -102,7 +103,7 @@ def _pass_gates(
     rows = rows_of_many_lengths(origin.task, origin.reader)
     fp32 = work / "fp32.onnx"
     progress(f"writing the graph of {origin.folder}")
-    model = load_model(origin.folder, origin.task.head)
+    model = load_trained(origin.folder, origin.task.head)
     write_graph(model, fp32)
     parity = check_parity(model, fp32, rows, origin.pad_id)
     progress(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")

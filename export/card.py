@@ -6,8 +6,8 @@ from typing import Any
 
 from export.package import Manifest
 from models.checkpoint import DataFile, TrainingRecord
+from models.settings import TrainingSettings
 from models.tasks.task import Head
-from models.training import TrainingSettings
 
 ORT_CLASSES: dict[Head, str] = {"sequence-classification": "ORTModelForSequenceClassification"}
 

@@ -18,10 +18,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from export.package import TensorInfo
-from export.refusals import IncompleteCheckpoint, TooLarge
+from export.refusals import TooLarge
 from export.session import OUTPUTS
-from models.encoder import HEADS
-from models.tasks.task import Head
 
 OPSET = 18
 """optimum's default, named so that graphs do not change with it."""
@@ -69,24 +67,6 @@ def roll_out(layers: Sequence[Float[Tensor, "batch heads _ key"]]) -> Float[Tens
     for probabilities in reversed(layers[:-1]):
         row = ((row[:, None, None] @ probabilities).mean(dim=1)[:, 0] + row) / 2
     return row
-
-
-def load_model(checkpoint: Path, head: Head) -> PreTrainedModel:
-    """The stock model in eager attention, ready to evaluate.
-
-    Raises:
-        IncompleteCheckpoint: the folder lacks weights of the model or has others.
-    """
-    model, found = HEADS[head].from_pretrained(
-        str(checkpoint), attn_implementation="eager", dtype=torch.float32, output_loading_info=True
-    )
-    wrong = sorted({*found["missing_keys"], *found["unexpected_keys"], *map(str, found["mismatched_keys"])})
-    if wrong:
-        raise IncompleteCheckpoint(
-            f"{checkpoint}: {len(wrong)} weights are missing or not the model's, {wrong[0]} among them; "
-            "train it again, or copy it whole"
-        )
-    return model.eval()
 
 
 def write_graph(model: PreTrainedModel, path: Path) -> None:

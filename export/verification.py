@@ -124,10 +124,11 @@ def _check_weights(package: Package, checkpoint: Path) -> Check:
 
 def _check_parity(package: Package, checkpoint: Path, rows: Sequence[Row]) -> Check:
     # Here, not at the top: all other checks run where torch is not installed.
-    from export.graph import load_model, write_graph
+    from export.graph import write_graph
     from export.parity import check_parity
+    from models.encoder import load_trained
 
-    model = load_model(checkpoint, package.task.head)
+    model = load_trained(checkpoint, package.task.head)
     with tempfile.TemporaryDirectory() as work:
         graph = package.graph
         if package.manifest.precision != "fp32":

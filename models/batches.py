@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.checkpoint import read_record
 from models.data import Example
-from models.encoder import Batch, Encoder, load_encoder, load_tokenizer
+from models.encoder import Batch, Encoder, load_tokenizer, load_trained
 from models.evaluation import RowRunner, Subject, by_length
 from models.tasks import find_task
 from models.tasks.task import Logits
@@ -78,7 +78,7 @@ def open_subject(folder: Path) -> Subject:
     record = read_record(folder)
     task = find_task(record.task)
     tokenizer = load_tokenizer(folder)
-    encoder = load_encoder(folder, task.head, record.labels)
+    encoder = Encoder(load_trained(folder, task.head))
     return Subject(
         task=task,
         labels=record.labels,

@@ -5,15 +5,19 @@ A folder holds csv, jsonl or parquet files and a part is named by its file, with
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from models.checkpoint import DataFile, DataSource
 from models.records import BadRecord, Record, Rows, UnknownColumn, find_column, read_records
 from models.tasks.task import AnyTask
-from models.text import BadInput, Encoded, Reader
+from models.text import Encoded, Reader
+
+Use = Literal["train", "validation"]
 
 
 class DataError(ValueError):
@@ -36,9 +40,7 @@ class Part:
     origin: DataFile
 
 
-def load_part(
-    data: str, name: str, use: Literal["train", "validation"], task: AnyTask, labels: Sequence[str], reader: Reader
-) -> Part:
+def load_part(data: str, name: str, use: Use, task: AnyTask, labels: Sequence[str], reader: Reader) -> Part:
     """One part: texts cut at the model's length for training, in windows as the service reads them otherwise.
 
     Raises:
@@ -49,18 +51,14 @@ def load_part(
     bad: list[BadRecord] = []
     columns: dict[str, str] | None = None
     for row in rows:
-        if isinstance(row, BadRecord):
-            bad.append(row)
-            continue
-        columns = columns or _find_columns(row, name, task)
-        try:
-            item = task.item.model_validate({field: row.values.get(column) for field, column in columns.items()})
-            encoded = task.encode(item, reader, "right" if use == "train" else "window")
-            examples.append(Example(encoded, task.read_target(row.values.get(task.target_column), labels)))
-        except (BadInput, ValueError) as error:
-            bad.append(BadRecord(row.number, str(error)))
+        if isinstance(row, Record):
+            columns = columns or _find_columns(row, name, task)
+            read = _read_example(row, columns, use, task, labels, reader)
+        else:
+            read = row
+        (bad if isinstance(read, BadRecord) else examples).append(read)  # type: ignore[arg-type]
     # A few bad rows are in every data set of the wild; when they are many, something else is wrong.
-    if len(bad) > 0.01 * len(examples):
+    if len(bad) > 0.01 * (len(examples) + len(bad)):
         raise DataError(
             f"{name}: {len(bad)} of {len(bad) + len(examples)} rows cannot be used; "
             f"the first is row {bad[0].number}: {bad[0].reason}"
@@ -85,6 +83,20 @@ def load_train(source: DataSource, task: AnyTask, labels: Sequence[str], reader:
 def load_validation(source: DataSource, task: AnyTask, labels: Sequence[str], reader: Reader) -> Part:
     """The validation part."""
     return load_part(source.data, source.validation, "validation", task, labels, reader)
+
+
+def _read_example(
+    row: Record, columns: Mapping[str, str], use: Use, task: AnyTask, labels: Sequence[str], reader: Reader
+) -> Example | BadRecord:
+    try:
+        item = task.item.model_validate({field: row.values.get(column) for field, column in columns.items()})
+        encoded = task.encode(item, reader, "right" if use == "train" else "window")
+        return Example(encoded, task.read_target(row.values.get(task.target_column), labels))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return BadRecord(row.number, f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}")
+    except ValueError as error:  # BadInput among them
+        return BadRecord(row.number, str(error))
 
 
 def _find_columns(row: Record, name: str, task: AnyTask) -> dict[str, str]:

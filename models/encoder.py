@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
@@ -86,6 +87,13 @@ class Encoder(nn.Module):
         return layers
 
     @property
+    def max_tokens(self) -> int:
+        """Longest row that has positions; RoBERTa's begin after the padding token's number."""
+        config = self.model.config
+        taken = config.pad_token_id + 1 if config.model_type == "roberta" else 0
+        return int(config.max_position_embeddings) - taken
+
+    @property
     def width(self) -> int:
         """Size of the hidden states."""
         return int(self.model.config.hidden_size)
@@ -140,21 +148,56 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
     """The model in a folder or on a hub, its head newly drawn from torch's generator where the base has none.
 
     Raises:
-        EncoderError: nothing there, or a family that cannot be trained.
+        EncoderError: nothing there, a family that cannot be trained, or weights that are damaged or missing.
     """
     try:
         config = AutoConfig.from_pretrained(
-            str(base), num_labels=len(labels), id2label=dict(enumerate(labels)),
+            str(base),
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
             label2id={label: number for number, label in enumerate(labels)},
-        )  # fmt: skip
-        if config.model_type not in FAMILIES:
-            raise EncoderError(f"{base}: family {config.model_type!r}; can be trained: {', '.join(FAMILIES)}")
-        model = HEADS[head].from_pretrained(
-            str(base), config=config, attn_implementation="eager", dtype=torch.float32, ignore_mismatched_sizes=False
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({error})") from error
+    if config.model_type not in FAMILIES:
+        raise EncoderError(f"{base}: family {config.model_type!r}; can be trained: {', '.join(FAMILIES)}")
+    model, found = _load_weights(base, head, config=config)
+    # The head, and the pooler that belongs to it, may be new; a hole elsewhere would be filled with noise.
+    inside = f"{model.base_model_prefix}."
+    holes = sorted(
+        name for name in found["missing_keys"] if name.startswith(inside) and not name.startswith(f"{inside}pooler.")
+    )
+    if holes:
+        raise EncoderError(f"{base}: {len(holes)} of the encoder's weights are missing, {holes[0]} among them")
     return Encoder(model)
+
+
+def load_trained(checkpoint: Path, head: Head) -> Any:
+    """The stock transformers model of a checkpoint, in eager attention and ready to evaluate.
+
+    Raises:
+        EncoderError: the folder lacks weights of the model, has others, or is damaged.
+    """
+    model, found = _load_weights(checkpoint, head)
+    wrong = sorted({*found["missing_keys"], *found["unexpected_keys"], *map(str, found["mismatched_keys"])})
+    if wrong:
+        raise EncoderError(
+            f"{checkpoint}: {len(wrong)} weights are missing or not the model's, {wrong[0]} among them; "
+            "train it again, or copy it whole"
+        )
+    return model.eval()
+
+
+def _load_weights(folder: str | Path, head: Head, **given: Any) -> tuple[Any, dict[str, Any]]:
+    try:
+        model, found = HEADS[head].from_pretrained(
+            str(folder), attn_implementation="eager", dtype=torch.float32, output_loading_info=True, **given
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # transformers says over several lines which weights are of another shape.
+        reason = " ".join(str(error).split())
+        raise EncoderError(f"{folder}: weights that do not fit, are damaged or are not there ({reason})") from error
+    return model, found
 
 
 def load_tokenizer(base: str | Path) -> PreTrainedTokenizerFast:
@@ -162,7 +205,7 @@ def load_tokenizer(base: str | Path) -> PreTrainedTokenizerFast:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(base))
     except (OSError, ValueError) as error:
-        raise EncoderError(f"{base}: no tokenizer that could be read ({error})") from error
+        raise EncoderError(f"{base}: no tokenizer here, nor one that could be fetched ({error})") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise EncoderError(f"{base}: its tokenizer has no fast form (tokenizer.json), which offsets need")
     return tokenizer
@@ -221,9 +264,12 @@ def _start_at(model: Any, layer: int, hidden: Tensor) -> Iterator[None]:
         del module, args, output
         return hidden
 
-    encoder = model.base_model.encoder
+    base = model.base_model
+    encoder = base.encoder
     whole = encoder.layer
-    handle = model.base_model.embeddings.register_forward_hook(replace)
+    # ELECTRA's embeddings may be narrower than its layers, with a projection between.
+    last = base.embeddings_project if hasattr(base, "embeddings_project") else base.embeddings
+    handle = last.register_forward_hook(replace)
     encoder.layer = whole[layer:]
     try:
         yield

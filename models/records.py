@@ -115,7 +115,7 @@ def _read_jsonl(path: Path) -> Rows:
         if not line.strip():
             continue
         try:
-            values = json.loads(line.decode("utf-8"))
+            values = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
             yield BadRecord(number, f"not UTF-8 at byte {error.start}")
         except (ValueError, RecursionError) as error:

@@ -33,15 +33,15 @@ class Parts:
     optimizer: Optimizer
 
 
-def save_state(path: Path, parts: Parts, progress: Mapping[str, Any]) -> None:
-    """Write everything that the next step depends on; an interruption leaves the file as it was before."""
+def save_state(path: Path, parts: Parts, saved: Mapping[str, Any]) -> None:
+    """Write everything that the next step depends on, `saved` as JSON; interrupted, the file stays as it was before."""
     aside = path.with_suffix(".writing")
-    save_file(_tensors(parts), aside, metadata={"format": str(FORMAT), "progress": json.dumps(progress)})
+    save_file(_tensors(parts), aside, metadata={"format": str(FORMAT), "saved": json.dumps(saved)})
     aside.replace(path)
 
 
 def load_state(path: Path, parts: Parts) -> dict[str, Any]:
-    """Fill `parts` and the random streams from `path` and return the progress that was saved with them.
+    """Fill `parts` and the random streams from `path` and return what was saved with them.
 
     Raises:
         ResumeError: the file is damaged or does not fit these parts.
@@ -63,8 +63,8 @@ def load_state(path: Path, parts: Parts) -> dict[str, Any]:
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"])
-    progress: dict[str, Any] = json.loads(metadata["progress"])
-    return progress
+    saved: dict[str, Any] = json.loads(metadata["saved"])
+    return saved
 
 
 def _tensors(parts: Parts) -> dict[str, Tensor]:

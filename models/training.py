@@ -6,21 +6,20 @@ goes on from the last saved step; on the CPU in float32 the weights come out the
 
 import importlib.metadata
 import json
+import math
 import shutil
 import signal
 import threading
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -30,9 +29,7 @@ from models.batches import collate, plan_batches, torch_runner
 from models.checkpoint import (
     METHOD_FILE,
     RECORD_FILE,
-    DataSource,
     EpochRecord,
-    Licences,
     MethodRecord,
     TrainingRecord,
 )
@@ -42,77 +39,17 @@ from models.evaluation import Subject, measure
 from models.resume import Parts, load_state, save_state
 from models.robust import find_method, read_settings
 from models.robust.method import Method, StepContext, StepResult, TaskLoss
+from models.settings import TrainingError, TrainingSettings
 from models.tasks import find_task
 from models.tasks.task import AnyTask, Head
 from models.text import Reader, ReadingLimits
 
 STATE_FILE = "state.safetensors"
-
-
-class TrainingError(ValueError):
-    """A run that cannot start or go on."""
+CLAIM_FILE = "settings.json"
 
 
 class Interrupted(Exception):
     """Asked to stop; everything up to the last step is saved."""
-
-
-class TrainingSettings(BaseModel):
-    """All that a run depends on, as in a TOML file or on the command line."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    task: str
-    method: str = "plain"
-    base: str = Field(description="Folder or hub id of the encoder to start from.")
-    base_name: str | None = Field(default=None, description="What the record calls the base; `base` if not given.")
-    source: DataSource
-    labels: tuple[str, ...] | None = Field(default=None, description="Label names; the task's own if not given.")
-    epochs: int = Field(default=3, gt=0)
-    batch_size: int = Field(default=32, gt=0)
-    accumulate: int = Field(default=1, gt=0, description="Batches whose gradients are averaged for one step.")
-    learning_rate: float = Field(default=5e-5, gt=0, description="Reached after the warm-up, then falls to 0 linearly.")
-    warmup_share: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps that warm up.")
-    weight_decay: float = Field(default=0.01, ge=0, description="Not on biases and LayerNorm.")
-    clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm of each parameter group.")
-    max_tokens: int = Field(default=128, ge=8, description="Longest row, special tokens included.")
-    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native.")
-    seed: int = Field(default=42, ge=0)
-    save_every: int = Field(default=500, gt=0, description="Steps between saved states.")
-    method_settings: dict[str, Any] = {}
-    licences: Licences = Licences()
-
-    @property
-    def uses_bf16(self) -> bool:
-        """Whether this machine will compute in bf16."""
-        return self.precision == "bf16" or (self.precision == "auto" and _has_native_bf16())
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file, not yet checked. Raises TrainingError."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path}: not TOML ({error})") from error
-
-
-def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
-    """The settings of a run, method settings included, checked before anything slow starts.
-
-    Raises:
-        TrainingError: with every setting that is missing, unknown or wrong.
-        UnknownTask, UnknownMethod: with the names there are.
-    """
-    try:
-        settings = TrainingSettings.model_validate(given)
-        find_task(settings.task)
-        read_settings(settings.method, settings.method_settings)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg'].lower()}" for found in error.errors())
-        raise TrainingError(f"settings: {wrong}") from error
-    return settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,8 +109,9 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRe
         Interrupted: on SIGINT or SIGTERM, after saving the state.
     """
     work = out.with_name(out.name + ".training")
-    _claim(settings, out, work)
+    _check_free(settings, out, work)
     run = _prepare(settings, work, watcher)
+    _claim(settings, work)
     progress = _resume(run)
     with _stop_requested() as stop:
         while progress.epoch <= settings.epochs:
@@ -192,11 +130,11 @@ def learning_rate_factor(step: int, steps: int, warmup_share: float) -> float:
     return (steps - step) / max(steps - warmup, 1)
 
 
-def _claim(settings: TrainingSettings, out: Path, work: Path) -> None:
+def _check_free(settings: TrainingSettings, out: Path, work: Path) -> None:
     if out.exists():
         raise TrainingError(f"{out}: exists already; choose another name or remove it")
     wanted = settings.model_dump(mode="json")
-    claim = work / "settings.json"
+    claim = work / CLAIM_FILE
     if claim.is_file():
         found = json.loads(claim.read_text())
         differing = sorted(key for key in wanted if wanted[key] != found.get(key))
@@ -205,18 +143,20 @@ def _claim(settings: TrainingSettings, out: Path, work: Path) -> None:
                 f"{work}: holds an unfinished run with another {', '.join(differing)}; "
                 "finish that one, remove the folder, or choose another name"
             )
-        return
+
+
+def _claim(settings: TrainingSettings, work: Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
     aside = work / "settings.writing"
-    aside.write_text(json.dumps(wanted, indent=1))
-    aside.replace(claim)
+    aside.write_text(settings.model_dump_json(indent=1))
+    aside.replace(work / CLAIM_FILE)
 
 
 def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     task = find_task(settings.task)
     kind = find_method(settings.method)
     method_settings = read_settings(settings.method, settings.method_settings)
-    labels = settings.labels or task.labels
+    labels = task.labels if settings.labels is None else settings.labels
     tokenizer = load_tokenizer(settings.base)
     reader = Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
@@ -224,13 +164,13 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         *load_train(settings.source, task, labels, reader),
         load_validation(settings.source, task, labels, reader),
     )
-    accelerator = Accelerator(mixed_precision="bf16" if settings.uses_bf16 else "no")
+    # Precision is the loop's business: accelerate would keep one for the whole process, evaluation included.
+    accelerator = Accelerator(mixed_precision="no")
     set_seed(settings.seed)
     encoder = load_encoder(settings.base, task.head, labels)
-    if settings.max_tokens > encoder.model.config.max_position_embeddings:
+    if settings.max_tokens > encoder.max_tokens:
         raise TrainingError(
-            f"max_tokens {settings.max_tokens}: {settings.base} reads at most "
-            f"{encoder.model.config.max_position_embeddings} tokens"
+            f"max_tokens {settings.max_tokens}: {settings.base} reads at most {encoder.max_tokens} tokens"
         )
     method = kind.build(method_settings, encoder, settings.seed).to(accelerator.device)
     encoder, optimizer = accelerator.prepare(encoder, _optimizer(settings, encoder, method))
@@ -266,13 +206,24 @@ def _resume(run: _Run) -> _Progress:
     path = run.work / STATE_FILE
     if not path.is_file():
         return _Progress()
-    progress = _Progress(**load_state(path, run.bare))
+    saved = load_state(path, run.bare)
+    progress = _Progress(**saved["progress"])
+    if saved["circumstances"] != _circumstances(run):
+        raise TrainingError(
+            f"{run.work}: begun with other data or in another precision than now; put those back, or remove the folder"
+        )
     run.watcher.say(f"going on from step {progress.step} (epoch {progress.epoch}) of {run.work}")
     return progress
 
 
 def _save(run: _Run, progress: _Progress) -> None:
-    save_state(run.work / STATE_FILE, run.bare, vars(progress))
+    saved = {"progress": vars(progress), "circumstances": _circumstances(run)}
+    save_state(run.work / STATE_FILE, run.bare, saved)
+
+
+def _circumstances(run: _Run) -> dict[str, Any]:
+    """What the settings do not fix and yet decides the weights."""
+    return {"data": [part.origin.model_dump() for part in run.parts], "bf16": run.settings.uses_bf16}
 
 
 def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
@@ -300,32 +251,35 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
             raise Interrupted(f"stopped after step {progress.step} of {steps}; the same command goes on from there")
         if progress.step % settings.save_every == 0:
             _save(run, progress)
-    used = -(-len(batches) // settings.accumulate)
-    progress.sums = {name: total / used for name, total in progress.sums.items()}
+    progress.sums = {name: total / steps_an_epoch for name, total in progress.sums.items()}
 
 
 def _context(run: _Run, step: int) -> StepContext:
     return StepContext(encoder=run.encoder, task_loss=TASK_LOSSES[run.task.head], seed=run.settings.seed, step=step)
 
 
-def _step(run: _Run, examples: Any, chosen: list[list[int]], step: int, factor: float) -> dict[str, float]:
+def _step(
+    run: _Run, examples: Sequence[Example], chosen: list[list[int]], step: int, factor: float
+) -> dict[str, float]:
     pad_id = int(run.tokenizer.pad_token_id)
     seen: dict[str, float] = {}
     rows = sum(map(len, chosen))
     for number, indices in enumerate(chosen):
         batch = collate(examples, indices, pad_id, run.accelerator.device)
-        result = run.method.step(batch, _context(run, step * len(chosen) + number))
+        with torch.autocast(run.accelerator.device.type, torch.bfloat16, enabled=run.settings.uses_bf16):
+            result = run.method.step(batch, _context(run, step * run.settings.accumulate + number))
         # Each batch weighs as its rows do, so that accumulated gradients equal those of one big batch.
         run.accelerator.backward(_total(result) * (len(indices) / rows))
         for name, value in _report(result).items():
             seen[name] = seen.get(name, 0.0) + value * len(indices) / rows
-    _clip(run.optimizer, run.settings.clip_norm)
+    norms = _clip(run.optimizer, run.settings.clip_norm)
+    if not all(map(math.isfinite, [*seen.values(), *norms])):
+        run.optimizer.zero_grad()
+        raise TrainingError(f"step {step}: the loss or its gradient is not finite ({seen}); lower the learning rate")
     for group in run.optimizer.param_groups:
         group["lr"] = run.settings.learning_rate * group["scale"] * factor
     run.optimizer.step()
     run.optimizer.zero_grad()
-    if not all(map(_is_finite, seen.values())):
-        raise TrainingError(f"step {step}: the loss is not finite ({seen}); lower the learning rate")
     return seen
 
 
@@ -337,16 +291,12 @@ def _report(result: StepResult) -> dict[str, float]:
     return {name: float(loss.value.detach()) for name, loss in result.losses.items()} | dict(result.scalars)
 
 
-def _is_finite(value: float) -> bool:
-    return value == value and abs(value) != float("inf")
-
-
-def _clip(optimizer: torch.optim.Optimizer, norm: float) -> None:
+def _clip(optimizer: torch.optim.Optimizer, norm: float) -> list[float]:
+    """Clip each clip group on its own; the norms from before."""
     together: dict[str, list[nn.Parameter]] = {}
     for group in optimizer.param_groups:
         together.setdefault(group["clip_group"], []).extend(group["params"])
-    for parameters in together.values():
-        nn.utils.clip_grad_norm_(parameters, norm)
+    return [float(nn.utils.clip_grad_norm_(parameters, norm)) for parameters in together.values()]
 
 
 def _finish_epoch(run: _Run, progress: _Progress) -> None:
@@ -356,11 +306,15 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
     record = EpochRecord(epoch=progress.epoch, losses=progress.sums, metrics=metrics)
     progress.epochs.append(record.model_dump())
     if _best_epoch(run, progress) == progress.epoch:
-        _save_weights(run, run.work / "best")
+        _save_weights(run, run.work / f"epoch-{progress.epoch}")
     shown = ", ".join(f"{name} {value:.4f}" for name, value in {**record.losses, **metrics}.items())
     run.watcher.say(f"epoch {progress.epoch} of {run.settings.epochs}: {shown}")
     progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}
     _save(run, progress)
+    # Only now: a run killed before this line may yet need the epoch that was best until now.
+    for folder in run.work.glob("epoch-*"):
+        if folder.name != f"epoch-{_best_epoch(run, progress)}":
+            shutil.rmtree(folder)
 
 
 def _best_epoch(run: _Run, progress: _Progress) -> int:
@@ -424,7 +378,7 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
 
 
 def _write_checkpoint(run: _Run, record: TrainingRecord, out: Path) -> None:
-    best = run.work / "best"
+    best = run.work / f"epoch-{record.kept_epoch}"
     (best / RECORD_FILE).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
     best.rename(out)
     shutil.rmtree(run.work)
@@ -435,12 +389,6 @@ def _classification_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 TASK_LOSSES: dict[Head, TaskLoss] = {"sequence-classification": _classification_loss}
-
-
-def _has_native_bf16() -> bool:
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 @contextmanager

@@ -20,6 +20,10 @@ from service.engine import Computed, Engine, EngineLimits
 from service.explanation import Method, explain
 
 
+class BrokenModel(RuntimeError):
+    """The graph gave what is no number."""
+
+
 class NotOffered(ValueError):
     """An explanation that the package cannot give."""
 
@@ -124,6 +128,8 @@ class Answerer:
         self.close(drain=error_type is None)
 
     def _answer(self, reading: Reading, arrays: Sequence[Arrays], options: Options) -> BaseModel:
+        if not all(np.isfinite(array).all() for row in arrays for array in row.values()):
+            raise BrokenModel(f"{self.package.folder}: an output is not finite")
         logits = np.stack([row["logits"] for row in arrays])
         prediction: Prediction[BaseModel] = self.task.decode(logits, reading.encoded, self.package.manifest.labels)
         fields = dict(prediction.answer)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import bentoml
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from models.tasks import TASKS
@@ -57,6 +58,9 @@ def endpoint(task: AnyTask) -> Any:
             return respond(Problem("overloaded", str(error), headers={"Retry-After": str(error.retry_after_s)}))
         except EngineClosed:
             return respond(Problem("not_ready", "the server is shutting down"))
+        except ValidationError as error:
+            # Of an answer: BentoML would take it for one of the request, and blame the caller.
+            raise RuntimeError("an answer does not fit its own type") from error
 
     answer.__name__ = task.name.replace("-", "_")
     answer.__doc__ = task.answer.__doc__

@@ -26,6 +26,8 @@ app.command()(making.evaluate)
 app.command()(making.export)
 app.command()(making.verify)
 
+OURS = ("models", "export", "service")
+
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="What to ask, such as `sentiment`.")]
 PackageFolder = Annotated[
     Path | None, typer.Option("--package", metavar="DIR", help="Model package; default: the zoo's for this task.")
@@ -166,36 +168,11 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if not isinstance(error, _user_errors()):
+        # Errors that we define are written for the user, and so are the system's; any other is a fault of ours.
+        if type(error).__module__.partition(".")[0] not in OURS and not isinstance(error, OSError):
             raise
         typer.echo(f"steadfast: {_sentence(error)}", err=True)
         sys.exit(2)
-
-
-def _user_errors() -> tuple[type[Exception], ...]:
-    """Whatever is not among these is a fault of ours and shows where it happened."""
-    from export.package import PackageError
-    from models.records import RecordsError, UnknownColumn
-    from models.tasks import UnknownTask
-    from service.answering import NotOffered
-    from service.partial import PartialError
-    from service.predicting import UnreadableText
-    from service.scoring import InputChanged, OutputError
-    from service.settings import SettingsError
-
-    return (
-        InputChanged,
-        NotOffered,
-        OSError,
-        OutputError,
-        PackageError,
-        PartialError,
-        RecordsError,
-        SettingsError,
-        UnknownColumn,
-        UnknownTask,
-        UnreadableText,
-    )
 
 
 def _sentence(error: Exception) -> str:

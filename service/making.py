@@ -58,7 +58,8 @@ def train(
           --data nyu-mll/glue:sst2 --out checkpoints/sentiment
     """
     _need("train", "torch", "transformers", "accelerate")
-    from models.training import check_settings, read_toml
+    from models.settings import check_settings, read_toml
+    from models.training import Interrupted
     from models.training import train as run
 
     given: dict[str, Any] = read_toml(config) if config else {}
@@ -70,8 +71,13 @@ def train(
     given |= _without_none(options)
     given["source"] = given.get("source", {}) | _without_none(source)
     given["method_settings"] = given.get("method_settings", {}) | dict(map(_read_assignment, set_ or []))
-    with _watched() as watcher:
-        record = run(check_settings(given), out, watcher)
+    settings = check_settings(given)
+    try:
+        with _watched() as watcher:
+            record = run(settings, out, watcher)
+    except Interrupted as stopped:
+        _console.print(str(stopped))
+        raise typer.Exit(130) from None
     shown = ", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
     _console.print(f"{out}: epoch {record.kept_epoch}, {shown}\nnext: steadfast export {out} -o PACKAGE")
 

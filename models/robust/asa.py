@@ -2,7 +2,9 @@
 
 In every layer a small adversary masks attention units so as to change the prediction; the model learns to predict the
 same all the same. Numerically this follows the authors' released code (`gingasan/adversarialSA`), since the paper's
-equations were not at hand. Departures are guards that change nothing on ordinary rows, named where they are made.
+equations were not at hand. Departures in this module are guards that change nothing on ordinary rows, named where they
+are made; the training loop around it departs further, for every method alike: it clips gradients, the adversaries' on
+their own, where the code clips none, pads to the longest row of a batch instead of 128, and starts from another rate.
 """
 
 import math
@@ -159,7 +161,8 @@ class Asa(Method):
             symmetric_divergence(clean.logits, masked.logits), self.settings.divergence_weight
         )
         losses["kept_units"] = WeightedLoss(units, self.settings.price)
-        possible = len(kept) * batch.ids.shape[1] * batch.mask.sum() / batch.ids.shape[0]
+        queries = batch.mask.sum(1) if self.settings.real_queries_only else batch.ids.shape[1]
+        possible = len(kept) * (queries * batch.mask.sum(1)).sum() / batch.ids.shape[0]
         return StepResult(losses=losses, scalars={"kept_share": float(units.detach() / possible)})
 
     def _bias(self, scorer: nn.Module, count: Callable[[Tensor], None]) -> ScoreBias:

@@ -62,7 +62,7 @@ class StepContext:
     task_loss: TaskLoss
     seed: int
     step: int
-    """Optimiser steps taken so far."""
+    """Batches used so far: what the random draws of further passes depend on."""
 
     @contextmanager
     def extra_pass(self, number: int = 0) -> Iterator[None]:
@@ -76,9 +76,12 @@ class StepContext:
             yield
 
     def gradients(self, loss: Float[Tensor, ""], tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Gradients of `loss` with respect to `tensors`, detached and in float32.
+        """Gradients of `loss` with respect to `tensors`, each of its tensor's shape, detached and in float32.
 
         The graph is kept and no parameter's `.grad` is touched.
+
+        Raises:
+            RuntimeError: `loss` does not depend on one of `tensors`.
         """
         found = torch.autograd.grad(loss, list(tensors), retain_graph=True)
         return tuple(gradient.detach().float() for gradient in found)

@@ -59,11 +59,13 @@ def read_target(value: Any, labels: Sequence[str]) -> int:
     Raises:
         ValueError: neither; the message lists what is accepted.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(labels):
-        return value
     if isinstance(value, str) and value in labels:
         return labels.index(value)
-    known = ", ".join(f"{number} or {label!r}" for number, label in enumerate(labels))
+    # A csv file's numbers are read as strings.
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(labels):
+        return number
+    known = ", ".join(f"{place} or {label!r}" for place, label in enumerate(labels))
     raise ValueError(f"label {value!r} is none of: {known}")
 
 

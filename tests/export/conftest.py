@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from export.build import export_checkpoint
-from export.graph import load_model, write_graph
+from export.graph import write_graph
 from export.origin import Origin, open_origin
 from export.probes import rows_of_many_lengths
+from models.encoder import load_trained
+from models.settings import check_settings
 from models.text import Reader, Row
-from models.training import Watcher, check_settings, train
+from models.training import Watcher, train
 from tests.tiny import make_base, write_sentiment
 
 MAX_TOKENS = 32
@@ -62,7 +64,7 @@ def reader(origin: Origin) -> Reader:
 def graph(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     """The checkpoint's fp32 graph."""
     path = tmp_path_factory.mktemp("graph") / "fp32.onnx"
-    write_graph(load_model(checkpoint, "sequence-classification"), path)
+    write_graph(load_trained(checkpoint, "sequence-classification"), path)
     return path
 
 

@@ -23,7 +23,7 @@ from models.batches import open_subject as open_checkpoint
 from models.checkpoint import CheckpointError
 from models.data import DataError, load_part
 from models.evaluation import measure
-from models.training import check_settings
+from models.settings import check_settings
 from tests.export.conftest import MAX_TOKENS, copied
 
 TEXT = "the story was lovely and the plot is fine"

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -18,14 +17,14 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from export.graph import first_row, load_model, read_tensors, roll_out, write_graph
+from export.graph import first_row, read_tensors, roll_out, write_graph
 from export.parity import check_parity
 from export.probes import rows_of_many_lengths
-from export.refusals import IncompleteCheckpoint, TooLarge
+from export.refusals import TooLarge
 from export.session import OUTPUTS, Session
+from models.encoder import load_trained
 from models.tasks import find_task
 from models.text import Reader, ReadingLimits
-from tests.export.conftest import copied
 from tests.tiny import make_tokenizer
 
 TINY = {
@@ -69,7 +68,7 @@ def test_attention_is_the_last_layers_first_row_averaged_over_heads() -> None:
 
 
 def test_the_graph_explains_as_eager_attention_does(graph: Path, checkpoint: Path, reader: Reader) -> None:
-    model = load_model(checkpoint, "sequence-classification")
+    model = load_trained(checkpoint, "sequence-classification")
     row = reader.read("the plot was dull and the film was poor").rows[0]
     with torch.inference_mode():
         layers = model(input_ids=torch.tensor([row.ids]), output_attentions=True).attentions
@@ -119,7 +118,7 @@ def test_every_family_that_can_be_trained_gives_a_graph_that_agrees_with_torch(
 
 
 def test_writing_the_graph_leaves_the_model_as_it_was(checkpoint: Path, tmp_path: Path) -> None:
-    model = load_model(checkpoint, "sequence-classification")
+    model = load_trained(checkpoint, "sequence-classification")
     ids = torch.tensor([[2, 5, 6, 7, 3]])
     with torch.inference_mode():
         before = model(input_ids=ids, output_attentions=True)
@@ -134,12 +133,3 @@ def test_a_model_that_fits_in_no_onnx_file_is_refused(tmp_path: Path) -> None:
         model = BertForSequenceClassification(BertConfig(**TINY | {"vocab_size": 40_000_000}))
     with pytest.raises(TooLarge, match=r"2\.6 GB of weights in fp32"):
         write_graph(model, tmp_path / "graph.onnx")
-
-
-def test_a_checkpoint_without_its_head_is_refused_by_the_weights_name(checkpoint: Path, tmp_path: Path) -> None:
-    folder = copied(checkpoint, tmp_path)
-    weights = load_file(folder / "model.safetensors")
-    del weights["classifier.weight"]
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(IncompleteCheckpoint, match=r"1 weights are missing .* classifier\.weight"):
-        load_model(folder, "sequence-classification")

@@ -22,7 +22,7 @@ def make_config(family: str = "bert", *, dropout: float = 0.0, labels: int = 3) 
     return CONFIGS[family](
         vocab_size=50,
         hidden_size=16,
-        embedding_size=16,
+        embedding_size=8,
         num_hidden_layers=3,
         num_attention_heads=2,
         intermediate_size=32,

@@ -40,6 +40,17 @@ def test_the_origin_names_the_file_by_digest_and_counts_its_rows(tmp_path: Path,
     assert (origin.rows, origin.bad_rows) == (150, 1)
 
 
+def test_a_missing_text_is_one_short_reason(tmp_path: Path, reader: Reader) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": null, "label": 1}\n')
+    with pytest.raises(DataError, match=r"row 1: text: input should be a valid string$"):
+        _load(tmp_path, "a", reader)
+
+
+def test_one_bad_row_in_a_hundred_is_passed_over(tmp_path: Path, reader: Reader) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "good", "label": 1}\n' * 99 + "{broken\n")
+    assert _load(tmp_path, "a", reader).origin.bad_rows == 1
+
+
 def test_many_bad_rows_are_an_error_that_shows_the_first(tmp_path: Path, reader: Reader) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "good", "label": 1}\n{"text": "", "label": 1}\n')
     with pytest.raises(DataError, match="1 of 2 rows cannot be used; the first is row 2: holds no words"):

@@ -1,13 +1,15 @@
 """The hook into a transformers model."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
-from models.encoder import Encoder, EncoderError, load_encoder, load_tokenizer
+from models.encoder import Encoder, EncoderError, load_encoder, load_tokenizer, load_trained
 from tests.models.passes import make_batch, make_encoder
 
 FAMILIES = ["bert", "roberta", "electra"]
@@ -111,3 +113,43 @@ def test_loading_takes_a_folder_and_names_the_labels(base: Path) -> None:
 def test_a_base_that_is_nowhere_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="neither a model folder here nor one that could be fetched"):
         load_encoder(tmp_path / "nothing", "sequence-classification", ("no", "yes"))
+
+
+def test_a_base_with_a_hole_in_its_encoder_is_refused_by_the_weights_name(base: Path, tmp_path: Path) -> None:
+    folder = _without(base, tmp_path, "bert.encoder.layer.1.output.dense.weight")
+    with pytest.raises(EncoderError, match=r"1 of the encoder's weights are missing, bert\.encoder\.layer\.1\.output"):
+        load_encoder(folder, "sequence-classification", ("no", "yes"))
+
+
+def test_a_damaged_base_is_refused(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(base, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(EncoderError, match="damaged"):
+        load_encoder(folder, "sequence-classification", ("no", "yes"))
+
+
+def test_a_checkpoint_without_its_head_is_refused_by_the_weights_name(base: Path, tmp_path: Path) -> None:
+    load_encoder(base, "sequence-classification", ("no", "yes")).model.save_pretrained(tmp_path / "whole")
+    folder = _without(tmp_path / "whole", tmp_path, "classifier.weight")
+    with pytest.raises(EncoderError, match=r"1 weights are missing .* classifier\.weight"):
+        load_trained(folder, "sequence-classification")
+
+
+def test_roberta_has_fewer_positions_than_its_table() -> None:
+    encoder = make_encoder("roberta")
+    assert encoder.max_tokens == 40 - 1
+    longest = make_batch((encoder.max_tokens,))
+    assert encoder(longest).logits.shape == (1, 3)
+    with pytest.raises(IndexError):
+        encoder(make_batch((encoder.max_tokens + 1,)))
+
+
+def _without(source: Path, tmp_path: Path, weight: str) -> Path:
+    folder = tmp_path / "holed"
+    shutil.copytree(source, folder)
+    weights = load_file(folder / "model.safetensors")
+    del weights[weight]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder

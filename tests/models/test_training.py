@@ -20,18 +20,9 @@ from models.data import DataError, load_validation
 from models.encoder import EncoderError
 from models.evaluation import measure
 from models.robust import UnknownMethod
+from models.settings import TrainingError, TrainingSettings, check_settings, read_toml
 from models.tasks import UnknownTask
-from models.training import (
-    Interrupted,
-    TrainingError,
-    TrainingSettings,
-    Watcher,
-    _clip,
-    check_settings,
-    learning_rate_factor,
-    read_toml,
-    train,
-)
+from models.training import Interrupted, Watcher, _clip, learning_rate_factor, train
 from tests.tiny import make_base, write_sentiment
 
 
@@ -75,16 +66,13 @@ def plain_checkpoint(base: Path, data: Path, tmp_path_factory: pytest.TempPathFa
     return out
 
 
-# --- what comes out ---------------------------------------------------------------------------------------------------
-
-
 def test_training_learns_the_words_that_decide(asa_checkpoint: Path) -> None:
     assert read_record(asa_checkpoint).metrics["accuracy"] > 0.9
 
 
 def test_the_checkpoint_loads_into_a_stock_model_with_nothing_missing_or_unexpected(asa_checkpoint: Path) -> None:
     _, report = AutoModelForSequenceClassification.from_pretrained(asa_checkpoint, output_loading_info=True)
-    assert report["missing_keys"] == set() or report["missing_keys"] == []
+    assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     assert not report["mismatched_keys"]
 
@@ -133,9 +121,6 @@ def test_nothing_is_left_beside_the_checkpoint(asa_checkpoint: Path) -> None:
     assert list(asa_checkpoint.parent.iterdir()) == [asa_checkpoint]
 
 
-# --- exactness --------------------------------------------------------------------------------------------------------
-
-
 def test_asa_switched_off_is_plain_training_bit_for_bit(
     base: Path, data: Path, plain_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -166,7 +151,8 @@ def test_killed_and_started_again_the_weights_are_those_of_an_uninterrupted_run(
         f"""
         import os, signal
         from pathlib import Path
-        from models.training import TrainingSettings, Watcher, train
+        from models.settings import TrainingSettings
+        from models.training import Watcher, train
         settings = TrainingSettings.model_validate_json({settings.model_dump_json()!r})
         def advance(step, steps, seen):
             if step == {at}:
@@ -247,9 +233,6 @@ def test_rows_alike_in_length_go_together() -> None:
     assert padding / sum(lengths) < 0.05
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------
-
-
 def test_an_existing_checkpoint_is_not_overwritten(base: Path, data: Path, plain_checkpoint: Path) -> None:
     with pytest.raises(TrainingError, match="exists already; choose another name or remove it"):
         train(_settings(base, data), plain_checkpoint, _watch())
@@ -281,6 +264,9 @@ def test_a_damaged_state_is_refused_by_name(base: Path, data: Path, tmp_path: Pa
         ({"method": "asa", "method_settings": {"tua": 1}}, "tua: extra inputs are not permitted"),
         ({"method": "plain", "method_settings": {"tau": 1}}, "tau: extra inputs are not permitted"),
         ({"labels": 3}, "labels: input should be a valid tuple"),
+        ({"labels": ["one"]}, "labels: tuple should have at least 2 items"),
+        ({"labels": ["a", "a"]}, "labels: .*a label stands there twice"),
+        ({"seed": 2**32}, "seed: input should be less than"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_starts(
@@ -320,11 +306,44 @@ def test_rows_with_unknown_labels_are_refused_with_the_labels_there_are(base: Pa
 def test_no_base_leaves_no_trace_of_a_checkpoint(data: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderError):
         train(_settings(tmp_path / "no-base", data), tmp_path / "out", _watch())
-    assert not (tmp_path / "out").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_after_a_mistake_the_corrected_command_goes_through(base: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(EncoderError):
+        train(_settings(tmp_path / "typo", data), tmp_path / "out", _watch())
+    train(_settings(base, data, epochs=1), tmp_path / "out", _watch())
+    assert read_record(tmp_path / "out").kept_epoch == 1
+
+
+def test_a_run_is_not_continued_on_data_that_have_changed(base: Path, tmp_path: Path) -> None:
+    data = write_sentiment(tmp_path / "data")
+    with pytest.raises(Interrupted):
+        train(_settings(base, data), tmp_path / "out", _stopping())
+    write_sentiment(data, train=64)
+    with pytest.raises(TrainingError, match="begun with other data or in another precision"):
+        train(_settings(base, data), tmp_path / "out", _watch())
+
+
+def test_bf16_trains_in_bf16_and_measures_in_float32(base: Path, data: Path, tmp_path: Path) -> None:
+    train(_settings(base, data, precision="bf16", method="asa"), tmp_path / "out", _watch())
+    record, subject = read_record(tmp_path / "out"), open_subject(tmp_path / "out")
+    rows = load_validation(record.source, subject.task, subject.labels, subject.reader)
+    assert record.settings["bf16"] is True
+    assert measure(subject, rows.examples) == record.metrics
+
+
+def test_csv_labels_train_like_numbers(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("train", "validation"):
+        (folder / f"{name}.csv").write_text("text,label\n" + "good film,1\nbad plot,0\n" * 4)
+    train(_settings(base, folder, epochs=1), tmp_path / "out", _watch())
+    assert [file.rows for file in read_record(tmp_path / "out").data] == [8, 8]
 
 
 def test_a_loss_that_explodes_stops_the_run(base: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"the loss is not finite .*; lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"the loss or its gradient is not finite .*; lower the learning rate"):
         train(_settings(base, data, learning_rate=1e30, epochs=5), tmp_path / "out", _watch())
 
 

@@ -55,6 +55,7 @@ class Server:
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """Starts a server on a free port with the settings given; all are stopped at the end."""
     processes: list[subprocess.Popen[bytes]] = []
+    clients: list[httpx.Client] = []
 
     def start(
         *packages: Path, ready: bool = True, environment: Mapping[str, str] = MappingProxyType({}), **settings: object
@@ -74,10 +75,13 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
                 subprocess.Popen(command, cwd=ROOT, env=variables, stdout=stdout, stderr=stderr, start_new_session=True)
             )
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        clients.append(client)
         wait_for(lambda: _status(client, "/readyz" if ready else "/livez") == 200)
         return Server(port, log, client)
 
     yield start
+    for client in clients:
+        client.close()
     for process in processes:
         os.killpg(process.pid, signal.SIGTERM)
     for process in processes:

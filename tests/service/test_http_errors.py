@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,17 +119,17 @@ BAD_REQUESTS = [
 
 @pytest.mark.parametrize("bad", BAD_REQUESTS, ids=lambda bad: bad.name)
 def test_a_bad_request_gets_a_problem_and_the_next_good_one_an_answer(server: Server, bad: Bad) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    connection.request(bad.method, bad.path, bad.body, bad.headers)
-    response = connection.getresponse()
-    problem = json.loads(response.read())
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        connection.request(bad.method, bad.path, bad.body, bad.headers)
+        response = connection.getresponse()
+        problem = json.loads(response.read())
+        connection.request("POST", "/v1/sentiment", json.dumps(GOOD), JSON)
+        next_status = connection.getresponse().status
 
     assert (response.status, problem["code"]) == (bad.status, bad.code)
     assert_problem(response, problem)
     assert tuple(error["pointer"] for error in problem["errors"]) == bad.pointers
-
-    connection.request("POST", "/v1/sentiment", json.dumps(GOOD), JSON)
-    assert connection.getresponse().status == 200
+    assert next_status == 200
 
 
 def assert_problem(response: http.client.HTTPResponse, problem: dict[str, Any]) -> None:

@@ -49,9 +49,6 @@ def _scaled(method: Asa, factor: float) -> Asa:
     return method
 
 
-# --- the mask ---------------------------------------------------------------------------------------------------------
-
-
 def test_a_mask_is_exactly_0_or_1_and_half_on_a_score_of_exactly_0() -> None:
     scores = torch.tensor([[[-1e4, -3.0, -1e-30], [0.0, -0.0, 1e-30], [0.7, 5.0, 50.0]]])
     assert draw_mask(scores).tolist() == [[[0.0, 0.0, 0.0], [0.5, 0.5, 1.0], [1.0, 1.0, 1.0]]]
@@ -135,9 +132,6 @@ def test_heads_share_a_layers_mask_and_layers_have_their_own() -> None:
     assert not torch.equal(masked[0], masked[1])
 
 
-# --- the losses -------------------------------------------------------------------------------------------------------
-
-
 def test_forced_to_keep_everything_the_second_pass_is_the_first() -> None:
     encoder = make_encoder()
     method = _asa(encoder, tau=0.5)
@@ -161,7 +155,9 @@ def test_real_queries_only_leaves_padded_queries_out_of_the_price() -> None:
             for linear in (scorer.query, scorer.key):
                 linear.weight.zero_()  # type: ignore[union-attr,operator]
                 linear.bias.fill_(1.0)  # type: ignore[union-attr,operator]
-    assert _step(method, encoder).losses["kept_units"].value.item() == 3 * (7**2 + 4**2 + 1**2) / 3
+    result = _step(method, encoder)
+    assert result.losses["kept_units"].value.item() == 3 * (7**2 + 4**2 + 1**2) / 3
+    assert result.scalars["kept_share"] == 1
 
 
 _LOGITS = arrays.arrays(np.float64, (4, 3), elements=st.floats(-20, 20, width=32))
@@ -208,9 +204,6 @@ def test_token_divergence_sums_positions_and_divides_by_the_batch_alone() -> Non
     a, b = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(2, 5, 3)
     by_token = symmetric_divergence(a.reshape(10, 3), b.reshape(10, 3))
     torch.testing.assert_close(symmetric_divergence(a, b), by_token * 5)
-
-
-# --- who gets which gradient ------------------------------------------------------------------------------------------
 
 
 def test_the_adversarys_gradient_is_minus_that_without_reversal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,9 +268,6 @@ def test_the_masks_gradient_is_the_closed_form_and_0_on_masked_units() -> None:
     torch.testing.assert_close(found[~is_empty].double(), expected[~is_empty], rtol=1e-4, atol=1e-5)  # float32 graph
     assert (found[~is_empty][mask[~is_empty] == 0] == 0).all()
     assert (found[is_empty] == 0).all()
-
-
-# --- batches and modes ------------------------------------------------------------------------------------------------
 
 
 def test_permuting_the_batch_permutes_everything() -> None:

@@ -1,0 +1,92 @@
+"""What a training run is asked to do: settings from a TOML file or the command line, checked before anything starts."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from models.checkpoint import DataSource, Licences
+from models.robust import read_settings
+from models.tasks import find_task
+
+
+class TrainingError(ValueError):
+    """A run that cannot start or go on."""
+
+
+class TrainingSettings(BaseModel):
+    """All that a run depends on, as in a TOML file or on the command line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    method: str = "plain"
+    base: str = Field(description="Folder or hub id of the encoder to start from.")
+    base_name: str | None = Field(default=None, description="What the record calls the base; `base` if not given.")
+    source: DataSource
+    labels: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=2,
+        description="Names in the order of the labels' numbers; else the task's own.",
+    )
+    epochs: int = Field(default=3, gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    accumulate: int = Field(default=1, gt=0, description="Batches whose gradients are averaged for one step.")
+    learning_rate: float = Field(default=5e-5, gt=0, description="Reached after the warm-up, then falls to 0 linearly.")
+    warmup_share: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps that warm up.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Not on biases and LayerNorm.")
+    clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm of each parameter group.")
+    max_tokens: int = Field(default=128, ge=8, description="Longest row, special tokens included.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native.")
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    save_every: int = Field(default=500, gt=0, description="Steps between saved states.")
+    method_settings: dict[str, Any] = {}
+    licences: Licences = Licences()
+
+    @field_validator("labels")
+    @classmethod
+    def _refuse_repeated(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if labels is not None and len(set(labels)) < len(labels):
+            raise ValueError("a label stands there twice")
+        return labels
+
+    @property
+    def uses_bf16(self) -> bool:
+        """Whether this machine will compute in bf16."""
+        return self.precision == "bf16" or (self.precision == "auto" and _has_native_bf16())
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, not yet checked. Raises TrainingError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path}: not TOML ({error})") from error
+
+
+def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
+    """The settings of a run, method settings included, checked before anything slow starts.
+
+    Raises:
+        TrainingError: with every setting that is missing, unknown or wrong.
+        UnknownTask, UnknownMethod: with the names there are.
+    """
+    try:
+        settings = TrainingSettings.model_validate(given)
+        find_task(settings.task)
+        read_settings(settings.method, settings.method_settings)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg'].lower()}" for found in error.errors())
+        raise TrainingError(f"settings: {wrong}") from error
+    return settings
+
+
+def _has_native_bf16() -> bool:
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported())
