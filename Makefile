@@ -30,8 +30,9 @@ bench: install-dev  ## what serving and training cost, as ratios within one run
 # DATA names the folder of data files; BASE the encoder, a folder or a hub id.
 zoo: install-dev  ## rebuild the default packages into build/zoo: make zoo DATA=DIR [BASE=DIR]
 	@test -n "$(DATA)" || { echo "say where the data is: make zoo DATA=FOLDER (zoo/README.md says what it holds)"; exit 2; }
-	$(BIN)/steadfast train --config zoo/sentiment.toml --base $(BASE) --data $(DATA)/sentiment --out build/checkpoints/sentiment
-	$(BIN)/steadfast export build/checkpoints/sentiment -o build/zoo/sentiment
+	test -d build/checkpoints/sentiment || $(BIN)/steadfast train --config zoo/sentiment.toml \
+		--base $(BASE) --data $(DATA)/sentiment --out build/checkpoints/sentiment
+	test -d build/zoo/sentiment || $(BIN)/steadfast export build/checkpoints/sentiment -o build/zoo/sentiment
 
 bento: install  ## build the Bento
 	$(BIN)/bentoml build
@@ -44,7 +45,7 @@ bento: install  ## build the Bento
 	$(PIP) --editable .
 	@touch $@
 
-# torch first: asked for by another package, pip would take its largest build.
+# torch first, by itself: what depends on it then takes the build that pip found here.
 .venv/dev.done: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[dev]'

@@ -15,15 +15,15 @@ _JUDGEMENTS = (
 _CLOSINGS = ("", ".", ", and i would see it again .", ", though nobody asked for it .", ", which is a pity !")
 
 
-def make_texts(count: int, *, clauses: tuple[int, int] = (1, 3), seed: int = 0) -> list[str]:
-    """Distinct texts of between `clauses` clauses each, about ten tokens a clause."""
+def make_texts(count: int, *, seed: int = 0) -> list[str]:
+    """Distinct texts of one to three clauses each, about ten tokens a clause."""
     draw = random.Random(seed)
     texts: dict[str, None] = {}
     while len(texts) < count:
         parts = [
             " ".join(draw.choice(words) for words in (_OPENINGS, _SUBJECTS, _VERBS, _JUDGEMENTS))
             + draw.choice(_CLOSINGS)
-            for _ in range(draw.randint(*clauses))
+            for _ in range(draw.randint(1, 3))
         ]
         texts[" ".join(parts)] = None
     return list(texts)

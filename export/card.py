@@ -145,7 +145,8 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def _settings_line(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "no settings"
+    given = {name: value for name, value in settings.items() if value is not None}
+    return ", ".join(f"{name} {json.dumps(value)}" for name, value in given.items()) or "no settings"
 
 
 def _training_toml(record: TrainingRecord) -> str:
@@ -157,11 +158,17 @@ def _training_toml(record: TrainingRecord) -> str:
         "max_tokens": record.max_tokens,
         "seed": record.seed,
         **{name: value for name, value in record.settings.items() if name in TrainingSettings.model_fields},
+        # As it came out where it was trained; "auto" may come out otherwise elsewhere.
+        "precision": "bf16" if record.settings.get("bf16") else "fp32",
     }
     # Where a folder lay on the machine that trained says nothing to the reader; a hub's name does.
     is_folder = any(file.sha256 for file in record.data)
     source = record.source.model_dump() | ({"data": "FOLDER"} if is_folder else {})
-    tables = {"source": source, "method_settings": record.method.settings}
+    tables = {
+        "source": source,
+        "method_settings": record.method.settings,
+        "licences": record.licences.model_dump(),
+    }
     lines = _toml_lines(settings)
     for name, values in tables.items():
         lines += ["", f"[{name}]", *_toml_lines(values)]

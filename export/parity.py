@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from export.graph import Explained
 from export.package import ParityReport
 from export.refusals import NotTheSameModel
-from export.session import OUTPUTS, Arrays, Session, pad
-from models.text import Row
+from export.session import OUTPUTS, Arrays, Session
+from models.text import Row, pad
 
 TOLERANCE = 1e-4
 """Float32 sums in another order move the outputs of a six-layer encoder by 1e-6; a wrong graph by 1e-2 and more."""

@@ -13,9 +13,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from export.session import pad
 from export.tables import quantize_tables
-from models.text import Row
+from models.text import Row, pad
 
 LINEAR_OPS = ("MatMul", "Gemm")
 

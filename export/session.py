@@ -10,7 +10,7 @@ import onnxruntime
 
 from export.package import open_package
 from models.tasks.task import AnyTask, Logits
-from models.text import Reader, Row
+from models.text import Reader, Row, pad
 
 if TYPE_CHECKING:
     from models.evaluation import Subject
@@ -61,19 +61,6 @@ class Session:
         padded = pad(rows, self._pad_id)
         feeds = {name: padded[name] for name in self._inputs}
         return dict(zip(outputs, self._session.run(list(outputs), feeds, self._run_options), strict=True))
-
-
-def pad(rows: Sequence[Row], pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
-    """Rows as a graph's inputs, padded to the longest."""
-    shape = (len(rows), max(map(len, rows)))
-    ids = np.full(shape, pad_id, dtype=np.int64)
-    types = np.zeros(shape, dtype=np.int64)
-    mask = np.zeros(shape, dtype=np.int64)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = row.ids
-        types[index, : len(row)] = row.type_ids
-        mask[index, : len(row)] = 1
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
 def open_subject(folder: Path) -> "Subject":

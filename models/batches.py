@@ -4,7 +4,6 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from models.encoder import Batch, Encoder, load_tokenizer, load_trained
 from models.evaluation import RowRunner, Subject, by_length
 from models.tasks import find_task
 from models.tasks.task import Logits
-from models.text import Reader, ReadingLimits, Row
+from models.text import Reader, ReadingLimits, Row, pad
 
 
 def plan_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -37,11 +36,8 @@ def plan_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int)
 def collate(examples: Sequence[Example], indices: Sequence[int], pad_id: int, device: torch.device) -> Batch:
     """The chosen examples as one batch, padded to the longest."""
     chosen = [examples[index] for index in indices]
-    ids, type_ids, mask = _pad([example.encoded.rows[0] for example in chosen], pad_id)
     return Batch(
-        ids=ids.to(device),
-        type_ids=type_ids.to(device),
-        mask=mask.to(device),
+        **_tensors([example.encoded.rows[0] for example in chosen], pad_id, device),
         targets=torch.tensor([example.target for example in chosen], device=device),
         indices=torch.tensor(list(indices), device=device),
     )
@@ -53,9 +49,8 @@ def torch_runner(encoder: Encoder, pad_id: int, batch_size: int = 64) -> RowRunn
     @torch.inference_mode()
     def run_batch(rows: Sequence[Row]) -> list[Logits]:
         device = next(encoder.parameters()).device
-        ids, type_ids, mask = (tensor.to(device) for tensor in _pad(rows, pad_id))
         nothing = torch.zeros(len(rows), dtype=torch.long, device=device)
-        batch = Batch(ids=ids, type_ids=type_ids, mask=mask, targets=nothing, indices=nothing)
+        batch = Batch(**_tensors(rows, pad_id, device), targets=nothing, indices=nothing)
         return list(encoder(batch).logits.float().cpu().numpy())
 
     def run(rows: Sequence[Row]) -> list[Logits]:
@@ -87,13 +82,6 @@ def open_subject(folder: Path) -> Subject:
     )
 
 
-def _pad(rows: Sequence[Row], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    shape = (len(rows), max(map(len, rows)))
-    ids = np.full(shape, pad_id, dtype=np.int64)
-    type_ids = np.zeros(shape, dtype=np.int64)
-    mask = np.zeros(shape, dtype=bool)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = row.ids
-        type_ids[index, : len(row)] = row.type_ids
-        mask[index, : len(row)] = True
-    return torch.from_numpy(ids), torch.from_numpy(type_ids), torch.from_numpy(mask)
+def _tensors(rows: Sequence[Row], pad_id: int, device: torch.device) -> dict[str, Tensor]:
+    arrays = {name: torch.from_numpy(array).to(device) for name, array in pad(rows, pad_id).items()}
+    return {"ids": arrays["input_ids"], "type_ids": arrays["token_type_ids"], "mask": arrays["attention_mask"].bool()}

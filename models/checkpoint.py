@@ -94,11 +94,6 @@ class TrainingRecord(BaseModel):
         return next(record.metrics for record in self.epochs if record.epoch == self.kept_epoch)
 
 
-def is_checkpoint(folder: Path) -> bool:
-    """Whether `folder` claims to be a checkpoint."""
-    return (folder / RECORD_FILE).is_file()
-
-
 def read_record(folder: Path) -> TrainingRecord:
     """What the checkpoint in `folder` says of itself; raises CheckpointError."""
     path = folder / RECORD_FILE

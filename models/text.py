@@ -1,13 +1,16 @@
 """From text to token rows: ids, types and character offsets, in windows when the text is long.
 
-Needs the `tokenizers` library only. Training, the export checks, HTTP and file scoring all read text here.
+Needs no torch. Training, the export checks, HTTP and file scoring all read text here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from models.words import Span
@@ -91,6 +94,19 @@ class ReadingLimits:
     def __post_init__(self) -> None:
         if self.max_tokens < 8:
             raise ValueError(f"max_tokens must be at least 8, got {self.max_tokens}")
+
+
+def pad(rows: Sequence[Row], pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Rows as a model's inputs by name, (rows, longest row) each; the mask is 0 on padding."""
+    shape = (len(rows), max(map(len, rows)))
+    ids = np.full(shape, pad_id, dtype=np.int64)
+    type_ids = np.zeros(shape, dtype=np.int64)
+    mask = np.zeros(shape, dtype=np.int64)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row.ids
+        type_ids[index, : len(row)] = row.type_ids
+        mask[index, : len(row)] = 1
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": type_ids}
 
 
 class Reader:

@@ -230,6 +230,7 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
     settings = run.settings
     originals = run.train_examples
     context = _context(run, progress.step)
+    run.encoder.eval()
     examples = run.method.before_epoch(originals, progress.epoch, context)
     batches = plan_batches(
         [len(example.encoded.rows[0]) for example in examples], settings.batch_size, settings.seed, progress.epoch

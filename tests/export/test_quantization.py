@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from export.session import Session, pad
+from export.session import Session
 from export.tables import quantize_rows
-from models.text import Reader, Row
+from models.text import Reader, Row, pad
 from tests.tiny import make_tokenizer
 
 VOCABULARY = len(make_tokenizer())
