@@ -105,8 +105,8 @@ class Method(nn.Module, ABC):
     def before_epoch(self, examples: Sequence[Example], epoch: int, context: StepContext) -> Sequence[Example]:
         """The examples of this epoch, a pure function of the examples, the epoch (from 1), the weights and the seed.
 
-        The encoder is in evaluation mode. A run that goes on within an epoch asks again, with the weights of the step it
-        goes on from: what was made with the weights at the epoch's start must be kept in buffers and given back.
+        The encoder is in evaluation mode. A run that goes on within an epoch asks again, with the weights of the step
+        it goes on from: what was made with the weights at the epoch's start must be kept in buffers and given back.
         """
         del epoch, context
         return examples
