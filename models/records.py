@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as parquet
 
 _LONGEST_VALUE = 2_000_000
@@ -73,9 +74,11 @@ def column_names(path: Path) -> tuple[str, ...] | None:
             return tuple(_read_header(path, _csv_reader(path)))
         case "parquet":
             try:
-                return tuple(parquet.read_schema(path).names)
+                names = parquet.read_schema(path).names
             except (OSError, ValueError) as error:
                 raise _unreadable_parquet(path, error) from error
+            _check_unique(path, names)
+            return tuple(names)
         case _:
             return None
 
@@ -142,6 +145,8 @@ def _read_csv(path: Path) -> Rows:
         except csv.Error as error:
             yield BadRecord(number, f"not csv: {error}")
             continue
+        if not values:
+            continue
         if len(values) != len(header):
             yield BadRecord(number, f"{len(values)} values where the first line names {len(header)} columns")
         elif any(not _is_unicode(value) for value in values):
@@ -168,9 +173,13 @@ def _read_header(path: Path, reader: Iterator[list[str]]) -> list[str]:
         raise RecordsError(f"{path}: empty; the first line of a csv file names its columns")
     if not all(map(_is_unicode, header)):
         raise RecordsError(f"{path}: the first line is not UTF-8; save the file as UTF-8")
-    if len(set(header)) < len(header):
-        raise RecordsError(f"{path}: the first line names a column twice: {', '.join(header)}")
+    _check_unique(path, header)
     return header
+
+
+def _check_unique(path: Path, names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        raise RecordsError(f"{path}: names a column twice: {', '.join(names)}")
 
 
 def _is_unicode(text: str) -> bool:
@@ -182,15 +191,26 @@ def _is_unicode(text: str) -> bool:
 
 
 def _read_parquet(path: Path) -> Rows:
+    column_names(path)
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
-                for values in batch.to_pylist():
+                for row in _convert(batch):
                     number += 1
-                    yield Record(number, values)
+                    yield Record(number, row) if isinstance(row, dict) else BadRecord(number, row)
     except (OSError, ValueError) as error:  # pyarrow's own errors derive from these two
         raise _unreadable_parquet(path, error) from error
+
+
+def _convert(batch: pa.RecordBatch) -> list[dict[str, Any] | str]:
+    """The values of each row, or why Python cannot hold them, such as a date before the year 1."""
+    try:
+        return list(batch.to_pylist())
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows == 1:
+            return [f"a value that cannot be held: {error}"]
+    return [row for number in range(batch.num_rows) for row in _convert(batch.slice(number, 1))]
 
 
 def _unreadable_parquet(path: Path, error: Exception) -> RecordsError:

@@ -104,18 +104,16 @@ class Answerer:
         return [self._answer(reading, [next(rows) for _ in reading.encoded.rows], options) for reading in readings]
 
     def replay(self, probe: Probe) -> float:
-        """How far the outputs for a probe are from those in the manifest: the largest absolute difference."""
+        """The outputs for a probe against those in the manifest: the largest absolute difference, NaN if any is."""
         item = self.task.item.model_validate(probe.item)
         encoded = self.task.encode(item, self._reader, "window")
         rows = self._engine.submit(encoded.rows, tuple(probe.outputs)).result().rows
-        return max(
-            (
-                float(np.abs(row[name] - np.asarray(expected)).max())
-                for name, wanted in probe.outputs.items()
-                for row, expected in zip(rows, wanted, strict=True)
-            ),
-            default=0.0,
-        )
+        differences = [
+            np.abs(row[name] - np.asarray(expected)).max()
+            for name, wanted in probe.outputs.items()
+            for row, expected in zip(rows, wanted, strict=True)
+        ]
+        return float(np.max(differences, initial=0.0))
 
     def close(self, *, drain: bool = True) -> None:
         """Answer what is queued, or fail it, and stop the engine."""

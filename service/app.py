@@ -29,7 +29,8 @@ from service.logs import configure_logs
 from service.problems import Fault, Problem, pointer
 from service.settings import read_settings
 
-# Nobody is told that this runs.
+# Nobody is told that this runs. BentoML's command reads it before it imports this: `steadfast serve` and
+# bentofile.yaml set it too.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 
 SETTINGS = read_settings()

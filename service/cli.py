@@ -113,7 +113,7 @@ def predict(
     from service.predicting import predict_texts, show
 
     given = texts or ["-"]
-    read = [sys.stdin.read() if text == "-" else text for text in given]
+    read = [_read_stdin() if text == "-" else text for text in given]
     with _open_answerer(task, package) as answerer:
         results = predict_texts(answerer, read, Options(explain=explain))
     show(read, results, as_json=as_json)
@@ -173,6 +173,11 @@ def main() -> None:
             raise
         typer.echo(f"steadfast: {_sentence(error)}", err=True)
         sys.exit(2)
+
+
+def _read_stdin() -> str:
+    """As UTF-8 whatever the terminal is set to; what is none becomes what an argument that is none is."""
+    return sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")
 
 
 def _sentence(error: Exception) -> str:

@@ -116,11 +116,11 @@ class Engine:
         while batch := self._next_batch():
             try:
                 results = self._run([waiting.row for waiting in batch], batch[0].order.outputs)
+                # All are paired before any is handed out.
+                for waiting, result in list(zip(batch, results, strict=True)):
+                    waiting.order.finish(waiting.position, result)
             except Exception as error:
                 self._fail(batch, error)
-            else:
-                for waiting, result in zip(batch, results, strict=True):
-                    waiting.order.finish(waiting.position, result)
 
     def _next_batch(self) -> "list[_Waiting]":
         """Wait for rows and take some; empty when the engine is closed and nothing is left."""
@@ -206,10 +206,15 @@ class _Queue:
         self._lines: dict[tuple[str, ...], dict[int, deque[_Waiting]]] = {}
 
     def add(self, order: _Order) -> None:
-        lines = self._lines.setdefault(order.outputs, {})
+        # Built first: a caller who is interrupted meanwhile has added nothing.
+        arriving: dict[int, list[_Waiting]] = {}
         for position, row in enumerate(order.rows):
-            self._arrived += 1
-            lines.setdefault(len(row), deque()).append(_Waiting(self._arrived, order, position))
+            waiting = _Waiting(self._arrived + position + 1, order, position)
+            arriving.setdefault(len(row), []).append(waiting)
+        lines = self._lines.setdefault(order.outputs, {})
+        for length, waitings in arriving.items():
+            lines.setdefault(length, deque()).extend(waitings)
+        self._arrived += len(order.rows)
         self.rows += len(order.rows)
         self.tokens += order.tokens
 

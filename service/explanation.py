@@ -11,7 +11,7 @@ from models.text import Encoded
 from models.words import Span, share_by_overlap, split_words
 from service.offsets import OffsetUnit, convert_spans
 
-Method = Literal["attention", "rollout", "gradient"]
+Method = Literal["attention", "rollout"]
 """How token scores are computed; each is an output of the graph of that name."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from export.package import PROBE_TOLERANCE, Package
+from export.package import PROBE_TOLERANCE
 from service.answering import Answerer
 from service.packages import open_packages
 from service.problems import Problem
@@ -55,20 +55,20 @@ class Lineup:
             answerer.close()
 
     def _load(self) -> None:
+        started: dict[str, Answerer] = {}
         try:
-            packages = open_packages(self._settings)
-            self._answerers = {task: self._start(package) for task, package in packages.items()}
+            for task, package in open_packages(self._settings).items():
+                started[task] = Answerer(package, self._settings.engine_limits)
+                check_probes(started[task])
         except Exception as error:
             # Nobody waits for this thread: the reason is kept for those who ask.
             self._obstacle = "the models could not be loaded; the server's log says why"
-            log.error("not_ready", detail=str(error))
+            log.error("not_ready", detail=str(error), exc_info=True)
+            for answerer in started.values():
+                answerer.close(drain=False)
         else:
-            log.info("ready", models={task: package.manifest.name for task, package in packages.items()})
-
-    def _start(self, package: Package) -> Answerer:
-        answerer = Answerer(package, self._settings.engine_limits)
-        check_probes(answerer)
-        return answerer
+            self._answerers = started
+            log.info("ready", models={task: answerer.name.name for task, answerer in started.items()})
 
 
 def check_probes(answerer: Answerer) -> None:

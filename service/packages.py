@@ -44,4 +44,5 @@ def open_package_for(task: AnyTask, settings: Settings) -> Package:
 
 
 def _zoo_packages(zoo: Path) -> Iterable[Path]:
-    return (folder for folder in sorted(zoo.glob("*")) if is_package(folder))
+    # A package that is being made lies in a folder whose name starts with a dot.
+    return (folder for folder in sorted(zoo.glob("[!.]*")) if is_package(folder))

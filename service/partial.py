@@ -20,10 +20,12 @@ FLUSH_CHARACTERS = 16_000_000
 
 _JOURNAL = "journal.json"
 _ENDING = ".rows"
+_ASIDE = ".tmp"
+_CURE = "remove it, or discard it with --overwrite"
 
 
 class PartialError(ValueError):
-    """What lies beside the output belongs to another run."""
+    """What lies beside the output is not the beginning of this run."""
 
 
 class Partial:
@@ -33,23 +35,29 @@ class Partial:
         """Go on with what is in `folder` if it was begun with the same `identity`, else begin.
 
         Raises:
-            PartialError: it was begun with another one, and that is not to be discarded.
+            PartialError: the folder is not of a run; or it was begun with another identity or is damaged, and that is
+                not to be discarded.
         """
         self._folder = folder
-        journal = folder / _JOURNAL
-        begun_with = json.loads(journal.read_bytes()) if journal.exists() else None
-        if begun_with != identity:
-            if begun_with and not discard_other:
-                raise PartialError(
-                    f"{folder}: left by a run over other rows, or with another package or other options; "
-                    "remove it, or discard it with --overwrite"
-                )
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            _write_whole(journal, [json.dumps(identity)])
         self._lines: list[str] = []
         self._characters = 0
-        self._stored = sum(1 for _ in self.predictions())
+        self._stored = 0
+        journal = folder / _JOURNAL
+        if journal.exists():
+            try:
+                self._stored = self._resume(identity)
+                return
+            except PartialError:
+                if not discard_other:
+                    raise
+            shutil.rmtree(folder)
+        elif folder.exists() and not (folder.is_dir() and _is_as_good_as_empty(folder)):
+            raise PartialError(
+                f"{folder}: is needed for what is done so far, and holds what no run left there; "
+                "move it, or choose another output with -o"
+            )
+        folder.mkdir(exist_ok=True)
+        _write_whole(journal, [json.dumps(identity)])
 
     @property
     def rows(self) -> int:
@@ -73,7 +81,7 @@ class Partial:
 
     def predictions(self) -> Iterator[dict[str, Any]]:
         """All that is on disk, from the first row on."""
-        for path in sorted(self._folder.glob(f"*{_ENDING}")):
+        for path in self._files():
             with path.open(encoding="utf-8") as file:
                 yield from map(json.loads, file)
 
@@ -88,6 +96,7 @@ class Partial:
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(target)
+        _keep_names(target.parent)
         shutil.rmtree(self._folder)
 
     def __enter__(self) -> Self:
@@ -98,10 +107,36 @@ class Partial:
         if not isinstance(error, OSError):
             self.flush()
 
+    def _resume(self, identity: dict[str, Any]) -> int:
+        """How many rows are on disk; raises PartialError where they are not those of `identity` from the first on."""
+        try:
+            begun_with = json.loads((self._folder / _JOURNAL).read_bytes())
+        except ValueError as error:
+            raise PartialError(f"{self._folder}: the journal is damaged; {_CURE}") from error
+        if begun_with != identity:
+            raise PartialError(
+                f"{self._folder}: left by a run over other rows, or with another package or other options; {_CURE}"
+            )
+        rows = 0
+        for path in self._files():
+            if path.stem != f"{rows:012}":
+                raise PartialError(f"{self._folder}: rows are missing before {path.name}; {_CURE}")
+            with path.open("rb") as file:
+                rows += sum(1 for _ in file)
+        return rows
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob(f"*{_ENDING}"))
+
+
+def _is_as_good_as_empty(folder: Path) -> bool:
+    """Whether nothing is there, or what a run leaves that was stopped while it began."""
+    return {path.name for path in folder.iterdir()} <= {Path(_JOURNAL).with_suffix(_ASIDE).name}
+
 
 def _write_whole(path: Path, lines: Iterable[str]) -> None:
     """Write a file that is there completely or not at all, even after a power cut."""
-    aside = path.with_suffix(".tmp")
+    aside = path.with_suffix(_ASIDE)
     try:
         with aside.open("w", encoding="utf-8") as file:
             file.writelines(line + "\n" for line in lines)
@@ -111,3 +146,15 @@ def _write_whole(path: Path, lines: Iterable[str]) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
+    _keep_names(path.parent)
+
+
+def _keep_names(folder: Path) -> None:
+    """Put on disk which files `folder` holds; only POSIX can, and needs it."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,5 +1,6 @@
 """Answers for a few texts given by hand, and how they look in a terminal."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from service.explanation import Explanation
 
 TOP_WORDS = 5
 """How many words are named under an explained answer."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""All control characters but tab and newline."""
 
 
 class UnreadableText(ValueError):
@@ -52,6 +56,7 @@ def _picture(text: str, result: Any) -> Text:
     answer = {name: value for name, value in result if isinstance(value, str | float) and name != "id"}
     values = (f"{value:.3f}" if isinstance(value, float) else value for value in answer.values())
     lines = [Text("  ".join(values), style="bold")]
+    text = _harmless(text)
     explanation: Explanation | None = result.explanation
     if explanation is None:
         lines.append(Text(text))
@@ -72,8 +77,13 @@ def _mark(text: str, explanation: Explanation) -> Text:
 
 def _name_top_words(explanation: Explanation) -> Text:
     top = sorted(explanation.items, key=lambda word: -word.score)[:TOP_WORDS]
-    words = ", ".join(f"{word.text} {word.score:.2f}" for word in top)
+    words = ", ".join(f"{_harmless(word.text)} {word.score:.2f}" for word in top)
     return Text(f"{explanation.method} for {explanation.target}: {words}", style="dim")
+
+
+def _harmless(text: str) -> str:
+    """With U+FFFD for what commands a terminal, one for one: rich would drop some, and every place after them shift."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def _is_unicode(text: str) -> bool:

@@ -20,7 +20,10 @@ def shown_progress() -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task("rows", total=None)
 
         def show(done: int, total: int) -> None:
-            if done % REDRAW_ROWS == 0 or done == total:
+            if bar.tasks[task].total is None:
+                # What an earlier run did counts as done, and not for the rate.
+                bar.reset(task, completed=done, total=total)
+            elif done % REDRAW_ROWS == 0 or done == total:
                 bar.update(task, completed=done, total=total)
 
         yield show

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from export.package import file_digest
 from models.records import BadRecord, Record, UnknownColumn, file_format, find_column, read_records
-from service.answering import Answerer, Reading
+from service.answering import Answerer, BrokenModel, Reading
 from service.columns import ERROR, as_columns, column_types, free_names
 from service.contract import Options
 from service.engine import Computed
@@ -53,6 +53,8 @@ class Job:
         file_format(self.target)
         if not self.target.parent.is_dir():
             raise OutputError(f"{self.target.parent}: no such folder")
+        if self.target.is_dir():
+            raise OutputError(f"{self.target}: is a folder; name a file in it with -o")
         if self.target.exists() and self.target.samefile(self.source):
             raise OutputError(f"{self.target}: is the input; choose another name with -o")
         if self.target.exists() and not self.overwrite:
@@ -81,7 +83,7 @@ class Tally:
 
 
 Progress = Callable[[int, int], None]
-"""Told how many rows are done, and of how many."""
+"""Told how many rows are done, and of how many; first of those that an earlier run did."""
 
 
 def score_file(answerer: Answerer, job: Job, progress: Progress) -> Tally:
@@ -103,6 +105,7 @@ def score_file(answerer: Answerer, job: Job, progress: Progress) -> Tally:
     }
     with Partial(job.partial, identity, discard_other=job.overwrite) as partial:
         tally = Tally(rows, kept=partial.rows)
+        progress(partial.rows, rows)
         missing = islice(read_records(job.source), partial.rows, None)
         for prediction in _predict(answerer, missing, texts, job.options):
             partial.add(prediction)
@@ -111,7 +114,15 @@ def score_file(answerer: Answerer, job: Job, progress: Progress) -> Tally:
     names = free_names(list(types), set(columns))
     tally.error_column = names[ERROR]
     all_columns = {**columns, **{names[name]: kind for name, kind in types.items()}}
-    partial.complete(lambda path: write_rows(path, _merge(job, partial, names, tally), all_columns), job.target)
+
+    def write(path: Path) -> None:
+        write_rows(path, _merge(job, partial, names, tally), all_columns)
+        if file_digest(job.source) != identity["source"]:
+            raise InputChanged(
+                f"{job.source}: was written to while it was read; run the command again with --overwrite"
+            )
+
+    partial.complete(write, job.target)
     return tally
 
 
@@ -172,16 +183,16 @@ def _start(answerer: Answerer, row: Record | BadRecord, texts: Mapping[str, str]
 def _finish(answerer: Answerer, started: _UnderWay, options: Options) -> dict[str, Any]:
     if started.reading is None or started.future is None:
         return {ERROR: started.error}
-    (result,) = answerer.answer([started.reading], started.future.result(), options)
+    try:
+        (result,) = answerer.answer([started.reading], started.future.result(), options)
+    except BrokenModel as error:
+        return {ERROR: str(error)}
     return as_columns(result)
 
 
 def _merge(job: Job, partial: Partial, names: Mapping[str, str], tally: Tally) -> Iterator[dict[str, Any]]:
-    pairs = zip(read_records(job.source), partial.predictions(), strict=True)
-    try:
-        for row, prediction in pairs:
-            tally.without_answer += ERROR in prediction
-            values = row.values if isinstance(row, Record) else {}
-            yield {**values, **{free: prediction.get(name) for name, free in names.items()}}
-    except ValueError as error:
-        raise InputChanged(f"{job.source}: was written to while it was read; run the command again") from error
+    # Of unlike lengths only where the source has changed, which is looked for when all is written.
+    for row, prediction in zip(read_records(job.source), partial.predictions(), strict=False):
+        tally.without_answer += ERROR in prediction
+        values = row.values if isinstance(row, Record) else {}
+        yield {**values, **{free: prediction.get(name) for name, free in names.items()}}

@@ -23,7 +23,8 @@ def serve(settings: Settings) -> NoReturn:
     """
     open_packages(settings)
     check_address(settings.host, settings.port)
-    os.environ.update(settings.as_environment())
+    # Before BentoML starts: its command asks once, at the very beginning.
+    os.environ.update(settings.as_environment() | {"BENTOML_DO_NOT_TRACK": "true"})
     sys.stdout.flush()
     arguments = ["serve", "service.app:Steadfast", "--host", settings.host, "--port", str(settings.port)]
     # From any folder: BentoML looks for the service in its working directory.

@@ -1,5 +1,6 @@
 """Rows written as csv, JSON lines or parquet; what is read from one kind can be written as another."""
 
+import base64
 import csv
 import gzip
 import json
@@ -87,8 +88,7 @@ def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Columns) 
 def _write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]], _: Columns) -> None:
     with _open_text(path) as file:
         for row in rows:
-            values = {name: _as_json(value) for name, value in row.items()}
-            file.write(json.dumps(values, ensure_ascii=False, default=str) + "\n")
+            file.write(_as_json(dict(row)) + "\n")
 
 
 def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], columns: Columns) -> None:
@@ -121,13 +121,26 @@ def _as_cell(value: Any) -> Any:
 
 
 def _as_text(value: Any) -> str:
-    """JSON where it is no text, so that truth values and lists read back as what they are."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """JSON for what JSON knows, so that truth values and lists read back as what they are; dates and such plainly."""
+    return _as_json(value) if isinstance(value, bool | int | float | list | tuple | dict) else _spell(value)
 
 
-def _as_json(value: Any) -> Any:
+def _as_json(value: Any) -> str:
+    return json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False, default=_spell)
+
+
+def _without_nan(value: Any) -> Any:
     """JSON has no NaN, which data frames write for a number that is missing."""
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _spell(value: Any) -> str:
+    """Dates, times, decimals and UUIDs as they are commonly written; bytes in base64."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _as_stored(value: Any, kind: pa.DataType) -> Any:

@@ -49,6 +49,13 @@ def test_the_bento_asks_for_what_the_package_asks_for_at_the_pinned_versions() -
     assert found == expected
 
 
+def test_a_container_listens_beyond_itself_and_tells_nobody() -> None:
+    variables = {
+        entry["name"]: entry["value"] for entry in yaml.safe_load((ROOT / "bentofile.yaml").read_text())["envs"]
+    }
+    assert variables == {"BENTOML_DO_NOT_TRACK": "true", "STEADFAST_HOST": "0.0.0.0"}
+
+
 def test_no_other_distribution_installs_packages_of_our_names() -> None:
     owners = importlib.metadata.packages_distributions()
     for name in OURS:

@@ -80,6 +80,36 @@ def test_bad_lines_of_csv_are_reported_and_reading_goes_on(tmp_path: Path) -> No
     assert rows[-1] == Record(6, {"a": "3", "b": "4"})
 
 
+def test_blank_lines_are_no_rows_and_count_as_lines(tmp_path: Path) -> None:
+    for name, content in (("rows.csv", b"a\n1\n\n\r\n2\n\n"), ("rows.jsonl", b'\n{"a": "1"}\n\n\r\n{"a": "2"}\n')):
+        one, two = read_records(write(tmp_path / name, content))
+        assert isinstance(one, Record)
+        assert isinstance(two, Record)
+        assert (one.values, two.values) == ({"a": "1"}, {"a": "2"})
+        assert two.number - one.number == 3
+
+
+def test_an_empty_value_in_quotes_is_a_row_of_csv(tmp_path: Path) -> None:
+    assert list(read_records(write(tmp_path / "rows.csv", b'a\n""\n'))) == [Record(1, {"a": ""})]
+
+
+def test_parquet_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), path)
+    for read in (lambda: list(read_records(path)), lambda: column_names(path)):
+        with pytest.raises(RecordsError, match=r"rows\.parquet: names a column twice: a, a"):
+            read()
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("s")], ids=str)
+def test_a_date_that_python_cannot_hold_is_one_bad_row(tmp_path: Path, kind: pa.DataType) -> None:
+    numbers = pa.array([0, -(2**31), 1], pa.int32())
+    dates = numbers.cast(kind) if kind == pa.date32() else pa.array([0, -(2**40), 1], pa.int64()).cast(kind)
+    parquet.write_table(pa.table({"n": [1, 2, 3], "when": dates}), tmp_path / "rows.parquet")
+    rows = list(read_records(tmp_path / "rows.parquet"))
+    assert [(type(row), row.number) for row in rows] == [(Record, 1), (BadRecord, 2), (Record, 3)]
+
+
 def test_a_quote_that_is_never_closed_is_one_bad_row(tmp_path: Path) -> None:
     rows = list(read_records(write(tmp_path / "rows.csv", b'a\n1\n"open\n2\n')))
     assert rows[0] == Record(1, {"a": "1"})

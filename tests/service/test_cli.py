@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from service.cli import main
-from tests.service.conftest import Server, steadfast
+from tests.service.conftest import ROOT, Server, steadfast
 from tests.service.tiny import build_package
 
 TEXTS = ["the film was good", "awful, simply awful", "👩‍🚀 fine é"]
@@ -39,11 +42,55 @@ def test_standard_input_is_one_text(package: Path, arguments: tuple[str, ...]) -
     assert result["tokens"] == 4
 
 
+def test_standard_input_that_is_no_text_is_one_sentence(package: Path) -> None:
+    command = [sys.executable, "-m", "service.cli", "predict", "sentiment", "--package", str(package)]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    completed = subprocess.run(command, cwd=ROOT, env=environment, input=b"good \xff", capture_output=True, check=False)
+    assert completed.returncode == 2
+    assert completed.stderr == b"steadfast: text 1: not valid Unicode; is the terminal set to UTF-8?\n"
+
+
+def test_standard_input_is_utf_8_in_any_terminal(package: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii:replace"}
+    command = [sys.executable, "-m", "service.cli", "predict", "sentiment", "--json", "--explain", "attention"]
+    completed = subprocess.run(
+        [*command, "--package", str(package)],
+        cwd=ROOT,
+        env=environment,
+        input="\ufeffgood é".encode(),
+        capture_output=True,
+        check=True,
+    )
+    (result,) = json.loads(completed.stdout)
+    assert [word["end"] for word in result["explanation"]["items"]] == [4, 6]
+
+
 def test_a_prediction_can_be_read_without_colour(package: Path) -> None:
     said = steadfast("predict", "sentiment", TEXTS[1], "--explain", "attention", "--package", package).stdout
     assert "\x1b" not in said
     assert said.splitlines()[:2] == ["negative  1.000", TEXTS[1]]
     assert said.splitlines()[2].startswith("attention for negative: awful 0.")
+
+
+def test_an_unknown_explanation_lists_those_there_are(package: Path) -> None:
+    completed = steadfast("predict", "sentiment", "good", "--explain", "gradient", "--package", package)
+    assert completed.returncode == 2
+    assert "'attention', 'rollout'" in completed.stderr
+
+
+@pytest.mark.parametrize("explain", [(), ("--explain", "attention")], ids=["plain", "explained"])
+def test_control_characters_do_not_reach_the_terminal(package: Path, explain: tuple[str, ...]) -> None:
+    completed = steadfast(
+        "predict", "sentiment", *explain, "--package", package, input="good\x1b[2J\x07 \x9bfilm\n\tbad"
+    )
+    assert "good\ufffd[2J\ufffd \ufffdfilm\n" in completed.stdout
+    assert not set(completed.stdout) & set("\x1b\x07\x9b")
+
+
+def test_control_characters_do_not_shift_the_colours(package: Path) -> None:
+    arguments = ("predict", "sentiment", "\x07\x07\x08 awful", "--explain", "attention", "--package", package)
+    said = steadfast(*arguments, env=os.environ | {"FORCE_COLOR": "1"}).stdout
+    assert re.search("\x1b\\[[0-9;]*mawful\x1b", said)
 
 
 def test_colour_is_used_where_it_is_wanted(package: Path) -> None:
@@ -62,7 +109,6 @@ def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
         (("predict", "poetry", "good"), "no task 'poetry'; choose one of: sentiment"),
         (("predict", "sentiment", "good", "--package", "nowhere"), "nowhere: no such folder"),
         (("predict", "sentiment", "good", "", "--package", "PACKAGE"), "text 2: holds no words"),
-        (("predict", "sentiment", "good", "--explain", "gradient", "--package", "PACKAGE"), "'attention', 'rollout'"),
         (("score", "sentiment", "nowhere.csv", "-o", "x.csv", "--package", "PACKAGE"), "nowhere.csv: no such file"),
         (("score", "sentiment", "x.csv", "-o", "/nowhere/x.csv", "--package", "PACKAGE"), "/nowhere: no such folder"),
         (("score", "sentiment", "x.csv", "-o", "x.xlsx", "--package", "PACKAGE"), "name it .csv, .jsonl"),

@@ -145,6 +145,34 @@ def test_a_failing_batch_fails_only_those_who_wait_for_it_with_the_real_error() 
         assert lengths_in(good.result(10)) == [99]
 
 
+def test_a_run_that_returns_too_few_rows_fails_who_waits_and_the_engine_goes_on() -> None:
+    def lose_thirteen(rows: Sequence[Row], _: Sequence[str]) -> list[Arrays]:
+        return [{"logits": np.array([len(row)])} for row in rows if len(row) != 13]
+
+    with Engine(lose_thirteen, EngineLimits()) as engine:
+        with pytest.raises(ValueError, match="shorter"):
+            engine.submit(bars(13), OUTPUTS).result(10)
+        assert lengths_in(engine.submit(bars(5), OUTPUTS).result(10)) == [5]
+
+
+class Interrupted(Bar):
+    """A row during whose queueing the caller presses Ctrl-C."""
+
+    def __len__(self) -> int:
+        self.length += 1
+        if self.length > 1:
+            raise KeyboardInterrupt
+        return self.length
+
+
+def test_a_caller_who_is_interrupted_has_queued_nothing(busy: Engine, shut: Press) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        busy.submit([*bars(5), cast(Row, Interrupted(0))], OUTPUTS)
+    shut.open.set()
+    busy.submit(bars(7), OUTPUTS).result(10)
+    assert shut.batches == [[1], [7]]
+
+
 def test_the_rest_of_a_failed_request_is_not_computed(busy: Engine, shut: Press) -> None:
     bad = busy.submit(bars(13, 90), OUTPUTS)
     shut.open.set()

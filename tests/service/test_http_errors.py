@@ -79,7 +79,7 @@ BAD_REQUESTS = [
     invalid("truth for a number", GOOD | {"top_k": True}, "/top_k"),
     invalid("no entries", GOOD | {"top_k": 0}, "/top_k"),
     invalid("unknown explanation", GOOD | {"explain": "lime"}, "/explain"),
-    invalid("explanation that is not offered", GOOD | {"explain": "gradient"}, "/explain"),
+    invalid("explanation by the gradient, which has a sign", GOOD | {"explain": "gradient"}, "/explain"),
     invalid("unknown truncation", GOOD | {"truncation": "left"}, "/truncation"),
     invalid("unknown error mode", GOOD | {"on_error": "ignore"}, "/on_error"),
     invalid("unknown offset unit", GOOD | {"offset_unit": "line"}, "/offset_unit"),

@@ -15,6 +15,12 @@ def test_the_zoos_packages_are_all_opened(package: Path) -> None:
     assert list(open_packages(Settings(zoo=package.parent))) == ["sentiment"]
 
 
+def test_a_package_that_is_being_made_is_not_of_the_zoo(tmp_path: Path) -> None:
+    made = build_package(tmp_path / "made")
+    build_package(tmp_path / ".making-made")
+    assert [package.folder for package in open_packages(Settings(zoo=tmp_path)).values()] == [made]
+
+
 def test_packages_that_are_named_win_over_the_zoo(package: Path, tmp_path: Path) -> None:
     other = build_package(tmp_path / "other", name="other")
     assert open_package_for(SENTIMENT, Settings(zoo=package.parent, packages=(other,))).manifest.name == "other"

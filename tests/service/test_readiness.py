@@ -1,7 +1,9 @@
 """A server answers only with models that give here what they gave where they were made, and only what it can hold."""
 
 import json
+import math
 import shutil
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +13,9 @@ import pytest
 from export.package import MANIFEST_FILE, open_package
 from service.answering import Answerer
 from service.engine import EngineLimits
-from service.lineup import ProbeFailed, check_probes
+from service.lineup import Lineup, ProbeFailed, check_probes
+from service.problems import Problem
+from service.settings import Settings
 from tests.service.conftest import Server, wait_for
 from tests.service.tiny import reseal
 
@@ -38,14 +42,31 @@ def test_a_probe_that_does_not_reproduce_names_its_package(strange: Path) -> Non
         check_probes(answerer)
 
 
+def test_a_probe_that_gives_no_number_does_not_pass(answerer: Answerer) -> None:
+    probe = answerer.package.manifest.probes[0]
+    rollout = [[math.nan] * len(row) for row in probe.outputs["rollout"]]
+    assert math.isnan(answerer.replay(probe.model_copy(update={"outputs": probe.outputs | {"rollout": rollout}})))
+
+
 def test_a_server_whose_probes_fail_is_alive_but_never_ready(
     start_server: Callable[..., Server], strange: Path
 ) -> None:
     server = start_server(strange, ready=False)
     wait_for(lambda: any(line["event"] == "not_ready" for line in server.log_lines()))
+    (line,) = (line for line in server.log_lines() if line["event"] == "not_ready")
+    assert (line["exception"], line["where"][-1].split()[-1]) == ("ProbeFailed", "check_probes")
     assert server.client.get("/livez").status_code == 200
     for response in (server.client.get("/readyz"), server.client.get("/v1/models"), server.ask(inputs=["a"])):
         assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+
+
+def test_models_that_cannot_be_loaded_leave_no_threads_behind(strange: Path) -> None:
+    before = set(threading.enumerate())
+    lineup = Lineup(Settings(packages=(strange,)))
+    lineup.load_aside()
+    wait_for(lambda: set(threading.enumerate()) <= before)
+    with pytest.raises(Problem, match="could not be loaded"):
+        lineup.find("sentiment")
 
 
 def test_what_does_not_fit_into_the_queue_is_told_when_to_come_again(

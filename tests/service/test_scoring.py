@@ -18,12 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from export.package import open_package
 from models.records import Record, RecordsError, UnknownColumn, read_records
 from service.answering import Answerer
 from service.contract import Options
+from service.engine import EngineLimits
 from service.partial import PartialError
 from service.scoring import InputChanged, Job, OutputError, Tally, score_file
 from tests.service.conftest import ROOT, Server, steadfast, wait_for
+from tests.service.tiny import OPINIONS, build_package
 
 ADDED = ["label", "score", "score_negative", "score_positive", "tokens", "truncated", "windows", "explanation", "error"]
 ENDINGS = ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"]
@@ -219,6 +222,27 @@ def test_a_missing_text_column_lists_those_there_are(answerer: Answerer, tmp_pat
         run(answerer, source, tmp_path / "out.csv")
 
 
+def test_a_row_that_the_model_has_no_numbers_for_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPINIONS, "fine", float("nan"))
+    source = write(tmp_path / "in.csv", [{"text": text} for text in ("good", "fine", "bad")])
+    with Answerer(open_package(build_package(tmp_path / "broken")), EngineLimits()) as broken:
+        tally = run(broken, source, tmp_path / "out.csv")
+    rows = read(tmp_path / "out.csv")
+    assert [row["label"] for row in rows] == ["positive", "", "negative"]
+    assert "an output is not finite" in rows[1]["error"]
+    assert tally.without_answer == 1
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_that_is_a_folder_is_refused_before_anything_is_computed(
+    answerer: Answerer, tmp_path: Path, overwrite: bool
+) -> None:
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(OutputError, match="is a folder"):
+        run(answerer, write(tmp_path / "in.csv", [{"text": "good"}]), tmp_path / "out.csv", overwrite=overwrite)
+    assert not (tmp_path / "out.csv.partial").exists()
+
+
 def test_an_output_is_not_replaced_unasked(answerer: Answerer, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}])
     (tmp_path / "out.csv").write_text("precious")
@@ -280,8 +304,9 @@ def test_a_stopped_run_goes_on_where_it_was(answerer: Answerer, tmp_path: Path) 
         with pytest.raises(Stopped):
             score_file(answerer, job, stop_at(row))
         assert not (tmp_path / "out.csv").exists()
-    tally = score_file(answerer, job, lambda *_: None)
-    assert tally.kept == 250
+    told: list[int] = []
+    tally = score_file(answerer, job, lambda done, _: told.append(done))
+    assert tally.kept == told[0] == 250
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not job.partial.exists()
 
@@ -300,10 +325,63 @@ def test_what_another_run_left_is_not_mixed_in(answerer: Answerer, tmp_path: Pat
     assert run(answerer, source, tmp_path / "out.csv", overwrite=True, **changes).kept == 0
 
 
-def start_long_run(package: Path, tmp_path: Path) -> tuple[list[str], Path]:
-    write(
-        tmp_path / "in.csv", [{"n": number, "text": text} for number, text in enumerate(texts_of_many_lengths(6_000))]
-    )
+def test_a_source_that_changes_in_place_is_noticed(answerer: Answerer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}] * 50)
+
+    def change(done: int, total: int) -> None:
+        if done == total:
+            source.write_text(source.read_text().replace("good", "evil"))
+
+    job = Job(source=source, target=tmp_path / "out.csv", text_column=None, options=Options(), overwrite=False)
+    with pytest.raises(InputChanged, match="run the command again"):
+        score_file(answerer, job, change)
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["notes.txt", "000000000000.rows"])
+def test_a_folder_of_somebody_else_is_never_touched(
+    answerer: Answerer, tmp_path: Path, name: str, overwrite: bool
+) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}])
+    (tmp_path / "out.csv.partial").mkdir()
+    precious = tmp_path / "out.csv.partial" / name
+    precious.write_text("precious")
+    with pytest.raises(PartialError, match="holds what no run left there"):
+        run(answerer, source, tmp_path / "out.csv", overwrite=overwrite)
+    assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize("left", [[], ["journal.tmp"]], ids=["nothing", "half a journal"])
+def test_a_run_that_was_stopped_while_it_began_begins_again(
+    answerer: Answerer, tmp_path: Path, left: list[str]
+) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}])
+    (tmp_path / "out.csv.partial").mkdir()
+    for name in left:
+        (tmp_path / "out.csv.partial" / name).write_text("{")
+    assert run(answerer, source, tmp_path / "out.csv").kept == 0
+
+
+@pytest.mark.parametrize("damage", ["journal", "rows"])
+def test_a_damaged_beginning_is_refused_until_it_is_discarded(answerer: Answerer, tmp_path: Path, damage: str) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
+    job = Job(source=source, target=tmp_path / "out.csv", text_column=None, options=Options(), overwrite=False)
+    for row in (5, 10):
+        with pytest.raises(Stopped):
+            score_file(answerer, job, stop_at(row))
+    if damage == "journal":
+        (job.partial / "journal.json").write_text("{")
+    else:
+        (job.partial / "000000000000.rows").unlink()
+    with pytest.raises(PartialError, match=rf"{damage} (is damaged|are missing).* discard it with --overwrite"):
+        score_file(answerer, job, lambda *_: None)
+    assert run(answerer, source, tmp_path / "out.csv", overwrite=True).kept == 0
+    assert len(read(tmp_path / "out.csv")) == 20
+
+
+def start_long_run(package: Path, tmp_path: Path, rows: int = 6_000) -> tuple[list[str], Path]:
+    write(tmp_path / "in.csv", [{"n": number, "text": text} for number, text in enumerate(texts_of_many_lengths(rows))])
     target = tmp_path / "out.csv"
     arguments = ["score", "sentiment", tmp_path / "in.csv", "-o", target, "--package", package]
     return [sys.executable, "-m", "service.cli", *map(str, arguments)], target
@@ -313,7 +391,8 @@ def start_long_run(package: Path, tmp_path: Path) -> tuple[list[str], Path]:
 def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
     package: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
-    command, target = start_long_run(package, tmp_path)
+    # Twelve times what is kept at once, so that it is still under way when the first of it is there.
+    command, target = start_long_run(package, tmp_path, rows=24_000)
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: any(tmp_path.glob("out.csv.partial/*.rows")))
     process.send_signal(how)
@@ -325,7 +404,7 @@ def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
 
     completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert "by an earlier run" in completed.stderr
-    assert [row["n"] for row in read(target)] == [str(number) for number in range(6_000)]
+    assert [row["n"] for row in read(target)] == [str(number) for number in range(24_000)]
     assert not (tmp_path / "out.csv.partial").exists()
 
 

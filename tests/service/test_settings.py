@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from service.serving import serve
 from service.settings import Settings, SettingsError, available_cores, read_settings
+from tests.service.conftest import free_port
 
 
 def test_the_environment_wins_over_defaults_and_the_caller_over_both(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +52,20 @@ def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv(f"STEADFAST_{name.upper()}", value)
     with pytest.raises(SettingsError, match=rf"{name} \(STEADFAST_{name.upper()}\): .*{value!r}"):
         read_settings()
+
+
+def test_the_server_starts_where_bentoml_tells_nobody(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: dict[str, str] = {}
+    monkeypatch.setattr("os.environ", {**os.environ, "BENTOML_DO_NOT_TRACK": "false"})
+
+    def become(*_: object) -> None:
+        started.update(os.environ)
+        raise SystemExit
+
+    monkeypatch.setattr("os.execv", become)
+    with pytest.raises(SystemExit):
+        serve(Settings(packages=(package,), port=free_port()))
+    assert started["BENTOML_DO_NOT_TRACK"] == "true"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,12 @@
 """Tables written and read back: nothing of a text is lost in any kind of file."""
 
+import json
+from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pytest
@@ -63,6 +68,36 @@ def test_the_kind_of_a_column_holds_all_its_values(
     rows, columns = survey(path)
     assert rows == len(lines) * (1 + apart)
     assert {name: str(kind) for name, kind in columns.items()} == kinds
+
+
+PLAIN = {
+    date(2020, 1, 2): "2020-01-02",
+    datetime(2020, 1, 2, 3, 4, 5): "2020-01-02 03:04:05",
+    time(3, 4): "03:04:00",
+    Decimal("1.50"): "1.50",
+    UUID(int=1): "00000000-0000-0000-0000-000000000001",
+    b"\xff": "/w==",
+}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(("value", "written"), PLAIN.items(), ids=str)
+def test_what_json_does_not_know_is_written_plainly_and_bytes_in_base64(
+    tmp_path: Path, value: Any, written: str, ending: str
+) -> None:
+    path = tmp_path / f"rows.{ending}"
+    write_rows(path, [{"x": value}], {"x": pa.string()})
+    assert list(read_records(path)) == [Record(1, {"x": written})]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_missing_number_inside_a_list_is_null(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"rows.{ending}"
+    write_rows(path, [{"x": [1.5, {"y": float("nan"), "z": b"a"}]}], {"x": pa.string()})
+    (row,) = read_records(path)
+    assert isinstance(row, Record)
+    value = row.values["x"]
+    assert (value if ending == "jsonl" else json.loads(value)) == [1.5, {"y": None, "z": "YQ=="}]
 
 
 def test_whole_numbers_among_others_are_written_however_large(tmp_path: Path) -> None:
