@@ -64,7 +64,14 @@ def test_models_that_cannot_be_loaded_leave_no_threads_behind(strange: Path) -> 
     before = set(threading.enumerate())
     lineup = Lineup(Settings(packages=(strange,)))
     lineup.load_aside()
-    wait_for(lambda: set(threading.enumerate()) <= before)
+    # Ours by name: libraries start threads of their own when they please.
+    wait_for(
+        lambda: (
+            not any(
+                thread.name.startswith(("engine-", "load-models")) for thread in set(threading.enumerate()) - before
+            )
+        )
+    )
     with pytest.raises(Problem, match="could not be loaded"):
         lineup.find("sentiment")
 

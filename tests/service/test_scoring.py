@@ -380,6 +380,11 @@ def test_a_damaged_beginning_is_refused_until_it_is_discarded(answerer: Answerer
     assert len(read(tmp_path / "out.csv")) == 20
 
 
+def _hear_interrupts() -> None:
+    """A suite that runs in a shell's background was started deaf to SIGINT, and so would be what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start_long_run(package: Path, tmp_path: Path, rows: int = 6_000) -> tuple[list[str], Path]:
     write(tmp_path / "in.csv", [{"n": number, "text": text} for number, text in enumerate(texts_of_many_lengths(rows))])
     target = tmp_path / "out.csv"
@@ -393,7 +398,7 @@ def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
 ) -> None:
     # Twelve times what is kept at once, so that it is still under way when the first of it is there.
     command, target = start_long_run(package, tmp_path, rows=24_000)
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_interrupts)
     wait_for(lambda: any(tmp_path.glob("out.csv.partial/*.rows")))
     process.send_signal(how)
     _, said = process.communicate(timeout=30)
