@@ -29,4 +29,4 @@ def _machine() -> Iterator[str]:
 if __name__ == "__main__":
     zoo = Path(__file__).parents[1] / "zoo"
     for line in chain(_machine(), serving.report(zoo), training.report()):
-        rich.print(line)
+        rich.get_console().print(line, soft_wrap=True)
