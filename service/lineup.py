@@ -63,9 +63,9 @@ class Lineup:
         except Exception as error:
             # Nobody waits for this thread: the reason is kept for those who ask.
             self._obstacle = "the models could not be loaded; the server's log says why"
-            log.error("not_ready", detail=str(error), exc_info=True)
             for answerer in started.values():
                 answerer.close(drain=False)
+            log.error("not_ready", detail=str(error), exc_info=True)
         else:
             self._answerers = started
             log.info("ready", models={task: answerer.name.name for task, answerer in started.items()})
