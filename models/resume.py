@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from models.encoder import Encoder
 
@@ -31,6 +32,8 @@ class Parts:
     encoder: Encoder
     method: nn.Module
     optimizer: Optimizer
+    average: AveragedModel | None = None
+    """Mean of the weights at the epochs' ends so far, where the run keeps one."""
 
 
 def save_state(path: Path, parts: Parts, saved: Mapping[str, Any]) -> None:
@@ -58,6 +61,8 @@ def load_state(path: Path, parts: Parts) -> dict[str, Any]:
         parts.encoder.load_state_dict(_under("encoder", tensors))
         parts.method.load_state_dict(_under("method", tensors))
         _load_optimizer(parts.optimizer, _under("optimizer", tensors))
+        if parts.average is not None:
+            parts.average.load_state_dict(_under("average", tensors))
     except (RuntimeError, KeyError, ValueError) as error:
         raise ResumeError(f"{path}: does not fit this run ({error}); delete its folder to start anew") from error
     torch.set_rng_state(tensors["random.cpu"])
@@ -70,6 +75,8 @@ def load_state(path: Path, parts: Parts) -> dict[str, Any]:
 def _tensors(parts: Parts) -> dict[str, Tensor]:
     tensors = {f"encoder.{name}": tensor for name, tensor in parts.encoder.state_dict().items()}
     tensors |= {f"method.{name}": tensor for name, tensor in parts.method.state_dict().items()}
+    if parts.average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in parts.average.state_dict().items()}
     for number, state in parts.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
     tensors["random.cpu"] = torch.get_rng_state()

@@ -37,6 +37,10 @@ class TrainingSettings(BaseModel):
     accumulate: int = Field(default=1, gt=0, description="Batches whose gradients are averaged for one step.")
     learning_rate: float = Field(default=5e-5, gt=0, description="Reached after the warm-up, then falls to 0 linearly.")
     warmup_share: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps that warm up.")
+    average_epochs: bool = Field(
+        default=False,
+        description="The rate rises and falls in every epoch; kept is the mean of the weights at the epochs' ends.",
+    )
     weight_decay: float = Field(default=0.01, ge=0, description="Not on biases and LayerNorm.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm of each parameter group.")
     max_tokens: int = Field(default=128, ge=8, description="Longest row, special tokens included.")

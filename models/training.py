@@ -23,6 +23,7 @@ from accelerate.utils import set_seed
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from transformers import PreTrainedTokenizerFast
 
 from models.batches import collate, plan_batches, torch_runner
@@ -90,6 +91,7 @@ class _Run:
     encoder: Encoder
     method: Method
     optimizer: torch.optim.Optimizer
+    average: AveragedModel | None
     watcher: Watcher
 
     @property
@@ -98,7 +100,13 @@ class _Run:
 
     @property
     def bare(self) -> Parts:
-        return Parts(self.accelerator.unwrap_model(self.encoder), self.method, self.optimizer)
+        return Parts(self.accelerator.unwrap_model(self.encoder), self.method, self.optimizer, self.average)
+
+    @property
+    def result(self) -> tuple[Encoder, Method]:
+        """The encoder and method as an epoch's end leaves them: the mean over the epochs where one is kept."""
+        kept: Any = (self.bare.encoder, self.method) if self.average is None else self.average.module
+        return kept[0], kept[1]
 
 
 def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRecord:
@@ -186,6 +194,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         encoder=encoder,
         method=method,
         optimizer=optimizer,
+        average=_average(accelerator.unwrap_model(encoder), method) if settings.average_epochs else None,
         watcher=watcher,
     )
 
@@ -200,6 +209,15 @@ def _optimizer(settings: TrainingSettings, encoder: nn.Module, method: Method) -
         for members, decay in ((decayed, settings.weight_decay), (plain, 0.0)):
             groups.append({"params": members, "weight_decay": decay, "clip_group": name, "scale": scale})
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
+
+
+def _average(encoder: Encoder, method: Method) -> AveragedModel:
+    """A copy that holds the mean of the weights at every `update_parameters`.
+
+    Stochastic weight averaging (Izmailov et al., UAI 2018, section 3.2) with cycles of one epoch, from the first epoch
+    on; there is no batch normalisation whose statistics would have to be computed anew.
+    """
+    return AveragedModel(nn.ModuleList([encoder, method]))
 
 
 def _resume(run: _Run) -> _Progress:
@@ -240,7 +258,11 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
     run.encoder.train()
     while progress.batch < len(batches):
         chosen = batches[progress.batch : progress.batch + settings.accumulate]
-        factor = learning_rate_factor(progress.step, steps, settings.warmup_share)
+        factor = (
+            learning_rate_factor(progress.batch // settings.accumulate, steps_an_epoch, settings.warmup_share)
+            if settings.average_epochs
+            else learning_rate_factor(progress.step, steps, settings.warmup_share)
+        )
         seen = _step(run, examples, chosen, progress.step, factor)
         for name, value in seen.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value
@@ -301,7 +323,9 @@ def _clip(optimizer: torch.optim.Optimizer, norm: float) -> list[float]:
 
 
 def _finish_epoch(run: _Run, progress: _Progress) -> None:
-    runner = torch_runner(run.bare.encoder, int(run.tokenizer.pad_token_id))
+    if run.average is not None:
+        run.average.update_parameters(nn.ModuleList([run.bare.encoder, run.method]))
+    runner = torch_runner(run.result[0], int(run.tokenizer.pad_token_id))
     subject = Subject(task=run.task, labels=run.labels, reader=run.reader, run=runner)
     metrics = measure(subject, run.parts[-1].examples)
     record = EpochRecord(epoch=progress.epoch, losses=progress.sums, metrics=metrics)
@@ -327,9 +351,10 @@ def _best_epoch(run: _Run, progress: _Progress) -> int:
 def _save_weights(run: _Run, folder: Path) -> None:
     aside = folder.with_suffix(".writing")
     shutil.rmtree(aside, ignore_errors=True)
-    run.bare.encoder.model.save_pretrained(aside)
+    encoder, method = run.result
+    encoder.model.save_pretrained(aside)
     _save_tokenizer(run.tokenizer, aside)
-    if state := run.method.state_dict():
+    if state := method.state_dict():
         save_file({name: tensor.detach().contiguous() for name, tensor in state.items()}, aside / METHOD_FILE)
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)

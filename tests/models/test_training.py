@@ -185,6 +185,43 @@ def test_asked_to_stop_it_saves_the_last_step_and_goes_on_from_there(base: Path,
     assert _same_weights(tmp_path / "out", tmp_path / "whole")
 
 
+def test_averaged_weights_are_the_mean_of_those_at_the_epochs_ends(base: Path, data: Path, tmp_path: Path) -> None:
+    ends: list[dict[str, torch.Tensor]] = []
+
+    def keep(said: str) -> None:
+        if said.startswith("epoch"):
+            ends.append(load_file(tmp_path / "out.training" / "state.safetensors"))
+
+    settings = _settings(base, data, average_epochs=True, epochs=3, save_every=1)
+    record = train(settings, tmp_path / "out", Watcher(say=keep, advance=_ignore))
+    weights = load_file(tmp_path / "out" / "model.safetensors")
+    for name, kept in weights.items():
+        mean = torch.stack([end[f"encoder.model.{name}"] for end in ends[: record.kept_epoch]]).mean(0)
+        torch.testing.assert_close(kept, mean, rtol=0, atol=1e-6)  # the mean is kept as a running one
+    assert len(ends) == 3
+
+
+def test_every_averaged_epoch_has_a_whole_schedule_of_its_own(base: Path, data: Path, tmp_path: Path) -> None:
+    train(_settings(base, data, epochs=1), tmp_path / "one", _watch())
+    train(_settings(base, data, epochs=1, average_epochs=True), tmp_path / "averaged", _watch())
+    assert _same_weights(tmp_path / "one", tmp_path / "averaged")
+
+
+def test_an_averaged_run_goes_on_with_its_average(base: Path, data: Path, tmp_path: Path) -> None:
+    settings = _settings(base, data, average_epochs=True, epochs=3)
+    train(settings, tmp_path / "whole", _watch())
+
+    def stop(step: int, *_: object) -> None:
+        if step in (8, 13):
+            signal.raise_signal(signal.SIGINT)
+
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            train(settings, tmp_path / "out", Watcher(say=_ignore, advance=stop))
+    train(settings, tmp_path / "out", Watcher(say=_ignore, advance=stop))
+    assert _same_weights(tmp_path / "out", tmp_path / "whole")
+
+
 def test_accumulated_gradients_equal_those_of_the_big_batch(tmp_path: Path, data: Path) -> None:
     calm = make_base(tmp_path / "base", dropout=0.0)
     big = _settings(calm, data, batch_size=96, epochs=1)
