@@ -11,9 +11,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from models.encoder import Batch, Encoder
+from models.heads import HEAD_TRAINING
 from models.robust import METHODS, read_settings
 from models.robust.method import StepContext
-from models.training import TASK_LOSSES
 
 ROUNDS = 5
 
@@ -62,7 +62,7 @@ def _make_step(method_name: str) -> Callable[[], None]:
     )
 
     def step() -> None:
-        context = StepContext(encoder=encoder, task_loss=TASK_LOSSES["sequence-classification"], seed=0, step=0)
+        context = StepContext(encoder=encoder, task_loss=HEAD_TRAINING["sequence-classification"].loss, seed=0, step=0)
         losses = method.step(batch, context).losses.values()
         torch.stack([loss.weight * loss.value for loss in losses]).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()

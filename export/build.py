@@ -104,8 +104,8 @@ def _pass_gates(
     fp32 = work / "fp32.onnx"
     progress(f"writing the graph of {origin.folder}")
     model = load_trained(origin.folder, origin.task.head)
-    write_graph(model, fp32)
-    parity = check_parity(model, fp32, rows, origin.pad_id)
+    write_graph(model, origin.task.head, fp32)
+    parity = check_parity(model, origin.task.head, fp32, rows, origin.pad_id)
     progress(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")
     shipped = _choose(origin, fp32, precision, data, progress)
     session = Session(shipped.graph, pad_id=origin.pad_id)
@@ -161,6 +161,7 @@ def _manifest(graph: Path, origin: Origin, checked: _Checked, name: str) -> Mani
         name=name,
         task=record.task,
         labels=record.labels,
+        score_range=record.score_range,
         method=record.method,
         base=record.base,
         weights=file_digest(origin.folder / WEIGHTS_FILE),

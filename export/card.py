@@ -10,6 +10,7 @@ from models.settings import TrainingSettings
 from models.tasks.task import Head
 
 ORT_CLASSES: dict[Head, str] = {"sequence-classification": "ORTModelForSequenceClassification"}
+"""Those of optimum's classes that feed a graph what ours takes; the other heads' ask for more, or for less."""
 
 TEMPLATE = """\
 # {name}
@@ -59,8 +60,7 @@ included: do not let it decide about people alone.
 steadfast serve PACKAGE
 ```
 
-`PACKAGE` is this folder. It also loads with `optimum.onnxruntime.{ort_class}.from_pretrained("PACKAGE")`, and
-`model.onnx` in ONNX Runtime: inputs {inputs}; outputs {outputs}.
+`PACKAGE` is this folder. {optimum_note}`model.onnx` loads in ONNX Runtime: inputs {inputs}; outputs {outputs}.
 
 ## Check it and make it again
 
@@ -102,12 +102,18 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         determinism_rows=manifest.determinism.rows,
         data=_data_table(manifest.data),
         licences=manifest.licences,
-        ort_class=ORT_CLASSES[head],
+        optimum_note=_optimum_note(head),
         inputs=", ".join(f"`{tensor.name}`" for tensor in manifest.inputs),
         outputs=", ".join(f"`{tensor.name}`" for tensor in manifest.outputs),
         settings=_training_toml(record),
         versions=_settings_line(manifest.versions),
     )
+
+
+def _optimum_note(head: Head) -> str:
+    ort_class = ORT_CLASSES.get(head)
+    call = f'optimum.onnxruntime.{ort_class}.from_pretrained("PACKAGE")'
+    return f"It also loads with\n`{call}`, and " if ort_class else ""
 
 
 def _precision_note(manifest: Manifest) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.refusals import NotAnExplanation
-from export.session import TOKEN_OUTPUTS, Session
+from export.session import SHARES, Session
 from models.text import Row
 
 TOLERANCE = 1e-4
@@ -27,7 +27,7 @@ def check_shares(session: Session, rows: Sequence[Row]) -> float:
 
 
 def _check_batch(session: Session, rows: Sequence[Row]) -> float:
-    computed = session.run_padded(rows, sorted(TOKEN_OUTPUTS))
+    computed = session.run_padded(rows, SHARES)
     positions = np.arange(max(map(len, rows)))
     padding = positions >= np.array([len(row) for row in rows])[:, None]
     distances = []

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import torch
 from jaxtyping import Float, Int
 from optimum.exporters.onnx import export
 from optimum.exporters.onnx.config import TextEncoderOnnxConfig
-from optimum.utils import NormalizedTextConfig
+from optimum.utils import DummyInputGenerator, NormalizedTextConfig
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from export.package import TensorInfo
 from export.refusals import TooLarge
 from export.session import OUTPUTS
+from models.tasks.task import Head
 
 OPSET = 18
 """optimum's default, named so that graphs do not change with it."""
@@ -29,47 +30,77 @@ LARGEST_FILE = 2**31 - 1
 
 
 class Explained(nn.Module):
-    """A sequence classifier that also gives where it looked, read at the first token."""
+    """A model with its head that also gives where it looked: from the first token, or from the one asked for."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, head: Head) -> None:
         super().__init__()
         self.model = model
         self.config = model.config
+        self._choices = head == "multiple-choice"
 
     def forward(
         self,
         input_ids: Int[Tensor, "batch sequence"],
         attention_mask: Int[Tensor, "batch sequence"],
         token_type_ids: Int[Tensor, "batch sequence"] | None = None,
-    ) -> dict[str, Float[Tensor, "batch _"]]:
-        """Logits, and [batch, sequence] attention and rollout that are exactly 0 on padding."""
-        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        answer = self.model(input_ids=input_ids, attention_mask=attention_mask, output_attentions=True, **types)
+        read_at: Int[Tensor, " batch"] | None = None,
+    ) -> dict[str, Float[Tensor, "batch ..."]]:
+        """Logits, and [batch, sequence] attention and rollout that are exactly 0 on padding.
+
+        Logits are [batch, labels]; of a head that labels tokens [batch, sequence, labels]; of one that compares
+        choices [batch, 1], a row being one choice.
+        """
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
+        if self._choices:
+            inputs = {name: tensor.unsqueeze(1) for name, tensor in inputs.items()}
+        answer = self.model(output_attentions=True, **inputs)
         return {
             "logits": answer.logits,
-            "attention": first_row(answer.attentions[-1]),
-            "rollout": roll_out(answer.attentions),
+            "attention": read_row(answer.attentions[-1], read_at),
+            "rollout": roll_out(answer.attentions, read_at),
         }
 
 
-def first_row(probabilities: Float[Tensor, "batch heads query key"]) -> Float[Tensor, "batch key"]:
-    """Attention of the first position, mean over heads."""
-    return probabilities[:, :, 0].mean(dim=1)
+def read_row(
+    probabilities: Float[Tensor, "batch heads query key"], read_at: Int[Tensor, " batch"] | None = None
+) -> Float[Tensor, "batch key"]:
+    """Attention of the first position, or of each row's own, mean over heads."""
+    if read_at is None:
+        return probabilities[:, :, 0].mean(dim=1)
+    return _carry(_mark(read_at, probabilities), probabilities)
 
 
-def roll_out(layers: Sequence[Float[Tensor, "batch heads _ key"]]) -> Float[Tensor, "batch key"]:
-    """First row of the product over layers of 1/2 attention (mean over heads) + 1/2 identity.
+def roll_out(
+    layers: Sequence[Float[Tensor, "batch heads _ key"]], read_at: Int[Tensor, " batch"] | None = None
+) -> Float[Tensor, "batch key"]:
+    """One row of the product over layers of 1/2 attention (mean over heads) + 1/2 identity: the first, or `read_at`.
 
     Only that row is carried, from the last layer back to the first: a vector times each layer's attention.
     """
-    row = first_row(layers[-1])
-    row = torch.cat([row[:, :1] + 1, row[:, 1:]], dim=1) / 2
+    row = read_row(layers[-1], read_at)
+    if read_at is None:
+        row = torch.cat([row[:, :1] + 1, row[:, 1:]], dim=1) / 2
+    else:
+        row = (row + _mark(read_at, layers[-1])) / 2
     for probabilities in reversed(layers[:-1]):
-        row = ((row[:, None, None] @ probabilities).mean(dim=1)[:, 0] + row) / 2
+        row = (_carry(row, probabilities) + row) / 2
     return row
 
 
-def write_graph(model: PreTrainedModel, path: Path) -> None:
+def _mark(read_at: Tensor, probabilities: Tensor) -> Tensor:
+    """1 at each row's position, 0 elsewhere: [batch, key]."""
+    positions = torch.arange(probabilities.shape[-1], device=read_at.device)
+    return (positions[None, :] == read_at[:, None]).to(probabilities.dtype)
+
+
+def _carry(row: Tensor, probabilities: Tensor) -> Tensor:
+    """A vector [batch, query] times the attention's mean over heads."""
+    return (row[:, None, None] @ probabilities).mean(dim=1)[:, 0]
+
+
+def write_graph(model: PreTrainedModel, head: Head, path: Path) -> None:
     """Write the model in fp32 with the outputs of `Explained`, for any batch and any sequence of two tokens or more.
 
     Raises:
@@ -80,8 +111,10 @@ def write_graph(model: PreTrainedModel, path: Path) -> None:
         raise TooLarge(
             f"{size / 1e9:.1f} GB of weights in fp32; an ONNX file holds 2.1 GB: start from a smaller base model"
         )
-    with _last_layer_reads_only_the_start(model):
-        export(Explained(model), _GraphConfig(model.config, task="text-classification"), path, opset=OPSET)
+    reads_anywhere = head == "token-classification"
+    config = (_TokenGraphConfig if reads_anywhere else _GraphConfig)(model.config, task="feature-extraction")
+    with nullcontext() if reads_anywhere else _last_layer_reads_only_the_start(model):
+        export(Explained(model, head), config, path, opset=OPSET)
 
 
 def read_tensors(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
@@ -112,6 +145,32 @@ class _GraphConfig(TextEncoderOnnxConfig):  # type: ignore[misc]  # optimum has 
     @property
     def outputs(self) -> dict[str, dict[int, str]]:
         return {name: {0: "batch"} | ({} if name == "logits" else {1: "sequence"}) for name in OUTPUTS}
+
+
+class _PositionGenerator(DummyInputGenerator):  # type: ignore[misc]
+    """Positions to trace with."""
+
+    SUPPORTED_INPUT_NAMES = ("read_at",)
+
+    def __init__(self, *_: Any, batch_size: int, **__: Any) -> None:
+        self._rows = batch_size
+
+    def generate(self, *_: Any, **__: Any) -> Tensor:
+        return torch.ones(self._rows, dtype=torch.int64)
+
+
+class _TokenGraphConfig(_GraphConfig):
+    """The same for a head that labels every token."""
+
+    DUMMY_INPUT_GENERATOR_CLASSES = (*_GraphConfig.DUMMY_INPUT_GENERATOR_CLASSES, _PositionGenerator)
+
+    @property
+    def inputs(self) -> dict[str, dict[int, str]]:
+        return {**super().inputs, "read_at": {0: "batch"}}
+
+    @property
+    def outputs(self) -> dict[str, dict[int, str]]:
+        return {name: {0: "batch", 1: "sequence"} for name in OUTPUTS}
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class Origin:
 
     def subject(self, graph: Path) -> Subject:
         """A graph made from this checkpoint, to be measured."""
-        return graph_subject(graph, task=self.task, labels=self.record.labels, reader=self.reader, pad_id=self.pad_id)
+        return graph_subject(graph, task=self.task, outputs=self.record.outputs, reader=self.reader, pad_id=self.pad_id)
 
 
 def open_origin(folder: Path) -> Origin:
@@ -64,7 +64,7 @@ def read_calibration_rows(origin: Origin, data: str | None) -> list[Row]:
         DataError: the data cannot be read.
         IncompleteCheckpoint: they are not the data of the training.
     """
-    parts = load_train(_source(origin, data), origin.task, origin.record.labels, origin.reader)
+    parts = load_train(_source(origin, data), origin.task, origin.record.outputs, origin.reader)
     _refuse_other_data(origin, parts)
     rows = [row for part in parts for example in part.examples for row in example.encoded.rows]
     return random.Random(origin.record.seed).sample(rows, min(CALIBRATION_ROWS, len(rows)))
@@ -72,7 +72,7 @@ def read_calibration_rows(origin: Origin, data: str | None) -> list[Row]:
 
 def read_validation(origin: Origin, data: str | None) -> Part:
     """The rows the checkpoint was measured on; raises as `read_calibration_rows` does."""
-    part = load_validation(_source(origin, data), origin.task, origin.record.labels, origin.reader)
+    part = load_validation(_source(origin, data), origin.task, origin.record.outputs, origin.reader)
     _refuse_other_data(origin, (part,))
     return part
 

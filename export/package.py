@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.checkpoint import DataFile, Licences, MethodRecord
 from models.tasks import TASKS, find_task
-from models.tasks.task import AnyTask
+from models.tasks.task import AnyTask, Outputs
 from models.text import Reader, ReadingLimits
 
 MANIFEST_FILE = "package.json"
@@ -102,7 +102,7 @@ class Manifest(_Frozen):
     format: Literal[1] = 1
     name: str = Field(pattern=NAME_PATTERN)
     task: str
-    labels: tuple[str, ...] = Field(min_length=2)
+    labels: tuple[str, ...] = Field(min_length=1)
     score_range: tuple[float, float] | None = None
     method: MethodRecord
     base: str
@@ -122,6 +122,11 @@ class Manifest(_Frozen):
     licences: Licences
     versions: dict[str, str]
     digest: str = Field(default="", description="sha256 of this manifest without this field; names the package.")
+
+    @property
+    def meaning(self) -> Outputs:
+        """What the numbers that the head gives stand for."""
+        return Outputs(self.labels, self.score_range)
 
     def sealed(self) -> "Manifest":
         """The same manifest with its digest filled in."""

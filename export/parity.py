@@ -12,6 +12,7 @@ from export.graph import Explained
 from export.package import ParityReport
 from export.refusals import NotTheSameModel
 from export.session import OUTPUTS, Arrays, Session
+from models.tasks.task import Head
 from models.text import Row, pad
 
 TOLERANCE = 1e-4
@@ -20,7 +21,7 @@ TOLERANCE = 1e-4
 BATCH_SIZES = (1, 3, 4, 6, 8)
 
 
-def check_parity(model: PreTrainedModel, graph: Path, rows: Sequence[Row], pad_id: int) -> ParityReport:
+def check_parity(model: PreTrainedModel, head: Head, graph: Path, rows: Sequence[Row], pad_id: int) -> ParityReport:
     """Compare every output on batches of rows of different lengths, the first and the last of `rows` in one of them.
 
     Raises:
@@ -29,7 +30,7 @@ def check_parity(model: PreTrainedModel, graph: Path, rows: Sequence[Row], pad_i
     session = Session(graph, pad_id=pad_id)
     draw = random.Random(0)
     batches = [[rows[0], rows[-1]], *(draw.sample(rows, min(size, len(rows))) for size in BATCH_SIZES)]
-    pairs = [(session.run_padded(batch, OUTPUTS), run_torch(model, batch, pad_id)) for batch in batches]
+    pairs = [(session.run_padded(batch, OUTPUTS), run_torch(model, head, batch, pad_id)) for batch in batches]
     largest = {
         name: float(np.max([np.abs(computed[name] - expected[name]).max() for computed, expected in pairs]))
         for name in OUTPUTS
@@ -49,12 +50,10 @@ def check_parity(model: PreTrainedModel, graph: Path, rows: Sequence[Row], pad_i
 
 
 @torch.inference_mode()
-def run_torch(model: PreTrainedModel, rows: Sequence[Row], pad_id: int) -> Arrays:
+def run_torch(model: PreTrainedModel, head: Head, rows: Sequence[Row], pad_id: int) -> Arrays:
     """What the stock model says of a padded batch, with the graph's output names."""
-    takes_types = model.config.type_vocab_size > 1
-    tensors = {
-        name: torch.from_numpy(array)
-        for name, array in pad(rows, pad_id).items()
-        if takes_types or name != "token_type_ids"
-    }
-    return {name: tensor.numpy() for name, tensor in Explained(model)(**tensors).items()}
+    left_out = set() if model.config.type_vocab_size > 1 else {"token_type_ids"}
+    if head != "token-classification":
+        left_out.add("read_at")
+    tensors = {name: torch.from_numpy(array) for name, array in pad(rows, pad_id).items() if name not in left_out}
+    return {name: tensor.numpy() for name, tensor in Explained(model, head)(**tensors).items()}

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from export.origin import Origin
 from export.package import Precision, QualityReport
 from export.quantization import Calibration, quantize
 from models.data import Example
 from models.evaluation import measure
+from models.text import Row
 
 TOLERANCE = 0.005
 """Largest loss of the task's main metric: half a point."""
@@ -70,13 +72,17 @@ def choose_int8(
 def rank_by_damage(origin: Origin, fp32: Path, calibration: Calibration) -> list[str]:
     """Linear nodes, most harmful first: by how far the logits move when that node alone is int8."""
     rows = calibration.rows[:SENSITIVITY_ROWS]
-    exact = np.stack(origin.subject(fp32).run(rows))
+    exact = _all_logits(origin, fp32, rows)
     damage: dict[str, float] = {}
     graph = fp32.with_name("int8-one.onnx")
     for node in calibration.linears:
         quantize(calibration, [node], graph)
-        damage[node] = float(np.square(np.stack(origin.subject(graph).run(rows)) - exact).mean())
+        damage[node] = float(np.square(_all_logits(origin, graph, rows) - exact).mean())
     return sorted(damage, key=damage.__getitem__, reverse=True)
+
+
+def _all_logits(origin: Origin, graph: Path, rows: Sequence[Row]) -> npt.NDArray[np.float32]:
+    return np.concatenate([logits.ravel() for logits in origin.subject(graph).run(rows)])
 
 
 def _attempts(

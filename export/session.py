@@ -9,17 +9,18 @@ import numpy.typing as npt
 import onnxruntime
 
 from export.package import open_package
-from models.tasks.task import AnyTask, Logits
+from models.tasks.task import AnyTask, Logits, Outputs
 from models.text import Reader, Row, pad
 
 if TYPE_CHECKING:
     from models.evaluation import Subject
 
 Arrays = dict[str, npt.NDArray[np.float32]]
-"""One row's outputs by name; `logits` has an entry a label, `attention` and `rollout` an entry a token of the row."""
+"""One row's outputs by name; `logits` is as its task has it, `attention` and `rollout` have one a token."""
 
 OUTPUTS = ("logits", "attention", "rollout")
-TOKEN_OUTPUTS = frozenset({"attention", "rollout"})
+SHARES = ("attention", "rollout")
+"""Outputs that share 1 among the tokens of a row."""
 
 # ONNX Runtime 1.31 fuses an addition and the LayerNormalization after it into a kernel that takes five times as long as
 # the two apart: a quarter of a MiniLM int8 run.
@@ -44,13 +45,19 @@ class Session:
         )
         self._pad_id = pad_id
         self._inputs = [tensor.name for tensor in self._session.get_inputs()]
+        self._by_token = {tensor.name for tensor in self._session.get_outputs() if "sequence" in tensor.shape}
+
+    @property
+    def reads_anywhere(self) -> bool:
+        """Whether attention and rollout are read at each row's `read_at`; else at the first token."""
+        return "read_at" in self._inputs
 
     def run(self, rows: Sequence[Row], outputs: Sequence[str]) -> list[Arrays]:
         """The outputs asked for, row by row in the order given, with padding cut off. One padded batch is computed."""
         computed = self.run_padded(rows, outputs)
         return [
             {
-                name: array[index, : len(row)] if name in TOKEN_OUTPUTS else array[index]
+                name: array[index, : len(row)] if name in self._by_token else array[index]
                 for name, array in computed.items()
             }
             for index, row in enumerate(rows)
@@ -68,12 +75,12 @@ def open_subject(folder: Path) -> "Subject":
     package = open_package(folder)
     manifest = package.manifest
     return graph_subject(
-        package.graph, task=package.task, labels=manifest.labels, reader=package.reader(), pad_id=manifest.pad_id
+        package.graph, task=package.task, outputs=manifest.meaning, reader=package.reader(), pad_id=manifest.pad_id
     )
 
 
 def graph_subject(
-    graph: Path, *, task: AnyTask, labels: tuple[str, ...], reader: Reader, pad_id: int, batch_size: int = 32
+    graph: Path, *, task: AnyTask, outputs: Outputs, reader: Reader, pad_id: int, batch_size: int = 32
 ) -> "Subject":
     """A graph to be measured, whether or not it is in a package yet."""
     # Here, not at the top: serving measures nothing, and this loads what reads data files.
@@ -84,4 +91,4 @@ def graph_subject(
     def run_batch(rows: Sequence[Row]) -> list[Logits]:
         return [arrays["logits"] for arrays in session.run(rows, ("logits",))]
 
-    return Subject(task=task, labels=labels, reader=reader, run=lambda rows: by_length(rows, run_batch, batch_size))
+    return Subject(task=task, outputs=outputs, reader=reader, run=lambda rows: by_length(rows, run_batch, batch_size))

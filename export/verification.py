@@ -109,7 +109,7 @@ def _check_quality(package: Package, data: str) -> Check:
     recorded = next((file for file in manifest.data if file.part == "validation"), None)
     if recorded is None:
         return Check("quality", False, "the manifest names no validation part")
-    part = load_part(data, recorded.name, "validation", package.task, manifest.labels, subject.reader)
+    part = load_part(data, recorded.name, "validation", package.task, manifest.meaning, subject.reader)
     if part.origin.sha256 != recorded.sha256:
         return Check("quality", False, f"{recorded.name}: not the file the package was measured on")
     found, expected = measure(subject, part.examples)[metric], manifest.metrics[recorded.name][metric]
@@ -133,9 +133,9 @@ def _check_parity(package: Package, checkpoint: Path, rows: Sequence[Row]) -> Ch
         graph = package.graph
         if package.manifest.precision != "fp32":
             graph = Path(work) / GRAPH_FILE
-            write_graph(model, graph)
+            write_graph(model, package.task.head, graph)
         try:
-            report = check_parity(model, graph, rows, package.manifest.pad_id)
+            report = check_parity(model, package.task.head, graph, rows, package.manifest.pad_id)
         except NotTheSameModel as error:
             return Check("parity", False, str(error))
     return Check("parity", True, f"the fp32 graph is within {max(report.largest_difference.values()):.1g} of torch")

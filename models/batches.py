@@ -11,8 +11,9 @@ from models.checkpoint import read_record
 from models.data import Example
 from models.encoder import Batch, Encoder, load_tokenizer, load_trained
 from models.evaluation import RowRunner, Subject, by_length
+from models.heads import HEAD_TRAINING
 from models.tasks import find_task
-from models.tasks.task import Logits
+from models.tasks.task import Head, Logits
 from models.text import Reader, ReadingLimits, Row, pad
 
 
@@ -33,13 +34,20 @@ def plan_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int)
     return batches
 
 
-def collate(examples: Sequence[Example], indices: Sequence[int], pad_id: int, device: torch.device) -> Batch:
-    """The chosen examples as one batch, padded to the longest."""
+def collate(
+    examples: Sequence[Example], indices: Sequence[int], head: Head, pad_id: int, device: torch.device
+) -> Batch:
+    """The chosen examples as one batch for this head, padded to the longest row."""
+    training = HEAD_TRAINING[head]
     chosen = [examples[index] for index in indices]
+    tensors = _tensors([row for example in chosen for row in example.encoded.rows], pad_id, device)
     return Batch(
-        **_tensors([example.encoded.rows[0] for example in chosen], pad_id, device),
-        targets=torch.tensor([example.target for example in chosen], device=device),
+        ids=tensors["ids"],
+        type_ids=tensors["type_ids"],
+        mask=tensors["mask"],
+        targets=training.batch_targets(chosen, tensors["ids"].shape[1]).to(device),
         indices=torch.tensor(list(indices), device=device),
+        choices=tuple(len(example.encoded.rows) for example in chosen) if training.compares_rows else None,
     )
 
 
@@ -50,8 +58,9 @@ def torch_runner(encoder: Encoder, pad_id: int, batch_size: int = 64) -> RowRunn
     def run_batch(rows: Sequence[Row]) -> list[Logits]:
         device = next(encoder.parameters()).device
         nothing = torch.zeros(len(rows), dtype=torch.long, device=device)
-        batch = Batch(**_tensors(rows, pad_id, device), targets=nothing, indices=nothing)
-        return list(encoder(batch).logits.float().cpu().numpy())
+        batch = Batch(**_tensors(rows, pad_id, device), targets=nothing, indices=nothing, choices=None)
+        logits = encoder(batch).logits.float().cpu().numpy()
+        return [array[: len(row)] if array.ndim > 1 else array for array, row in zip(logits, rows, strict=True)]
 
     def run(rows: Sequence[Row]) -> list[Logits]:
         was_training = encoder.training
@@ -76,7 +85,7 @@ def open_subject(folder: Path) -> Subject:
     encoder = Encoder(load_trained(folder, task.head))
     return Subject(
         task=task,
-        labels=record.labels,
+        outputs=record.outputs,
         reader=Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=record.max_tokens)),
         run=torch_runner(encoder, int(tokenizer.pad_token_id)),
     )

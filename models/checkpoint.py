@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.tasks.task import Outputs
+
 RECORD_FILE = "training.json"
 METHOD_FILE = "method.safetensors"
 """Weights that the method adds for training alone; nothing that serves a model reads them."""
@@ -75,7 +77,8 @@ class TrainingRecord(BaseModel):
 
     format: Literal[1] = 1
     task: str
-    labels: tuple[str, ...] = Field(min_length=2)
+    labels: tuple[str, ...] = Field(min_length=1)
+    score_range: tuple[float, float] | None = None
     method: MethodRecord
     base: str
     max_tokens: int = Field(ge=8)
@@ -87,6 +90,11 @@ class TrainingRecord(BaseModel):
     kept_epoch: int = Field(ge=1, description="The epoch whose weights these are.")
     licences: Licences = Licences()
     versions: dict[str, str]
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the numbers that the head gives stand for."""
+        return Outputs(self.labels, self.score_range)
 
     @property
     def metrics(self) -> dict[str, float]:

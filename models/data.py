@@ -5,16 +5,16 @@ A folder holds csv, jsonl or parquet files and a part is named by its file, with
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from models.checkpoint import DataFile, DataSource
 from models.records import BadRecord, Record, Rows, UnknownColumn, find_column, read_records
-from models.tasks.task import AnyTask
+from models.tasks.task import AnyTask, Outputs, read_item
 from models.text import Encoded, Reader
 
 Use = Literal["train", "validation"]
@@ -29,7 +29,8 @@ class Example:
     """One item as the model reads it, with its right answer."""
 
     encoded: Encoded
-    target: int
+    target: Any
+    """As the task's `read_target` gives it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Part:
     origin: DataFile
 
 
-def load_part(data: str, name: str, use: Use, task: AnyTask, labels: Sequence[str], reader: Reader) -> Part:
+def load_part(data: str, name: str, use: Use, task: AnyTask, outputs: Outputs, reader: Reader) -> Part:
     """One part: texts cut at the model's length for training, in windows as the service reads them otherwise.
 
     Raises:
@@ -53,7 +54,7 @@ def load_part(data: str, name: str, use: Use, task: AnyTask, labels: Sequence[st
     for row in rows:
         if isinstance(row, Record):
             columns = columns or _find_columns(row, name, task)
-            read = _read_example(row, columns, use, task, labels, reader)
+            read = _read_example(row, columns, use, task, outputs, reader)
         else:
             read = row
         (bad if isinstance(read, BadRecord) else examples).append(read)  # type: ignore[arg-type]
@@ -75,23 +76,23 @@ def load_part(data: str, name: str, use: Use, task: AnyTask, labels: Sequence[st
     return Part(tuple(examples), origin)
 
 
-def load_train(source: DataSource, task: AnyTask, labels: Sequence[str], reader: Reader) -> tuple[Part, ...]:
+def load_train(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> tuple[Part, ...]:
     """Every training part."""
-    return tuple(load_part(source.data, name, "train", task, labels, reader) for name in source.train)
+    return tuple(load_part(source.data, name, "train", task, outputs, reader) for name in source.train)
 
 
-def load_validation(source: DataSource, task: AnyTask, labels: Sequence[str], reader: Reader) -> Part:
+def load_validation(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> Part:
     """The validation part."""
-    return load_part(source.data, source.validation, "validation", task, labels, reader)
+    return load_part(source.data, source.validation, "validation", task, outputs, reader)
 
 
 def _read_example(
-    row: Record, columns: Mapping[str, str], use: Use, task: AnyTask, labels: Sequence[str], reader: Reader
+    row: Record, columns: Mapping[str, str], use: Use, task: AnyTask, outputs: Outputs, reader: Reader
 ) -> Example | BadRecord:
     try:
-        item = task.item.model_validate({field: row.values.get(column) for field, column in columns.items()})
+        item = read_item(task.example or task.item, {name: row.values.get(column) for name, column in columns.items()})
         encoded = task.encode(item, reader, "right" if use == "train" else "window")
-        return Example(encoded, task.read_target(row.values.get(task.target_column), labels))
+        return Example(encoded, task.read_target(row.values.get(task.target_column), encoded, outputs))
     except ValidationError as error:
         first = error.errors()[0]
         return BadRecord(row.number, f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}")
@@ -101,9 +102,10 @@ def _read_example(
 
 def _find_columns(row: Record, name: str, task: AnyTask) -> dict[str, str]:
     available = list(row.values)
+    columns = task.example_columns or task.columns
     try:
         find_column(available, (task.target_column,))
-        return {field: find_column(available, known_as) for field, known_as in task.columns.items()}
+        return {field: find_column(available, known_as) for field, known_as in columns.items()}
     except UnknownColumn as error:
         raise DataError(f"{name}: {error}") from error
 

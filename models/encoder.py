@@ -12,14 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForMultipleChoice,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from models.tasks.task import Head
 
-HEADS: dict[Head, Any] = {"sequence-classification": AutoModelForSequenceClassification}
+HEADS: dict[Head, Any] = {
+    "sequence-classification": AutoModelForSequenceClassification,
+    "token-classification": AutoModelForTokenClassification,
+    "multiple-choice": AutoModelForMultipleChoice,
+}
 FAMILIES = ("bert", "roberta", "electra")
 
 ScoreBias = Callable[
@@ -34,15 +45,18 @@ class EncoderError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Padded rows with their right answers."""
+    """Padded rows with their right answers; an example is one row, or with choices a row for each of them."""
 
-    ids: Int[Tensor, "batch seq"]
-    type_ids: Int[Tensor, "batch seq"]
-    mask: Bool[Tensor, "batch seq"]
+    ids: Int[Tensor, "rows seq"]
+    type_ids: Int[Tensor, "rows seq"]
+    mask: Bool[Tensor, "rows seq"]
     """True on real tokens."""
-    targets: Int[Tensor, " batch"]
+    targets: Shaped[Tensor, "batch ..."]
+    """A label or choice, (batch,); a number, (batch,); or a label for each token, (batch, seq)."""
     indices: Int[Tensor, " batch"]
     """Number of each example in the training data: what a method's random choices may depend on."""
+    choices: tuple[int, ...] | None = None
+    """How many rows each example has, where logits are to be compared between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +93,7 @@ class Encoder(nn.Module):
             )
         model.config._attn_implementation = "eager"
         self.model = model
+        self._chooses = type(model).__name__.endswith("ForMultipleChoice")
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -132,16 +147,30 @@ class Encoder(nn.Module):
                 hooks.enter_context(_captured_input(layers[number].attention.self, entering, number))
                 hooks.enter_context(_captured_input(layers[number].attention.self.dropout, probabilities, number))
             hooks.enter_context(_captured_output(layers[-1], states))
-            output = self.model(
-                input_ids=batch.ids,
-                attention_mask=batch.mask.long(),
-                **({"token_type_ids": batch.type_ids} if _has_segments(self.model) else {}),
-            )
+            output = self.model(**self._inputs(batch))
+        logits = output.logits
         return Pass(
-            logits=output.logits,
+            logits=logits if batch.choices is None else _compare(logits, batch.choices),
             states=states[0],
             kept={number: Kept(entering=entering[number], probabilities=probabilities[number]) for number in keep},
         )
+
+    def _inputs(self, batch: Batch) -> dict[str, Tensor]:
+        inputs = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
+        if _has_segments(self.model):
+            inputs["token_type_ids"] = batch.type_ids
+        # transformers' multiple-choice models take (examples, choices, seq): every row as an example of one choice.
+        return {name: tensor[:, None] for name, tensor in inputs.items()} if self._chooses else inputs
+
+
+NO_CHOICE = -1e4
+"""Logit of a choice that is not there; finite, so that divergences between softmaxes stay numbers."""
+
+
+def _compare(logits: Float[Tensor, "rows 1"], choices: tuple[int, ...]) -> Float[Tensor, "batch choices"]:
+    """Logits of one row a choice as one row an example, those with fewer choices filled up."""
+    parts = torch.split(logits.squeeze(-1), list(choices))
+    return nn.utils.rnn.pad_sequence(list(parts), batch_first=True, padding_value=NO_CHOICE)
 
 
 def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encoder:

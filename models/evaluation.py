@@ -4,10 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from models.data import Example
-from models.tasks.task import AnyTask, Logits
+from models.tasks.task import AnyTask, Logits, Outputs, Prediction
 from models.text import Encoded, Reader, Row
 
 RowRunner = Callable[[Sequence[Row]], Sequence[Logits]]
@@ -19,23 +17,22 @@ class Subject:
     """A model to be measured: a checkpoint under torch or a package under ONNX Runtime."""
 
     task: AnyTask
-    labels: tuple[str, ...]
+    outputs: Outputs
     reader: Reader
     run: RowRunner
 
 
 def measure(subject: Subject, examples: Sequence[Example]) -> dict[str, float]:
     """The task's metrics over `examples`."""
-    answers = answer_all(subject, [example.encoded for example in examples])
-    return subject.task.measure([example.target for example in examples], answers, subject.labels)
+    predictions = predict_all(subject, [example.encoded for example in examples])
+    outcomes = [prediction.outcome for prediction in predictions]
+    return subject.task.measure([example.target for example in examples], outcomes, subject.outputs)
 
 
-def answer_all(subject: Subject, items: Sequence[Encoded]) -> list[Any]:
-    """The answer to each item; every item's rows are computed in one call of `run`."""
+def predict_all(subject: Subject, items: Sequence[Encoded]) -> list[Prediction[Any]]:
+    """The prediction for each item; every item's rows are computed in one call of `run`."""
     logits = iter(subject.run([row for item in items for row in item.rows]))
-    return [
-        subject.task.decode(np.stack([next(logits) for _ in item.rows]), item, subject.labels).answer for item in items
-    ]
+    return [subject.task.decode([next(logits) for _ in item.rows], item, subject.outputs) for item in items]
 
 
 def by_length(rows: Sequence[Row], run: RowRunner, batch_size: int) -> list[Logits]:

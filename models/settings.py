@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from models.checkpoint import DataSource, Licences
 from models.robust import read_settings
 from models.tasks import find_task
+from models.tasks.task import Outputs
 
 
 class TrainingError(ValueError):
@@ -29,8 +30,11 @@ class TrainingSettings(BaseModel):
     source: DataSource
     labels: tuple[str, ...] | None = Field(
         default=None,
-        min_length=2,
+        min_length=1,
         description="Names in the order of the labels' numbers; else the task's own.",
+    )
+    score_range: tuple[float, float] | None = Field(
+        default=None, description="Lowest and highest score of a task whose answer is a number; else the task's own."
     )
     epochs: int = Field(default=3, gt=0)
     batch_size: int = Field(default=32, gt=0)
@@ -57,6 +61,19 @@ class TrainingSettings(BaseModel):
             raise ValueError("a label stands there twice")
         return labels
 
+    @field_validator("score_range")
+    @classmethod
+    def _refuse_empty_range(cls, score_range: tuple[float, float] | None) -> tuple[float, float] | None:
+        if score_range is not None and not score_range[0] < score_range[1]:
+            raise ValueError("the first number must be the lower")
+        return score_range
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the numbers that the head gives stand for: as set, or else as the task has it."""
+        own = find_task(self.task).outputs
+        return Outputs(self.labels or own.labels, self.score_range or own.score_range)
+
     @property
     def uses_bf16(self) -> bool:
         """Whether this machine will compute in bf16."""
@@ -82,11 +99,13 @@ def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
     """
     try:
         settings = TrainingSettings.model_validate(given)
-        find_task(settings.task)
+        own = find_task(settings.task).outputs.labels
         read_settings(settings.method, settings.method_settings)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg'].lower()}" for found in error.errors())
         raise TrainingError(f"settings: {wrong}") from error
+    if (len(settings.outputs.labels) == 1) != (len(own) == 1):
+        raise TrainingError(f"settings: labels: {settings.task} has {'one' if len(own) == 1 else 'two or more'}")
     return settings
 
 

@@ -3,11 +3,12 @@
 Needs no torch. Training, the export checks, HTTP and file scoring all read text here.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +29,26 @@ class BadInput(ValueError):
         self.field = field
 
 
+class Segment(NamedTuple):
+    """Where a field of the item stands in one of the two texts that a row is made of."""
+
+    field: str
+    sequence: int
+    """0 for the row's first text, 1 for its second."""
+    start: int = 0
+    end: int = sys.maxsize
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of a batch: what the model reads at once."""
 
     encoding: Encoding
+    segments: tuple[Segment, ...]
+    group: int = 0
+    """Which of the item's alternatives or parts this row reads, as its task numbers them."""
+    read_at: int = 0
+    """Token at which attention and rollout are read, by a graph that is asked for it."""
 
     @cached_property
     def ids(self) -> list[int]:
@@ -46,14 +62,20 @@ class Row:
         type_ids: list[int] = self.encoding.type_ids
         return type_ids
 
-    def spans(self, field: int = 0) -> list[tuple[int, Span]]:
-        """Position and code-point span of each token that came from text number `field`; special tokens have none."""
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the item that stand in this row."""
+        return tuple(segment.field for segment in self.segments)
+
+    def spans(self, field: str) -> list[tuple[int, Span]]:
+        """Position of each token that came from `field`, and its code points there; special tokens have none."""
+        tokens = list(zip(self.encoding.sequence_ids, self.encoding.offsets, strict=True))
         return [
-            (position, Span(*offsets))
-            for position, (sequence, offsets) in enumerate(
-                zip(self.encoding.sequence_ids, self.encoding.offsets, strict=True)
-            )
-            if sequence == field
+            (position, Span(max(start, segment.start) - segment.start, min(end, segment.end) - segment.start))
+            for segment in self.segments
+            if segment.field == field
+            for position, (sequence, (start, end)) in enumerate(tokens)
+            if sequence == segment.sequence and start < segment.end and end > segment.start
         ]
 
     def __len__(self) -> int:
@@ -64,10 +86,15 @@ class Row:
 class Encoded:
     """One item as the model will read it."""
 
-    texts: tuple[str, ...]
+    texts: Mapping[str, str]
+    """By field, in reading order."""
     rows: tuple[Row, ...]
     truncated: bool
     """Whether some of the text is in no row."""
+    windows: int
+    """Rows that it takes to read one thing in parts: the item, or that of its alternatives which takes the most."""
+    words: tuple[Span, ...] = ()
+    """Where the answer is one of each word: the words of the only text."""
 
     @property
     def tokens(self) -> int:
@@ -81,15 +108,10 @@ class ReadingLimits:
 
     max_tokens: int
     """Longest row, special tokens included."""
-    max_item_tokens: int = 16_384
-    """Longest item in all its windows; a longer text is refused."""
+    max_item_tokens: int = 65_536
+    """Longest item in all its windows; a longer one is refused. What is read beside alternatives counts for each."""
     max_characters: int = 250_000
     """Longest text in code points, refused before it costs anything."""
-
-    @property
-    def window_overlap(self) -> int:
-        """Tokens that neighbouring windows share: a quarter of a row."""
-        return self.max_tokens // 4
 
     def __post_init__(self) -> None:
         if self.max_tokens < 8:
@@ -97,7 +119,7 @@ class ReadingLimits:
 
 
 def pad(rows: Sequence[Row], pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
-    """Rows as a model's inputs by name, (rows, longest row) each; the mask is 0 on padding."""
+    """Rows as a model's inputs by name, (rows, longest row) each; the mask is 0 on padding. `read_at` is (rows,)."""
     shape = (len(rows), max(map(len, rows)))
     ids = np.full(shape, pad_id, dtype=np.int64)
     type_ids = np.zeros(shape, dtype=np.int64)
@@ -106,22 +128,28 @@ def pad(rows: Sequence[Row], pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
         ids[index, : len(row)] = row.ids
         type_ids[index, : len(row)] = row.type_ids
         mask[index, : len(row)] = 1
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": type_ids}
+    read_at = np.array([row.read_at for row in rows], dtype=np.int64)
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": type_ids, "read_at": read_at}
 
 
 class Reader:
-    """Turns texts into rows. Safe to share between threads: nothing in it changes after construction."""
+    """Turns texts into rows. Safe to share between threads: nothing in it changes after construction.
+
+    A text longer than a row is read in windows of which neighbours share a quarter.
+    """
 
     def __init__(self, tokenizer: Tokenizer, limits: ReadingLimits) -> None:
         """Take a copy of `tokenizer` without its own padding and truncation, which many published files carry."""
         self.limits = limits
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
         # A text that spells out "[SEP]" is text, not an instruction to the model.
         self._tokenizer.encode_special_tokens = True
-        self._tokenizer.enable_truncation(
-            max_length=limits.max_tokens, stride=limits.window_overlap, strategy="only_first"
-        )
+        # Special tokens go around windows, not texts; and processors that move offsets must do so only once.
+        self._bare = Tokenizer.from_str(self._tokenizer.to_str())
+        self._bare.encode_special_tokens = True
+        self._bare.post_processor = None
 
     @classmethod
     def from_file(cls, path: Path, limits: ReadingLimits) -> Self:
@@ -134,29 +162,140 @@ class Reader:
         Raises:
             BadInput: nothing to read, or more than the limits and `truncation` allow.
         """
+        tokens = self._tokenize(text, field)
+        room = self._room(pair=False)
+        fits = self._check_fit(len(tokens) <= room, field, truncation)
+        rows = [self._row(window, None, (Segment(field, 0),)) for window in _windows(tokens, room)]
+        return self._choose({field: text}, rows, truncation, truncated=not fits)
+
+    def read_pair(self, texts: Mapping[str, str], *, truncation: Truncation = "window") -> Encoded:
+        """Rows for two texts read together.
+
+        Where both do not fit, the shorter stays whole as long as it takes no more than half of the row, and the longer
+        is cut off or read in windows; of two long ones each window of the one meets each window of the other. A row's
+        group is the number of its window of the second text.
+
+        Raises:
+            BadInput: nothing to read in one of them, or more than the limits and `truncation` allow.
+        """
+        (first_field, first_text), (second_field, second_text) = texts.items()
+        first, second = self._tokenize(first_text, first_field), self._tokenize(second_text, second_field)
+        room = self._room(pair=True)
+        longer = first_field if len(first) >= len(second) else second_field
+        fits = self._check_fit(len(first) + len(second) <= room, longer, truncation)
+        rooms = _share_room(len(first), len(second), room)
+        segments = (Segment(first_field, 0), Segment(second_field, 1))
+        rows = [
+            self._row(window, beside, segments, group)
+            for group, beside in enumerate(_windows(second, rooms[1]))
+            for window in _windows(first, rooms[0])
+        ]
+        return self._choose(texts, rows, truncation, truncated=not fits)
+
+    def read_against(
+        self, field: str, text: str, questions: Sequence[Mapping[str, str]], *, truncation: Truncation = "window"
+    ) -> Encoded:
+        """Rows for one long text beside each of several short ones, whose number is the group of its rows.
+
+        A short text is one or more fields with spaces between, and stands whole beside every window of the long one.
+
+        Raises:
+            BadInput: nothing to read in a field, or more than the limits and `truncation` allow.
+        """
+        tokens = self._tokenize(text, field)
+        room = self._room(pair=True)
+        encoded = []
+        for group, question in enumerate(questions):
+            beside = self._tokenize_question(question, room // 2)
+            left = room - len(beside)
+            fits = self._check_fit(len(tokens) <= left, field, truncation)
+            segments = (Segment(field, 0), *_line_up(question))
+            rows = [self._row(window, beside, segments, group) for window in _windows(tokens, left)]
+            encoded.append(self._choose({field: text, **question}, rows, truncation, truncated=not fits))
+        return self._limit(
+            Encoded(
+                texts={name: part for one in encoded for name, part in one.texts.items()},
+                rows=tuple(row for one in encoded for row in one.rows),
+                truncated=any(one.truncated for one in encoded),
+                windows=max(one.windows for one in encoded),
+            )
+        )
+
+    def _tokenize(self, text: str, field: str) -> Encoding:
+        """The tokens of a text, without special tokens; raises BadInput."""
         if len(text) > self.limits.max_characters:
             raise BadInput(
                 "input_too_long",
                 field,
                 f"{len(text):,} characters; at most {self.limits.max_characters:,} are read: split the text",
             )
-        first = self._tokenizer.encode(text)
-        if all(first.special_tokens_mask):
+        tokens = self._bare.encode(text)
+        if not len(tokens):
             raise BadInput("empty_input", field, "holds no words: it is empty or only white space and invisible signs")
-        rows = (Row(first), *(Row(window) for window in first.overflowing))
-        if len(rows) > 1 and truncation == "error":
+        return tokens
+
+    def _tokenize_question(self, question: Mapping[str, str], room: int) -> Encoding:
+        for field, text in question.items():
+            self._tokenize(text, field)
+        tokens = self._tokenize(" ".join(question.values()), field)
+        if len(tokens) > room:
+            raise BadInput(
+                "input_too_long",
+                field,
+                f"{' and '.join(question)} take {len(tokens):,} tokens; at most {room} stand in a row: shorten them",
+            )
+        return tokens
+
+    def _row(self, first: Encoding, second: Encoding | None, segments: tuple[Segment, ...], group: int = 0) -> Row:
+        return Row(self._tokenizer.post_process(first, second), segments, group)
+
+    def _room(self, *, pair: bool) -> int:
+        """Tokens of text that a row holds."""
+        return self.limits.max_tokens - int(self._tokenizer.num_special_tokens_to_add(pair))
+
+    def _check_fit(self, fits: bool, field: str, truncation: Truncation) -> bool:
+        if not fits and truncation == "error":
             raise BadInput(
                 "input_too_long",
                 field,
                 f"longer than {self.limits.max_tokens} tokens; shorten it, or ask for truncation 'window' or 'right'",
             )
+        return fits
+
+    def _choose(
+        self, texts: Mapping[str, str], rows: Sequence[Row], truncation: Truncation, *, truncated: bool
+    ) -> Encoded:
+        """All rows, or only the first where the rest is to be cut off."""
         if truncation == "right":
-            return Encoded(texts=(text,), rows=rows[:1], truncated=len(rows) > 1)
-        encoded = Encoded(texts=(text,), rows=rows, truncated=False)
+            return Encoded(texts=texts, rows=tuple(rows[:1]), truncated=truncated, windows=1)
+        return self._limit(Encoded(texts=texts, rows=tuple(rows), truncated=False, windows=len(rows)))
+
+    def _limit(self, encoded: Encoded) -> Encoded:
         if encoded.tokens > self.limits.max_item_tokens:
             raise BadInput(
                 "input_too_long",
-                field,
+                next(iter(encoded.texts)),
                 f"{encoded.tokens:,} tokens in windows; at most {self.limits.max_item_tokens:,} are read: split it",
             )
         return encoded
+
+
+def _windows(tokens: Encoding, room: int) -> list[Encoding]:
+    """Windows of `room` tokens, each but the first beginning with the last quarter of the one before."""
+    window = Encoding.merge([tokens], False)  # a copy: truncate works in place
+    window.truncate(room, stride=room // 4)
+    return [window, *window.overflowing]
+
+
+def _share_room(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many tokens of two texts stand in a row: all of the shorter up to half of the row, the rest of the longer."""
+    shorter = min(first, second, room // 2)
+    return (shorter, room - shorter) if first < second else (room - shorter, shorter)
+
+
+def _line_up(fields: Mapping[str, str]) -> Iterator[Segment]:
+    """Where the fields stand when joined by spaces."""
+    start = 0
+    for field, text in fields.items():
+        yield Segment(field, 1, start, start + len(text))
+        start += len(text) + 1

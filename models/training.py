@@ -37,12 +37,13 @@ from models.checkpoint import (
 from models.data import Example, Part, load_train, load_validation
 from models.encoder import Encoder, load_encoder, load_tokenizer
 from models.evaluation import Subject, measure
+from models.heads import HEAD_TRAINING
 from models.resume import Parts, load_state, save_state
 from models.robust import find_method, read_settings
-from models.robust.method import Method, StepContext, StepResult, TaskLoss
+from models.robust.method import Method, StepContext, StepResult
 from models.settings import TrainingError, TrainingSettings
 from models.tasks import find_task
-from models.tasks.task import AnyTask, Head
+from models.tasks.task import AnyTask, Outputs
 from models.text import Reader, ReadingLimits
 
 STATE_FILE = "state.safetensors"
@@ -81,7 +82,7 @@ class _Run:
 
     settings: TrainingSettings
     task: AnyTask
-    labels: tuple[str, ...]
+    outputs: Outputs
     work: Path
     parts: tuple[Part, ...]
     """Training parts, then the validation part."""
@@ -164,18 +165,18 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     task = find_task(settings.task)
     kind = find_method(settings.method)
     method_settings = read_settings(settings.method, settings.method_settings)
-    labels = task.labels if settings.labels is None else settings.labels
+    outputs = settings.outputs
     tokenizer = load_tokenizer(settings.base)
     reader = Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
     parts = (
-        *load_train(settings.source, task, labels, reader),
-        load_validation(settings.source, task, labels, reader),
+        *load_train(settings.source, task, outputs, reader),
+        load_validation(settings.source, task, outputs, reader),
     )
     # Precision is the loop's business: accelerate would keep one for the whole process, evaluation included.
     accelerator = Accelerator(mixed_precision="no")
     set_seed(settings.seed)
-    encoder = load_encoder(settings.base, task.head, labels)
+    encoder = load_encoder(settings.base, task.head, outputs.labels)
     if settings.max_tokens > encoder.max_tokens:
         raise TrainingError(
             f"max_tokens {settings.max_tokens}: {settings.base} reads at most {encoder.max_tokens} tokens"
@@ -185,7 +186,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     return _Run(
         settings=settings,
         task=task,
-        labels=labels,
+        outputs=outputs,
         work=work,
         parts=parts,
         tokenizer=tokenizer,
@@ -250,9 +251,8 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
     context = _context(run, progress.step)
     run.encoder.eval()
     examples = run.method.before_epoch(originals, progress.epoch, context)
-    batches = plan_batches(
-        [len(example.encoded.rows[0]) for example in examples], settings.batch_size, settings.seed, progress.epoch
-    )
+    lengths = [max(map(len, example.encoded.rows)) for example in examples]
+    batches = plan_batches(lengths, settings.batch_size, settings.seed, progress.epoch)
     steps_an_epoch = -(-len(batches) // settings.accumulate)
     steps = steps_an_epoch * settings.epochs
     run.encoder.train()
@@ -278,7 +278,8 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
 
 
 def _context(run: _Run, step: int) -> StepContext:
-    return StepContext(encoder=run.encoder, task_loss=TASK_LOSSES[run.task.head], seed=run.settings.seed, step=step)
+    task_loss = HEAD_TRAINING[run.task.head].loss
+    return StepContext(encoder=run.encoder, task_loss=task_loss, seed=run.settings.seed, step=step)
 
 
 def _step(
@@ -288,7 +289,7 @@ def _step(
     seen: dict[str, float] = {}
     rows = sum(map(len, chosen))
     for number, indices in enumerate(chosen):
-        batch = collate(examples, indices, pad_id, run.accelerator.device)
+        batch = collate(examples, indices, run.task.head, pad_id, run.accelerator.device)
         with torch.autocast(run.accelerator.device.type, torch.bfloat16, enabled=run.settings.uses_bf16):
             result = run.method.step(batch, _context(run, step * run.settings.accumulate + number))
         # Each batch weighs as its rows do, so that accumulated gradients equal those of one big batch.
@@ -326,7 +327,7 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
     if run.average is not None:
         run.average.update_parameters(nn.ModuleList([run.bare.encoder, run.method]))
     runner = torch_runner(run.result[0], int(run.tokenizer.pad_token_id))
-    subject = Subject(task=run.task, labels=run.labels, reader=run.reader, run=runner)
+    subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
     metrics = measure(subject, run.parts[-1].examples)
     record = EpochRecord(epoch=progress.epoch, losses=progress.sums, metrics=metrics)
     progress.epochs.append(record.model_dump())
@@ -379,6 +380,7 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         "base_name",
         "source",
         "labels",
+        "score_range",
         "max_tokens",
         "seed",
         "method_settings",
@@ -386,7 +388,8 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
     }
     return TrainingRecord(
         task=settings.task,
-        labels=run.labels,
+        labels=run.outputs.labels,
+        score_range=run.outputs.score_range,
         method=MethodRecord(name=settings.method, settings=method_settings.model_dump(mode="json")),
         base=settings.base_name or settings.base,
         max_tokens=settings.max_tokens,
@@ -408,13 +411,6 @@ def _write_checkpoint(run: _Run, record: TrainingRecord, out: Path) -> None:
     (best / RECORD_FILE).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
     best.rename(out)
     shutil.rmtree(run.work)
-
-
-def _classification_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits.float(), targets)
-
-
-TASK_LOSSES: dict[Head, TaskLoss] = {"sequence-classification": _classification_loss}
 
 
 @contextmanager

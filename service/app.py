@@ -16,14 +16,19 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from models.tasks import TASKS
+from models.tasks.ner import NER
+from models.tasks.nli import NLI
+from models.tasks.paraphrase import PARAPHRASE
+from models.tasks.reading_comprehension import READING_COMPREHENSION
 from models.tasks.sentiment import SENTIMENT
+from models.tasks.sts import STS
 from models.tasks.task import AnyTask
-from service.answering import Answerer, NotOffered, Refusal
+from service.answering import Answered, Answerer, NotOffered, Refusal
 from service.border import App, Border, Exchange, current_exchange, respond
 from service.catalogue import catalogue
 from service.contract import Answer as AnswerBody
 from service.contract import ItemError, Timing, Usage, answer_type, request_type
-from service.engine import Computed, EngineClosed, Overloaded
+from service.engine import EngineClosed, Overloaded
 from service.lineup import Lineup
 from service.logs import configure_logs
 from service.problems import Fault, Problem, pointer
@@ -103,6 +108,11 @@ class Steadfast:
 
     # A task more is a line more.
     sentiment = endpoint(SENTIMENT)
+    nli = endpoint(NLI)
+    sts = endpoint(STS)
+    paraphrase = endpoint(PARAPHRASE)
+    ner = endpoint(NER)
+    reading_comprehension = endpoint(READING_COMPREHENSION)
 
     def __is_ready__(self) -> bool:
         """What `/readyz` tells."""
@@ -124,10 +134,10 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     tokenize_s = time.perf_counter() - began
     if refusals and request.on_error == "fail":
         raise _refused(refusals)
-    computed = await asyncio.wrap_future(answerer.compute(readings, request.explain))
-    results = await aside(answerer.answer, readings, computed, request)
+    answered = await asyncio.wrap_future(answerer.compute(readings, request.explain))
+    results = await aside(answerer.answer, readings, answered, request)
     usage = Usage(items=len(results), tokens=sum(reading.encoded.tokens for reading in readings))
-    timing = _timing(exchange, tokenize_s, computed)
+    timing = _timing(exchange, tokenize_s, answered)
     exchange.facts |= usage.model_dump() | {f"{name}_ms": round(value, 3) for name, value in timing}
     body = answer_body(
         id=exchange.request_id,
@@ -142,11 +152,11 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     return Response(content, headers={"Server-Timing": server_timing}, media_type="application/json")
 
 
-def _timing(exchange: Exchange, tokenize_s: float, computed: Computed) -> Timing:
+def _timing(exchange: Exchange, tokenize_s: float, answered: Answered) -> Timing:
     return Timing(
-        queue=computed.queue_s * 1000,
+        queue=answered.queue_s * 1000,
         tokenize=tokenize_s * 1000,
-        infer=computed.infer_s * 1000,
+        infer=answered.infer_s * 1000,
         total=exchange.elapsed_s * 1000,
     )
 
@@ -162,7 +172,7 @@ async def _directly(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
 def _refused(refusals: Sequence[Refusal]) -> Problem:
     """The problem of the first input at fault; all of them are listed."""
     faults = [
-        Fault(pointer=pointer("inputs", refusal.index, refusal.reason.field), detail=str(refusal.reason))
+        Fault(pointer=pointer("inputs", refusal.index, *refusal.reason.field.split("/")), detail=str(refusal.reason))
         for refusal in refusals
     ]
     more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""

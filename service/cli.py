@@ -32,6 +32,7 @@ TaskName = Annotated[str, typer.Argument(metavar="TASK", help="What to ask, such
 PackageFolder = Annotated[
     Path | None, typer.Option("--package", metavar="DIR", help="Model package; default: the zoo's for this task.")
 ]
+PairColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The same for tasks that read such a text.")]
 Explain = Annotated[Method | None, typer.Option("--explain", help="Score every word by its part in the answer.")]
 
 
@@ -94,7 +95,9 @@ def serve(
 @app.command()
 def predict(
     task: TaskName,
-    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="None or `-`: standard input.")] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT", help="One for each field of the input; `-`: standard input.")
+    ] = None,
     explain: Explain = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as HTTP gives them.")] = False,
     package: PackageFolder = None,
@@ -107,16 +110,23 @@ def predict(
 
         steadfast predict sentiment --json < review.txt
 
+    Tasks that read several texts take them in their order, and as many inputs as the texts make:
+
+        steadfast predict nli "It rained all day." "The sun shone."
+
+        steadfast predict reading-comprehension - "Who won?" "the red team" "the blue team" < report.txt
+
     Standard input is one text.
     """
     from service.contract import Options
-    from service.predicting import predict_texts, show
+    from service.predicting import predict_items, read_items, show
 
     given = texts or ["-"]
     read = [_read_stdin() if text == "-" else text for text in given]
     with _open_answerer(task, package) as answerer:
-        results = predict_texts(answerer, read, Options(explain=explain))
-    show(read, results, as_json=as_json)
+        items = read_items(answerer.task, read)
+        results = predict_items(answerer, items, Options(explain=explain))
+    show(items, results, as_json=as_json)
 
 
 @app.command()
@@ -126,6 +136,15 @@ def score(
     target: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Of any of these kinds too.")],
     text_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column with the texts; default: text, sentence, review, ...")
+    ] = None,
+    premise_column: PairColumn = None,
+    hypothesis_column: PairColumn = None,
+    text_a_column: PairColumn = None,
+    text_b_column: PairColumn = None,
+    context_column: PairColumn = None,
+    question_column: PairColumn = None,
+    choices_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column with lists of choices; in csv, lists in JSON.")
     ] = None,
     explain: Explain = None,
     package: PackageFolder = None,
@@ -139,9 +158,11 @@ def score(
 
         steadfast score sentiment reviews.csv.gz -o scored.parquet --text-column review
 
-    Rows stay in their order. The answer's columns are `label`, `score`, a `score_...` for each label, `tokens`,
-    `truncated`, `windows`, `explanation` and `error`; a name that the input has already gets `prediction_` in front.
-    A row that cannot be answered says why in `error` and stops nothing.
+        steadfast score nli claims.csv -o judged.csv --premise-column article --hypothesis-column claim
+
+    Rows stay in their order. The answer's columns are named as in HTTP's answers, with a `score_...` for each label and
+    an `error`; a name that the input has already gets `prediction_` in front. What is nested, such as entities, is
+    JSON in csv, and lists and structs in parquet. A row that cannot be answered says why in `error` and stops nothing.
 
     Stopped half-way, by Ctrl-C or a power cut, the same command goes on where it was.
     """
@@ -149,9 +170,12 @@ def score(
     from service.progress import shown_progress
     from service.scoring import Job, score_file
 
-    job = Job(
-        source=source, target=target, text_column=text_column, options=Options(explain=explain), overwrite=overwrite
-    )
+    chosen = {
+        "text": text_column, "premise": premise_column, "hypothesis": hypothesis_column, "text_a": text_a_column,
+        "text_b": text_b_column, "context": context_column, "question": question_column, "choices": choices_column,
+    }  # fmt: skip
+    columns = {field: column for field, column in chosen.items() if column is not None}
+    job = Job(source=source, target=target, columns=columns, options=Options(explain=explain), overwrite=overwrite)
     with _open_answerer(task, package) as answerer:
         try:
             with shown_progress() as progress:

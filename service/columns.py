@@ -6,7 +6,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pyarrow as pa
 from pydantic import BaseModel
 
-from models.tasks.task import AnyTask
+from models.tasks.task import AnyTask, LabelScore
 from service.contract import Place, result_type
 
 ERROR = "error"
@@ -18,10 +18,10 @@ _SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float
 
 
 def column_types(task: AnyTask, labels: tuple[str, ...]) -> dict[str, pa.DataType]:
-    """The columns a result of `task` is written as, in order; `scores` becomes one `score_LABEL` for each label."""
+    """The columns a result of `task` is written as, in order; scores of labels become one `score_LABEL` each."""
     columns: dict[str, pa.DataType] = {}
     for name, field in result_type(task).model_fields.items():
-        if name == "scores":
+        if field.annotation == tuple[LabelScore, ...]:
             columns |= {f"score_{label}": pa.float64() for label in labels}
         elif name not in Place.model_fields:
             columns[name] = arrow_type(field.annotation)
@@ -31,8 +31,10 @@ def column_types(task: AnyTask, labels: tuple[str, ...]) -> dict[str, pa.DataTyp
 def as_columns(result: BaseModel) -> dict[str, Any]:
     """The values of a result under the names of `column_types`."""
     values = result.model_dump(mode="json", exclude=set(Place.model_fields))
-    scores = {f"score_{entry['label']}": entry["score"] for entry in values.pop("scores", ())}
-    return values | scores
+    for name, field in type(result).model_fields.items():
+        if field.annotation == tuple[LabelScore, ...]:
+            values |= {f"score_{entry['label']}": entry["score"] for entry in values.pop(name)}
+    return values
 
 
 def free_names(wanted: list[str], taken: set[str]) -> dict[str, str]:

@@ -44,7 +44,18 @@ class Extent(BaseModel):
     tokens: int = Field(description="Tokens computed, special tokens and the overlap of windows included.")
     truncated: bool = Field(description="Whether some of the text was not read.")
     windows: int
+
+
+class Explained(BaseModel):
+    """Why the answer is what it is."""
+
     explanation: Explanation | None
+
+
+class EachExplained(BaseModel):
+    """Why the parts of the answer are what they are."""
+
+    explanation: tuple[Explanation, ...] | None = Field(description="One for each entity, in their order.")
 
 
 class ItemError(BaseModel):
@@ -130,8 +141,9 @@ class Answer(BaseModel):
 @cache
 def result_type(task: AnyTask) -> type[BaseModel]:
     """One input's answer: the fields of `task.answer` between its place and its extent."""
+    explained = EachExplained if task.explains_each else Explained
     # pydantic lists the fields of the last base first.
-    return create_model(f"{_title(task)}Result", __base__=(Extent, task.answer, Place))
+    return create_model(f"{_title(task)}Result", __base__=(explained, Extent, task.answer, Place))
 
 
 def request_type(task: AnyTask, max_items: int) -> type[Options]:

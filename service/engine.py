@@ -71,8 +71,11 @@ class Engine:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, rows: Sequence[Row], outputs: tuple[str, ...]) -> Future[Computed]:
+    def submit(self, rows: Sequence[Row], outputs: tuple[str, ...], *, admitted: bool = False) -> Future[Computed]:
         """Queue `rows`; the future holds the outputs asked for, or the error of the batch that failed.
+
+        `admitted` rows go on with work that was let in before: they are taken when the queue is full, and, handed in
+        by the callback of an earlier future, even while the engine closes.
 
         Raises:
             Overloaded: the queue is full.
@@ -83,9 +86,9 @@ class Engine:
             order.future.set_result(Computed([], 0.0, 0.0))
             return order.future
         with self._changed:
-            if self._closed:
+            if self._closed and not admitted:
                 raise EngineClosed("the engine is closed")
-            if self._would_overflow(order):
+            if self._would_overflow(order) and not admitted:
                 raise Overloaded(f"{self._queue.rows:,} rows are waiting already; try again later")
             self._queue.add(order)
             self._changed.notify(len(rows))

@@ -97,7 +97,7 @@ def evaluate(
     found = {}
     for name in part or ["validation"]:
         with _console.status(f"{name}: reading"):
-            rows = load_part(data, name, "validation", subject.task, subject.labels, subject.reader)
+            rows = load_part(data, name, "validation", subject.task, subject.outputs, subject.reader)
         with _console.status(f"{name}: {rows.origin.rows} rows"):
             found[name] = measure(subject, rows.examples) | {"rows": rows.origin.rows}
     if as_json:

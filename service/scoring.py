@@ -16,10 +16,10 @@ from pydantic import ValidationError
 
 from export.package import file_digest
 from models.records import BadRecord, Record, UnknownColumn, file_format, find_column, read_records
-from service.answering import Answerer, BrokenModel, Reading
+from models.tasks.task import read_item
+from service.answering import Answered, Answerer, BrokenModel, Reading
 from service.columns import ERROR, as_columns, column_types, free_names
 from service.contract import Options
-from service.engine import Computed
 from service.partial import Partial
 from service.tables import survey, write_rows
 
@@ -44,8 +44,8 @@ class Job:
 
     source: Path
     target: Path
-    text_column: str | None
-    """None: the first of the names that the task's texts usually have."""
+    columns: Mapping[str, str]
+    """By field of an item the column that holds it; of any other field, the first of the names it usually has."""
     options: Options
     overwrite: bool
 
@@ -128,13 +128,17 @@ def score_file(answerer: Answerer, job: Job, progress: Progress) -> Tally:
 
 def _find_texts(answerer: Answerer, job: Job, available: tuple[str, ...]) -> dict[str, str]:
     """The column that holds each field of an item."""
-    try:
-        return {
-            field: find_column(available, known_as, job.text_column)
-            for field, known_as in answerer.task.columns.items()
-        }
-    except UnknownColumn as error:
-        raise UnknownColumn(f"{job.source}: {error}; name it with --text-column") from error
+    task = answerer.task
+    for field in job.columns:
+        if field not in task.columns:
+            raise UnknownColumn(f"{task.name} has no {field}; its inputs have: {', '.join(task.columns)}")
+    found = {}
+    for field, known_as in task.columns.items():
+        try:
+            found[field] = find_column(available, known_as, job.columns.get(field))
+        except UnknownColumn as error:
+            raise UnknownColumn(f"{job.source}: {error}; name it with --{field.replace('_', '-')}-column") from error
+    return found
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ class _UnderWay:
     """A row of the file that the engine has, or why it has not."""
 
     reading: Reading | None = None
-    future: Future[Computed] | None = None
+    future: Future[Answered] | None = None
     error: str | None = None
 
     @property
@@ -170,7 +174,8 @@ def _start(answerer: Answerer, row: Record | BadRecord, texts: Mapping[str, str]
     if isinstance(row, BadRecord):
         return _UnderWay(error=row.reason)
     try:
-        item = answerer.task.item.model_validate({field: row.values.get(column) for field, column in texts.items()})
+        values = {field: row.values.get(column) for field, column in texts.items()}
+        item = read_item(answerer.task.item, values)
     except ValidationError as error:
         mistake = error.errors()[0]
         return _UnderWay(error=f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}")

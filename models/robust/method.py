@@ -1,17 +1,18 @@
 """What every training method is, so that neither the loop nor the tasks know which one is running."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from models.data import Example
 from models.encoder import Batch, Encoder
+from models.heads import TaskLoss
 
 
 class MethodSettings(BaseModel):
@@ -48,10 +49,6 @@ class StepResult:
     losses: Mapping[str, WeightedLoss]
     scalars: Mapping[str, float] = field(default_factory=dict)
     """Things worth a look in the log."""
-
-
-TaskLoss = Callable[[Float[Tensor, "batch ..."], Int[Tensor, "batch ..."]], Float[Tensor, ""]]
-"""Logits and targets -> the task's own loss, a mean over the batch."""
 
 
 @dataclass(frozen=True, kw_only=True)

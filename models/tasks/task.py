@@ -3,20 +3,22 @@
 A task module holds no torch: the service, file scoring, the export checks and training all call the same functions.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar, get_origin
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.text import Encoded, Reader, Truncation
+from models.words import Span
 
 Logits = npt.NDArray[np.float32]
-"""What the model says of one item, one line a row of its encoding: (rows, labels)."""
+"""What the model says of one row: (labels,), (tokens, labels) where it labels tokens, (1,) where it gives a number."""
 
-Head = Literal["sequence-classification"]
+Head = Literal["sequence-classification", "token-classification", "multiple-choice"]
 """Which of transformers' heads reads the encoder; each is an `AutoModelFor...` class."""
 
 
@@ -28,6 +30,17 @@ class Item(BaseModel):
     id: str | None = Field(default=None, max_length=256, description="Echoed with the item's result.")
 
 
+class TaskAnswer(BaseModel):
+    """What every task's answer is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    def moved(self, move: Callable[[str, Sequence[Span]], Sequence[Span]]) -> Self:
+        """The answer with its offsets, if it has any, in another unit: `move` takes a field and spans of it."""
+        del move
+        return self
+
+
 class LabelScore(BaseModel):
     """A label and its probability."""
 
@@ -37,16 +50,39 @@ class LabelScore(BaseModel):
     score: float = Field(ge=0, le=1)
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What the numbers that a head gives stand for."""
+
+    labels: tuple[str, ...]
+    """One for each; a single one where the head gives one number."""
+    score_range: tuple[float, float] | None = None
+    """Lowest and highest score, where the number is one."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An answer that can be explained, and where the model gave it."""
+
+    name: str
+    rows: tuple[int, ...]
+    """Those of the item's rows that the answer came from."""
+    read_at: int = 0
+    """The token of these rows that it was read at."""
+
+
 ItemT = TypeVar("ItemT", bound=Item)
-AnswerT = TypeVar("AnswerT", bound=BaseModel)
+AnswerT = TypeVar("AnswerT", bound=TaskAnswer)
 
 
 @dataclass(frozen=True)
 class Prediction(Generic[AnswerT]):
-    """An answer and what an explanation of it explains."""
+    """An answer, what the metric compares, and what explanations explain."""
 
     answer: AnswerT
-    target: str
+    outcome: Any
+    """Of the type that `Task.read_target` gives."""
+    targets: tuple[Target, ...]
 
 
 # Equal only to itself, so that types can be derived from a task and kept.
@@ -59,26 +95,53 @@ class Task(Generic[ItemT, AnswerT]):
     item: type[ItemT]
     answer: type[AnswerT]
     columns: Mapping[str, tuple[str, ...]]
-    """Text fields in reading order, each with the column names it is known by in data files."""
+    """Fields of an item in reading order, each with the column names it is known by in data files."""
     target_column: str
     """Column of the right answer in data files."""
-    labels: tuple[str, ...]
-    """Label names when a data set gives only numbers; the order is that of the numbers."""
+    outputs: Outputs
+    """Label names when a data set gives only numbers, in the order of the numbers."""
     head: Head
     main_metric: str
     """The metric that chooses between epochs and that the export's quality gate watches."""
     encode: Callable[[ItemT, Reader, Truncation], Encoded]
-    decode: Callable[[Logits, Encoded, Sequence[str]], Prediction[AnswerT]]
-    read_target: Callable[[Any, Sequence[str]], int]
-    """A data file's value for the right answer -> what the loss is computed with. Raises ValueError."""
-    measure: Callable[[Sequence[int], Sequence[AnswerT], Sequence[str]], dict[str, float]]
-    """Targets and answers -> metrics by name, as shares in [0, 1]."""
+    decode: Callable[[Sequence[Logits], Encoded, Outputs], Prediction[AnswerT]]
+    read_target: Callable[[Any, Encoded, Outputs], Any]
+    """A data file's value for the right answer to an item -> what the loss is computed with. Raises ValueError."""
+    measure: Callable[[Sequence[Any], Sequence[Any], Outputs], dict[str, float]]
+    """Targets and outcomes -> metrics by name, higher is better."""
+    example: type[Item] | None = None
+    """What data files hold to learn from, where that is not an item as it is asked for; `encode` takes it too."""
+    example_columns: Mapping[str, tuple[str, ...]] | None = None
+    explains_each: bool = False
+    """Whether an answer has several parts, each explained on its own and read at a token of its own."""
 
 
 AnyTask = Task[Any, Any]
 
 
-def softmax(logits: Logits) -> npt.NDArray[np.float64]:
+def read_item(kind: type[ItemT], values: Mapping[str, Any]) -> ItemT:
+    """An item out of a file's values by field; a list may be written as JSON, which is all that csv can hold.
+
+    Raises:
+        ValidationError: a value is missing or not of its type.
+    """
+    read = {
+        field: _parse_list(value) if get_origin(kind.model_fields[field].annotation) is tuple else value
+        for field, value in values.items()
+    }
+    return kind.model_validate(read)
+
+
+def _parse_list(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Probabilities over the last axis, in float64."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted)

@@ -64,7 +64,7 @@ def reader(origin: Origin) -> Reader:
 def graph(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     """The checkpoint's fp32 graph."""
     path = tmp_path_factory.mktemp("graph") / "fp32.onnx"
-    write_graph(load_trained(checkpoint, "sequence-classification"), path)
+    write_graph(load_trained(checkpoint, "sequence-classification"), "sequence-classification", path)
     return path
 
 

@@ -49,7 +49,7 @@ def test_the_manifest_holds_the_report_of_every_gate(package: Path) -> None:
 def test_the_metrics_are_those_of_the_exported_graph(package: Path, data: Path) -> None:
     manifest = open_package(package).manifest
     subject = open_subject(package)
-    part = load_part(str(data), "validation", "validation", subject.task, subject.labels, subject.reader)
+    part = load_part(str(data), "validation", "validation", subject.task, subject.outputs, subject.reader)
     assert manifest.metrics == {"validation": measure(subject, part.examples)}
     assert manifest.metrics["validation"]["accuracy"] > 0.9
 

@@ -17,7 +17,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from export.graph import first_row, read_tensors, roll_out, write_graph
+from export.graph import read_row, read_tensors, roll_out, write_graph
 from export.parity import check_parity
 from export.probes import rows_of_many_lengths
 from export.refusals import TooLarge
@@ -49,22 +49,22 @@ def _rollout_by_definition(layers: list[torch.Tensor]) -> npt.NDArray[np.float64
 
 
 @pytest.mark.parametrize(("layers", "length"), [(1, 1), (1, 5), (2, 1), (2, 2), (6, 17), (12, 64)])
-def test_rollout_is_the_first_row_of_the_product_of_half_attention_half_identity(layers: int, length: int) -> None:
+def test_rollout_is_the_read_row_of_the_product_of_half_attention_half_identity(layers: int, length: int) -> None:
     attention = _attention(layers, 3, 4, length)
     # float32 against float64
     np.testing.assert_allclose(roll_out(attention).numpy(), _rollout_by_definition(attention), atol=1e-6)
 
 
-def test_rollout_needs_of_the_last_layer_only_its_first_row() -> None:
+def test_rollout_needs_of_the_last_layer_only_its_read_row() -> None:
     attention = _attention(3, 2, 2, 7)
     whole = roll_out(attention)
     attention[-1] = attention[-1][:, :, :1]
     torch.testing.assert_close(roll_out(attention), whole)
 
 
-def test_attention_is_the_last_layers_first_row_averaged_over_heads() -> None:
+def test_attention_is_the_last_layers_read_row_averaged_over_heads() -> None:
     (probabilities,) = _attention(1, 2, 3, 5)
-    np.testing.assert_allclose(first_row(probabilities), probabilities.numpy()[:, :, 0].mean(axis=1), atol=1e-7)
+    np.testing.assert_allclose(read_row(probabilities), probabilities.numpy()[:, :, 0].mean(axis=1), atol=1e-7)
 
 
 def test_the_graph_explains_as_eager_attention_does(graph: Path, checkpoint: Path, reader: Reader) -> None:
@@ -111,9 +111,10 @@ def test_every_family_that_can_be_trained_gives_a_graph_that_agrees_with_torch(
     torch.manual_seed(0)
     model = kind(config).eval()
     model.set_attn_implementation("eager")
-    write_graph(model, tmp_path / "graph.onnx")
+    write_graph(model, "sequence-classification", tmp_path / "graph.onnx")
     reader = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=32))
-    report = check_parity(model, tmp_path / "graph.onnx", rows_of_many_lengths(find_task("sentiment"), reader), 0)
+    rows = rows_of_many_lengths(find_task("sentiment"), reader)
+    report = check_parity(model, "sequence-classification", tmp_path / "graph.onnx", rows, 0)
     assert max(report.largest_difference.values()) <= report.tolerance
 
 
@@ -122,7 +123,7 @@ def test_writing_the_graph_leaves_the_model_as_it_was(checkpoint: Path, tmp_path
     ids = torch.tensor([[2, 5, 6, 7, 3]])
     with torch.inference_mode():
         before = model(input_ids=ids, output_attentions=True)
-        write_graph(model, tmp_path / "graph.onnx")
+        write_graph(model, "sequence-classification", tmp_path / "graph.onnx")
         after = model(input_ids=ids, output_attentions=True)
     assert torch.equal(before.logits, after.logits)
     assert after.attentions[-1].shape == (1, 2, 5, 5)
@@ -132,4 +133,4 @@ def test_a_model_that_fits_in_no_onnx_file_is_refused(tmp_path: Path) -> None:
     with torch.device("meta"):
         model = BertForSequenceClassification(BertConfig(**TINY | {"vocab_size": 40_000_000}))
     with pytest.raises(TooLarge, match=r"2\.6 GB of weights in fp32"):
-        write_graph(model, tmp_path / "graph.onnx")
+        write_graph(model, "sequence-classification", tmp_path / "graph.onnx")

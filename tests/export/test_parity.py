@@ -10,7 +10,10 @@ from onnx import numpy_helper
 from export.parity import TOLERANCE, check_parity
 from export.refusals import NotTheSameModel
 from models.encoder import load_trained
+from models.tasks.task import Head
 from models.text import Row
+
+HEAD: Head = "sequence-classification"
 
 
 def _altered(graph: Path, into: Path, tensor_name: str, change: float) -> Path:
@@ -27,7 +30,7 @@ def _altered(graph: Path, into: Path, tensor_name: str, change: float) -> Path:
 def test_every_output_is_compared_on_padded_batches_of_five_shapes_or_more(
     graph: Path, checkpoint: Path, rows: list[Row]
 ) -> None:
-    report = check_parity(load_trained(checkpoint, "sequence-classification"), graph, rows, 0)
+    report = check_parity(load_trained(checkpoint, HEAD), HEAD, graph, rows, 0)
     assert set(report.largest_difference) == {"logits", "attention", "rollout"}
     assert sum(batch > 1 for batch, _ in report.shapes) >= 5
     assert max(report.largest_difference.values()) <= TOLERANCE
@@ -39,7 +42,7 @@ def test_a_graph_with_one_altered_weight_is_refused(
 ) -> None:
     wrong = _altered(graph, tmp_path, tensor_name, 0.5)
     with pytest.raises(NotTheSameModel, match="the graph differs from torch: logits by"):
-        check_parity(load_trained(checkpoint, "sequence-classification"), wrong, rows, 0)
+        check_parity(load_trained(checkpoint, HEAD), HEAD, wrong, rows, 0)
 
 
 def test_a_graph_that_gives_no_numbers_is_refused(
@@ -47,4 +50,4 @@ def test_a_graph_that_gives_no_numbers_is_refused(
 ) -> None:
     wrong = _altered(graph, tmp_path, "classifier.bias", np.nan)
     with pytest.raises(NotTheSameModel, match="logits by nan"):
-        check_parity(load_trained(checkpoint, "sequence-classification"), wrong, rows, 0)
+        check_parity(load_trained(checkpoint, HEAD), HEAD, wrong, rows, 0)

@@ -12,8 +12,8 @@ from transformers import (
 )
 
 from models.encoder import Batch, Encoder
+from models.heads import HEAD_TRAINING
 from models.robust.method import StepContext
-from models.training import TASK_LOSSES
 
 CONFIGS = {"bert": BertConfig, "roberta": RobertaConfig, "electra": ElectraConfig}
 
@@ -54,4 +54,4 @@ def make_batch(lengths: tuple[int, ...] = (7, 4, 1), *, padding: int = 0, labels
 
 
 def make_context(encoder: Encoder, *, step: int = 0) -> StepContext:
-    return StepContext(encoder=encoder, task_loss=TASK_LOSSES["sequence-classification"], seed=1, step=step)
+    return StepContext(encoder=encoder, task_loss=HEAD_TRAINING["sequence-classification"].loss, seed=1, step=step)

@@ -19,7 +19,7 @@ def reader() -> Reader:
 
 
 def _load(folder: Path | str, name: str, reader: Reader) -> Part:
-    return load_part(str(folder), name, "validation", SENTIMENT, SENTIMENT.labels, reader)
+    return load_part(str(folder), name, "validation", SENTIMENT, SENTIMENT.outputs, reader)
 
 
 def test_labels_are_read_as_numbers_or_by_name(tmp_path: Path, reader: Reader) -> None:
@@ -29,7 +29,7 @@ def test_labels_are_read_as_numbers_or_by_name(tmp_path: Path, reader: Reader) -
 
 def test_a_column_may_have_another_usual_name(tmp_path: Path, reader: Reader) -> None:
     (tmp_path / "a.jsonl").write_text('{"review": "good", "label": 1}\n')
-    assert _load(tmp_path, "a", reader).examples[0].encoded.texts == ("good",)
+    assert _load(tmp_path, "a", reader).examples[0].encoded.texts == {"text": "good"}
 
 
 def test_the_origin_names_the_file_by_digest_and_counts_its_rows(tmp_path: Path, reader: Reader) -> None:
@@ -73,7 +73,7 @@ def test_a_part_that_is_there_twice_is_refused(tmp_path: Path, reader: Reader) -
 def test_long_texts_are_cut_for_training_and_windowed_for_measuring(tmp_path: Path, reader: Reader) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "good film " * 20, "label": 1}))
     source = DataSource(data=str(tmp_path), train=("a",), validation="a")
-    (trained,) = load_train(source, SENTIMENT, SENTIMENT.labels, reader)
+    (trained,) = load_train(source, SENTIMENT, SENTIMENT.outputs, reader)
     assert len(trained.examples[0].encoded.rows) == 1
     assert len(_load(tmp_path, "a", reader).examples[0].encoded.rows) > 1
 

@@ -35,7 +35,7 @@ def names(row: Row) -> list[str]:
 def test_a_short_text_is_one_row_between_special_tokens(reader: Reader) -> None:
     encoded = reader.read("A b!")
     assert [names(row) for row in encoded.rows] == [["[CLS]", "a", "b", "!", "[SEP]"]]
-    assert (encoded.texts, encoded.tokens, encoded.truncated) == (("A b!",), 5, False)
+    assert (encoded.texts, encoded.tokens, encoded.truncated) == ({"text": "A b!"}, 5, False)
 
 
 def test_padding_and_truncation_of_the_file_are_not_kept() -> None:
@@ -59,9 +59,9 @@ def test_a_text_of_exactly_one_row_is_not_cut(reader: Reader) -> None:
 
 def test_windows_overlap_by_a_quarter_and_hold_everything(reader: Reader) -> None:
     encoded = reader.read("a b c " * 4)
-    spans = [[span for _, span in row.spans()] for row in encoded.rows]
+    spans = [[span for _, span in row.spans("text")] for row in encoded.rows]
     assert all(len(row) <= 8 for row in encoded.rows)
-    assert [one[-2:] for one in spans[:-1]] == [other[:2] for other in spans[1:]]
+    assert [one[-1:] for one in spans[:-1]] == [other[:1] for other in spans[1:]]
     assert {span.start for window in spans for span in window} == set(range(0, 24, 2))
     assert not encoded.truncated
 
@@ -80,7 +80,7 @@ def test_right_keeps_the_beginning_and_says_that_it_cut(reader: Reader) -> None:
 
 def test_offsets_are_those_of_the_text_as_given(reader: Reader) -> None:
     text = " \u00c0\u200b bb\t!"  # an accent that the normaliser takes off, an invisible sign, a tab
-    pieces = [text[slice(*span)] for _, span in reader.read(text).rows[0].spans()]
+    pieces = [text[slice(*span)] for _, span in reader.read(text).rows[0].spans("text")]
     assert pieces == ["\u00c0", "b", "b", "!"]
 
 
@@ -94,7 +94,7 @@ def test_tokens_lie_in_the_text_in_order(text: str) -> None:
     except BadInput:
         reject()
     for row in encoded.rows:
-        spans = [span for _, span in row.spans()]
+        spans = [span for _, span in row.spans("text")]
         assert all(0 <= span.start < span.end <= len(text) for span in spans)
         assert [span.start for span in spans] == sorted(span.start for span in spans)
 

@@ -102,7 +102,7 @@ def test_the_record_says_how_the_weights_came_to_be(asa_checkpoint: Path) -> Non
 
 def test_the_metrics_in_the_record_are_those_of_the_kept_weights(asa_checkpoint: Path) -> None:
     record, subject = read_record(asa_checkpoint), open_subject(asa_checkpoint)
-    rows = load_validation(record.source, subject.task, subject.labels, subject.reader)
+    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
     assert measure(subject, rows.examples) == record.metrics
 
 
@@ -301,7 +301,7 @@ def test_a_damaged_state_is_refused_by_name(base: Path, data: Path, tmp_path: Pa
         ({"method": "asa", "method_settings": {"tua": 1}}, "tua: extra inputs are not permitted"),
         ({"method": "plain", "method_settings": {"tau": 1}}, "tau: extra inputs are not permitted"),
         ({"labels": 3}, "labels: input should be a valid tuple"),
-        ({"labels": ["one"]}, "labels: tuple should have at least 2 items"),
+        ({"labels": ["one"]}, "labels: sentiment has two or more"),
         ({"labels": ["a", "a"]}, "labels: .*a label stands there twice"),
         ({"seed": 2**32}, "seed: input should be less than"),
     ],
@@ -365,7 +365,7 @@ def test_a_run_is_not_continued_on_data_that_have_changed(base: Path, tmp_path: 
 def test_bf16_trains_in_bf16_and_measures_in_float32(base: Path, data: Path, tmp_path: Path) -> None:
     train(_settings(base, data, precision="bf16", method="asa"), tmp_path / "out", _watch())
     record, subject = read_record(tmp_path / "out"), open_subject(tmp_path / "out")
-    rows = load_validation(record.source, subject.task, subject.labels, subject.reader)
+    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
     assert record.settings["bf16"] is True
     assert measure(subject, rows.examples) == record.metrics
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from export.package import MANIFEST_FILE, open_package
 from models.tasks.sentiment import SENTIMENT, SentimentItem
 from service.answering import Answerer, BrokenModel, NotOffered
 from service.border import Exchange, current_exchange
-from service.contract import Options, request_type
+from service.contract import request_type
 from service.engine import Computed, EngineLimits
 from tests.service.tiny import reseal
 
@@ -65,11 +66,15 @@ def test_the_name_is_that_of_the_manifest(answerer: Answerer) -> None:
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_a_model_that_gives_no_numbers_gives_no_answer(answerer: Answerer, number: float) -> None:
+def test_a_model_that_gives_no_numbers_gives_no_answer(
+    answerer: Answerer, number: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     readings, _ = answerer.read([SentimentItem(text="good")], "window")
-    computed = Computed([{"logits": np.array([0, number], dtype=np.float32)}], 0.0, 0.0)
+    computed: Future[Computed] = Future()
+    computed.set_result(Computed([{"logits": np.array([0, number], dtype=np.float32)}], 0.0, 0.0))
+    monkeypatch.setattr(answerer._engine, "submit", lambda *_: computed)
     with pytest.raises(BrokenModel, match="an output is not finite"):
-        answerer.answer(readings, computed, Options())
+        answerer.compute(readings, None).result()
 
 
 def test_an_answer_that_does_not_fit_is_not_blamed_on_the_caller(

@@ -108,7 +108,7 @@ def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
     [
         (("predict", "poetry", "good"), "no task 'poetry'; choose one of: sentiment"),
         (("predict", "sentiment", "good", "--package", "nowhere"), "nowhere: no such folder"),
-        (("predict", "sentiment", "good", "", "--package", "PACKAGE"), "text 2: holds no words"),
+        (("predict", "sentiment", "good", "", "--package", "PACKAGE"), "input 2, text: holds no words"),
         (("score", "sentiment", "nowhere.csv", "-o", "x.csv", "--package", "PACKAGE"), "nowhere.csv: no such file"),
         (("score", "sentiment", "x.csv", "-o", "/nowhere/x.csv", "--package", "PACKAGE"), "/nowhere: no such folder"),
         (("score", "sentiment", "x.csv", "-o", "x.xlsx", "--package", "PACKAGE"), "name it .csv, .jsonl"),

@@ -9,6 +9,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from models.tasks.sentiment import SentimentItem
+from models.tasks.task import Target
 from models.text import BadInput, Encoded
 from service.answering import Answerer
 from service.contract import Options
@@ -36,6 +37,10 @@ def answer(answerer: Answerer, text: str, method: str = "rollout", unit: OffsetU
 def read(answerer: Answerer, text: str, *, truncation: str = "window") -> Encoded:
     readings, _ = answerer.read([SentimentItem(text=text)], truncation)  # type: ignore[arg-type]
     return readings[0].encoded
+
+
+def target(encoded: Encoded) -> Target:
+    return Target("x", rows=tuple(range(len(encoded.rows))))
 
 
 @settings(deadline=None, max_examples=200)
@@ -70,36 +75,39 @@ def test_the_pieces_of_a_word_add_up_and_special_tokens_do_not_count(answerer: A
     encoded = read(answerer, "unhappy film")
     assert encoded.rows[0].encoding.tokens == ["[CLS]", "un", "##happy", "film", "[SEP]"]
     scores = np.array([9, 1, 2, 5, 9], dtype=np.float32)
-    explanation = explain("attention", "positive", encoded, [scores], "codepoint")
+    explanation = explain("attention", target(encoded), encoded, [scores], "codepoint")
     assert [(word.text, word.score) for word in explanation.items] == [("unhappy", 3 / 8), ("film", 5 / 8)]
 
 
 def test_the_sign_of_a_token_does_not_count(answerer: Answerer) -> None:
     encoded = read(answerer, "good film")
     scores = np.array([0, -1, 1, 0], dtype=np.float32)
-    assert [word.score for word in explain("attention", "x", encoded, [scores], "codepoint").items] == [0.5, 0.5]
+    assert [word.score for word in explain("attention", target(encoded), encoded, [scores], "codepoint").items] == [
+        0.5,
+        0.5,
+    ]
 
 
 def test_a_word_in_two_windows_takes_the_larger_score(answerer: Answerer) -> None:
     encoded = read(answerer, "a " * 30 + "b " * 10)
     assert len(encoded.rows) == 2
     scores = [np.full(len(row), weight, dtype=np.float32) for row, weight in zip(encoded.rows, (1, 3), strict=True)]
-    items = explain("attention", "x", encoded, scores, "codepoint").items
-    first_of_second = encoded.rows[1].spans()[0][1].start // 2
+    items = explain("attention", target(encoded), encoded, scores, "codepoint").items
+    first_of_second = encoded.rows[1].spans("text")[0][1].start // 2
     assert {round(word.score / items[0].score) for word in items[:first_of_second]} == {1}
     assert {round(word.score / items[0].score) for word in items[first_of_second:]} == {3}
 
 
 def test_words_that_were_cut_off_are_listed_with_nothing(answerer: Answerer) -> None:
     encoded = read(answerer, "good " * 40, truncation="right")
-    items = explain("attention", "x", encoded, [np.ones(32, dtype=np.float32)], "codepoint").items
+    items = explain("attention", target(encoded), encoded, [np.ones(32, dtype=np.float32)], "codepoint").items
     assert len(items) == 40
     assert [word.score for word in items[30:]] == [0.0] * 10
 
 
 def test_words_share_alike_when_no_token_counts(answerer: Answerer) -> None:
     encoded = read(answerer, "good film")
-    items = explain("attention", "x", encoded, [np.zeros(4, dtype=np.float32)], "codepoint").items
+    items = explain("attention", target(encoded), encoded, [np.zeros(4, dtype=np.float32)], "codepoint").items
     assert [word.score for word in items] == [0.5, 0.5]
 
 

@@ -108,7 +108,15 @@ BAD_REQUESTS = [
         body=json.dumps({"inputs": ["x" * 2_000_000]}).encode(),
     ),
     Bad(name="unknown address", status=404, code="not_found", path="/v2/sentiment"),
-    Bad(name="task without a model", status=404, code="model_not_found", path="/v1/nli"),
+    Bad(name="unknown task", status=404, code="model_not_found", path="/v1/topic"),
+    Bad(
+        name="task without a model",
+        status=404,
+        code="model_not_found",
+        path="/v1/nli",
+        body=b'{"inputs": [{"premise": "It rains.", "hypothesis": "It is wet."}]}',
+    ),
+    Bad(name="item of another task", status=422, code="validation", path="/v1/nli", body=b'{"inputs": ["good"]}'),
     Bad(name="unknown model", status=404, code="model_not_found", path="/v1/models/nli", method="GET"),
     Bad(name="GET of a task", status=405, code="method_not_allowed", method="GET"),
     Bad(name="DELETE of a task", status=405, code="method_not_allowed", method="DELETE"),
@@ -142,7 +150,7 @@ def assert_problem(response: http.client.HTTPResponse, problem: dict[str, Any]) 
 
 
 def test_a_missing_model_is_told_which_there_are(server: Server) -> None:
-    assert "sentiment" in server.client.post("/v1/nli").json()["detail"]
+    assert "sentiment" in server.client.post("/v1/topic").json()["detail"]
 
 
 def test_a_wrong_method_is_told_which_is_right(server: Server) -> None:

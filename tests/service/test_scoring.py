@@ -68,7 +68,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def run(answerer: Answerer, source: Path, target: Path, **changes: Any) -> Tally:
     options = Options(explain=changes.pop("explain", None))
-    job = Job(source=source, target=target, options=options, **{"text_column": None, "overwrite": False, **changes})
+    job = Job(source=source, target=target, options=options, **{"columns": {}, "overwrite": False, **changes})
     return score_file(answerer, job, lambda *_: None)
 
 
@@ -183,7 +183,7 @@ def test_an_explanation_is_a_list_of_structs_in_parquet(answerer: Answerer, tmp_
     run(answerer, source, tmp_path / "out.parquet", explain="attention")
     kind = parquet.read_schema(tmp_path / "out.parquet").field("explanation").type
     assert pa.types.is_list(kind.field("items").type)
-    assert [field.name for field in kind.field("items").type.value_type] == ["text", "start", "end", "score"]
+    assert [field.name for field in kind.field("items").type.value_type] == ["field", "text", "start", "end", "score"]
 
 
 def test_json_values_of_several_kinds_become_json_in_parquet(answerer: Answerer, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_file_without_rows_becomes_one_with_columns(answerer: Answerer, tmp_pa
 
 def test_the_text_column_can_be_named(answerer: Answerer, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "bad", "note": "good"}])
-    run(answerer, source, tmp_path / "out.csv", text_column="note")
+    run(answerer, source, tmp_path / "out.csv", columns={"text": "note"})
     assert read(tmp_path / "out.csv")[0]["label"] == "positive"
 
 
@@ -278,7 +278,7 @@ def test_a_source_that_grows_meanwhile_is_noticed(answerer: Answerer, tmp_path: 
         if done == total:
             source.write_text(source.read_text() + "more\n")
 
-    job = Job(source=source, target=tmp_path / "out.csv", text_column=None, options=Options(), overwrite=False)
+    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     with pytest.raises(InputChanged, match="run the command again"):
         score_file(answerer, job, grow)
     assert not (tmp_path / "out.csv").exists()
@@ -299,7 +299,7 @@ def stop_at(row: int) -> Any:
 def test_a_stopped_run_goes_on_where_it_was(answerer: Answerer, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": text} for text in texts_of_many_lengths(300)])
     run(answerer, source, tmp_path / "whole.csv")
-    job = Job(source=source, target=tmp_path / "out.csv", text_column=None, options=Options(), overwrite=False)
+    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     for row in (100, 101, 250):
         with pytest.raises(Stopped):
             score_file(answerer, job, stop_at(row))
@@ -314,7 +314,7 @@ def test_a_stopped_run_goes_on_where_it_was(answerer: Answerer, tmp_path: Path) 
 @pytest.mark.parametrize("change", ["source", "options"])
 def test_what_another_run_left_is_not_mixed_in(answerer: Answerer, tmp_path: Path, change: str) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
-    job = Job(source=source, target=tmp_path / "out.csv", text_column=None, options=Options(), overwrite=False)
+    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     with pytest.raises(Stopped):
         score_file(answerer, job, stop_at(10))
     if change == "source":
@@ -332,7 +332,7 @@ def test_a_source_that_changes_in_place_is_noticed(answerer: Answerer, tmp_path:
         if done == total:
             source.write_text(source.read_text().replace("good", "evil"))
 
-    job = Job(source=source, target=tmp_path / "out.csv", text_column=None, options=Options(), overwrite=False)
+    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     with pytest.raises(InputChanged, match="run the command again"):
         score_file(answerer, job, change)
     assert not (tmp_path / "out.csv").exists()
@@ -366,7 +366,7 @@ def test_a_run_that_was_stopped_while_it_began_begins_again(
 @pytest.mark.parametrize("damage", ["journal", "rows"])
 def test_a_damaged_beginning_is_refused_until_it_is_discarded(answerer: Answerer, tmp_path: Path, damage: str) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
-    job = Job(source=source, target=tmp_path / "out.csv", text_column=None, options=Options(), overwrite=False)
+    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     for row in (5, 10):
         with pytest.raises(Stopped):
             score_file(answerer, job, stop_at(row))

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.tasks.sentiment import SENTIMENT, SentimentAnswer, SentimentItem
+from models.tasks.classification import LabelAnswer
+from models.tasks.sentiment import SENTIMENT, SentimentItem
 from models.tasks.task import LabelScore
 from models.text import Encoded
-
-LABELS = ("negative", "positive")
 
 
 class Bar:
@@ -27,11 +26,11 @@ class Bar:
 
 def encoded(*lengths: int) -> Encoded:
     rows: Any = tuple(Bar(length) for length in lengths)
-    return Encoded(texts=("",), rows=rows, truncated=False)
+    return Encoded(texts={"text": ""}, rows=rows, truncated=False, windows=len(rows))
 
 
-def decode(logits: list[list[float]], *lengths: int) -> SentimentAnswer:
-    return SENTIMENT.decode(np.array(logits, dtype=np.float32), encoded(*lengths), LABELS).answer
+def decode(logits: list[list[float]], *lengths: int) -> LabelAnswer:
+    return SENTIMENT.decode(list(np.array(logits, dtype=np.float32)), encoded(*lengths), SENTIMENT.outputs).answer
 
 
 def test_one_row_is_a_softmax() -> None:
@@ -68,7 +67,9 @@ def test_probabilities_are_finite_ordered_and_add_up_to_one(logits: list[list[fl
 
 
 def test_the_answer_is_what_an_explanation_explains() -> None:
-    assert SENTIMENT.decode(np.array([[2, 0]], dtype=np.float32), encoded(4), LABELS).target == "negative"
+    logits = np.array([[2, 0], [1, 0]], dtype=np.float32)
+    (target,) = SENTIMENT.decode(list(logits), encoded(4, 4), SENTIMENT.outputs).targets
+    assert (target.name, target.rows, target.read_at) == ("negative", (0, 1), 0)
 
 
 def test_a_bare_string_is_an_item() -> None:
@@ -83,19 +84,16 @@ def test_anything_else_is_none(wrong: Any) -> None:
 
 @pytest.mark.parametrize(("value", "number"), [(0, 0), (1, 1), ("negative", 0), ("positive", 1)])
 def test_a_right_answer_is_given_by_number_or_name(value: Any, number: int) -> None:
-    assert SENTIMENT.read_target(value, LABELS) == number
+    assert SENTIMENT.read_target(value, encoded(4), SENTIMENT.outputs) == number
 
 
 @pytest.mark.parametrize("value", [2, -1, True, 0.0, "neutral", "0x", None, [0]])
 def test_any_other_answer_lists_what_there_is(value: Any) -> None:
     with pytest.raises(ValueError, match="is none of: 0 or 'negative', 1 or 'positive'"):
-        SENTIMENT.read_target(value, LABELS)
+        SENTIMENT.read_target(value, encoded(4), SENTIMENT.outputs)
 
 
 def test_accuracy_and_f1_agree_with_counting() -> None:
-    answers = [
-        SentimentAnswer(label=label, score=1, scores=()) for label in ("positive", "positive", "negative", "negative")
-    ]
-    metrics = SENTIMENT.measure([1, 0, 0, 0], answers, LABELS)
+    metrics = SENTIMENT.measure([1, 0, 0, 0], [1, 1, 0, 0], SENTIMENT.outputs)
     # One positive found right, one wrongly; two of three negatives found.
     assert metrics == pytest.approx({"accuracy": 0.75, "f1": (2 / 3 + 4 / 5) / 2})

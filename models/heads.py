@@ -1,0 +1,65 @@
+"""What a head learns from: its loss, and its targets as tensors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from models.data import Example
+from models.tasks.ner import first_tokens
+from models.tasks.task import Head
+
+IGNORED = -100
+"""Target of a token that is not labelled: special tokens, padding, and all tokens of a word but its first."""
+
+TaskLoss = Callable[[Float[Tensor, "batch ..."], Shaped[Tensor, "batch ..."]], Float[Tensor, ""]]
+"""Logits and targets -> the task's own loss, a mean over what is labelled."""
+
+
+@dataclass(frozen=True)
+class HeadTraining:
+    """How one head is trained."""
+
+    loss: TaskLoss
+    batch_targets: Callable[[Sequence[Example], int], Tensor]
+    """Examples and the longest row of their batch -> targets as the loss takes them."""
+    compares_rows: bool = False
+    """Whether an example has a row for each choice and its target is one of them."""
+
+
+def label_or_number_loss(logits: Float[Tensor, "batch labels"], targets: Shaped[Tensor, " batch"]) -> Float[Tensor, ""]:
+    """Cross entropy; where the target is no label but a number, the mean squared error."""
+    if targets.is_floating_point():
+        return nn.functional.mse_loss(logits.squeeze(-1).float(), targets)
+    return nn.functional.cross_entropy(logits.float(), targets)
+
+
+def token_loss(logits: Float[Tensor, "batch seq labels"], targets: Shaped[Tensor, "batch seq"]) -> Float[Tensor, ""]:
+    """Cross entropy, a mean over the labelled tokens of all rows; 0 where none is labelled."""
+    summed = nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    return summed / (targets != IGNORED).sum().clamp(min=1)
+
+
+def _one_each(examples: Sequence[Example], width: int) -> Tensor:
+    del width
+    return torch.tensor([example.target for example in examples])
+
+
+def _one_each_token(examples: Sequence[Example], width: int) -> Tensor:
+    targets = torch.full((len(examples), width), IGNORED)
+    for number, example in enumerate(examples):
+        for word, (row, position) in first_tokens(example.encoded).items():
+            if row == 0:
+                targets[number, position] = example.target[word]
+    return targets
+
+
+HEAD_TRAINING: dict[Head, HeadTraining] = {
+    "sequence-classification": HeadTraining(label_or_number_loss, _one_each),
+    "token-classification": HeadTraining(token_loss, _one_each_token),
+    "multiple-choice": HeadTraining(label_or_number_loss, _one_each, compares_rows=True),
+}

@@ -1,0 +1,67 @@
+"""What tasks share that give an item one of a few labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from models.tasks.task import LabelScore, Logits, Outputs, Prediction, Target, TaskAnswer, rank_labels, softmax
+from models.text import Encoded
+
+
+class LabelAnswer(TaskAnswer):
+    """The most probable label and all labels' probabilities."""
+
+    label: str
+    score: float = Field(ge=0, le=1, description="Probability of `label`.")
+    scores: tuple[LabelScore, ...] = Field(description="Every label, most probable first.")
+
+
+def decode_mean(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[LabelAnswer]:
+    """Probabilities of each window, averaged with its length as weight; one window is a plain softmax."""
+    weights = np.array([len(row) for row in encoded.rows], dtype=np.float64)
+    probabilities = softmax(np.stack(logits))
+    return predict_label(weights @ probabilities / weights.sum(), outputs, range(len(weights)))
+
+
+def predict_label(
+    probabilities: npt.NDArray[np.float64], outputs: Outputs, rows: Sequence[int]
+) -> Prediction[LabelAnswer]:
+    """The answer to probabilities that came from these rows."""
+    scores = rank_labels(probabilities, outputs.labels)
+    answer = LabelAnswer(label=scores[0].label, score=scores[0].score, scores=scores)
+    return Prediction(
+        answer, outcome=outputs.labels.index(answer.label), targets=(Target(answer.label, rows=tuple(rows)),)
+    )
+
+
+def read_label(value: Any, encoded: Encoded, outputs: Outputs) -> int:
+    """A label's number, given as that number or by name.
+
+    Raises:
+        ValueError: neither; the message lists what is accepted.
+    """
+    del encoded
+    labels = outputs.labels
+    if isinstance(value, str) and value in labels:
+        return labels.index(value)
+    # A csv file's numbers are read as strings.
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(labels):
+        return number
+    known = ", ".join(f"{place} or {label!r}" for place, label in enumerate(labels))
+    raise ValueError(f"label {value!r} is none of: {known}")
+
+
+def measure_macro(targets: Sequence[int], outcomes: Sequence[int], outputs: Outputs) -> dict[str, float]:
+    """Accuracy, and F1 averaged over the labels."""
+    # Here, not at the top: serving installs no scikit-learn.
+    from sklearn.metrics import accuracy_score, f1_score
+
+    del outputs
+    return {
+        "accuracy": float(accuracy_score(targets, outcomes)),
+        "f1": float(f1_score(targets, outcomes, average="macro")),
+    }

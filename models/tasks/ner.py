@@ -1,0 +1,239 @@
+"""Named entities: which words of a text name something, and what kind of thing.
+
+A word takes the label of its first token. Labels are BIO: `B-` begins an entity and `I-` goes on with one. Raw text is
+split by Unicode's word boundaries (UAX #29), with three differences that bring it near to how entities are annotated:
+signs such as `-`, `&`, `/`, `.` and `:` between two words join them (`Coca-Cola`, `AT&T`), `@` and `#` belong to the
+word after them, and a final `'s` stands alone.
+"""
+
+import bisect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.tasks.classification import read_label
+from models.tasks.task import Item, Logits, Outputs, Prediction, Target, Task, TaskAnswer, softmax
+from models.text import Encoded, Reader, Row, Truncation
+from models.words import Span, split_words
+
+OUTSIDE = "O"
+_JOINERS = frozenset("-\u2010\u2011\u2013&/.:_+@#~=%?")
+_PREFIXES = frozenset("@#")
+_POSSESSIVES = ("'s", "\u2019s", "'S", "\u2019S")
+
+
+class NerItem(Item):
+    """One text."""
+
+    text: str
+
+
+class NerExample(Item):
+    """A text as annotated data hold it, split into words."""
+
+    tokens: tuple[str, ...] = Field(min_length=1)
+
+
+class Entity(BaseModel):
+    """Words that name something."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    text: str = Field(description="Always `text[start:end]` of the item.")
+    start: int = Field(description="In the request's `offset_unit`.")
+    end: int
+    score: float = Field(ge=0, le=1, description="Mean probability of its words' labels.")
+
+
+class NerAnswer(TaskAnswer):
+    """The entities of a text, in reading order; they never overlap."""
+
+    entities: tuple[Entity, ...]
+
+    def moved(self, move: Callable[[str, Sequence[Span]], Sequence[Span]]) -> Self:
+        """The same entities with their offsets in another unit."""
+        spans = move("text", [Span(entity.start, entity.end) for entity in self.entities])
+        moved = (
+            entity.model_copy(update={"start": span.start, "end": span.end})
+            for entity, span in zip(self.entities, spans, strict=True)
+        )
+        return self.model_copy(update={"entities": tuple(moved)})
+
+
+def encode(item: NerItem | NerExample, reader: Reader, truncation: Truncation) -> Encoded:
+    """Rows of one text, and its words."""
+    if isinstance(item, NerItem):
+        encoded = reader.read(item.text, truncation=truncation)
+        return replace(encoded, words=split_for_tagging(item.text))
+    encoded = reader.read(" ".join(item.tokens), field="tokens", truncation=truncation)
+    return replace(encoded, words=tuple(_line_up(item.tokens)))
+
+
+def split_for_tagging(text: str) -> tuple[Span, ...]:
+    """The words of a raw text, in order and without overlap; what lies between them is white space or invisible."""
+    pieces = split_words(text)
+    words = []
+    for run in _runs(pieces):
+        kinds = "".join(_kind(text[start:end]) for start, end in run)
+        words += [Span(run[match.start()].start, run[match.end() - 1].end) for match in _WORD.finditer(kinds)]
+    return tuple(part for word in words for part in _cut_possessive(word, text))
+
+
+def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[NerAnswer]:
+    """The entities among the words, each word labelled where it stands farthest from the ends of a window.
+
+    Every word gets one label, whatever the windows: no entity is lost or found twice where they meet.
+    """
+    text = next(iter(encoded.texts.values()))
+    probabilities = [softmax(row) for row in logits]
+    labels = [OUTSIDE] * len(encoded.words)
+    scores = [0.0] * len(encoded.words)
+    places = first_tokens(encoded)
+    for word, (row, position) in places.items():
+        best = int(probabilities[row][position].argmax())
+        labels[word], scores[word] = outputs.labels[best], float(probabilities[row][position][best])
+    entities, targets = [], []
+    for words, kind in find_entities(labels):
+        span = Span(encoded.words[words[0]].start, encoded.words[words[-1]].end)
+        score = sum(scores[word] for word in words) / len(words)
+        entities.append(Entity(label=kind, text=text[slice(*span)], start=span.start, end=span.end, score=score))
+        row, position = places[words[0]]
+        targets.append(Target(kind, rows=(row,), read_at=position))
+    return Prediction(NerAnswer(entities=tuple(entities)), outcome=tuple(labels), targets=tuple(targets))
+
+
+def first_tokens(encoded: Encoded) -> dict[int, tuple[int, int]]:
+    """By word, the row and position of its first token, in the row where that is farthest from the ends.
+
+    Words that the tokenizer drops, such as lone variation selectors, are left out.
+    """
+    (field,) = encoded.texts
+    best: dict[int, tuple[int, int]] = {}
+    places: dict[int, tuple[int, int]] = {}
+    for number, row in enumerate(encoded.rows):
+        for word, start, position in _tokens_by_word(row, field, encoded.words):
+            # The earliest first: a window may begin in the middle of a word.
+            rank = (-start, min(position, len(row) - 1 - position))
+            if word not in best or rank > best[word]:
+                best[word], places[word] = rank, (number, position)
+    return places
+
+
+def find_entities(labels: Sequence[str]) -> Iterator[tuple[range, str]]:
+    """Runs of words that make an entity, with its kind.
+
+    Impossible sequences are read as conlleval reads them: an `I-` that goes on with nothing begins an entity.
+    """
+    start, kind = 0, ""
+    for number, label in enumerate([*labels, OUTSIDE]):
+        prefix, name = label.split("-", 1) if "-" in label else ("I", label)
+        if kind and (label == OUTSIDE or prefix == "B" or name != kind):
+            yield range(start, number), kind
+            kind = ""
+        if label != OUTSIDE and not kind:
+            start, kind = number, name
+
+
+def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> tuple[int, ...]:
+    """The label's number of each word, from names or numbers; raises ValueError."""
+    if not isinstance(value, list | tuple) or len(value) != len(encoded.words):
+        raise ValueError(f"tags are a list with a label for each of the {len(encoded.words)} tokens, not {value!r:.80}")
+    return tuple(read_label(label, encoded, outputs) for label in value)
+
+
+def measure(targets: Sequence[Sequence[int]], outcomes: Sequence[Sequence[str]], outputs: Outputs) -> dict[str, float]:
+    """Precision, recall and F1 of whole entities, as conlleval counts them."""
+    # Here, not at the top: serving installs no seqeval.
+    from seqeval.metrics import f1_score, precision_score, recall_score
+
+    expected = [[outputs.labels[number] for number in numbers] for numbers in targets]
+    found = [list(labels) for labels in outcomes]
+    return {
+        "f1": float(f1_score(expected, found, zero_division=0)),
+        "precision": float(precision_score(expected, found, zero_division=0)),
+        "recall": float(recall_score(expected, found, zero_division=0)),
+    }
+
+
+def _line_up(tokens: Sequence[str]) -> Iterator[Span]:
+    start = 0
+    for token in tokens:
+        yield Span(start, start + len(token))
+        start += len(token) + 1
+
+
+def _runs(pieces: Sequence[Span]) -> Iterator[list[Span]]:
+    """Pieces that follow each other without a gap."""
+    run: list[Span] = []
+    for piece in pieces:
+        if run and run[-1].end != piece.start:
+            yield run
+            run = []
+        run.append(piece)
+    if run:
+        yield run
+
+
+def _kind(piece: str) -> str:
+    """A letter for what a piece is: a word, a prefix, a joiner, or another sign."""
+    if piece[0].isalnum():
+        return "w"
+    return "p" if piece in _PREFIXES else "j" if piece in _JOINERS else "x"
+
+
+_WORD = re.compile("p?w(?:[jp]+w)*|.")
+"""Over the kinds of a run's pieces."""
+
+
+def _cut_possessive(word: Span, text: str) -> Iterator[Span]:
+    end = text[slice(*word)]
+    if len(end) > 2 and end[-2:] in _POSSESSIVES:
+        yield Span(word.start, word.end - 2)
+        yield Span(word.end - 2, word.end)
+    else:
+        yield word
+
+
+def _tokens_by_word(row: Row, field: str, words: Sequence[Span]) -> Iterator[tuple[int, int, int]]:
+    """Word, start in the text, and position in the row, of every token that begins in a word or reaches into it."""
+    starts = [word.start for word in words]
+    for position, (start, end) in row.spans(field):
+        first = max(bisect.bisect_right(starts, start) - 1, 0)
+        for number in range(first, len(words)):
+            if words[number].start >= end:
+                break
+            if words[number].end > start:
+                yield number, start, position
+
+
+NER = Task(
+    name="ner",
+    item=NerItem,
+    answer=NerAnswer,
+    columns={"text": ("text", "sentence", "content", "body")},
+    example=NerExample,
+    example_columns={"tokens": ("tokens", "words")},
+    target_column="tags",
+    # WNUT 2017's six kinds.
+    outputs=Outputs(
+        (
+            OUTSIDE,
+            *(
+                f"{prefix}-{kind}"
+                for kind in ("corporation", "creative-work", "group", "location", "person", "product")
+                for prefix in "BI"
+            ),
+        )
+    ),
+    head="token-classification",
+    main_metric="f1",
+    encode=encode,
+    decode=decode,
+    read_target=read_target,
+    measure=measure,
+    explains_each=True,
+)

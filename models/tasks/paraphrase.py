@@ -1,0 +1,35 @@
+"""Paraphrase: do two texts say the same?"""
+
+from collections.abc import Sequence
+
+from models.tasks.classification import LabelAnswer, decode_mean, read_label
+from models.tasks.pairs import COLUMNS, PairItem, encode_pair
+from models.tasks.task import Outputs, Task
+
+
+def measure(targets: Sequence[int], outcomes: Sequence[int], outputs: Outputs) -> dict[str, float]:
+    """Accuracy, and F1 of the last label, as GLUE reports them."""
+    # Here, not at the top: serving installs no scikit-learn.
+    from sklearn.metrics import accuracy_score, f1_score
+
+    positive = len(outputs.labels) - 1
+    return {
+        "accuracy": float(accuracy_score(targets, outcomes)),
+        "f1": float(f1_score(targets, outcomes, labels=[positive], average="macro", zero_division=0)),
+    }
+
+
+PARAPHRASE = Task(
+    name="paraphrase",
+    item=PairItem,
+    answer=LabelAnswer,
+    columns=COLUMNS,
+    target_column="label",
+    outputs=Outputs(("different", "paraphrase")),
+    head="sequence-classification",
+    main_metric="accuracy",
+    encode=encode_pair,
+    decode=decode_mean,
+    read_target=read_label,
+    measure=measure,
+)

@@ -1,0 +1,99 @@
+"""Reading comprehension by multiple choice: which of 2 to 20 answers to a question does a context support?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from models.tasks.task import Item, LabelScore, Logits, Outputs, Prediction, Target, Task, TaskAnswer, softmax
+from models.text import Encoded, Reader, Truncation
+
+
+class ReadingItem(Item):
+    """A context, a question about it, and the answers to choose from."""
+
+    context: str
+    question: str
+    choices: tuple[str, ...] = Field(min_length=2, max_length=20)
+
+
+class ChoiceScore(LabelScore):
+    """A choice and its probability."""
+
+    choice: int = Field(description="Its place in `choices`, from 0.")
+
+
+class ReadingAnswer(TaskAnswer):
+    """The most probable of the choices."""
+
+    answer: str = Field(description="Its text.")
+    choice: int = Field(description="Its place in `choices`, from 0.")
+    score: float = Field(ge=0, le=1, description="Its probability.")
+    scores: tuple[ChoiceScore, ...] = Field(description="Every choice, most probable first.")
+
+
+def encode(item: ReadingItem, reader: Reader, truncation: Truncation) -> Encoded:
+    """Rows of the context beside the question with each of the choices; a row's group is its choice."""
+    questions = [{"question": item.question, f"choices/{number}": choice} for number, choice in enumerate(item.choices)]
+    return reader.read_against("context", item.context, questions, truncation=truncation)
+
+
+def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[ReadingAnswer]:
+    """A softmax over the choices, each taken in the window of the context that speaks most for it."""
+    del outputs
+    groups = [row.group for row in encoded.rows]
+    deciding = [
+        max((row for row, group in enumerate(groups) if group == choice), key=lambda row: float(logits[row][0]))
+        for choice in range(max(groups) + 1)
+    ]
+    probabilities = softmax(np.array([logits[row][0] for row in deciding]))
+    texts = [encoded.texts[f"choices/{choice}"] for choice in range(len(deciding))]
+    order = np.argsort(-probabilities, kind="stable")
+    scores = tuple(
+        ChoiceScore(choice=int(choice), label=texts[choice], score=float(probabilities[choice])) for choice in order
+    )
+    best = scores[0]
+    return Prediction(
+        ReadingAnswer(answer=best.label, choice=best.choice, score=best.score, scores=scores),
+        outcome=best.choice,
+        targets=(Target(best.label, rows=(deciding[best.choice],)),),
+    )
+
+
+def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> int:
+    """The place of the right choice, from 0; raises ValueError."""
+    del outputs
+    choices = 1 + max(row.group for row in encoded.rows)
+    # A csv file's numbers are read as strings.
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < choices:
+        return number
+    raise ValueError(f"label {value!r} is no place among {choices} choices, which are counted from 0")
+
+
+def measure(targets: Sequence[int], outcomes: Sequence[int], outputs: Outputs) -> dict[str, float]:
+    """Accuracy."""
+    del outputs
+    right = sum(target == outcome for target, outcome in zip(targets, outcomes, strict=True))
+    return {"accuracy": right / max(len(targets), 1)}
+
+
+READING_COMPREHENSION = Task(
+    name="reading-comprehension",
+    item=ReadingItem,
+    answer=ReadingAnswer,
+    columns={
+        "context": ("context", "passage", "article", "document"),
+        "question": ("question", "query"),
+        "choices": ("choices", "options", "answers"),
+    },
+    target_column="label",
+    outputs=Outputs(("choice",)),
+    head="multiple-choice",
+    main_metric="accuracy",
+    encode=encode,
+    decode=decode,
+    read_target=read_target,
+    measure=measure,
+)

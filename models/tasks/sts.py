@@ -1,0 +1,81 @@
+"""Semantic textual similarity: how alike two texts are in meaning, as a number in the package's range."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from models.tasks.pairs import COLUMNS, PairItem, encode_pair
+from models.tasks.task import Logits, Outputs, Prediction, Target, Task, TaskAnswer
+from models.text import Encoded
+
+
+class StsAnswer(TaskAnswer):
+    """How alike two texts are."""
+
+    score: float = Field(description="In the range that the model's manifest declares.")
+    normalized: float = Field(ge=0, le=1, description="The same, with the range's ends at 0 and 1.")
+
+
+def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[StsAnswer]:
+    """The number the model gives, kept within the range; windows are averaged with their lengths as weights."""
+    low, high = _range(outputs)
+    weights = np.array([len(row) for row in encoded.rows], dtype=np.float64)
+    given = float(weights @ np.concatenate(logits).astype(np.float64) / weights.sum())
+    score = min(max(given, low), high)
+    # The metric sees the number before it is cut off: ties at the ends would cost rank correlation.
+    return Prediction(
+        StsAnswer(score=score, normalized=(score - low) / (high - low)),
+        outcome=given,
+        targets=(Target(outputs.labels[0], rows=tuple(range(len(logits)))),),
+    )
+
+
+def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> float:
+    """A number in the range; raises ValueError."""
+    del encoded
+    low, high = _range(outputs)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not low <= number <= high:
+        raise ValueError(f"score {value!r} is no number from {low:g} to {high:g}")
+    return number
+
+
+def measure(targets: Sequence[float], outcomes: Sequence[float], outputs: Outputs) -> dict[str, float]:
+    """Spearman's and Pearson's correlation; 0 where one side never varies, for which neither is defined."""
+    # Here, not at the top: serving installs no scipy.
+    from scipy.stats import pearsonr, spearmanr
+
+    del outputs
+    if len(set(targets)) < 2 or len(set(outcomes)) < 2:
+        return {"spearman": 0.0, "pearson": 0.0}
+    return {
+        "spearman": float(spearmanr(targets, outcomes).statistic),
+        "pearson": float(pearsonr(targets, outcomes).statistic),
+    }
+
+
+def _range(outputs: Outputs) -> tuple[float, float]:
+    assert outputs.score_range is not None, "a model that gives a number declares its range"
+    return outputs.score_range
+
+
+STS = Task(
+    name="sts",
+    item=PairItem,
+    answer=StsAnswer,
+    columns=COLUMNS,
+    target_column="score",
+    outputs=Outputs(("similarity",), score_range=(0.0, 5.0)),
+    head="sequence-classification",
+    main_metric="spearman",
+    encode=encode_pair,
+    decode=decode,
+    read_target=read_target,
+    measure=measure,
+)
