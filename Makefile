@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BASE ?= sentence-transformers/all-MiniLM-L6-v2
+TASKS ?= $(basename $(notdir $(wildcard zoo/*.toml)))
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev serve test lint bench zoo bento
@@ -27,12 +28,19 @@ lint: install-dev  ## ruff and mypy
 bench: install-dev  ## what serving and training cost, as ratios within one run
 	$(BIN)/python -m benchmarks
 
-# DATA names the folder of data files; BASE the encoder, a folder or a hub id.
-zoo: install-dev  ## rebuild the default packages into build/zoo: make zoo DATA=DIR [BASE=DIR]
+# DATA names the folder of data files; BASE the encoder, a folder or a hub id; TASKS some of those with a file in zoo/.
+zoo: install-dev  ## rebuild the default packages into build/zoo: make zoo DATA=DIR [BASE=DIR] [TASKS="nli sts"]
 	@test -n "$(DATA)" || { echo "say where the data is: make zoo DATA=FOLDER (zoo/README.md says what it holds)"; exit 2; }
-	test -d build/checkpoints/sentiment || $(BIN)/steadfast train --config zoo/sentiment.toml \
-		--base $(BASE) --data $(DATA)/sentiment --out build/checkpoints/sentiment
-	test -d build/zoo/sentiment || $(BIN)/steadfast export build/checkpoints/sentiment -o build/zoo/sentiment
+	@for task in $(TASKS); do \
+		data=$(DATA)/$$(echo $$task | tr - _) made=build/$$task; \
+		for method in plain asa; do \
+			test -d $$made-$$method || $(BIN)/steadfast train --config zoo/$$task.toml --method $$method \
+				--base $(BASE) --data $$data --out $$made-$$method || exit 1; \
+		done; \
+		test -d $$made-plain-package || $(BIN)/steadfast export $$made-plain -o $$made-plain-package || exit 1; \
+		test -d build/zoo/$$task || $(BIN)/steadfast export $$made-asa --twin $$made-plain-package \
+			-o build/zoo/$$task || exit 1; \
+	done
 
 bento: install  ## build the Bento
 	$(BIN)/bentoml build

@@ -5,7 +5,7 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +27,16 @@ from export.package import (
     ParityReport,
     Precision,
     Probe,
+    Twin,
     file_digest,
+    read_manifest,
     write_manifest,
 )
 from export.parity import check_parity
 from export.probes import record_probes, rows_of_many_lengths
 from export.quality import Shipped, choose_int8, keep_fp32
 from export.quantization import prepare
-from export.refusals import BadName, ExportError, TargetTaken
+from export.refusals import BadName, ExportError, NoTwin, TargetTaken
 from export.session import Session
 from export.verification import verify_package
 from models.encoder import load_trained
@@ -50,14 +52,17 @@ def export_checkpoint(
     precision: Precision = "int8",
     name: str | None = None,
     data: str | None = None,
+    twins: Sequence[Path] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Make the package `out` from a checkpoint; `data` says where its data set is now, if that has moved.
 
+    `twins` are packages of the same training by other methods, whose metrics the manifest is to hold for comparison.
+
     Where int8 costs too much, the package is fp32 and its manifest says so.
 
     Raises:
-        ExportError: `out` is taken, `name` is no name, or a gate refuses the graph.
+        ExportError: `out` is taken, `name` is no name, a twin is none, or a gate refuses the graph.
         CheckpointError, EncoderError, DataError: the checkpoint or its data cannot be read.
     """
     if out.exists():
@@ -65,11 +70,12 @@ def export_checkpoint(
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
         raise BadName(f"package name {name!r}; use at most 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first")
     origin = open_origin(checkpoint)
+    compared = tuple(_read_twin(folder, origin) for folder in twins)
     with _workplace(out) as work:
         checked = _pass_gates(origin, work, precision, data, progress)
         folder = work / "package"
         folder.mkdir()
-        manifest = _fill(folder, origin, checked, name or origin.task.name)
+        manifest = _fill(folder, origin, checked, name or origin.task.name, compared)
         _refuse_unverified(folder)
         folder.rename(out)
     progress(f"{out}: {manifest.precision}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
@@ -127,13 +133,30 @@ def _choose(
     return choose_int8(origin, fp32, prepare(fp32, rows, fp32.parent), validation, progress)
 
 
-def _fill(folder: Path, origin: Origin, checked: _Checked, name: str) -> Manifest:
+def _read_twin(folder: Path, origin: Origin) -> Twin:
+    found, record = read_manifest(folder), origin.record
+    differing = [
+        field
+        for field, here, there in (
+            ("task", record.task, found.task),
+            ("base", record.base, found.base),
+            ("data", record.data, found.data),
+        )
+        if here != there
+    ]
+    if differing or found.method.name == record.method.name:
+        reason = f"another {' and '.join(differing)}" if differing else f"the same method, {record.method.name}"
+        raise NoTwin(f"{folder}: has {reason}; a twin is the same training by another method")
+    return Twin(method=found.method.name, precision=found.precision, digest=found.digest, metrics=found.metrics)
+
+
+def _fill(folder: Path, origin: Origin, checked: _Checked, name: str, twins: tuple[Twin, ...]) -> Manifest:
     """Put every file of the package into `folder`."""
     shutil.copyfile(checked.shipped.graph, folder / GRAPH_FILE)
     for file in CONFIG_FILES:
         shutil.copyfile(origin.folder / file, folder / file)
     _write_tokenizer(origin.folder / TOKENIZER_FILE, folder / TOKENIZER_FILE)
-    manifest = _manifest(folder / GRAPH_FILE, origin, checked, name)
+    manifest = _manifest(folder / GRAPH_FILE, origin, checked, name, twins)
     graph_bytes = (folder / GRAPH_FILE).stat().st_size
     card = write_card(manifest, origin.record, origin.task.head, graph_bytes)
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
@@ -154,7 +177,7 @@ def _write_tokenizer(source: Path, target: Path) -> None:
     tokenizer.save(str(target), pretty=False)
 
 
-def _manifest(graph: Path, origin: Origin, checked: _Checked, name: str) -> Manifest:
+def _manifest(graph: Path, origin: Origin, checked: _Checked, name: str, twins: tuple[Twin, ...]) -> Manifest:
     record = origin.record
     inputs, outputs = read_tensors(graph)
     return Manifest(
@@ -175,6 +198,7 @@ def _manifest(graph: Path, origin: Origin, checked: _Checked, name: str) -> Mani
         quality=checked.shipped.quality,
         determinism=checked.determinism,
         metrics={record.source.validation: checked.shipped.metrics},
+        twins=twins,
         probes=checked.probes,
         data=record.data,
         licences=record.licences,

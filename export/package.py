@@ -96,6 +96,15 @@ class Probe(_Frozen):
     outputs: dict[str, list[list[float]]] = Field(description="By output name, one list per row.")
 
 
+class Twin(_Frozen):
+    """A package of the same task, base and data, trained by another method."""
+
+    method: str
+    precision: Precision
+    digest: str
+    metrics: dict[str, dict[str, float]]
+
+
 class Manifest(_Frozen):
     """`package.json`: what a package says about itself."""
 
@@ -117,6 +126,7 @@ class Manifest(_Frozen):
     quality: QualityReport
     determinism: DeterminismReport
     metrics: dict[str, dict[str, float]] = Field(description="Of the exported graph, by data set.")
+    twins: tuple[Twin, ...] = Field(default=(), description="To compare methods by.")
     probes: tuple[Probe, ...]
     data: tuple[DataFile, ...]
     licences: Licences
@@ -133,7 +143,8 @@ class Manifest(_Frozen):
         return self.model_copy(update={"digest": self._own_digest()})
 
     def _own_digest(self) -> str:
-        content = self.model_dump(mode="json", exclude={"digest"})
+        # Without defaults, so that packages stay what they are when manifests can say more.
+        content = self.model_dump(mode="json", exclude={"digest"}, exclude_defaults=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property

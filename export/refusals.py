@@ -13,6 +13,10 @@ class BadName(ExportError):
     """A package cannot be called that."""
 
 
+class NoTwin(ExportError):
+    """A package that says nothing about another training of this one."""
+
+
 class TooLarge(ExportError):
     """More weights than one ONNX file can hold."""
 

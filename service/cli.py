@@ -93,6 +93,25 @@ def serve(
 
 
 @app.command()
+def models(
+    packages: Annotated[
+        list[Path] | None, typer.Argument(metavar="PACKAGE", help="Model packages; default: all of the zoo.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """Compare packages by what their manifests say: a line for each measured figure, a column for each method.
+
+    The method that is served bears a star; the others are trainings on the same data that were measured beside it.
+    """
+    from service.listing import show_models
+    from service.packages import open_packages
+    from service.settings import read_settings
+
+    found = open_packages(read_settings(packages=packages or None))
+    show_models((package.manifest for package in found.values()), as_markdown=markdown)
+
+
+@app.command()
 def predict(
     task: TaskName,
     texts: Annotated[

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from models.tasks import TASKS
+
 if TYPE_CHECKING:
     from models.evaluation import Subject
     from models.training import Watcher
@@ -28,8 +30,10 @@ class MissingExtra(ValueError):
 
 def train(
     config: Annotated[Path | None, typer.Option(help="TOML file with any of these settings; options here win.")] = None,
-    task: Annotated[str | None, typer.Option(help="What to answer, e.g. sentiment.")] = None,
-    method: Annotated[str | None, typer.Option(help="plain or asa.")] = None,
+    task: Annotated[str | None, typer.Option(help=f"What to answer: {', '.join(TASKS)}.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="plain or asa; with another than the file's, its method settings are left out.")
+    ] = None,
     base: Annotated[str | None, typer.Option(help="Encoder to start from: a folder or a hub id.")] = None,
     data: Annotated[
         str | None, typer.Option(help="Folder of data files, or a hub id (ID or ID:CONFIGURATION).")
@@ -63,6 +67,9 @@ def train(
     from models.training import train as run
 
     given: dict[str, Any] = read_toml(config) if config else {}
+    if method is not None and method != given.get("method"):
+        # The file's are another method's.
+        given.pop("method_settings", None)
     source = {"data": data, "train": train_part or None, "validation": validation}
     options = {
         "task": task, "method": method, "base": base, "epochs": epochs, "batch_size": batch_size,
@@ -117,6 +124,12 @@ def export(
     precision: Annotated[str, typer.Option(help="int8 or fp32.")] = "int8",
     name: Annotated[str | None, typer.Option(help="What the package is called; the task's name if not given.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the training data is now, if it has moved.")] = None,
+    twin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PACKAGE", help="The same training by another method, to be compared with; may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Turn a checkpoint into a package that can be served, after checking that it answers as the checkpoint does.
 
@@ -133,6 +146,7 @@ def export(
         precision="fp32" if precision == "fp32" else "int8",
         name=name,
         data=data,
+        twins=twin or (),
         progress=_console.print,
     )
     quality = manifest.quality

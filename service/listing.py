@@ -1,0 +1,42 @@
+"""`steadfast models`: what packages say of themselves, methods side by side."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from export.package import Manifest
+
+
+def show_models(manifests: Iterable[Manifest], *, as_markdown: bool) -> None:
+    """Print a line for each task, data set and metric, with a column for each method; the method served is starred."""
+    manifests = list(manifests)
+    methods = list(dict.fromkeys(method for manifest in manifests for method in _by_method(manifest)))
+    head = ["task", "data", "metric", *methods]
+    lines = [line for manifest in manifests for line in _lines(manifest, methods)]
+    if as_markdown:
+        for line in (head, ["---"] * len(head), *lines):
+            Console(soft_wrap=True).out(f"| {' | '.join(line)} |", highlight=False)
+        return
+    table = Table(*head)
+    for line in lines:
+        table.add_row(*line)
+    Console().print(table)
+
+
+def _lines(manifest: Manifest, methods: Sequence[str]) -> Iterator[list[str]]:
+    by_method = _by_method(manifest)
+    for data, metrics in manifest.metrics.items():
+        for metric in metrics:
+            cells = [_cell(by_method.get(method, {}).get(data, {}).get(metric)) for method in methods]
+            served = methods.index(manifest.method.name)
+            cells[served] += " *"
+            yield [manifest.task, data, metric, *cells]
+
+
+def _by_method(manifest: Manifest) -> dict[str, dict[str, dict[str, float]]]:
+    return {manifest.method.name: manifest.metrics} | {twin.method: twin.metrics for twin in manifest.twins}
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
