@@ -185,6 +185,7 @@ def _manifest(graph: Path, origin: Origin, checked: _Checked, name: str, twins: 
         task=record.task,
         labels=record.labels,
         score_range=record.score_range,
+        no_answer_threshold=record.no_answer_threshold,
         method=record.method,
         base=record.base,
         weights=file_digest(origin.folder / WEIGHTS_FILE),

@@ -161,6 +161,8 @@ def _training_toml(record: TrainingRecord) -> str:
         "method": record.method.name,
         "base": record.base,
         "labels": record.labels,
+        "score_range": record.score_range,
+        "no_answer_threshold": record.no_answer_threshold,
         "max_tokens": record.max_tokens,
         "seed": record.seed,
         **{name: value for name, value in record.settings.items() if name in TrainingSettings.model_fields},

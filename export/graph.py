@@ -13,17 +13,21 @@ import torch
 from jaxtyping import Float, Int
 from optimum.exporters.onnx import export
 from optimum.exporters.onnx.config import TextEncoderOnnxConfig
-from optimum.utils import DummyInputGenerator, NormalizedTextConfig
+from optimum.utils import DEFAULT_DUMMY_SHAPES, DummyInputGenerator, NormalizedTextConfig
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from export.package import TensorInfo
 from export.refusals import TooLarge
 from export.session import OUTPUTS
+from models.encoder import read_logits
 from models.tasks.task import Head
 
 OPSET = 18
 """optimum's default, named so that graphs do not change with it."""
+
+READS_ANYWHERE: tuple[Head, ...] = ("token-classification", "question-answering")
+"""Heads whose answers stand at tokens of their own; explanations are read there."""
 
 LARGEST_FILE = 2**31 - 1
 """Bytes that protobuf, and so an ONNX file, can hold."""
@@ -48,7 +52,7 @@ class Explained(nn.Module):
         """Logits, and [batch, sequence] attention and rollout that are exactly 0 on padding.
 
         Logits are [batch, labels]; of a head that labels tokens [batch, sequence, labels]; of one that compares
-        choices [batch, 1], a row being one choice.
+        choices [batch, 1], a row being one choice; of one that finds spans [batch, sequence, 2].
         """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
@@ -57,7 +61,7 @@ class Explained(nn.Module):
             inputs = {name: tensor.unsqueeze(1) for name, tensor in inputs.items()}
         answer = self.model(output_attentions=True, **inputs)
         return {
-            "logits": answer.logits,
+            "logits": read_logits(answer),
             "attention": read_row(answer.attentions[-1], read_at),
             "rollout": roll_out(answer.attentions, read_at),
         }
@@ -111,7 +115,7 @@ def write_graph(model: PreTrainedModel, head: Head, path: Path) -> None:
         raise TooLarge(
             f"{size / 1e9:.1f} GB of weights in fp32; an ONNX file holds 2.1 GB: start from a smaller base model"
         )
-    reads_anywhere = head == "token-classification"
+    reads_anywhere = head in READS_ANYWHERE
     config = (_TokenGraphConfig if reads_anywhere else _GraphConfig)(model.config, task="feature-extraction")
     with nullcontext() if reads_anywhere else _last_layer_reads_only_the_start(model):
         export(Explained(model, head), config, path, opset=OPSET)
@@ -152,7 +156,7 @@ class _PositionGenerator(DummyInputGenerator):  # type: ignore[misc]
 
     SUPPORTED_INPUT_NAMES = ("read_at",)
 
-    def __init__(self, *_: Any, batch_size: int, **__: Any) -> None:
+    def __init__(self, *_: Any, batch_size: int = DEFAULT_DUMMY_SHAPES["batch_size"], **__: Any) -> None:
         self._rows = batch_size
 
     def generate(self, *_: Any, **__: Any) -> Tensor:

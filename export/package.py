@@ -113,6 +113,7 @@ class Manifest(_Frozen):
     task: str
     labels: tuple[str, ...] = Field(min_length=1)
     score_range: tuple[float, float] | None = None
+    no_answer_threshold: float = Field(default=0.5, ge=0, le=1)
     method: MethodRecord
     base: str
     weights: str = Field(default="", description="sha256 of the checkpoint's weights.")
@@ -136,7 +137,7 @@ class Manifest(_Frozen):
     @property
     def meaning(self) -> Outputs:
         """What the numbers that the head gives stand for."""
-        return Outputs(self.labels, self.score_range)
+        return Outputs(self.labels, self.score_range, self.no_answer_threshold)
 
     def sealed(self) -> "Manifest":
         """The same manifest with its digest filled in."""

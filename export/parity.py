@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from export.graph import Explained
+from export.graph import READS_ANYWHERE, Explained
 from export.package import ParityReport
 from export.refusals import NotTheSameModel
 from export.session import OUTPUTS, Arrays, Session
@@ -53,7 +53,7 @@ def check_parity(model: PreTrainedModel, head: Head, graph: Path, rows: Sequence
 def run_torch(model: PreTrainedModel, head: Head, rows: Sequence[Row], pad_id: int) -> Arrays:
     """What the stock model says of a padded batch, with the graph's output names."""
     left_out = set() if model.config.type_vocab_size > 1 else {"token_type_ids"}
-    if head != "token-classification":
+    if head not in READS_ANYWHERE:
         left_out.add("read_at")
     tensors = {name: torch.from_numpy(array) for name, array in pad(rows, pad_id).items() if name not in left_out}
     return {name: tensor.numpy() for name, tensor in Explained(model, head)(**tensors).items()}

@@ -81,6 +81,9 @@ ITEMS: dict[str, tuple[dict[str, Any], ...]] = {
     "sts": tuple({"text_a": one, "text_b": other} for one, other in _PAIRS),
     "paraphrase": tuple({"text_a": one, "text_b": other} for one, other in _PAIRS),
     "ner": tuple({"text": text} for text in _PLACES),
+    "extractive-reading-comprehension": tuple(
+        {"context": context, "question": question} for context, question, _ in _QUESTIONS
+    ),
     "reading-comprehension": tuple(
         {"context": context, "question": question, "choices": list(choices)}
         for context, question, choices in _QUESTIONS

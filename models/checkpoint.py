@@ -79,6 +79,7 @@ class TrainingRecord(BaseModel):
     task: str
     labels: tuple[str, ...] = Field(min_length=1)
     score_range: tuple[float, float] | None = None
+    no_answer_threshold: float = 0.5
     method: MethodRecord
     base: str
     max_tokens: int = Field(ge=8)
@@ -94,7 +95,7 @@ class TrainingRecord(BaseModel):
     @property
     def outputs(self) -> Outputs:
         """What the numbers that the head gives stand for."""
-        return Outputs(self.labels, self.score_range)
+        return Outputs(self.labels, self.score_range, self.no_answer_threshold)
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForMultipleChoice,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
@@ -30,6 +31,7 @@ HEADS: dict[Head, Any] = {
     "sequence-classification": AutoModelForSequenceClassification,
     "token-classification": AutoModelForTokenClassification,
     "multiple-choice": AutoModelForMultipleChoice,
+    "question-answering": AutoModelForQuestionAnswering,
 }
 FAMILIES = ("bert", "roberta", "electra")
 
@@ -73,7 +75,7 @@ class Pass:
     """What one forward pass gave."""
 
     logits: Float[Tensor, "batch ..."]
-    states: Float[Tensor, "batch seq width"]
+    states: Float[Tensor, "rows seq width"]
     """Of the last layer."""
     kept: Mapping[int, Kept]
 
@@ -148,7 +150,7 @@ class Encoder(nn.Module):
                 hooks.enter_context(_captured_input(layers[number].attention.self.dropout, probabilities, number))
             hooks.enter_context(_captured_output(layers[-1], states))
             output = self.model(**self._inputs(batch))
-        logits = output.logits
+        logits = read_logits(output)
         return Pass(
             logits=logits if batch.choices is None else _compare(logits, batch.choices),
             states=states[0],
@@ -161,6 +163,14 @@ class Encoder(nn.Module):
             inputs["token_type_ids"] = batch.type_ids
         # transformers' multiple-choice models take (examples, choices, seq): every row as an example of one choice.
         return {name: tensor[:, None] for name, tensor in inputs.items()} if self._chooses else inputs
+
+
+def read_logits(output: Any) -> Tensor:
+    """What a head gives as one tensor; of spans [batch, seq, 2], how well one begins and ends at each token."""
+    if "start_logits" in output:
+        return torch.stack([output.start_logits, output.end_logits], dim=-1)
+    logits: Tensor = output.logits
+    return logits
 
 
 NO_CHOICE = -1e4

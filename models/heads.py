@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from models.data import Example
+from models.tasks.extractive import find_tokens
 from models.tasks.ner import first_tokens
 from models.tasks.task import Head
 
@@ -44,6 +45,11 @@ def token_loss(logits: Float[Tensor, "batch seq labels"], targets: Shaped[Tensor
     return summed / (targets != IGNORED).sum().clamp(min=1)
 
 
+def span_loss(logits: Float[Tensor, "batch seq 2"], targets: Shaped[Tensor, "batch 2"]) -> Float[Tensor, ""]:
+    """Cross entropy of a span's first and last token among all positions of the row, a mean of both."""
+    return nn.functional.cross_entropy(logits.float(), targets)
+
+
 def _one_each(examples: Sequence[Example], width: int) -> Tensor:
     del width
     return torch.tensor([example.target for example in examples])
@@ -58,8 +64,14 @@ def _one_each_token(examples: Sequence[Example], width: int) -> Tensor:
     return targets
 
 
+def _one_span_each(examples: Sequence[Example], width: int) -> Tensor:
+    del width
+    return torch.tensor([find_tokens(example.encoded.rows[0], example.target.span) for example in examples])
+
+
 HEAD_TRAINING: dict[Head, HeadTraining] = {
     "sequence-classification": HeadTraining(label_or_number_loss, _one_each),
     "token-classification": HeadTraining(token_loss, _one_each_token),
     "multiple-choice": HeadTraining(label_or_number_loss, _one_each, compares_rows=True),
+    "question-answering": HeadTraining(span_loss, _one_span_each),
 }

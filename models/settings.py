@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from models.checkpoint import DataSource, Licences
-from models.robust import read_settings
+from models.robust import METHODS, read_settings
 from models.tasks import find_task
 from models.tasks.task import Outputs
 
@@ -36,14 +36,17 @@ class TrainingSettings(BaseModel):
     score_range: tuple[float, float] | None = Field(
         default=None, description="Lowest and highest score of a task whose answer is a number; else the task's own."
     )
+    no_answer_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="Probability of no answer from which on none is given, where that can be."
+    )
     epochs: int = Field(default=3, gt=0)
     batch_size: int = Field(default=32, gt=0)
     accumulate: int = Field(default=1, gt=0, description="Batches whose gradients are averaged for one step.")
     learning_rate: float = Field(default=5e-5, gt=0, description="Reached after the warm-up, then falls to 0 linearly.")
     warmup_share: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps that warm up.")
-    average_epochs: bool = Field(
+    soup: bool = Field(
         default=False,
-        description="The rate rises and falls in every epoch; kept is the mean of the weights at the epochs' ends.",
+        description="Every epoch trains anew from the base; the mean of their weights is kept.",
     )
     weight_decay: float = Field(default=0.01, ge=0, description="Not on biases and LayerNorm.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm of each parameter group.")
@@ -72,7 +75,7 @@ class TrainingSettings(BaseModel):
     def outputs(self) -> Outputs:
         """What the numbers that the head gives stand for: as set, or else as the task has it."""
         own = find_task(self.task).outputs
-        return Outputs(self.labels or own.labels, self.score_range or own.score_range)
+        return Outputs(self.labels or own.labels, self.score_range or own.score_range, self.no_answer_threshold)
 
     @property
     def uses_bf16(self) -> bool:
@@ -99,13 +102,17 @@ def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
     """
     try:
         settings = TrainingSettings.model_validate(given)
-        own = find_task(settings.task).outputs.labels
+        task = find_task(settings.task)
         read_settings(settings.method, settings.method_settings)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg'].lower()}" for found in error.errors())
         raise TrainingError(f"settings: {wrong}") from error
-    if (len(settings.outputs.labels) == 1) != (len(own) == 1):
-        raise TrainingError(f"settings: labels: {settings.task} has {'one' if len(own) == 1 else 'two or more'}")
+    single = len(task.outputs.labels) == 1
+    if (len(settings.outputs.labels) == 1) != single:
+        raise TrainingError(f"settings: labels: {task.name} has {'one' if single else 'two or more'}")
+    if task.head in METHODS[settings.method].refuses:
+        meant = ", ".join(name for name, kind in METHODS.items() if task.head not in kind.refuses)
+        raise TrainingError(f"method {settings.method} means nothing for {task.name}; choose one of: {meant}")
     return settings
 
 

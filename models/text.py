@@ -14,16 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
-from models.words import Span
+from models.words import Span, is_blank
 
 Truncation = Literal["error", "right", "window"]
 """What happens to a text longer than the model reads: refuse it, cut its end off, or read it in overlapping windows."""
 
 
+BadInputCode = Literal["empty_input", "input_too_long", "validation"]
+
+
 class BadInput(ValueError):
     """A text the model cannot answer for; `code` is one of the HTTP contract's, `field` the request field at fault."""
 
-    def __init__(self, code: Literal["empty_input", "input_too_long"], field: str, detail: str) -> None:
+    def __init__(self, code: BadInputCode, field: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
         self.field = field
@@ -165,8 +168,9 @@ class Reader:
         tokens = self._tokenize(text, field)
         room = self._room(pair=False)
         fits = self._check_fit(len(tokens) <= room, field, truncation)
-        rows = [self._row(window, None, (Segment(field, 0),)) for window in _windows(tokens, room)]
-        return self._choose({field: text}, rows, truncation, truncated=not fits)
+        windows = _cut(tokens, room, truncation)
+        rows = self._rows([_Group(windows, None, (Segment(field, 0),))], field)
+        return Encoded(texts={field: text}, rows=rows, truncated=not fits and truncation == "right", windows=len(rows))
 
     def read_pair(self, texts: Mapping[str, str], *, truncation: Truncation = "window") -> Encoded:
         """Rows for two texts read together.
@@ -184,13 +188,11 @@ class Reader:
         longer = first_field if len(first) >= len(second) else second_field
         fits = self._check_fit(len(first) + len(second) <= room, longer, truncation)
         rooms = _share_room(len(first), len(second), room)
+        windows = _cut(first, rooms[0], truncation)
         segments = (Segment(first_field, 0), Segment(second_field, 1))
-        rows = [
-            self._row(window, beside, segments, group)
-            for group, beside in enumerate(_windows(second, rooms[1]))
-            for window in _windows(first, rooms[0])
-        ]
-        return self._choose(texts, rows, truncation, truncated=not fits)
+        groups = [_Group(windows, beside, segments) for beside in _cut(second, rooms[1], truncation).encodings]
+        rows = self._rows(groups, longer)
+        return Encoded(texts=texts, rows=rows, truncated=not fits and truncation == "right", windows=len(rows))
 
     def read_against(
         self, field: str, text: str, questions: Sequence[Mapping[str, str]], *, truncation: Truncation = "window"
@@ -204,21 +206,17 @@ class Reader:
         """
         tokens = self._tokenize(text, field)
         room = self._room(pair=True)
-        encoded = []
-        for group, question in enumerate(questions):
-            beside = self._tokenize_question(question, room // 2)
-            left = room - len(beside)
-            fits = self._check_fit(len(tokens) <= left, field, truncation)
-            segments = (Segment(field, 0), *_line_up(question))
-            rows = [self._row(window, beside, segments, group) for window in _windows(tokens, left)]
-            encoded.append(self._choose({field: text, **question}, rows, truncation, truncated=not fits))
-        return self._limit(
-            Encoded(
-                texts={name: part for one in encoded for name, part in one.texts.items()},
-                rows=tuple(row for one in encoded for row in one.rows),
-                truncated=any(one.truncated for one in encoded),
-                windows=max(one.windows for one in encoded),
-            )
+        beside = [self._tokenize_question(question, room // 2) for question in questions]
+        fits = self._check_fit(len(tokens) + max(map(len, beside)) <= room, field, truncation)
+        groups = [
+            _Group(_cut(tokens, room - len(short), truncation), short, (Segment(field, 0), *_line_up(question)))
+            for question, short in zip(questions, beside, strict=True)
+        ]
+        return Encoded(
+            texts={field: text} | {name: part for question in questions for name, part in question.items()},
+            rows=self._rows(groups, field),
+            truncated=not fits and truncation == "right",
+            windows=max(len(group.windows.encodings) for group in groups),
         )
 
     def _tokenize(self, text: str, field: str) -> Encoding:
@@ -230,7 +228,8 @@ class Reader:
                 f"{len(text):,} characters; at most {self.limits.max_characters:,} are read: split the text",
             )
         tokens = self._bare.encode(text)
-        if not len(tokens):
+        # Tokenizers of bytes have tokens for blanks too.
+        if not len(tokens) or is_blank(text):
             raise BadInput("empty_input", field, "holds no words: it is empty or only white space and invisible signs")
         return tokens
 
@@ -246,8 +245,21 @@ class Reader:
             )
         return tokens
 
-    def _row(self, first: Encoding, second: Encoding | None, segments: tuple[Segment, ...], group: int = 0) -> Row:
-        return Row(self._tokenizer.post_process(first, second), segments, group)
+    def _rows(self, groups: Sequence["_Group"], field: str) -> tuple[Row, ...]:
+        """The rows of all groups, counted before they are made: of two long texts there are more than memory holds."""
+        special = self.limits.max_tokens - self._room(pair=groups[0].beside is not None)
+        tokens = sum(group.tokens + special * len(group.windows.encodings) for group in groups)
+        if tokens > self.limits.max_item_tokens:
+            raise BadInput(
+                "input_too_long",
+                field,
+                f"{tokens:,} tokens in windows; at most {self.limits.max_item_tokens:,} are read: split it",
+            )
+        return tuple(
+            Row(self._tokenizer.post_process(window, group.beside), group.segments, number)
+            for number, group in enumerate(groups)
+            for window in group.windows.encodings
+        )
 
     def _room(self, *, pair: bool) -> int:
         """Tokens of text that a row holds."""
@@ -262,29 +274,47 @@ class Reader:
             )
         return fits
 
-    def _choose(
-        self, texts: Mapping[str, str], rows: Sequence[Row], truncation: Truncation, *, truncated: bool
-    ) -> Encoded:
-        """All rows, or only the first where the rest is to be cut off."""
-        if truncation == "right":
-            return Encoded(texts=texts, rows=tuple(rows[:1]), truncated=truncated, windows=1)
-        return self._limit(Encoded(texts=texts, rows=tuple(rows), truncated=False, windows=len(rows)))
 
-    def _limit(self, encoded: Encoded) -> Encoded:
-        if encoded.tokens > self.limits.max_item_tokens:
-            raise BadInput(
-                "input_too_long",
-                next(iter(encoded.texts)),
-                f"{encoded.tokens:,} tokens in windows; at most {self.limits.max_item_tokens:,} are read: split it",
-            )
-        return encoded
+@dataclass(frozen=True)
+class _Windows:
+    """A text in parts, and how many tokens they have together."""
+
+    encodings: list[Encoding]
+    tokens: int
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Windows of one text, each to stand beside the same other text."""
+
+    windows: _Windows
+    beside: Encoding | None
+    segments: tuple[Segment, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Of all rows, special tokens left out."""
+        return self.windows.tokens + len(self.windows.encodings) * (len(self.beside) if self.beside else 0)
+
+
+def _cut(tokens: Encoding, room: int, truncation: Truncation) -> _Windows:
+    windows = _windows(tokens, room)
+    kept = windows[:1] if truncation == "right" else windows
+    return _Windows(kept, sum(map(len, kept)))
 
 
 def _windows(tokens: Encoding, room: int) -> list[Encoding]:
     """Windows of `room` tokens, each but the first beginning with the last quarter of the one before."""
-    window = Encoding.merge([tokens], False)  # a copy: truncate works in place
-    window.truncate(room, stride=room // 4)
-    return [window, *window.overflowing]
+    if len(tokens) <= room:
+        return [tokens]
+    shared = room // 4
+    line = Encoding.merge([tokens], False)  # a copy: what follows works in place
+    # The first of what truncate makes carries the others inside it, and all is done to them again that is done to it.
+    # So let that be one too many, a step ahead of the text.
+    line.pad(room - shared + len(tokens), direction="left")
+    line.truncate(room, stride=shared)
+    windows: list[Encoding] = line.overflowing
+    return windows
 
 
 def _share_room(first: int, second: int, room: int) -> tuple[int, int]:

@@ -76,6 +76,27 @@ class _Progress:
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
 
+class Soup:
+    """Trainings from one start, mixed: a uniform model soup (Wortsman et al., ICML 2022, section 2).
+
+    Each ingredient is an epoch with its own order of the data and its own random draws; unlike the paper's, all have
+    the same settings, and none is left out.
+    """
+
+    def __init__(self, encoder: Encoder, method: Method) -> None:
+        """Remember the start, before any training."""
+        self._trained = nn.ModuleList([encoder, method])
+        self._start = {name: tensor.clone() for name, tensor in self._trained.state_dict().items()}
+        self.mean = AveragedModel(self._trained)
+
+    def add_and_start_anew(self, optimizer: torch.optim.Optimizer, seed: int) -> None:
+        """Mix in the weights as they are, and put everything back to the start but for the random draws."""
+        self.mean.update_parameters(self._trained)
+        self._trained.load_state_dict(self._start)
+        optimizer.state.clear()
+        set_seed(seed)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Run:
     """The fixed things of a run."""
@@ -92,7 +113,7 @@ class _Run:
     encoder: Encoder
     method: Method
     optimizer: torch.optim.Optimizer
-    average: AveragedModel | None
+    soup: Soup | None
     watcher: Watcher
 
     @property
@@ -101,12 +122,13 @@ class _Run:
 
     @property
     def bare(self) -> Parts:
-        return Parts(self.accelerator.unwrap_model(self.encoder), self.method, self.optimizer, self.average)
+        mean = None if self.soup is None else self.soup.mean
+        return Parts(self.accelerator.unwrap_model(self.encoder), self.method, self.optimizer, mean)
 
     @property
     def result(self) -> tuple[Encoder, Method]:
-        """The encoder and method as an epoch's end leaves them: the mean over the epochs where one is kept."""
-        kept: Any = (self.bare.encoder, self.method) if self.average is None else self.average.module
+        """The encoder and method that the epochs so far have led to."""
+        kept: Any = (self.bare.encoder, self.method) if self.soup is None else self.soup.mean.module
         return kept[0], kept[1]
 
 
@@ -195,7 +217,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         encoder=encoder,
         method=method,
         optimizer=optimizer,
-        average=_average(accelerator.unwrap_model(encoder), method) if settings.average_epochs else None,
+        soup=Soup(accelerator.unwrap_model(encoder), method) if settings.soup else None,
         watcher=watcher,
     )
 
@@ -210,15 +232,6 @@ def _optimizer(settings: TrainingSettings, encoder: nn.Module, method: Method) -
         for members, decay in ((decayed, settings.weight_decay), (plain, 0.0)):
             groups.append({"params": members, "weight_decay": decay, "clip_group": name, "scale": scale})
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
-
-
-def _average(encoder: Encoder, method: Method) -> AveragedModel:
-    """A copy that holds the mean of the weights at every `update_parameters`.
-
-    Stochastic weight averaging (Izmailov et al., UAI 2018, section 3.2) with cycles of one epoch, from the first epoch
-    on; there is no batch normalisation whose statistics would have to be computed anew.
-    """
-    return AveragedModel(nn.ModuleList([encoder, method]))
 
 
 def _resume(run: _Run) -> _Progress:
@@ -260,7 +273,7 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
         chosen = batches[progress.batch : progress.batch + settings.accumulate]
         factor = (
             learning_rate_factor(progress.batch // settings.accumulate, steps_an_epoch, settings.warmup_share)
-            if settings.average_epochs
+            if settings.soup
             else learning_rate_factor(progress.step, steps, settings.warmup_share)
         )
         seen = _step(run, examples, chosen, progress.step, factor)
@@ -324,8 +337,8 @@ def _clip(optimizer: torch.optim.Optimizer, norm: float) -> list[float]:
 
 
 def _finish_epoch(run: _Run, progress: _Progress) -> None:
-    if run.average is not None:
-        run.average.update_parameters(nn.ModuleList([run.bare.encoder, run.method]))
+    if run.soup is not None:
+        run.soup.add_and_start_anew(run.optimizer, run.settings.seed + progress.epoch)
     runner = torch_runner(run.result[0], int(run.tokenizer.pad_token_id))
     subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
     metrics = measure(subject, run.parts[-1].examples)
@@ -381,6 +394,7 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         "source",
         "labels",
         "score_range",
+        "no_answer_threshold",
         "max_tokens",
         "seed",
         "method_settings",
@@ -390,6 +404,7 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         task=settings.task,
         labels=run.outputs.labels,
         score_range=run.outputs.score_range,
+        no_answer_threshold=run.outputs.no_answer_threshold,
         method=MethodRecord(name=settings.method, settings=method_settings.model_dump(mode="json")),
         base=settings.base_name or settings.base,
         max_tokens=settings.max_tokens,

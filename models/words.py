@@ -42,6 +42,11 @@ def split_words(text: str) -> tuple[Span, ...]:
     return tuple(piece for piece in pieces if not _BLANK.fullmatch(text, *piece))
 
 
+def is_blank(text: str) -> bool:
+    """Whether `text` has no words: it is empty, or all white space and invisible signs."""
+    return _BLANK.fullmatch(text) is not None
+
+
 def share_by_overlap(spans: list[Span], scores: list[float], words: tuple[Span, ...]) -> list[float]:
     """Each word's total of token scores; a token lying across several words shares its score by characters.
 

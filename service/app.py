@@ -15,13 +15,7 @@ import bentoml
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from models.tasks import TASKS
-from models.tasks.ner import NER
-from models.tasks.nli import NLI
-from models.tasks.paraphrase import PARAPHRASE
-from models.tasks.reading_comprehension import READING_COMPREHENSION
-from models.tasks.sentiment import SENTIMENT
-from models.tasks.sts import STS
+from models.tasks import ENDPOINTS
 from models.tasks.task import AnyTask
 from service.answering import Answered, Answerer, NotOffered, Refusal
 from service.border import App, Border, Exchange, current_exchange, respond
@@ -48,14 +42,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def endpoint(task: AnyTask) -> Any:
-    """The method of the service that answers `POST /v1/TASK`."""
+def endpoint(*tasks: AnyTask) -> Any:
+    """The method of the service that answers `POST /v1/ENDPOINT` with a package for any of these tasks."""
+    task = tasks[0]
     Request = request_type(task, SETTINGS.max_items)
-    Answer = answer_type(task)
+    Answer = answer_type(*tasks)
 
     async def answer(_: "Steadfast", request: Request, /) -> Answer:  # type: ignore[valid-type]
         try:
-            return await _answer(LINEUP.find(task.name), request, Answer)
+            return await _answer(LINEUP.find(task.endpoint), request, Answer)
         except Problem as problem:
             return respond(problem)
         except NotOffered as error:
@@ -68,11 +63,11 @@ def endpoint(task: AnyTask) -> Any:
             # Of an answer: BentoML would take it for one of the request, and blame the caller.
             raise RuntimeError("an answer does not fit its own type") from error
 
-    answer.__name__ = task.name.replace("-", "_")
+    answer.__name__ = task.endpoint.replace("-", "_")
     answer.__doc__ = task.answer.__doc__
     # BentoML asks for it at every request.
     answer.__signature__ = inspect.signature(answer)  # type: ignore[attr-defined]
-    return bentoml.api(route=f"/v1/{task.name}")(answer)
+    return bentoml.api(route=f"/v1/{task.endpoint}")(answer)
 
 
 class BorderedService(bentoml.Service[Any]):  # type: ignore[misc]
@@ -87,7 +82,7 @@ class BorderedService(bentoml.Service[Any]):  # type: ignore[misc]
         )
 
 
-@bentoml.asgi_app(catalogue(LINEUP, list(TASKS.values()), SETTINGS))
+@bentoml.asgi_app(catalogue(LINEUP, SETTINGS))
 @bentoml.service(
     service_class=BorderedService,
     http={"host": SETTINGS.host, "port": SETTINGS.port},
@@ -107,12 +102,12 @@ class Steadfast:
         LINEUP.load_aside()
 
     # A task more is a line more.
-    sentiment = endpoint(SENTIMENT)
-    nli = endpoint(NLI)
-    sts = endpoint(STS)
-    paraphrase = endpoint(PARAPHRASE)
-    ner = endpoint(NER)
-    reading_comprehension = endpoint(READING_COMPREHENSION)
+    sentiment = endpoint(*ENDPOINTS["sentiment"])
+    nli = endpoint(*ENDPOINTS["nli"])
+    sts = endpoint(*ENDPOINTS["sts"])
+    paraphrase = endpoint(*ENDPOINTS["paraphrase"])
+    ner = endpoint(*ENDPOINTS["ner"])
+    reading_comprehension = endpoint(*ENDPOINTS["reading-comprehension"])
 
     def __is_ready__(self) -> bool:
         """What `/readyz` tells."""

@@ -1,6 +1,5 @@
 """The addresses about models rather than of one: what is served, how good it is by its own manifest, and how to ask."""
 
-from collections.abc import Sequence
 from typing import get_args
 
 from pydantic import BaseModel
@@ -9,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from models.tasks.task import AnyTask
 from models.text import Truncation
 from service.answering import Answerer
 from service.border import respond
@@ -22,9 +20,9 @@ from service.settings import Settings
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def catalogue(lineup: Lineup, tasks: Sequence[AnyTask], settings: Settings) -> Starlette:
-    """An application for the models in `lineup`, on a server that has an address for each of `tasks`."""
-    document = describe_api(tasks, settings.max_items)
+def catalogue(lineup: Lineup, settings: Settings) -> Starlette:
+    """An application for the models in `lineup`."""
+    document = describe_api(settings.max_items)
 
     async def list_models(_: Request) -> Response:
         return _json(ModelList(models=[_card(answerer, settings) for answerer in lineup.answerers.values()]))

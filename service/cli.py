@@ -230,7 +230,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _open_answerer(task: str, folder: Path | None) -> "Answerer":
-    from models.tasks import find_task
+    from models.tasks import check_endpoint
     from service.answering import Answerer
     from service.packages import open_package_for
     from service.settings import read_settings
@@ -238,7 +238,7 @@ def _open_answerer(task: str, folder: Path | None) -> "Answerer":
     settings = read_settings(packages=[folder] if folder else None)
     # Nobody else asks, and what is under way at once is bounded where it comes from.
     limits = replace(settings.engine_limits, queued_rows=sys.maxsize, queued_tokens=sys.maxsize)
-    return Answerer(open_package_for(find_task(task), settings), limits)
+    return Answerer(open_package_for(check_endpoint(task), settings), limits)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """What callers send and get: the pydantic types behind HTTP, its OpenAPI document, `predict` and `score`."""
 
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from export.package import DeterminismReport, ParityReport, Precision, QualityReport
 from models.checkpoint import DataFile, Licences
 from models.tasks.task import AnyTask
-from models.text import Truncation
+from models.text import BadInputCode, Truncation
 from service.explanation import Explanation, Method
 from service.offsets import OffsetUnit
 
@@ -62,7 +62,7 @@ class ItemError(BaseModel):
     """Why one input has no result."""
 
     index: int
-    code: Literal["empty_input", "input_too_long"]
+    code: BadInputCode
     detail: str
 
 
@@ -143,21 +143,21 @@ def result_type(task: AnyTask) -> type[BaseModel]:
     """One input's answer: the fields of `task.answer` between its place and its extent."""
     explained = EachExplained if task.explains_each else Explained
     # pydantic lists the fields of the last base first.
-    return create_model(f"{_title(task)}Result", __base__=(explained, Extent, task.answer, Place))
+    return create_model(f"{_title(task.name)}Result", __base__=(explained, Extent, task.answer, Place))
 
 
 def request_type(task: AnyTask, max_items: int) -> type[Options]:
-    """The body of `POST /v1/TASK`."""
+    """The body of a request for `task`, or for any other task of the same endpoint."""
     inputs: Any = list[task.item]
     limits = Field(min_length=1, max_length=max_items)
-    return create_model(f"{_title(task)}Request", __base__=Options, inputs=(inputs, limits))
+    return create_model(f"{_title(task.endpoint)}Request", __base__=Options, inputs=(inputs, limits))
 
 
-def answer_type(task: AnyTask) -> type[Answer]:
-    """The body that answers `request_type`."""
-    results: Any = list[result_type(task)]  # type: ignore[misc]
-    return create_model(f"{_title(task)}Answer", __base__=Answer, results=(results, ...))
+def answer_type(*tasks: AnyTask) -> type[Answer]:
+    """The body that answers `request_type` at the endpoint of these tasks."""
+    results: Any = list[Union[tuple(map(result_type, tasks))]]  # type: ignore[misc]  # noqa: UP007
+    return create_model(f"{_title(tasks[0].endpoint)}Answer", __base__=Answer, results=(results, ...))
 
 
-def _title(task: AnyTask) -> str:
-    return task.name.title().replace("-", "")
+def _title(name: str) -> str:
+    return name.title().replace("-", "")

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from models.tasks.task import AnyTask
+from models.tasks import ENDPOINTS
 from service.contract import ModelCard, ModelList, answer_type, request_type
 from service.problems import CONTENT_TYPE, KINDS, ProblemDocument
 
@@ -17,8 +17,8 @@ _ASKED_WRONGLY = (400, 404, 405, 413, 415, 422, 429, 500, 503, 504)
 _LOOKED_UP_WRONGLY = (404, 405, 500, 503)
 
 
-def describe_api(tasks: Iterable[AnyTask], max_items: int) -> dict[str, Any]:
-    """The document for a server of `tasks`."""
+def describe_api(max_items: int) -> dict[str, Any]:
+    """The document for a server of all tasks."""
     types: list[type[BaseModel]] = [ModelCard, ModelList, ProblemDocument]
     paths: dict[str, Any] = {
         "/v1/models": {"get": _operation("models", "Every model with what its manifest says.", ModelList)},
@@ -29,11 +29,12 @@ def describe_api(tasks: Iterable[AnyTask], max_items: int) -> dict[str, Any]:
         "/livez": {"get": _probe("livez", "Whether the process answers.")},
         "/readyz": {"get": _probe("readyz", "Whether every model is loaded and gives what it gave where it was made.")},
     }
-    for task in tasks:
-        request, answer = request_type(task, max_items), answer_type(task)
+    for endpoint, tasks in ENDPOINTS.items():
+        request, answer = request_type(tasks[0], max_items), answer_type(*tasks)
         types += [request, answer]
-        paths[f"/v1/{task.name}"] = {
-            "post": _operation(task.name, task.answer.__doc__ or "", answer, _ASKED_WRONGLY)
+        described = " Or: ".join(task.answer.__doc__ or "" for task in tasks)
+        paths[f"/v1/{endpoint}"] = {
+            "post": _operation(endpoint, described, answer, _ASKED_WRONGLY)
             | {"requestBody": {"required": True, "content": _content("application/json", request)}}
         }
     # As they may come in: what is left out of an answer, such as `errors`, is not required in it.

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from export.package import Package, PackageError, is_package, open_package
-from models.tasks.task import AnyTask
 from service.settings import Settings
 
 
@@ -17,10 +16,10 @@ class TwoPackages(PackageError):
 
 
 def open_packages(settings: Settings) -> dict[str, Package]:
-    """Every package in force by its task, each checked to the last byte.
+    """Every package in force by the endpoint it answers at, each checked to the last byte.
 
     Raises:
-        PackageError: a package is damaged, there is none, or two answer the same task.
+        PackageError: a package is damaged, there is none, or two answer at one endpoint.
     """
     folders = settings.packages or tuple(_zoo_packages(settings.zoo))
     if not folders:
@@ -28,19 +27,19 @@ def open_packages(settings: Settings) -> dict[str, Package]:
     packages: dict[str, Package] = {}
     for folder in folders:
         package = open_package(folder)
-        task = package.manifest.task
-        if task in packages:
-            raise TwoPackages(f"{packages[task].folder} and {folder} both answer {task}; name one of them")
-        packages[task] = package
+        endpoint = package.task.endpoint
+        if endpoint in packages:
+            raise TwoPackages(f"{packages[endpoint].folder} and {folder} both answer {endpoint}; name one of them")
+        packages[endpoint] = package
     return packages
 
 
-def open_package_for(task: AnyTask, settings: Settings) -> Package:
-    """The package that answers `task`; raises as `open_packages` does."""
+def open_package_for(endpoint: str, settings: Settings) -> Package:
+    """The package that answers at `endpoint`; raises as `open_packages` does."""
     packages = open_packages(settings)
-    if task.name not in packages:
-        raise NoPackage(f"no package answers {task.name}; there are packages for: {', '.join(packages)}")
-    return packages[task.name]
+    if endpoint not in packages:
+        raise NoPackage(f"no package answers {endpoint}; there are packages for: {', '.join(packages)}")
+    return packages[endpoint]
 
 
 def _zoo_packages(zoo: Path) -> Iterable[Path]:

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, get_origin
+from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from models.tasks.task import AnyTask, Item
+from models.tasks.task import AnyTask, Item, takes_list
 from service.answering import Answerer
 from service.contract import Options
 from service.explanation import Explanation
@@ -34,7 +34,7 @@ def read_items(task: AnyTask, texts: Sequence[str]) -> list[Item]:
         if not _is_unicode(text):
             raise UnreadableText(f"text {number}: not valid Unicode; is the terminal set to UTF-8?")
     fields = list(task.columns)
-    if get_origin(task.item.model_fields[fields[-1]].annotation) is tuple:
+    if takes_list(task.item, fields[-1]):
         single = len(fields) - 1
         inputs = [dict(zip(fields, [*texts[:single], texts[single:]], strict=False))]
     else:

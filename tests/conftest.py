@@ -1,8 +1,37 @@
-"""What every test starts from: one thread, no network."""
+"""What every test starts from: one thread, no network; and a tiny model of each task, made once."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 # Tests compare sums bit for bit, and tiny models gain nothing from a second thread. Set before torch is imported, and
 # inherited by the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """By task, a folder with `data`, the checkpoint `trained` on them, and its int8 `package`; made when asked for."""
+    from export.build import export_checkpoint
+    from models.settings import check_settings
+    from models.training import Watcher, train
+    from tests.tiny import make_base, write_examples
+
+    folders: dict[str, Path] = {}
+
+    def make(task: str) -> Path:
+        if task not in folders:
+            folder = folders[task] = tmp_path_factory.mktemp(task)
+            data = write_examples(folder / "data", task, train=128, validation=40)
+            settings = {
+                "task": task, "base": str(make_base(folder / "base", dropout=0.0)), "source": {"data": str(data)},
+                "epochs": 6, "batch_size": 8, "learning_rate": 5e-3, "max_tokens": 64, "precision": "fp32",
+            }  # fmt: skip
+            train(check_settings(settings), folder / "trained", Watcher(say=lambda _: None, advance=lambda *_: None))
+            export_checkpoint(folder / "trained", folder / "package")
+        return folders[task]
+
+    return make

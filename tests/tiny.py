@@ -3,15 +3,19 @@
 import gzip
 import json
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
+from tokenizers.models import BPE, WordPiece
 from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.processors import TemplateProcessing
+from tokenizers.pre_tokenizers import BertPreTokenizer, ByteLevel
+from tokenizers.processors import RobertaProcessing, TemplateProcessing
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+from models.tasks import TASKS
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 GOOD = ("good", "great", "lovely", "fine")
@@ -42,6 +46,18 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         sep_token="[SEP]",
         mask_token="[MASK]",
     )
+
+
+def make_byte_tokenizer(*, prefix_space: bool = False) -> Tokenizer:
+    """As RoBERTa's: of bytes, a space being part of the word after it; `prefix_space` puts one before the text."""
+    tokens = ["<s>", "</s>", *sorted(ByteLevel.alphabet()), "Ġa", "Ġb", "ab", "Ġab"]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(BPE(vocabulary, [("Ġ", "a"), ("Ġ", "b"), ("a", "b"), ("Ġa", "b")]))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=prefix_space)
+    tokenizer.post_processor = RobertaProcessing(
+        ("</s>", 1), ("<s>", 0), trim_offsets=True, add_prefix_space=prefix_space
+    )
+    return tokenizer
 
 
 def make_base(folder: Path, *, dropout: float = 0.1, layers: int = 2, seed: int = 0) -> Path:
@@ -84,3 +100,81 @@ def write_sentiment(folder: Path, *, train: int = 96, validation: int = 40) -> P
             for text, label in make_texts(count, seed):
                 file.write(json.dumps({"text": text, "label": label}) + "\n")
     return folder
+
+
+def write_examples(folder: Path, task: str, *, train: int = 16, validation: int = 8) -> Path:
+    """A folder for `--data` of any task, with parts `train` and `validation`; single words decide what is right."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = random.Random(task)
+    for name, count in {"train": train, "validation": validation}.items():
+        rows = (ROWS[task](draw) for _ in range(count))
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+def make_items(task: str, count: int) -> list[dict[str, Any]]:
+    """Items as callers send them."""
+    draw = random.Random(f"{task} items")
+    rows = [ROWS[task](draw) for _ in range(count)]
+    fields = TASKS[task].columns
+    return [{field: " ".join(row["tokens"]) if task == "ner" else row[field] for field in fields} for row in rows]
+
+
+NAMES = ("al", "bo", "cy")
+
+
+def _say(draw: random.Random, words: Sequence[str]) -> str:
+    return f"{draw.choice(('the film', 'the plot', 'the story'))} was {draw.choice(words)}"
+
+
+def _sentiment_row(draw: random.Random) -> dict[str, Any]:
+    label = draw.randrange(2)
+    return {"text": _say(draw, (BAD, GOOD)[label]), "label": label}
+
+
+def _nli_row(draw: random.Random) -> dict[str, Any]:
+    label = draw.randrange(3)
+    return {"premise": _say(draw, GOOD), "hypothesis": _say(draw, (GOOD, NAMES, BAD)[label]), "label": label}
+
+
+def _sts_row(draw: random.Random) -> dict[str, Any]:
+    likeness = draw.randrange(6)
+    words = ["good"] * likeness + ["bad"] * (5 - likeness)
+    return {"text_a": _say(draw, GOOD), "text_b": " ".join(words), "score": float(likeness)}
+
+
+def _paraphrase_row(draw: random.Random) -> dict[str, Any]:
+    label = draw.randrange(2)
+    return {"text_a": _say(draw, GOOD), "text_b": _say(draw, (BAD, GOOD)[label]), "label": label}
+
+
+def _ner_row(draw: random.Random) -> dict[str, Any]:
+    words = draw.choices([*NAMES, "the", "film", "was", "good", "!"], k=draw.randint(2, 9))
+    return {"tokens": words, "tags": ["B-person" if word in NAMES else "O" for word in words]}
+
+
+def _choice_row(draw: random.Random) -> dict[str, Any]:
+    choices = [_say(draw, BAD) for _ in range(draw.randint(2, 4))]
+    label = draw.randrange(len(choices))
+    choices[label] = _say(draw, GOOD)
+    return {"context": _say(draw, NEUTRAL[:6]), "question": "was it", "choices": choices, "label": label}
+
+
+def _span_row(draw: random.Random) -> dict[str, Any]:
+    context = f"{_say(draw, BAD)} and {_say(draw, GOOD)} !"
+    found = [word for word in GOOD if word in context and draw.random() < 0.7]
+    question = "is it" if found else "is it very"
+    answers = {"text": found, "answer_start": [context.index(word) for word in found]}
+    return {"context": context, "question": question, "answers": answers}
+
+
+ROWS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
+    "sentiment": _sentiment_row,
+    "nli": _nli_row,
+    "sts": _sts_row,
+    "paraphrase": _paraphrase_row,
+    "ner": _ner_row,
+    "reading-comprehension": _choice_row,
+    "extractive-reading-comprehension": _span_row,
+}
+"""By task, what makes a row of its data."""

@@ -7,6 +7,7 @@ from typing import Any
 from models.encoder import Encoder
 from models.robust import asa, plain
 from models.robust.method import Method, MethodSettings
+from models.tasks.task import Head
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,14 @@ class MethodKind:
 
     settings: type[MethodSettings]
     build: Callable[[Any, Encoder, int], Method]
+    refuses: tuple[Head, ...] = ()
+    """Heads for which the method means nothing."""
 
 
 METHODS: dict[str, MethodKind] = {
     "plain": MethodKind(plain.PlainSettings, plain.build),
-    "asa": MethodKind(asa.AsaSettings, asa.build),
+    # A divergence between spans is none of those that the method is defined by.
+    "asa": MethodKind(asa.AsaSettings, asa.build, refuses=("question-answering",)),
 }
 
 

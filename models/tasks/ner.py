@@ -15,7 +15,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.tasks.classification import read_label
-from models.tasks.task import Item, Logits, Outputs, Prediction, Target, Task, TaskAnswer, softmax
+from models.tasks.task import Item, Logits, Outputs, Prediction, Target, Task, TaskAnswer, parse_list, softmax
 from models.text import Encoded, Reader, Row, Truncation
 from models.words import Span, split_words
 
@@ -115,7 +115,7 @@ def first_tokens(encoded: Encoded) -> dict[int, tuple[int, int]]:
     best: dict[int, tuple[int, int]] = {}
     places: dict[int, tuple[int, int]] = {}
     for number, row in enumerate(encoded.rows):
-        for word, start, position in _tokens_by_word(row, field, encoded.words):
+        for word, (start, position) in _firsts_in_row(row, field, encoded.words).items():
             # The earliest first: a window may begin in the middle of a word.
             rank = (-start, min(position, len(row) - 1 - position))
             if word not in best or rank > best[word]:
@@ -130,7 +130,7 @@ def find_entities(labels: Sequence[str]) -> Iterator[tuple[range, str]]:
     """
     start, kind = 0, ""
     for number, label in enumerate([*labels, OUTSIDE]):
-        prefix, name = label.split("-", 1) if "-" in label else ("I", label)
+        prefix, name = label.split("-", 1) if label[:2] in ("B-", "I-") else ("I", label)
         if kind and (label == OUTSIDE or prefix == "B" or name != kind):
             yield range(start, number), kind
             kind = ""
@@ -140,6 +140,7 @@ def find_entities(labels: Sequence[str]) -> Iterator[tuple[range, str]]:
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> tuple[int, ...]:
     """The label's number of each word, from names or numbers; raises ValueError."""
+    value = parse_list(value)  # csv can hold no other
     if not isinstance(value, list | tuple) or len(value) != len(encoded.words):
         raise ValueError(f"tags are a list with a label for each of the {len(encoded.words)} tokens, not {value!r:.80}")
     return tuple(read_label(label, encoded, outputs) for label in value)
@@ -180,7 +181,7 @@ def _runs(pieces: Sequence[Span]) -> Iterator[list[Span]]:
 
 def _kind(piece: str) -> str:
     """A letter for what a piece is: a word, a prefix, a joiner, or another sign."""
-    if piece[0].isalnum():
+    if any(map(str.isalnum, piece)):  # not the first alone: `_me` is a word
         return "w"
     return "p" if piece in _PREFIXES else "j" if piece in _JOINERS else "x"
 
@@ -198,8 +199,9 @@ def _cut_possessive(word: Span, text: str) -> Iterator[Span]:
         yield word
 
 
-def _tokens_by_word(row: Row, field: str, words: Sequence[Span]) -> Iterator[tuple[int, int, int]]:
-    """Word, start in the text, and position in the row, of every token that begins in a word or reaches into it."""
+def _firsts_in_row(row: Row, field: str, words: Sequence[Span]) -> dict[int, tuple[int, int]]:
+    """By word, where the first of the row's tokens in it begins, and its position; other tokens of one sign follow."""
+    firsts: dict[int, tuple[int, int]] = {}
     starts = [word.start for word in words]
     for position, (start, end) in row.spans(field):
         first = max(bisect.bisect_right(starts, start) - 1, 0)
@@ -207,11 +209,14 @@ def _tokens_by_word(row: Row, field: str, words: Sequence[Span]) -> Iterator[tup
             if words[number].start >= end:
                 break
             if words[number].end > start:
-                yield number, start, position
+                # Tokenizers that put a space before texts leave one in the first token of a window.
+                firsts.setdefault(number, (max(start, words[number].start), position))
+    return firsts
 
 
 NER = Task(
     name="ner",
+    endpoint="ner",
     item=NerItem,
     answer=NerAnswer,
     columns={"text": ("text", "sentence", "content", "body")},

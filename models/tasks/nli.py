@@ -33,7 +33,8 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     """
     probabilities = softmax(np.stack(logits))
     silent = [place for place, label in enumerate(outputs.labels) if label in NO_EVIDENCE]
-    silence = probabilities[:, silent].sum(axis=1)
+    # Where no label says so, a window settles as much as it is sure.
+    silence = probabilities[:, silent].sum(axis=1) if silent else 1 - probabilities.max(axis=1)
     groups = groupby(range(len(encoded.rows)), key=lambda row: encoded.rows[row].group)
     deciding = [min(rows, key=lambda row: float(silence[row])) for _, rows in groups]
     weights = np.array([len(encoded.rows[row]) for row in deciding], dtype=np.float64)
@@ -42,6 +43,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
 
 NLI = Task(
     name="nli",
+    endpoint="nli",
     item=NliItem,
     answer=LabelAnswer,
     columns={

@@ -21,6 +21,7 @@ def measure(targets: Sequence[int], outcomes: Sequence[int], outputs: Outputs) -
 
 PARAPHRASE = Task(
     name="paraphrase",
+    endpoint="paraphrase",
     item=PairItem,
     answer=LabelAnswer,
     columns=COLUMNS,

@@ -7,15 +7,21 @@ import numpy as np
 from pydantic import Field
 
 from models.tasks.task import Item, LabelScore, Logits, Outputs, Prediction, Target, Task, TaskAnswer, softmax
-from models.text import Encoded, Reader, Truncation
+from models.text import BadInput, Encoded, Reader, Truncation
+
+COLUMNS = {
+    "context": ("context", "passage", "article", "document"),
+    "question": ("question", "query"),
+    "choices": ("choices", "options", "answers"),
+}
 
 
 class ReadingItem(Item):
-    """A context, a question about it, and the answers to choose from."""
+    """A context, a question about it, and answers to choose from; a model that finds them itself takes none."""
 
     context: str
     question: str
-    choices: tuple[str, ...] = Field(min_length=2, max_length=20)
+    choices: tuple[str, ...] | None = Field(default=None, min_length=2, max_length=20)
 
 
 class ChoiceScore(LabelScore):
@@ -35,6 +41,8 @@ class ReadingAnswer(TaskAnswer):
 
 def encode(item: ReadingItem, reader: Reader, truncation: Truncation) -> Encoded:
     """Rows of the context beside the question with each of the choices; a row's group is its choice."""
+    if item.choices is None:
+        raise BadInput("validation", "choices", "missing: this model chooses an answer, from 2 to 20 choices")
     questions = [{"question": item.question, f"choices/{number}": choice} for number, choice in enumerate(item.choices)]
     return reader.read_against("context", item.context, questions, truncation=truncation)
 
@@ -81,13 +89,10 @@ def measure(targets: Sequence[int], outcomes: Sequence[int], outputs: Outputs) -
 
 READING_COMPREHENSION = Task(
     name="reading-comprehension",
+    endpoint="reading-comprehension",
     item=ReadingItem,
     answer=ReadingAnswer,
-    columns={
-        "context": ("context", "passage", "article", "document"),
-        "question": ("question", "query"),
-        "choices": ("choices", "options", "answers"),
-    },
+    columns=COLUMNS,
     target_column="label",
     outputs=Outputs(("choice",)),
     head="multiple-choice",

@@ -35,6 +35,7 @@ def encode(item: SentimentItem, reader: Reader, truncation: Truncation) -> Encod
 
 SENTIMENT = Task(
     name="sentiment",
+    endpoint="sentiment",
     item=SentimentItem,
     answer=LabelAnswer,
     columns={"text": ("text", "sentence", "review", "content", "body")},

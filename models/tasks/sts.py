@@ -38,7 +38,7 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> float:
     del encoded
     low, high = _range(outputs)
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not low <= number <= high:
@@ -67,6 +67,7 @@ def _range(outputs: Outputs) -> tuple[float, float]:
 
 STS = Task(
     name="sts",
+    endpoint="sts",
     item=PairItem,
     answer=StsAnswer,
     columns=COLUMNS,

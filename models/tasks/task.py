@@ -6,7 +6,7 @@ A task module holds no torch: the service, file scoring, the export checks and t
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Self, TypeVar, get_origin
+from typing import Any, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,10 @@ from models.text import Encoded, Reader, Truncation
 from models.words import Span
 
 Logits = npt.NDArray[np.float32]
-"""What the model says of one row: (labels,), (tokens, labels) where it labels tokens, (1,) where it gives a number."""
+"""What the model says of one row: (labels,), (tokens, labels) where it labels tokens, (1,) where it gives a number;
+of a span, (tokens, 2): how well it begins and ends at each token."""
 
-Head = Literal["sequence-classification", "token-classification", "multiple-choice"]
+Head = Literal["sequence-classification", "token-classification", "multiple-choice", "question-answering"]
 """Which of transformers' heads reads the encoder; each is an `AutoModelFor...` class."""
 
 
@@ -58,6 +59,8 @@ class Outputs:
     """One for each; a single one where the head gives one number."""
     score_range: tuple[float, float] | None = None
     """Lowest and highest score, where the number is one."""
+    no_answer_threshold: float = 0.5
+    """Probability of there being no answer from which on none is given, where that can be."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,9 @@ class Task(Generic[ItemT, AnswerT]):
     """One task; the tasks there are stand in `models.tasks.TASKS`."""
 
     name: str
-    """As in `/v1/NAME` and `steadfast score NAME`."""
+    """As in manifests."""
+    endpoint: str
+    """As in `/v1/ENDPOINT` and `steadfast score ENDPOINT`; packages of several tasks may answer at one."""
     item: type[ItemT]
     answer: type[AnswerT]
     columns: Mapping[str, tuple[str, ...]]
@@ -125,14 +130,18 @@ def read_item(kind: type[ItemT], values: Mapping[str, Any]) -> ItemT:
     Raises:
         ValidationError: a value is missing or not of its type.
     """
-    read = {
-        field: _parse_list(value) if get_origin(kind.model_fields[field].annotation) is tuple else value
-        for field, value in values.items()
-    }
+    read = {field: parse_list(value) if takes_list(kind, field) else value for field, value in values.items()}
     return kind.model_validate(read)
 
 
-def _parse_list(value: Any) -> Any:
+def takes_list(kind: type[Item], field: str) -> bool:
+    """Whether a field holds several texts."""
+    annotation = kind.model_fields[field].annotation
+    return any(get_origin(one) is tuple for one in (annotation, *get_args(annotation)))
+
+
+def parse_list(value: Any) -> Any:
+    """A list out of the JSON that a text is; anything else as it is."""
     if not isinstance(value, str):
         return value
     try:

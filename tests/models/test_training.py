@@ -1,6 +1,7 @@
 """The training loop, on a tiny encoder and real files."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -17,13 +18,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from models.batches import open_subject, plan_batches
 from models.checkpoint import CheckpointError, DataSource, read_record
 from models.data import DataError, load_validation
-from models.encoder import EncoderError
+from models.encoder import HEADS, EncoderError
 from models.evaluation import measure
-from models.robust import UnknownMethod
+from models.robust import METHODS, UnknownMethod
 from models.settings import TrainingError, TrainingSettings, check_settings, read_toml
-from models.tasks import UnknownTask
+from models.tasks import TASKS, UnknownTask
 from models.training import Interrupted, Watcher, _clip, learning_rate_factor, train
-from tests.tiny import make_base, write_sentiment
+from tests.tiny import make_base, write_examples, write_sentiment
 
 
 def _settings(base: Path, data: Path, **changed: Any) -> TrainingSettings:
@@ -185,14 +186,14 @@ def test_asked_to_stop_it_saves_the_last_step_and_goes_on_from_there(base: Path,
     assert _same_weights(tmp_path / "out", tmp_path / "whole")
 
 
-def test_averaged_weights_are_the_mean_of_those_at_the_epochs_ends(base: Path, data: Path, tmp_path: Path) -> None:
+def test_a_soup_is_the_mean_of_the_weights_that_its_epochs_ended_with(base: Path, data: Path, tmp_path: Path) -> None:
     ends: list[dict[str, torch.Tensor]] = []
 
     def keep(said: str) -> None:
         if said.startswith("epoch"):
             ends.append(load_file(tmp_path / "out.training" / "state.safetensors"))
 
-    settings = _settings(base, data, average_epochs=True, epochs=3, save_every=1)
+    settings = _settings(base, data, soup=True, epochs=3, save_every=1)
     record = train(settings, tmp_path / "out", Watcher(say=keep, advance=_ignore))
     weights = load_file(tmp_path / "out" / "model.safetensors")
     for name, kept in weights.items():
@@ -201,14 +202,14 @@ def test_averaged_weights_are_the_mean_of_those_at_the_epochs_ends(base: Path, d
     assert len(ends) == 3
 
 
-def test_every_averaged_epoch_has_a_whole_schedule_of_its_own(base: Path, data: Path, tmp_path: Path) -> None:
+def test_a_soup_of_one_is_plain_training(base: Path, data: Path, tmp_path: Path) -> None:
     train(_settings(base, data, epochs=1), tmp_path / "one", _watch())
-    train(_settings(base, data, epochs=1, average_epochs=True), tmp_path / "averaged", _watch())
-    assert _same_weights(tmp_path / "one", tmp_path / "averaged")
+    train(_settings(base, data, epochs=1, soup=True), tmp_path / "soup", _watch())
+    assert _same_weights(tmp_path / "one", tmp_path / "soup")
 
 
-def test_an_averaged_run_goes_on_with_its_average(base: Path, data: Path, tmp_path: Path) -> None:
-    settings = _settings(base, data, average_epochs=True, epochs=3)
+def test_a_soup_goes_on_where_it_was(base: Path, data: Path, tmp_path: Path) -> None:
+    settings = _settings(base, data, soup=True, epochs=3)
     train(settings, tmp_path / "whole", _watch())
 
     def stop(step: int, *_: object) -> None:
@@ -404,3 +405,30 @@ def test_broken_toml_is_a_clear_error(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"not a checkpoint, it has no training\.json"):
         open_subject(tmp_path)
+
+
+MEANT = [
+    (name, method) for name, task in TASKS.items() for method, kind in METHODS.items() if task.head not in kind.refuses
+]
+
+
+@pytest.mark.parametrize(("task", "method"), MEANT)
+def test_every_task_is_trained_by_every_method_into_a_stock_model(
+    base: Path, tmp_path: Path, task: str, method: str
+) -> None:
+    data = write_examples(tmp_path / "data", task)
+    settings = _settings(base, data, task=task, method=method, epochs=1, batch_size=8, max_tokens=64)
+    record = train(settings, tmp_path / "out", _watch())
+    _, report = HEADS[TASKS[task].head].from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert all(map(math.isfinite, [*record.metrics.values(), *record.epochs[0].losses.values()]))
+    assert TASKS[task].main_metric in record.metrics
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_measured_again_as_its_record_says(base: Path, tmp_path: Path, task: str) -> None:
+    data = write_examples(tmp_path / "data", task)
+    record = train(_settings(base, data, task=task, epochs=1, max_tokens=64), tmp_path / "out", _watch())
+    subject = open_subject(tmp_path / "out")
+    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
+    assert measure(subject, rows.examples) == record.metrics

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.words import Span, share_by_overlap, split_words
+from models.words import Span, is_blank, share_by_overlap, split_words
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=80) | st.text(
     "ab é\u0301👩‍🚀🏽🇩🇪مر漢かな한 \t\r\n\x00\u200b\u00ad\u2028'’.,3-_", max_size=60
@@ -31,6 +31,11 @@ def test_only_what_cannot_be_seen_lies_between_words(text: str) -> None:
     for start, end in split_words(text):
         left[start:end] = [" "] * (end - start)
     assert all(sign.isspace() or unicodedata.category(sign) in ("Cc", "Cf") for sign in left)
+
+
+@given(text=TEXTS)
+def test_a_text_is_blank_where_it_has_no_words(text: str) -> None:
+    assert is_blank(text) == (split_words(text) == ())
 
 
 @given(text=TEXTS)

@@ -23,7 +23,9 @@ class Likeness(BaseModel):
     best: LabelScore | None
 
 
-LIKENESS: AnyTask = replace(cast(AnyTask, SENTIMENT), name="likeness-of-two", item=Pair, answer=Likeness)
+LIKENESS: AnyTask = replace(
+    cast(AnyTask, SENTIMENT), name="likeness-of-two", endpoint="likeness-of-two", item=Pair, answer=Likeness
+)
 
 
 def test_a_new_task_has_its_types_without_a_line_here() -> None:

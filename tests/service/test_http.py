@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from models.tasks import TASKS
+from models.tasks import ENDPOINTS
 from tests.service.conftest import Server
 
 LONG = "the film was good and not boring " * 20
@@ -161,7 +161,7 @@ def test_each_request_is_one_line_of_log_without_its_text(server: Server) -> Non
     assert "zebra" not in server.log.read_text()
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ENDPOINTS)
 def test_every_task_has_its_address(server: Server, task: str) -> None:
     # 415, not 404: the address is there and reads JSON only.
     assert server.client.post(f"/v1/{task}").status_code == 415

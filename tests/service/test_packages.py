@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from models.tasks.sentiment import SENTIMENT
 from service.packages import NoPackage, TwoPackages, open_package_for, open_packages
 from service.settings import Settings
 from tests.service.tiny import build_package
@@ -23,7 +22,7 @@ def test_a_package_that_is_being_made_is_not_of_the_zoo(tmp_path: Path) -> None:
 
 def test_packages_that_are_named_win_over_the_zoo(package: Path, tmp_path: Path) -> None:
     other = build_package(tmp_path / "other", name="other")
-    assert open_package_for(SENTIMENT, Settings(zoo=package.parent, packages=(other,))).manifest.name == "other"
+    assert open_package_for("sentiment", Settings(zoo=package.parent, packages=(other,))).manifest.name == "other"
 
 
 def test_an_empty_zoo_says_what_to_do(tmp_path: Path) -> None:

@@ -1,0 +1,211 @@
+"""Extractive reading comprehension: the words of a context that answer a question, or none of them.
+
+Spans are scored by the sum of their ends' logits and compared with that of the first token, which stands for "no
+answer", as by Devlin et al. (NAACL 2019, section 4.3).
+"""
+
+import json
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field
+
+from models.tasks.reading_comprehension import COLUMNS, ReadingItem
+from models.tasks.task import LabelScore, Logits, Outputs, Prediction, Target, Task, TaskAnswer, softmax
+from models.text import BadInput, Encoded, Reader, Row, Truncation
+from models.words import Span
+
+BEST_SPANS = 20
+"""How many spans share the probability that no answer leaves."""
+
+LONGEST_ANSWER = 30
+"""Tokens of the longest span that is considered."""
+
+
+class SpanScore(LabelScore):
+    """A span of the context and its probability."""
+
+    start: int
+    end: int
+
+
+class ExtractiveAnswer(TaskAnswer):
+    """The span of the context that answers the question, or null where it holds no answer."""
+
+    answer: str | None = Field(description="Always `context[start:end]`.")
+    start: int | None = Field(description="In the request's `offset_unit`.")
+    end: int | None
+    score: float = Field(ge=0, le=1, description="Probability of the answer, or of there being none.")
+    no_answer_score: float = Field(ge=0, le=1, description="Probability that the context holds no answer.")
+    scores: tuple[SpanScore, ...] = Field(description="The best spans, most probable first.")
+
+    def moved(self, move: Callable[[str, Sequence[Span]], Sequence[Span]]) -> Self:
+        """The same spans with their offsets in another unit."""
+        spans = move("context", [Span(span.start, span.end) for span in self.scores])
+        scores = tuple(
+            score.model_copy(update={"start": span.start, "end": span.end})
+            for score, span in zip(self.scores, spans, strict=True)
+        )
+        place = {"start": scores[0].start, "end": scores[0].end} if self.answer is not None else {}
+        return self.model_copy(update={"scores": scores, **place})
+
+
+def encode(item: ReadingItem, reader: Reader, truncation: Truncation) -> Encoded:
+    """Rows of the context's windows, each beside the whole question."""
+    if item.choices is not None:
+        raise BadInput("validation", "choices", "not taken: this model finds the answer in the context; leave them out")
+    return reader.read_against("context", item.context, [{"question": item.question}], truncation=truncation)
+
+
+def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[ExtractiveAnswer]:
+    """The best span over all windows; none where that is more probable than `outputs.no_answer_threshold`."""
+    best = _best_candidates(logits, encoded)
+    # No window may hold the answer: the one that is least sure of that speaks for all.
+    nothing = min(float(row[0].sum()) for row in logits)
+    probabilities = softmax(np.array([nothing, *(candidate.score for candidate in best)])).tolist()
+    context = encoded.texts["context"]
+    scores = tuple(
+        SpanScore(label=context[start:end], score=share, start=start, end=end)
+        for (start, end), share in zip((candidate.span for candidate in best), probabilities[1:], strict=True)
+    )
+    if probabilities[0] > outputs.no_answer_threshold:
+        answer = ExtractiveAnswer(
+            answer=None, start=None, end=None, score=probabilities[0], no_answer_score=probabilities[0], scores=scores
+        )
+        return Prediction(answer, outcome="", targets=(Target("no answer", rows=tuple(range(len(logits)))),))
+    first, place = scores[0], best[0]
+    answer = ExtractiveAnswer(
+        answer=first.label,
+        start=first.start,
+        end=first.end,
+        score=first.score,
+        no_answer_score=probabilities[0],
+        scores=scores,
+    )
+    target = Target(first.label, rows=(place.row,), read_at=place.token)
+    return Prediction(answer, outcome=first.label, targets=(target,))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What people answered."""
+
+    texts: tuple[str, ...]
+    """Any of them is right; none means that there is no answer."""
+    span: Span | None
+    """Of the first of them in the context."""
+
+
+def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> Answers:
+    """Answers as SQuAD has them, `{"text": [...], "answer_start": [...]}`; raises ValueError."""
+    del outputs
+    try:
+        given = json.loads(value) if isinstance(value, str) else value
+        texts, starts = tuple(given["text"]), tuple(given["answer_start"])
+        pairs = list(zip(texts, starts, strict=True))
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f'answers are {{"text": [...], "answer_start": [...]}}, not {value!r:.80}') from error
+    for text, start in pairs:
+        if not text or encoded.texts["context"][start : start + len(text)] != text:
+            raise ValueError(f"answer {text!r:.80} does not stand at {start} of the context")
+    return Answers(texts, Span(pairs[0][1], pairs[0][1] + len(pairs[0][0])) if pairs else None)
+
+
+def find_tokens(row: Row, span: Span | None) -> tuple[int, int]:
+    """First and last token of a span of the context; (0, 0), which stands for no answer, where it is not in the row."""
+    if span is None:
+        return 0, 0
+    inside = [
+        (place, token) for place, token in row.spans("context") if token.start < span.end and token.end > span.start
+    ]
+    is_whole = inside and inside[0][1].start <= span.start and inside[-1][1].end >= span.end
+    return (inside[0][0], inside[-1][0]) if is_whole else (0, 0)
+
+
+def measure(targets: Sequence[Answers], outcomes: Sequence[str], outputs: Outputs) -> dict[str, float]:
+    """Exact match and word-level F1 with the best of the right answers, as SQuAD measures them."""
+    del outputs
+    pairs = [(target.texts or ("",), outcome) for target, outcome in zip(targets, outcomes, strict=True)]
+    count = max(len(pairs), 1)
+    return {
+        "f1": sum(max(_overlap(right, found) for right in texts) for texts, found in pairs) / count,
+        "exact_match": sum(any(_plain(right) == _plain(found) for right in texts) for texts, found in pairs) / count,
+    }
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A span and where it was found."""
+
+    score: float
+    span: Span
+    row: int
+    token: int
+
+
+def _best_candidates(logits: Sequence[Logits], encoded: Encoded) -> list[_Candidate]:
+    """The best spans, best first; of a span that stands in several windows only the best."""
+    best: dict[Span, _Candidate] = {}
+    context = encoded.texts["context"]
+    for number, (row, scores) in enumerate(zip(encoded.rows, logits, strict=True)):
+        for candidate in _candidates(number, row, scores, context):
+            known = best.get(candidate.span)
+            if known is None or candidate.score > known.score:
+                best[candidate.span] = candidate
+    return sorted(best.values(), key=lambda candidate: (-candidate.score, candidate.span))[:BEST_SPANS]
+
+
+def _candidates(number: int, row: Row, scores: Logits, context: str) -> Iterator[_Candidate]:
+    # Tokenizers of bytes have tokens for blanks, alone or before a word.
+    trimmed = ((position, _trim(span, context)) for position, span in row.spans("context"))
+    placed = [(position, span) for position, span in trimmed if span.start < span.end]
+    positions = [position for position, _ in placed]
+    sums = scores[positions, 0][:, None] + scores[positions, 1][None, :]
+    allowed = np.triu(np.ones(sums.shape, dtype=bool)) & ~np.triu(np.ones(sums.shape, dtype=bool), LONGEST_ANSWER)
+    sums = np.where(allowed, sums, -np.inf)
+    for place in np.argsort(-sums, axis=None, kind="stable")[:BEST_SPANS]:
+        first, last = divmod(int(place), len(positions))
+        if allowed[first, last]:
+            span = Span(placed[first][1].start, placed[last][1].end)
+            yield _Candidate(float(sums[first, last]), span, number, positions[first])
+
+
+def _trim(span: Span, text: str) -> Span:
+    piece = text[slice(*span)]
+    return Span(span.start + len(piece) - len(piece.lstrip()), span.end - len(piece) + len(piece.rstrip()))
+
+
+def _plain(answer: str) -> str:
+    """Without case, punctuation, articles and extra spaces."""
+    kept = "".join(character for character in answer.lower() if character not in string.punctuation)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", kept).split())
+
+
+def _overlap(right: str, found: str) -> float:
+    expected, given = _plain(right).split(), _plain(found).split()
+    if not expected or not given:
+        return float(expected == given)
+    common = sum((Counter(expected) & Counter(given)).values())
+    return 2 * common / (len(expected) + len(given))
+
+
+EXTRACTIVE_READING = Task(
+    name="extractive-reading-comprehension",
+    endpoint="reading-comprehension",
+    item=ReadingItem,
+    answer=ExtractiveAnswer,
+    columns={name: known_as for name, known_as in COLUMNS.items() if name != "choices"},
+    target_column="answers",
+    outputs=Outputs(("start", "end")),
+    head="question-answering",
+    main_metric="f1",
+    encode=encode,
+    decode=decode,
+    read_target=read_target,
+    measure=measure,
+)
