@@ -2,11 +2,12 @@
 
 import math
 import re
+from typing import Any
 
 import pytest
 
 from models.tasks import ENDPOINTS
-from tests.service.conftest import Server
+from tests.service.conftest import Server, wait_for
 
 LONG = "the film was good and not boring " * 20
 
@@ -155,7 +156,12 @@ def test_every_reference_of_the_openapi_document_leads_somewhere(server: Server)
 def test_each_request_is_one_line_of_log_without_its_text(server: Server) -> None:
     server.client.post("/v1/sentiment", json={"inputs": ["zebra quagga"]}, headers={"X-Request-ID": "logged"})
     server.client.post("/v1/sentiment", json={"zebra quagga": ["x"]}, headers={"X-Request-ID": "logged"})
-    lines = [line for line in server.log_lines() if line.get("request_id") == "logged"]
+
+    def logged() -> list[dict[str, Any]]:
+        return [line for line in server.log_lines() if line.get("request_id") == "logged"]
+
+    wait_for(lambda: len(logged()) == 2)  # a line is written after its answer
+    lines = logged()
     assert [(line["event"], line["status"]) for line in lines] == [("request", 200), ("request", 422)]
     assert {"items", "tokens", "queue_ms", "tokenize_ms", "infer_ms", "duration_ms"} <= set(lines[0])
     assert "zebra" not in server.log.read_text()
