@@ -44,9 +44,10 @@ class TrainingSettings(BaseModel):
     accumulate: int = Field(default=1, gt=0, description="Batches whose gradients are averaged for one step.")
     learning_rate: float = Field(default=5e-5, gt=0, description="Reached after the warm-up, then falls to 0 linearly.")
     warmup_share: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps that warm up.")
-    soup: bool = Field(
-        default=False,
-        description="Every epoch trains anew from the base; the mean of their weights is kept.",
+    soup: int = Field(
+        default=1,
+        gt=0,
+        description="Trainings of so many epochs, each anew from the base; their mean is kept.",
     )
     weight_decay: float = Field(default=0.01, ge=0, description="Not on biases and LayerNorm.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm of each parameter group.")

@@ -79,8 +79,8 @@ class _Progress:
 class Soup:
     """Trainings from one start, mixed: a uniform model soup (Wortsman et al., ICML 2022, section 2).
 
-    Each ingredient is an epoch with its own order of the data and its own random draws; unlike the paper's, all have
-    the same settings, and none is left out.
+    Each ingredient has its own order of the data and its own random draws; unlike the paper's, all have the same
+    settings, and none is left out.
     """
 
     def __init__(self, encoder: Encoder, method: Method) -> None:
@@ -89,9 +89,12 @@ class Soup:
         self._start = {name: tensor.clone() for name, tensor in self._trained.state_dict().items()}
         self.mean = AveragedModel(self._trained)
 
-    def add_and_start_anew(self, optimizer: torch.optim.Optimizer, seed: int) -> None:
-        """Mix in the weights as they are, and put everything back to the start but for the random draws."""
+    def add(self) -> None:
+        """Mix in the weights as they are."""
         self.mean.update_parameters(self._trained)
+
+    def start_anew(self, optimizer: torch.optim.Optimizer, seed: int) -> None:
+        """Put everything back to the start, but for the random draws."""
         self._trained.load_state_dict(self._start)
         optimizer.state.clear()
         set_seed(seed)
@@ -125,11 +128,16 @@ class _Run:
         mean = None if self.soup is None else self.soup.mean
         return Parts(self.accelerator.unwrap_model(self.encoder), self.method, self.optimizer, mean)
 
-    @property
-    def result(self) -> tuple[Encoder, Method]:
-        """The encoder and method that the epochs so far have led to."""
-        kept: Any = (self.bare.encoder, self.method) if self.soup is None else self.soup.mean.module
+    def result(self, epoch: int) -> tuple[Encoder, Method]:
+        """The encoder and method that an epoch has led to: at the end of a soup's ingredient, the soup so far."""
+        kept: Any = (self.bare.encoder, self.method)
+        if self.soup is not None and self.ends_training(epoch):
+            kept = self.soup.mean.module
         return kept[0], kept[1]
+
+    def ends_training(self, epoch: int) -> bool:
+        """Whether the learning rate has fallen to 0 when this epoch is over."""
+        return epoch % self.settings.epochs == 0
 
 
 def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRecord:
@@ -145,7 +153,7 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRe
     _claim(settings, work)
     progress = _resume(run)
     with _stop_requested() as stop:
-        while progress.epoch <= settings.epochs:
+        while progress.epoch <= settings.epochs * settings.soup:
             _train_epoch(run, progress, stop)
             _finish_epoch(run, progress)
     record = _record(run, progress)
@@ -217,7 +225,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         encoder=encoder,
         method=method,
         optimizer=optimizer,
-        soup=Soup(accelerator.unwrap_model(encoder), method) if settings.soup else None,
+        soup=Soup(accelerator.unwrap_model(encoder), method) if settings.soup > 1 else None,
         watcher=watcher,
     )
 
@@ -271,20 +279,18 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
     run.encoder.train()
     while progress.batch < len(batches):
         chosen = batches[progress.batch : progress.batch + settings.accumulate]
-        factor = (
-            learning_rate_factor(progress.batch // settings.accumulate, steps_an_epoch, settings.warmup_share)
-            if settings.soup
-            else learning_rate_factor(progress.step, steps, settings.warmup_share)
-        )
+        done = (progress.epoch - 1) % settings.epochs * steps_an_epoch + progress.batch // settings.accumulate
+        factor = learning_rate_factor(done, steps, settings.warmup_share)
         seen = _step(run, examples, chosen, progress.step, factor)
         for name, value in seen.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value
         progress.batch += len(chosen)
         progress.step += 1
-        run.watcher.advance(progress.step, steps, seen)
+        run.watcher.advance(progress.step, steps * settings.soup, seen)
         if stop.is_set():
             _save(run, progress)
-            raise Interrupted(f"stopped after step {progress.step} of {steps}; the same command goes on from there")
+            total = steps * settings.soup
+            raise Interrupted(f"stopped after step {progress.step} of {total}; the same command goes on from there")
         if progress.step % settings.save_every == 0:
             _save(run, progress)
     progress.sums = {name: total / steps_an_epoch for name, total in progress.sums.items()}
@@ -337,17 +343,20 @@ def _clip(optimizer: torch.optim.Optimizer, norm: float) -> list[float]:
 
 
 def _finish_epoch(run: _Run, progress: _Progress) -> None:
-    if run.soup is not None:
-        run.soup.add_and_start_anew(run.optimizer, run.settings.seed + progress.epoch)
-    runner = torch_runner(run.result[0], int(run.tokenizer.pad_token_id))
+    ends_training = run.ends_training(progress.epoch)
+    if run.soup is not None and ends_training:
+        run.soup.add()
+    runner = torch_runner(run.result(progress.epoch)[0], int(run.tokenizer.pad_token_id))
     subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
     metrics = measure(subject, run.parts[-1].examples)
     record = EpochRecord(epoch=progress.epoch, losses=progress.sums, metrics=metrics)
     progress.epochs.append(record.model_dump())
     if _best_epoch(run, progress) == progress.epoch:
-        _save_weights(run, run.work / f"epoch-{progress.epoch}")
+        _save_weights(run, progress.epoch)
     shown = ", ".join(f"{name} {value:.4f}" for name, value in {**record.losses, **metrics}.items())
-    run.watcher.say(f"epoch {progress.epoch} of {run.settings.epochs}: {shown}")
+    run.watcher.say(f"epoch {progress.epoch} of {run.settings.epochs * run.settings.soup}: {shown}")
+    if run.soup is not None and ends_training:
+        run.soup.start_anew(run.optimizer, run.settings.seed + progress.epoch)
     progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}
     _save(run, progress)
     # Only now: a run killed before this line may yet need the epoch that was best until now.
@@ -356,16 +365,18 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
             shutil.rmtree(folder)
 
 
-def _best_epoch(run: _Run, progress: _Progress) -> int:
-    """Ties go to the later epoch, which has seen more."""
-    best = max(progress.epochs, key=lambda record: (record["metrics"][run.task.main_metric], record["epoch"]))
-    return int(best["epoch"])
+def _best_epoch(run: _Run, progress: _Progress) -> int | None:
+    """Of a soup only what has all of an ingredient counts. Ties go to the later epoch, which has seen more."""
+    counting = [record for record in progress.epochs if run.soup is None or run.ends_training(record["epoch"])]
+    ranked = [(record["metrics"][run.task.main_metric], record["epoch"]) for record in counting]
+    return max(ranked)[1] if ranked else None
 
 
-def _save_weights(run: _Run, folder: Path) -> None:
+def _save_weights(run: _Run, epoch: int) -> None:
+    folder = run.work / f"epoch-{epoch}"
     aside = folder.with_suffix(".writing")
     shutil.rmtree(aside, ignore_errors=True)
-    encoder, method = run.result
+    encoder, method = run.result(epoch)
     encoder.model.save_pretrained(aside)
     _save_tokenizer(run.tokenizer, aside)
     if state := method.state_dict():
@@ -386,6 +397,8 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
 def _record(run: _Run, progress: _Progress) -> TrainingRecord:
     settings = run.settings
     method_settings = read_settings(settings.method, settings.method_settings)
+    kept = _best_epoch(run, progress)
+    assert kept is not None, "a run that is done has the end of a training"
     elsewhere = {
         "task",
         "method",
@@ -413,7 +426,7 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         source=settings.source,
         data=tuple(part.origin for part in run.parts),
         epochs=tuple(EpochRecord.model_validate(record) for record in progress.epochs),
-        kept_epoch=_best_epoch(run, progress),
+        kept_epoch=kept,
         licences=settings.licences,
         versions={
             name: importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers", "accelerate")

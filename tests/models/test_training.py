@@ -186,30 +186,39 @@ def test_asked_to_stop_it_saves_the_last_step_and_goes_on_from_there(base: Path,
     assert _same_weights(tmp_path / "out", tmp_path / "whole")
 
 
-def test_a_soup_is_the_mean_of_the_weights_that_its_epochs_ended_with(base: Path, data: Path, tmp_path: Path) -> None:
-    ends: list[dict[str, torch.Tensor]] = []
+def test_a_soup_is_the_mean_of_the_weights_that_its_trainings_ended_with(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    ends: dict[int, dict[str, torch.Tensor]] = {}
 
     def keep(said: str) -> None:
         if said.startswith("epoch"):
-            ends.append(load_file(tmp_path / "out.training" / "state.safetensors"))
+            ends[len(ends) + 1] = load_file(tmp_path / "out.training" / "state.safetensors")
 
-    settings = _settings(base, data, soup=True, epochs=3, save_every=1)
+    settings = _settings(base, data, soup=3, epochs=2, save_every=1)
     record = train(settings, tmp_path / "out", Watcher(say=keep, advance=_ignore))
-    weights = load_file(tmp_path / "out" / "model.safetensors")
-    for name, kept in weights.items():
-        mean = torch.stack([end[f"encoder.model.{name}"] for end in ends[: record.kept_epoch]]).mean(0)
+    assert list(ends) == [1, 2, 3, 4, 5, 6]
+    assert record.kept_epoch in (2, 4, 6)
+    mixed = [ends[epoch] for epoch in (2, 4, 6) if epoch <= record.kept_epoch]
+    for name, kept in load_file(tmp_path / "out" / "model.safetensors").items():
+        mean = torch.stack([end[f"encoder.model.{name}"] for end in mixed]).mean(0)
         torch.testing.assert_close(kept, mean, rtol=0, atol=1e-6)  # the mean is kept as a running one
-    assert len(ends) == 3
 
 
-def test_a_soup_of_one_is_plain_training(base: Path, data: Path, tmp_path: Path) -> None:
+def test_the_first_of_a_soup_is_a_training_as_any(base: Path, data: Path, tmp_path: Path) -> None:
     train(_settings(base, data, epochs=1), tmp_path / "one", _watch())
-    train(_settings(base, data, epochs=1, soup=True), tmp_path / "soup", _watch())
-    assert _same_weights(tmp_path / "one", tmp_path / "soup")
+
+    def stop(step: int, *_: object) -> None:
+        if step == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train(_settings(base, data, epochs=1, soup=2), tmp_path / "soup", Watcher(say=_ignore, advance=stop))
+    assert _same_weights(tmp_path / "one", tmp_path / "soup.training" / "epoch-1")
 
 
 def test_a_soup_goes_on_where_it_was(base: Path, data: Path, tmp_path: Path) -> None:
-    settings = _settings(base, data, soup=True, epochs=3)
+    settings = _settings(base, data, soup=2, epochs=2)
     train(settings, tmp_path / "whole", _watch())
 
     def stop(step: int, *_: object) -> None:
