@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BASE ?= sentence-transformers/all-MiniLM-L6-v2
-TASKS ?= $(basename $(notdir $(wildcard zoo/*.toml)))
+TASKS ?= sentiment
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev serve test lint bench zoo bento
@@ -28,7 +28,7 @@ lint: install-dev  ## ruff and mypy
 bench: install-dev  ## what serving and training cost, as ratios within one run
 	$(BIN)/python -m benchmarks
 
-# DATA names the folder of data files; BASE the encoder, a folder or a hub id; TASKS some of those with a file in zoo/.
+# DATA names the folder of data files; BASE the encoder, a folder or a hub id; TASKS those of the files in zoo/.
 zoo: install-dev  ## rebuild the default packages into build/zoo: make zoo DATA=DIR [BASE=DIR] [TASKS="nli sts"]
 	@test -n "$(DATA)" || { echo "say where the data is: make zoo DATA=FOLDER (zoo/README.md says what it holds)"; exit 2; }
 	@for task in $(TASKS); do \

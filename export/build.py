@@ -71,6 +71,8 @@ def export_checkpoint(
         raise BadName(f"package name {name!r}; use at most 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first")
     origin = open_origin(checkpoint)
     compared = tuple(_read_twin(folder, origin) for folder in twins)
+    if len({twin.method for twin in compared}) < len(compared):
+        raise NoTwin("two twins have one method; name one for each")
     with _workplace(out) as work:
         checked = _pass_gates(origin, work, precision, data, progress)
         folder = work / "package"
@@ -140,13 +142,15 @@ def _read_twin(folder: Path, origin: Origin) -> Twin:
         for field, here, there in (
             ("task", record.task, found.task),
             ("base", record.base, found.base),
+            ("labels", record.labels, found.labels),
+            ("max_tokens", record.max_tokens, found.max_tokens),
             ("data", record.data, found.data),
         )
         if here != there
     ]
     if differing or found.method.name == record.method.name:
         reason = f"another {' and '.join(differing)}" if differing else f"the same method, {record.method.name}"
-        raise NoTwin(f"{folder}: has {reason}; a twin is the same training by another method")
+        raise NoTwin(f"{folder}: has {reason}; a twin answers the same from the same data, by another method")
     return Twin(method=found.method.name, precision=found.precision, digest=found.digest, metrics=found.metrics)
 
 

@@ -22,7 +22,7 @@ A model for the task {task}: `{base}` trained by the method `{method}` and expor
 | labels | {labels} |
 | base | {base} |
 | method | `{method}`: {method_settings} |
-| weights | sha256 `{weights}`, epoch {kept_epoch} of the training |
+| weights | sha256 `{weights}`, {kept} |
 | precision | {precision} |
 | size of the graph | {graph_mb:.1f} MB |
 | longest row | {max_tokens} tokens |
@@ -90,7 +90,7 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         method_settings=_settings_line(manifest.method.settings),
         labels=", ".join(manifest.labels),
         weights=manifest.weights,
-        kept_epoch=record.kept_epoch,
+        kept=record.kept,
         precision=manifest.precision,
         graph_mb=graph_bytes / 1e6,
         max_tokens=manifest.max_tokens,

@@ -97,7 +97,7 @@ class Probe(_Frozen):
 
 
 class Twin(_Frozen):
-    """A package of the same task, base and data, trained by another method."""
+    """A package for the same labels from the same base and data, trained by another method."""
 
     method: str
     precision: Precision
@@ -141,17 +141,13 @@ class Manifest(_Frozen):
 
     def sealed(self) -> "Manifest":
         """The same manifest with its digest filled in."""
-        return self.model_copy(update={"digest": self._own_digest()})
+        return self.model_copy(update={"digest": _digest_of(self.model_dump(mode="json"))})
 
-    def _own_digest(self) -> str:
-        # Without defaults, so that packages stay what they are when manifests can say more.
-        content = self.model_dump(mode="json", exclude={"digest"}, exclude_defaults=True)
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    @property
-    def is_intact(self) -> bool:
-        """Whether the manifest is the one that was sealed."""
-        return self.digest == self._own_digest()
+def _digest_of(content: dict[str, Any]) -> str:
+    """Of what stands in the file, so that packages stay what they are when manifests come to say more."""
+    named = {name: value for name, value in content.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -216,7 +212,7 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise WrongFormat(f"{path}: {where}: {first['msg']}; was it made by another version?") from error
-    if not manifest.is_intact:
+    if manifest.digest != _digest_of(json.loads(content)):
         raise DamagedFile(f"{path}: changed since the package was made; copy or export the package again")
     if manifest.task not in TASKS:
         raise WrongFormat(f"{path}: no task {manifest.task!r} here; this version knows: {', '.join(TASKS)}")

@@ -88,9 +88,17 @@ class TrainingRecord(BaseModel):
     source: DataSource
     data: tuple[DataFile, ...]
     epochs: tuple[EpochRecord, ...]
-    kept_epoch: int = Field(ge=1, description="The epoch whose weights these are.")
+    kept_epoch: int = Field(ge=1, description="The epoch whose weights these are; of a soup, the last that is in it.")
     licences: Licences = Licences()
     versions: dict[str, str]
+
+    @property
+    def kept(self) -> str:
+        """Which weights these are, in words."""
+        trainings = self.kept_epoch // self.settings.get("epochs", self.kept_epoch)
+        if self.settings.get("soup", 1) == 1 or trainings == 1:
+            return f"epoch {self.kept_epoch}"
+        return f"the mean of {trainings} trainings"
 
     @property
     def outputs(self) -> Outputs:

@@ -54,7 +54,7 @@ class Batch:
     mask: Bool[Tensor, "rows seq"]
     """True on real tokens."""
     targets: Shaped[Tensor, "batch ..."]
-    """A label or choice, (batch,); a number, (batch,); or a label for each token, (batch, seq)."""
+    """A label, choice or number, (batch,); a label for each token, (batch, seq); or a span's ends, (batch, 2)."""
     indices: Int[Tensor, " batch"]
     """Number of each example in the training data: what a method's random choices may depend on."""
     choices: tuple[int, ...] | None = None

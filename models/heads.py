@@ -58,9 +58,9 @@ def _one_each(examples: Sequence[Example], width: int) -> Tensor:
 def _one_each_token(examples: Sequence[Example], width: int) -> Tensor:
     targets = torch.full((len(examples), width), IGNORED)
     for number, example in enumerate(examples):
-        for word, (row, position) in first_tokens(example.encoded).items():
-            if row == 0:
-                targets[number, position] = example.target[word]
+        # Texts are cut to one row in training.
+        for word, (_, position) in first_tokens(example.encoded).items():
+            targets[number, position] = example.target[word]
     return targets
 
 

@@ -33,7 +33,7 @@ class Parts:
     method: nn.Module
     optimizer: Optimizer
     average: AveragedModel | None = None
-    """Mean of the weights that epochs ended with so far, where the run keeps one."""
+    """Mean of the weights that trainings ended with so far, where the run mixes several."""
 
 
 def save_state(path: Path, parts: Parts, saved: Mapping[str, Any]) -> None:

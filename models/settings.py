@@ -47,7 +47,7 @@ class TrainingSettings(BaseModel):
     soup: int = Field(
         default=1,
         gt=0,
-        description="Trainings of so many epochs, each anew from the base; their mean is kept.",
+        description="Trainings of so many epochs, each anew from the base, to be averaged.",
     )
     weight_decay: float = Field(default=0.01, ge=0, description="Not on biases and LayerNorm.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm of each parameter group.")
@@ -108,9 +108,12 @@ def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg'].lower()}" for found in error.errors())
         raise TrainingError(f"settings: {wrong}") from error
-    single = len(task.outputs.labels) == 1
-    if (len(settings.outputs.labels) == 1) != single:
-        raise TrainingError(f"settings: labels: {task.name} has {'one' if single else 'two or more'}")
+    try:
+        task.check_outputs(settings.outputs)
+    except ValueError as error:
+        raise TrainingError(f"settings: labels: {error}") from error
+    if settings.score_range is not None and task.outputs.score_range is None:
+        raise TrainingError(f"settings: score_range: {task.name} gives no score")
     if task.head in METHODS[settings.method].refuses:
         meant = ", ".join(name for name, kind in METHODS.items() if task.head not in kind.refuses)
         raise TrainingError(f"method {settings.method} means nothing for {task.name}; choose one of: {meant}")

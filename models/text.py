@@ -14,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
-from models.words import Span, is_blank
+from models.words import Span, is_blank, line_up
 
 Truncation = Literal["error", "right", "window"]
 """What happens to a text longer than the model reads: refuse it, cut its end off, or read it in overlapping windows."""
 
+
+LONGEST_WORD = 32
+"""Characters for each token that may stand beside every window: what is longer costs more to read than it can say."""
 
 BadInputCode = Literal["empty_input", "input_too_long", "validation"]
 
@@ -206,14 +209,18 @@ class Reader:
         """
         tokens = self._tokenize(text, field)
         room = self._room(pair=True)
+        parts = {name: part for question in questions for name, part in question.items()}
+        for name, part in parts.items():
+            self._check_beside(len(part), room // 2 * LONGEST_WORD, "characters", name)
+            self._tokenize(part, name)
         beside = [self._tokenize_question(question, room // 2) for question in questions]
         fits = self._check_fit(len(tokens) + max(map(len, beside)) <= room, field, truncation)
         groups = [
-            _Group(_cut(tokens, room - len(short), truncation), short, (Segment(field, 0), *_line_up(question)))
+            _Group(_cut(tokens, room - len(short), truncation), short, (Segment(field, 0), *_segments(question)))
             for question, short in zip(questions, beside, strict=True)
         ]
         return Encoded(
-            texts={field: text} | {name: part for question in questions for name, part in question.items()},
+            texts={field: text, **parts},
             rows=self._rows(groups, field),
             truncated=not fits and truncation == "right",
             windows=max(len(group.windows.encodings) for group in groups),
@@ -234,16 +241,16 @@ class Reader:
         return tokens
 
     def _tokenize_question(self, question: Mapping[str, str], room: int) -> Encoding:
-        for field, text in question.items():
-            self._tokenize(text, field)
-        tokens = self._tokenize(" ".join(question.values()), field)
-        if len(tokens) > room:
-            raise BadInput(
-                "input_too_long",
-                field,
-                f"{' and '.join(question)} take {len(tokens):,} tokens; at most {room} stand in a row: shorten them",
-            )
+        *_, last = question
+        tokens = self._tokenize(" ".join(question.values()), last)
+        self._check_beside(len(tokens), room, "tokens", last)
         return tokens
+
+    def _check_beside(self, length: int, most: int, unit: str, field: str) -> None:
+        if length > most:
+            raise BadInput(
+                "input_too_long", field, f"{length:,} {unit} to stand in every row; at most {most:,} can: shorten it"
+            )
 
     def _rows(self, groups: Sequence["_Group"], field: str) -> tuple[Row, ...]:
         """The rows of all groups, counted before they are made: of two long texts there are more than memory holds."""
@@ -323,9 +330,7 @@ def _share_room(first: int, second: int, room: int) -> tuple[int, int]:
     return (shorter, room - shorter) if first < second else (room - shorter, shorter)
 
 
-def _line_up(fields: Mapping[str, str]) -> Iterator[Segment]:
-    """Where the fields stand when joined by spaces."""
-    start = 0
-    for field, text in fields.items():
-        yield Segment(field, 1, start, start + len(text))
-        start += len(text) + 1
+def _segments(question: Mapping[str, str]) -> Iterator[Segment]:
+    """Where the fields of a question stand in a row's second text."""
+    for field, (start, end) in zip(question, line_up(question.values()), strict=True):
+        yield Segment(field, 1, start, end)

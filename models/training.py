@@ -79,8 +79,8 @@ class _Progress:
 class Soup:
     """Trainings from one start, mixed: a uniform model soup (Wortsman et al., ICML 2022, section 2).
 
-    Each ingredient has its own order of the data and its own random draws; unlike the paper's, all have the same
-    settings, and none is left out.
+    Each ingredient has its own order of the data and its own random draws, but unlike the paper's the same settings.
+    Of the soups so far, one after each ingredient, the one that measures best is kept.
     """
 
     def __init__(self, encoder: Encoder, method: Method) -> None:
@@ -88,6 +88,12 @@ class Soup:
         self._trained = nn.ModuleList([encoder, method])
         self._start = {name: tensor.clone() for name, tensor in self._trained.state_dict().items()}
         self.mean = AveragedModel(self._trained)
+
+    @property
+    def mixed(self) -> tuple[Encoder, Method]:
+        """The encoder and method with the mean weights."""
+        modules: Any = self.mean.module
+        return modules[0], modules[1]
 
     def add(self) -> None:
         """Mix in the weights as they are."""
@@ -97,7 +103,7 @@ class Soup:
         """Put everything back to the start, but for the random draws."""
         self._trained.load_state_dict(self._start)
         optimizer.state.clear()
-        set_seed(seed)
+        set_seed(seed % 2**32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +136,9 @@ class _Run:
 
     def result(self, epoch: int) -> tuple[Encoder, Method]:
         """The encoder and method that an epoch has led to: at the end of a soup's ingredient, the soup so far."""
-        kept: Any = (self.bare.encoder, self.method)
-        if self.soup is not None and self.ends_training(epoch):
-            kept = self.soup.mean.module
-        return kept[0], kept[1]
+        if self.soup is None or not self.ends_training(epoch):
+            return self.bare.encoder, self.method
+        return self.soup.mixed
 
     def ends_training(self, epoch: int) -> bool:
         """Whether the learning rate has fallen to 0 when this epoch is over."""

@@ -7,6 +7,7 @@ characters are no words, and every other sign (a comma, a heart) is a word of it
 
 import bisect
 import itertools
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import regex
@@ -40,6 +41,14 @@ def split_words(text: str) -> tuple[Span, ...]:
     )
     pieces = (Span(start, end) for start, end in itertools.pairwise(edges))
     return tuple(piece for piece in pieces if not _BLANK.fullmatch(text, *piece))
+
+
+def line_up(texts: Iterable[str]) -> Iterator[Span]:
+    """Where texts stand when they are joined by spaces."""
+    start = 0
+    for text in texts:
+        yield Span(start, start + len(text))
+        start += len(text) + 1
 
 
 def is_blank(text: str) -> bool:

@@ -30,7 +30,7 @@ class BrokenModel(RuntimeError):
 
 
 class NotOffered(ValueError):
-    """An explanation that the package cannot give."""
+    """An explanation that the package cannot give, or not of so much."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,12 @@ class Answerer:
                 for target in predicted.prediction.targets
                 for row in target.rows
             ]
+            tokens = sum(map(len, wanted))
+            if tokens > self.limits.max_item_tokens * len(readings):
+                raise NotOffered(
+                    f"{len(wanted):,} answers to explain would take {tokens:,} tokens; "
+                    "leave `explain` out, or split the text"
+                )
             # Those who ask were let in already.
             second = self._engine.submit(wanted, (method,), admitted=True)
             _follow(second, whole, lambda computed: whole.set_result(self._add_shares(first, computed, method)))
@@ -215,14 +221,9 @@ class Answerer:
         fields = dict(answer)
         if "scores" in fields:
             fields["scores"] = fields["scores"][: options.top_k]
-        explanations = (
-            [
-                explain(options.explain, target, encoded, shares, unit)
-                for target, shares in zip(prediction.targets, predicted.shares, strict=True)
-            ]
-            if options.explain
-            else []
-        )
+        explanations = []
+        if options.explain:
+            explanations = explain(options.explain, prediction.targets, encoded, predicted.shares, unit)
         return self._result(
             **fields,
             index=reading.index,

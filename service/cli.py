@@ -32,7 +32,7 @@ TaskName = Annotated[str, typer.Argument(metavar="TASK", help="What to ask, such
 PackageFolder = Annotated[
     Path | None, typer.Option("--package", metavar="DIR", help="Model package; default: the zoo's for this task.")
 ]
-PairColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The same for tasks that read such a text.")]
+TextColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The same for tasks that read such a text.")]
 Explain = Annotated[Method | None, typer.Option("--explain", help="Score every word by its part in the answer.")]
 
 
@@ -103,12 +103,13 @@ def models(
 
     The method that is served bears a star; the others are trainings on the same data that were measured beside it.
     """
+    from export.package import read_manifest
     from service.listing import show_models
-    from service.packages import open_packages
+    from service.packages import package_folders
     from service.settings import read_settings
 
-    found = open_packages(read_settings(packages=packages or None))
-    show_models((package.manifest for package in found.values()), as_markdown=markdown)
+    folders = package_folders(read_settings(packages=packages or None))
+    show_models(map(read_manifest, folders), as_markdown=markdown)
 
 
 @app.command()
@@ -156,12 +157,12 @@ def score(
     text_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column with the texts; default: text, sentence, review, ...")
     ] = None,
-    premise_column: PairColumn = None,
-    hypothesis_column: PairColumn = None,
-    text_a_column: PairColumn = None,
-    text_b_column: PairColumn = None,
-    context_column: PairColumn = None,
-    question_column: PairColumn = None,
+    premise_column: TextColumn = None,
+    hypothesis_column: TextColumn = None,
+    text_a_column: TextColumn = None,
+    text_b_column: TextColumn = None,
+    context_column: TextColumn = None,
+    question_column: TextColumn = None,
     choices_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column with lists of choices; in csv, lists in JSON.")
     ] = None,

@@ -86,7 +86,8 @@ class Engine:
             order.future.set_result(Computed([], 0.0, 0.0))
             return order.future
         with self._changed:
-            if self._closed and not admitted:
+            # Only our own threads are sure to come back for what they hand in while we close.
+            if self._closed and not (admitted and threading.current_thread() in self._threads):
                 raise EngineClosed("the engine is closed")
             if self._would_overflow(order) and not admitted:
                 raise Overloaded(f"{self._queue.rows:,} rows are waiting already; try again later")

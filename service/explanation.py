@@ -45,33 +45,57 @@ class Explanation(BaseModel):
 
 def explain(
     method: Method,
-    target: Target,
+    targets: Sequence[Target],
     encoded: Encoded,
-    token_scores: Sequence[Shares],
+    shares: Sequence[Sequence[Shares]],
     offset_unit: OffsetUnit,
-) -> Explanation:
-    """Word scores out of `token_scores`, one array for each row of `target` with an entry a token."""
-    rows = [encoded.rows[number] for number in target.rows]
-    words = {field: split_words(encoded.texts[field]) for field in rows[0].fields}
-    scores = [_word_scores(field, rows, token_scores, words[field]) for field in words]
-    shares = iter(_share_out(np.concatenate(scores)))
-    items = []
-    for field, spans in words.items():
-        text = encoded.texts[field]
-        for word, span in zip(spans, convert_spans(text, spans, offset_unit), strict=True):
-            share = next(shares)
-            items.append(
-                ExplainedWord(field=field, text=text[slice(*word)], start=span.start, end=span.end, score=share)
+) -> list[Explanation]:
+    """An explanation of each target out of its `shares`, one array for each of its rows with an entry a token.
+
+    Where only some rows led to an answer, only the words in them are listed.
+    """
+    words = {field: _split(text, offset_unit) for field, text in encoded.texts.items()}
+    explanations = []
+    for target, of_rows in zip(targets, shares, strict=True):
+        rows = [encoded.rows[number] for number in target.rows]
+        is_whole = len(rows) == len(encoded.rows)
+        seen = {field: words[field] if is_whole else _within(rows, field, words[field]) for field in rows[0].fields}
+        scores = [_word_scores(field, rows, of_rows, tuple(word for word, _ in seen[field])) for field in seen]
+        values = iter(_share_out(np.concatenate(scores)))
+        items = [
+            ExplainedWord(
+                field=field,
+                text=encoded.texts[field][slice(*word)],
+                start=place.start,
+                end=place.end,
+                score=next(values),
             )
-    return Explanation(method=method, target=target.name, items=tuple(items))
+            for field, found in seen.items()
+            for word, place in found
+        ]
+        explanations.append(Explanation(method=method, target=target.name, items=tuple(items)))
+    return explanations
+
+
+def _split(text: str, offset_unit: OffsetUnit) -> list[tuple[Span, Span]]:
+    """Each word's place in code points and in the unit asked for."""
+    words = split_words(text)
+    return list(zip(words, convert_spans(text, words, offset_unit), strict=True))
+
+
+def _within(rows: Sequence[Row], field: str, words: list[tuple[Span, Span]]) -> list[tuple[Span, Span]]:
+    """The words that stand in these rows."""
+    spans = [span for row in rows for _, span in row.spans(field)]
+    start, end = min(span.start for span in spans), max(span.end for span in spans)
+    return [(word, place) for word, place in words if word.start < end and word.end > start]
 
 
 def _word_scores(
-    field: str, rows: Sequence[Row], token_scores: Sequence[Shares], words: tuple[Span, ...]
+    field: str, rows: Sequence[Row], of_rows: Sequence[Shares], words: tuple[Span, ...]
 ) -> npt.NDArray[np.float64]:
     """Absolute token scores added up by word; a word in several windows takes its largest, as one may cut it in two."""
     largest = np.zeros(len(words))
-    for row, scores in zip(rows, token_scores, strict=True):
+    for row, scores in zip(rows, of_rows, strict=True):
         placed = row.spans(field)
         values = np.abs(scores).tolist()
         totals = share_by_overlap([span for _, span in placed], [values[position] for position, _ in placed], words)

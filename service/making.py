@@ -67,7 +67,7 @@ def train(
     from models.training import train as run
 
     given: dict[str, Any] = read_toml(config) if config else {}
-    if method is not None and method != given.get("method"):
+    if method is not None and given.get("method", method) != method:
         # The file's are another method's.
         given.pop("method_settings", None)
     source = {"data": data, "train": train_part or None, "validation": validation}
@@ -86,7 +86,7 @@ def train(
         _console.print(str(stopped))
         raise typer.Exit(130) from None
     shown = ", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
-    _console.print(f"{out}: epoch {record.kept_epoch}, {shown}\nnext: steadfast export {out} -o PACKAGE")
+    _console.print(f"{out}: {record.kept}, {shown}\nnext: steadfast export {out} -o PACKAGE")
 
 
 def evaluate(
@@ -96,7 +96,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
     """Measure a checkpoint under torch, or a package under ONNX Runtime, by the same metrics."""
-    _need("train", "torch", "sklearn")
+    _need("train", "torch", "sklearn", "scipy", "seqeval")
     from models.data import load_part
     from models.evaluation import measure
 
@@ -164,7 +164,7 @@ def verify(
 ) -> None:
     """Check that a package is whole and answers as it did when it was made; exit code 1 if it does not."""
     if data is not None:
-        _need("train", "sklearn")
+        _need("train", "sklearn", "scipy", "seqeval")
     if checkpoint is not None:
         _need("export", "torch", "transformers", "optimum", "onnx")
     from export.verification import verify_package

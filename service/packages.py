@@ -21,17 +21,22 @@ def open_packages(settings: Settings) -> dict[str, Package]:
     Raises:
         PackageError: a package is damaged, there is none, or two answer at one endpoint.
     """
-    folders = settings.packages or tuple(_zoo_packages(settings.zoo))
-    if not folders:
-        raise NoPackage(f"{settings.zoo}: holds no packages; name the folder of one made by `steadfast export`")
     packages: dict[str, Package] = {}
-    for folder in folders:
+    for folder in package_folders(settings):
         package = open_package(folder)
         endpoint = package.task.endpoint
         if endpoint in packages:
             raise TwoPackages(f"{packages[endpoint].folder} and {folder} both answer {endpoint}; name one of them")
         packages[endpoint] = package
     return packages
+
+
+def package_folders(settings: Settings) -> tuple[Path, ...]:
+    """Where the packages in force are; raises NoPackage where there are none."""
+    folders = settings.packages or tuple(_zoo_packages(settings.zoo))
+    if not folders:
+        raise NoPackage(f"{settings.zoo}: holds no packages; name the folder of one made by `steadfast export`")
+    return folders
 
 
 def open_package_for(endpoint: str, settings: Settings) -> Package:

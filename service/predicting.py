@@ -36,7 +36,7 @@ def read_items(task: AnyTask, texts: Sequence[str]) -> list[Item]:
     fields = list(task.columns)
     if takes_list(task.item, fields[-1]):
         single = len(fields) - 1
-        inputs = [dict(zip(fields, [*texts[:single], texts[single:]], strict=False))]
+        inputs = [dict(zip(fields, [*texts[:single], *([texts[single:]] if texts[single:] else [])], strict=False))]
     else:
         parts = range(0, len(texts), len(fields))
         inputs = [dict(zip(fields, texts[start : start + len(fields)], strict=False)) for start in parts]
@@ -95,6 +95,8 @@ def _headlines(result: Any) -> list[str]:
     parts = getattr(result, "entities", None)
     if parts == ():
         return ["no entities"]
+    if getattr(result, "answer", "") is None:
+        return [f"no answer  {result.score:.3f}"]
     return ["  ".join(_values(part)) for part in ([result] if parts is None else parts)]
 
 
@@ -112,7 +114,7 @@ def _texts(item: Item) -> dict[str, str]:
     for field, value in item:
         if isinstance(value, tuple):
             texts |= {f"{field}/{number}": text for number, text in enumerate(value)}
-        elif field != "id":
+        elif field != "id" and value is not None:
             texts[field] = value
     return texts
 
@@ -130,7 +132,7 @@ def _mark(field: str, text: str, explanation: Explanation) -> Text:
 def _name_top_words(explanation: Explanation) -> Text:
     top = sorted(explanation.items, key=lambda word: -word.score)[:TOP_WORDS]
     words = ", ".join(f"{_harmless(word.text)} {word.score:.2f}" for word in top)
-    return Text(f"{explanation.method} for {explanation.target}: {words}", style="dim")
+    return Text(f"{explanation.method} for {_harmless(explanation.target)}: {words}", style="dim")
 
 
 def _harmless(text: str) -> str:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from export.package import file_digest
 from models.records import BadRecord, Record, UnknownColumn, file_format, find_column, read_records
 from models.tasks.task import read_item
-from service.answering import Answered, Answerer, BrokenModel, Reading
+from service.answering import Answered, Answerer, BrokenModel, NotOffered, Reading
 from service.columns import ERROR, as_columns, column_types, free_names
 from service.contract import Options
 from service.partial import Partial
@@ -190,7 +190,7 @@ def _finish(answerer: Answerer, started: _UnderWay, options: Options) -> dict[st
         return {ERROR: started.error}
     try:
         (result,) = answerer.answer([started.reading], started.future.result(), options)
-    except BrokenModel as error:
+    except (BrokenModel, NotOffered) as error:
         return {ERROR: str(error)}
     return as_columns(result)
 

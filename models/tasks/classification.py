@@ -7,7 +7,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from models.tasks.task import LabelScore, Logits, Outputs, Prediction, Target, TaskAnswer, rank_labels, softmax
+from models.tasks.task import (
+    LabelScore,
+    Logits,
+    Outputs,
+    Prediction,
+    Target,
+    TaskAnswer,
+    rank_labels,
+    read_place,
+    softmax,
+)
 from models.text import Encoded
 
 
@@ -47,12 +57,17 @@ def read_label(value: Any, encoded: Encoded, outputs: Outputs) -> int:
     labels = outputs.labels
     if isinstance(value, str) and value in labels:
         return labels.index(value)
-    # A csv file's numbers are read as strings.
-    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(labels):
+    number = read_place(value, len(labels))
+    if number is not None:
         return number
     known = ", ".join(f"{place} or {label!r}" for place, label in enumerate(labels))
     raise ValueError(f"label {value!r} is none of: {known}")
+
+
+def check_labels(outputs: Outputs) -> None:
+    """Refuse fewer than two labels; raises ValueError."""
+    if len(outputs.labels) < 2:
+        raise ValueError("two labels or more are needed")
 
 
 def measure_macro(targets: Sequence[int], outcomes: Sequence[int], outputs: Outputs) -> dict[str, float]:

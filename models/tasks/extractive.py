@@ -4,7 +4,6 @@ Spans are scored by the sum of their ends' logits and compared with that of the 
 answer", as by Devlin et al. (NAACL 2019, section 4.3).
 """
 
-import json
 import re
 import string
 from collections import Counter
@@ -13,12 +12,25 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, Field, NonNegativeInt
 
 from models.tasks.reading_comprehension import COLUMNS, ReadingItem
-from models.tasks.task import LabelScore, Logits, Outputs, Prediction, Target, Task, TaskAnswer, softmax
+from models.tasks.task import (
+    LabelScore,
+    Logits,
+    Outputs,
+    Prediction,
+    Target,
+    Task,
+    TaskAnswer,
+    parse_list,
+    refuse_other_labels,
+    softmax,
+)
 from models.text import BadInput, Encoded, Reader, Row, Truncation
 from models.words import Span
+
+LABELS = ("start", "end")
 
 BEST_SPANS = 20
 """How many spans share the probability that no answer leaves."""
@@ -73,7 +85,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
         SpanScore(label=context[start:end], score=share, start=start, end=end)
         for (start, end), share in zip((candidate.span for candidate in best), probabilities[1:], strict=True)
     )
-    if probabilities[0] > outputs.no_answer_threshold:
+    if not scores or probabilities[0] >= outputs.no_answer_threshold:
         answer = ExtractiveAnswer(
             answer=None, start=None, end=None, score=probabilities[0], no_answer_score=probabilities[0], scores=scores
         )
@@ -105,15 +117,21 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> Answers:
     """Answers as SQuAD has them, `{"text": [...], "answer_start": [...]}`; raises ValueError."""
     del outputs
     try:
-        given = json.loads(value) if isinstance(value, str) else value
-        texts, starts = tuple(given["text"]), tuple(given["answer_start"])
-        pairs = list(zip(texts, starts, strict=True))
-    except (TypeError, KeyError, ValueError) as error:
+        given = _Given.model_validate(parse_list(value))
+        pairs = list(zip(given.text, given.answer_start, strict=True))
+    except ValueError as error:
         raise ValueError(f'answers are {{"text": [...], "answer_start": [...]}}, not {value!r:.80}') from error
     for text, start in pairs:
         if not text or encoded.texts["context"][start : start + len(text)] != text:
             raise ValueError(f"answer {text!r:.80} does not stand at {start} of the context")
-    return Answers(texts, Span(pairs[0][1], pairs[0][1] + len(pairs[0][0])) if pairs else None)
+    return Answers(given.text, Span(pairs[0][1], pairs[0][1] + len(pairs[0][0])) if pairs else None)
+
+
+class _Given(BaseModel):
+    """Answers as SQuAD writes them."""
+
+    text: tuple[str, ...]
+    answer_start: tuple[NonNegativeInt, ...]
 
 
 def find_tokens(row: Row, span: Span | None) -> tuple[int, int]:
@@ -201,11 +219,12 @@ EXTRACTIVE_READING = Task(
     answer=ExtractiveAnswer,
     columns={name: known_as for name, known_as in COLUMNS.items() if name != "choices"},
     target_column="answers",
-    outputs=Outputs(("start", "end")),
+    outputs=Outputs(LABELS),
     head="question-answering",
     main_metric="f1",
     encode=encode,
     decode=decode,
     read_target=read_target,
     measure=measure,
+    check_outputs=refuse_other_labels(LABELS),
 )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.tasks.classification import read_label
 from models.tasks.task import Item, Logits, Outputs, Prediction, Target, Task, TaskAnswer, parse_list, softmax
 from models.text import Encoded, Reader, Row, Truncation
-from models.words import Span, split_words
+from models.words import Span, line_up, split_words
 
 OUTSIDE = "O"
 _JOINERS = frozenset("-\u2010\u2011\u2013&/.:_+@#~=%?")
@@ -70,7 +70,7 @@ def encode(item: NerItem | NerExample, reader: Reader, truncation: Truncation) -
         encoded = reader.read(item.text, truncation=truncation)
         return replace(encoded, words=split_for_tagging(item.text))
     encoded = reader.read(" ".join(item.tokens), field="tokens", truncation=truncation)
-    return replace(encoded, words=tuple(_line_up(item.tokens)))
+    return replace(encoded, words=tuple(line_up(item.tokens)))
 
 
 def split_for_tagging(text: str) -> tuple[Span, ...]:
@@ -114,8 +114,9 @@ def first_tokens(encoded: Encoded) -> dict[int, tuple[int, int]]:
     (field,) = encoded.texts
     best: dict[int, tuple[int, int]] = {}
     places: dict[int, tuple[int, int]] = {}
+    starts = [word.start for word in encoded.words]
     for number, row in enumerate(encoded.rows):
-        for word, (start, position) in _firsts_in_row(row, field, encoded.words).items():
+        for word, (start, position) in _firsts_in_row(row, field, encoded.words, starts).items():
             # The earliest first: a window may begin in the middle of a word.
             rank = (-start, min(position, len(row) - 1 - position))
             if word not in best or rank > best[word]:
@@ -130,7 +131,7 @@ def find_entities(labels: Sequence[str]) -> Iterator[tuple[range, str]]:
     """
     start, kind = 0, ""
     for number, label in enumerate([*labels, OUTSIDE]):
-        prefix, name = label.split("-", 1) if label[:2] in ("B-", "I-") else ("I", label)
+        prefix, _, name = label.partition("-")
         if kind and (label == OUTSIDE or prefix == "B" or name != kind):
             yield range(start, number), kind
             kind = ""
@@ -146,6 +147,13 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> tuple[int, ..
     return tuple(read_label(label, encoded, outputs) for label in value)
 
 
+def check_outputs(outputs: Outputs) -> None:
+    """Refuse labels that are not BIO; raises ValueError."""
+    wrong = [label for label in outputs.labels if label != OUTSIDE and label[:2] not in ("B-", "I-")]
+    if wrong or OUTSIDE not in outputs.labels:
+        raise ValueError(f"labels are {OUTSIDE!r} and 'B-' or 'I-' with a kind, unlike {wrong or outputs.labels}")
+
+
 def measure(targets: Sequence[Sequence[int]], outcomes: Sequence[Sequence[str]], outputs: Outputs) -> dict[str, float]:
     """Precision, recall and F1 of whole entities, as conlleval counts them."""
     # Here, not at the top: serving installs no seqeval.
@@ -158,13 +166,6 @@ def measure(targets: Sequence[Sequence[int]], outcomes: Sequence[Sequence[str]],
         "precision": float(precision_score(expected, found, zero_division=0)),
         "recall": float(recall_score(expected, found, zero_division=0)),
     }
-
-
-def _line_up(tokens: Sequence[str]) -> Iterator[Span]:
-    start = 0
-    for token in tokens:
-        yield Span(start, start + len(token))
-        start += len(token) + 1
 
 
 def _runs(pieces: Sequence[Span]) -> Iterator[list[Span]]:
@@ -199,10 +200,9 @@ def _cut_possessive(word: Span, text: str) -> Iterator[Span]:
         yield word
 
 
-def _firsts_in_row(row: Row, field: str, words: Sequence[Span]) -> dict[int, tuple[int, int]]:
+def _firsts_in_row(row: Row, field: str, words: Sequence[Span], starts: Sequence[int]) -> dict[int, tuple[int, int]]:
     """By word, where the first of the row's tokens in it begins, and its position; other tokens of one sign follow."""
     firsts: dict[int, tuple[int, int]] = {}
-    starts = [word.start for word in words]
     for position, (start, end) in row.spans(field):
         first = max(bisect.bisect_right(starts, start) - 1, 0)
         for number in range(first, len(words)):
@@ -240,5 +240,6 @@ NER = Task(
     decode=decode,
     read_target=read_target,
     measure=measure,
+    check_outputs=check_outputs,
     explains_each=True,
 )

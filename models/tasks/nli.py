@@ -5,7 +5,7 @@ from itertools import groupby
 
 import numpy as np
 
-from models.tasks.classification import LabelAnswer, measure_macro, predict_label, read_label
+from models.tasks.classification import LabelAnswer, check_labels, measure_macro, predict_label, read_label
 from models.tasks.task import Item, Logits, Outputs, Prediction, Task, softmax
 from models.text import Encoded, Reader, Truncation
 
@@ -59,4 +59,5 @@ NLI = Task(
     decode=decode,
     read_target=read_label,
     measure=measure_macro,
+    check_outputs=check_labels,
 )

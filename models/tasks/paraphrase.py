@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from models.tasks.classification import LabelAnswer, decode_mean, read_label
+from models.tasks.classification import LabelAnswer, check_labels, decode_mean, read_label
 from models.tasks.pairs import COLUMNS, PairItem, encode_pair
 from models.tasks.task import Outputs, Task
 
@@ -33,4 +33,5 @@ PARAPHRASE = Task(
     decode=decode_mean,
     read_target=read_label,
     measure=measure,
+    check_outputs=check_labels,
 )

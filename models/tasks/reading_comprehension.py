@@ -6,7 +6,19 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from models.tasks.task import Item, LabelScore, Logits, Outputs, Prediction, Target, Task, TaskAnswer, softmax
+from models.tasks.task import (
+    Item,
+    LabelScore,
+    Logits,
+    Outputs,
+    Prediction,
+    Target,
+    Task,
+    TaskAnswer,
+    read_place,
+    refuse_other_labels,
+    softmax,
+)
 from models.text import BadInput, Encoded, Reader, Truncation
 
 COLUMNS = {
@@ -14,6 +26,8 @@ COLUMNS = {
     "question": ("question", "query"),
     "choices": ("choices", "options", "answers"),
 }
+
+LABELS = ("choice",)
 
 
 class ReadingItem(Item):
@@ -73,9 +87,8 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> int:
     """The place of the right choice, from 0; raises ValueError."""
     del outputs
     choices = 1 + max(row.group for row in encoded.rows)
-    # A csv file's numbers are read as strings.
-    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < choices:
+    number = read_place(value, choices)
+    if number is not None:
         return number
     raise ValueError(f"label {value!r} is no place among {choices} choices, which are counted from 0")
 
@@ -94,11 +107,12 @@ READING_COMPREHENSION = Task(
     answer=ReadingAnswer,
     columns=COLUMNS,
     target_column="label",
-    outputs=Outputs(("choice",)),
+    outputs=Outputs(LABELS),
     head="multiple-choice",
     main_metric="accuracy",
     encode=encode,
     decode=decode,
     read_target=read_target,
     measure=measure,
+    check_outputs=refuse_other_labels(LABELS),
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import ConfigDict, model_validator
 
-from models.tasks.classification import LabelAnswer, decode_mean, measure_macro, read_label
+from models.tasks.classification import LabelAnswer, check_labels, decode_mean, measure_macro, read_label
 from models.tasks.task import Item, Outputs, Task
 from models.text import Encoded, Reader, Truncation
 
@@ -47,4 +47,5 @@ SENTIMENT = Task(
     decode=decode_mean,
     read_target=read_label,
     measure=measure_macro,
+    check_outputs=check_labels,
 )

@@ -8,8 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from models.tasks.pairs import COLUMNS, PairItem, encode_pair
-from models.tasks.task import Logits, Outputs, Prediction, Target, Task, TaskAnswer
+from models.tasks.task import Logits, Outputs, Prediction, Target, Task, TaskAnswer, refuse_other_labels
 from models.text import Encoded
+
+LABELS = ("similarity",)
 
 
 class StsAnswer(TaskAnswer):
@@ -39,7 +41,7 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> float:
     low, high = _range(outputs)
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not low <= number <= high:
         raise ValueError(f"score {value!r} is no number from {low:g} to {high:g}")
@@ -72,11 +74,12 @@ STS = Task(
     answer=StsAnswer,
     columns=COLUMNS,
     target_column="score",
-    outputs=Outputs(("similarity",), score_range=(0.0, 5.0)),
+    outputs=Outputs(LABELS, score_range=(0.0, 5.0)),
     head="sequence-classification",
     main_metric="spearman",
     encode=encode_pair,
     decode=decode,
     read_target=read_target,
     measure=measure,
+    check_outputs=refuse_other_labels(LABELS),
 )

@@ -114,6 +114,8 @@ class Task(Generic[ItemT, AnswerT]):
     """A data file's value for the right answer to an item -> what the loss is computed with. Raises ValueError."""
     measure: Callable[[Sequence[Any], Sequence[Any], Outputs], dict[str, float]]
     """Targets and outcomes -> metrics by name, higher is better."""
+    check_outputs: Callable[[Outputs], None]
+    """Whether a model can have these outputs instead of the task's own. Raises ValueError."""
     example: type[Item] | None = None
     """What data files hold to learn from, where that is not an item as it is asked for; `encode` takes it too."""
     example_columns: Mapping[str, tuple[str, ...]] | None = None
@@ -140,14 +142,31 @@ def takes_list(kind: type[Item], field: str) -> bool:
     return any(get_origin(one) is tuple for one in (annotation, *get_args(annotation)))
 
 
+def refuse_other_labels(own: tuple[str, ...]) -> Callable[[Outputs], None]:
+    """A check for tasks whose outputs mean always the same."""
+
+    def check(outputs: Outputs) -> None:
+        if outputs.labels != own:
+            raise ValueError("this task has no labels to choose; leave them out")
+
+    return check
+
+
 def parse_list(value: Any) -> Any:
     """A list out of the JSON that a text is; anything else as it is."""
     if not isinstance(value, str):
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
+
+
+def read_place(value: Any, count: int) -> int | None:
+    """A number from 0 to `count` - 1, which csv writes as text; None for anything else."""
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    is_place = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < count
+    return int(number) if is_place else None
 
 
 def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -232,6 +232,10 @@ def test_a_soup_goes_on_where_it_was(base: Path, data: Path, tmp_path: Path) -> 
     assert _same_weights(tmp_path / "out", tmp_path / "whole")
 
 
+def test_a_soup_takes_the_largest_seed(base: Path, data: Path, tmp_path: Path) -> None:
+    train(_settings(base, data, soup=2, epochs=1, seed=2**32 - 1), tmp_path / "out", _watch())
+
+
 def test_accumulated_gradients_equal_those_of_the_big_batch(tmp_path: Path, data: Path) -> None:
     calm = make_base(tmp_path / "base", dropout=0.0)
     big = _settings(calm, data, batch_size=96, epochs=1)
@@ -311,7 +315,15 @@ def test_a_damaged_state_is_refused_by_name(base: Path, data: Path, tmp_path: Pa
         ({"method": "asa", "method_settings": {"tua": 1}}, "tua: extra inputs are not permitted"),
         ({"method": "plain", "method_settings": {"tau": 1}}, "tau: extra inputs are not permitted"),
         ({"labels": 3}, "labels: input should be a valid tuple"),
-        ({"labels": ["one"]}, "labels: sentiment has two or more"),
+        ({"labels": ["one"]}, "labels: two labels or more are needed"),
+        ({"task": "ner", "labels": ["O", "S-x"]}, "labels: labels are 'O' and 'B-' or 'I-' with a kind"),
+        ({"task": "sts", "labels": ["a", "b"]}, "labels: this task has no labels to choose"),
+        ({"score_range": [0, 1]}, "score_range: sentiment gives no score"),
+        ({"task": "sts", "score_range": [1, 0]}, "score_range: value error, the first number must be the lower"),
+        (
+            {"task": "extractive-reading-comprehension", "method": "asa"},
+            "method asa means nothing for extractive-reading-comprehension; choose one of: plain",
+        ),
         ({"labels": ["a", "a"]}, "labels: .*a label stands there twice"),
         ({"seed": 2**32}, "seed: input should be less than"),
     ],

@@ -1,6 +1,7 @@
 """Word scores: what the contract promises for any text, and the rules by example."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from models.tasks.task import Target
 from models.text import BadInput, Encoded
 from service.answering import Answerer
 from service.contract import Options
-from service.explanation import Explanation, explain
+from service.explanation import Explanation, Shares, explain
 from service.offsets import OffsetUnit
 
 ALPHABETS = (
@@ -39,8 +40,10 @@ def read(answerer: Answerer, text: str, *, truncation: str = "window") -> Encode
     return readings[0].encoded
 
 
-def target(encoded: Encoded) -> Target:
-    return Target("x", rows=tuple(range(len(encoded.rows))))
+def explained(encoded: Encoded, scores: Sequence[Shares]) -> Explanation:
+    target = Target("x", rows=tuple(range(len(encoded.rows))))
+    (explanation,) = explain("attention", [target], encoded, [scores], "codepoint")
+    return explanation
 
 
 @settings(deadline=None, max_examples=200)
@@ -75,14 +78,14 @@ def test_the_pieces_of_a_word_add_up_and_special_tokens_do_not_count(answerer: A
     encoded = read(answerer, "unhappy film")
     assert encoded.rows[0].encoding.tokens == ["[CLS]", "un", "##happy", "film", "[SEP]"]
     scores = np.array([9, 1, 2, 5, 9], dtype=np.float32)
-    explanation = explain("attention", target(encoded), encoded, [scores], "codepoint")
+    explanation = explained(encoded, [scores])
     assert [(word.text, word.score) for word in explanation.items] == [("unhappy", 3 / 8), ("film", 5 / 8)]
 
 
 def test_the_sign_of_a_token_does_not_count(answerer: Answerer) -> None:
     encoded = read(answerer, "good film")
     scores = np.array([0, -1, 1, 0], dtype=np.float32)
-    assert [word.score for word in explain("attention", target(encoded), encoded, [scores], "codepoint").items] == [
+    assert [word.score for word in explained(encoded, [scores]).items] == [
         0.5,
         0.5,
     ]
@@ -92,7 +95,7 @@ def test_a_word_in_two_windows_takes_the_larger_score(answerer: Answerer) -> Non
     encoded = read(answerer, "a " * 30 + "b " * 10)
     assert len(encoded.rows) == 2
     scores = [np.full(len(row), weight, dtype=np.float32) for row, weight in zip(encoded.rows, (1, 3), strict=True)]
-    items = explain("attention", target(encoded), encoded, scores, "codepoint").items
+    items = explained(encoded, scores).items
     first_of_second = encoded.rows[1].spans("text")[0][1].start // 2
     assert {round(word.score / items[0].score) for word in items[:first_of_second]} == {1}
     assert {round(word.score / items[0].score) for word in items[first_of_second:]} == {3}
@@ -100,14 +103,14 @@ def test_a_word_in_two_windows_takes_the_larger_score(answerer: Answerer) -> Non
 
 def test_words_that_were_cut_off_are_listed_with_nothing(answerer: Answerer) -> None:
     encoded = read(answerer, "good " * 40, truncation="right")
-    items = explain("attention", target(encoded), encoded, [np.ones(32, dtype=np.float32)], "codepoint").items
+    items = explained(encoded, [np.ones(32, dtype=np.float32)]).items
     assert len(items) == 40
     assert [word.score for word in items[30:]] == [0.0] * 10
 
 
 def test_words_share_alike_when_no_token_counts(answerer: Answerer) -> None:
     encoded = read(answerer, "good film")
-    items = explain("attention", target(encoded), encoded, [np.zeros(4, dtype=np.float32)], "codepoint").items
+    items = explained(encoded, [np.zeros(4, dtype=np.float32)]).items
     assert [word.score for word in items] == [0.5, 0.5]
 
 

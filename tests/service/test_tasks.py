@@ -13,7 +13,7 @@ from hypothesis import given, reject, settings
 
 from export.package import open_package
 from models.tasks import ENDPOINTS, TASKS
-from service.answering import Answerer
+from service.answering import Answerer, NotOffered
 from service.contract import Options
 from service.engine import EngineLimits
 from service.predicting import predict_items
@@ -221,12 +221,17 @@ def test_choices_in_csv_are_json_lists(answerers: Callable[[str], Answerer], tmp
     source = tmp_path / "in.csv"
     with source.open("w", newline="") as file:
         csv.writer(file).writerows(
-            [("context", "question", "choices"), ("good", "what", '["good", "bad"]'), ("good", "what", "good")]
+            [
+                ("context", "question", "choices"),
+                ("good", "what", '["good", "bad"]'),
+                ("good", "what", "good"),
+                ("good", "what", "[" * 100_000),
+            ]
         )
     job = Job(source=source, target=tmp_path / "out.jsonl", columns={}, options=Options(), overwrite=False)
     tally = score_file(answerers("reading-comprehension"), job, lambda *_: None)
     rows = [json.loads(line) for line in job.target.read_text().splitlines()]
-    assert tally.without_answer == 1
+    assert tally.without_answer == 2
     assert rows[0]["answer"] in ("good", "bad")
     assert rows[1]["error"].startswith("choices: ")
 
@@ -270,3 +275,55 @@ def test_an_empty_choice_is_named(server: Server) -> None:
     item = {"context": "the film was good", "question": "what was good", "choices": ["a", " "]}
     answer = ask(server, "reading-comprehension", [item])
     assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/inputs/0/choices/1"]
+
+
+def test_a_question_that_costs_more_than_it_says_is_refused_at_once(answerers: Callable[[str], Answerer]) -> None:
+    item = {"context": "good", "question": "what" + " " * 200_000 + "?", "choices": ["a"] * 20}
+    answerer = answerers("reading-comprehension")
+    _, (refusal,) = answerer.read([answerer.task.item.model_validate(item)], "window")
+    assert (refusal.reason.code, refusal.reason.field) == ("input_too_long", "question")
+
+
+def test_more_entities_than_can_be_read_again_are_not_explained(answerers: Callable[[str], Answerer]) -> None:
+    answerer = answerers("ner")
+    readings, _ = answerer.read([answerer.task.item.model_validate({"text": "al the " * 3_000})], "window")
+    with pytest.raises(NotOffered, match=r"answers to explain would take .* tokens; leave `explain` out"):
+        answerer.compute(readings, "attention").result()
+    (result,) = answerer.answer(readings, answerer.compute(readings, None).result(), Options())
+    assert len(result.entities) > 1_000  # type: ignore[attr-defined]
+
+
+def test_of_a_long_text_only_the_words_around_an_entity_are_listed(answerers: Callable[[str], Answerer]) -> None:
+    (result,) = predict(answerers("ner"), [{"text": "the film was good " * 60 + "al"}], explain="rollout")
+    entity, explanation = result["entities"][-1], result["explanation"][-1]
+    assert entity["text"] == "al"
+    assert explanation["items"][-1]["end"] == entity["end"]
+    assert len(explanation["items"]) < 64
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_predict_shows_every_task_to_people(task: str, made: Callable[[str], Path]) -> None:
+    (item,) = make_items(task, 1)
+    texts = [text for value in item.values() for text in (value if isinstance(value, list) else [value])]
+    shown = steadfast(
+        "predict", TASKS[task].endpoint, *texts, "--explain", "attention", "--package", made(task) / "package"
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert texts[0] in shown.stdout
+
+
+def test_what_commands_a_terminal_is_not_shown(made: Callable[[str], Path]) -> None:
+    choices = ("the film was \x1b[2Jgood", "the film was \x1b[2Jgood")
+    package = made("reading-comprehension") / "package"
+    texts = ("the film was good", "was it", *choices)
+    shown = steadfast("predict", "reading-comprehension", *texts, "--explain", "rollout", "--package", package)
+    assert "\x1b[2J" not in shown.stdout
+
+
+def test_models_are_compared_whatever_they_answer(made: Callable[[str], Path]) -> None:
+    folders = [made(task) / "package" for task in ("nli", "sts", "sts")]
+    shown = steadfast("models", *folders, "--markdown")
+    assert shown.returncode == 0, shown.stderr
+    assert [line.split(" | ")[2] for line in shown.stdout.splitlines()[2:]] == [
+        *("accuracy", "f1"), *("spearman", "pearson") * 2,
+    ]  # fmt: skip
