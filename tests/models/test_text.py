@@ -303,7 +303,7 @@ def test_the_context_is_cut_beside_every_choice(pairs: Reader) -> None:
     [
         ((5, "a", "b", " "), "choices/1", "holds no words"),
         ((5, " ", "b", "c"), "question", "holds no words"),
-        ((5, "a b c a", "b", "c a b c a"), "choices/1", "question and choices/1 take 9 tokens; at most 8 stand"),
+        ((5, "a b c a", "b", "c a b c a"), "choices/1", "9 tokens to stand in every row; at most 8 can"),
         ((2_000, "a", "b", "c", "a", "b", "c", "a", "b"), "context", "tokens in windows; at most 20,000 are read"),
     ],
 )
