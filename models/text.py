@@ -141,7 +141,8 @@ def pad(rows: Sequence[Row], pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
 class Reader:
     """Turns texts into rows. Safe to share between threads: nothing in it changes after construction.
 
-    A text longer than a row is read in windows of which neighbours share a quarter.
+    A text longer than a row is read in windows of which neighbours share a quarter of a row; beside another text, a
+    quarter of the room that is left.
     """
 
     def __init__(self, tokenizer: Tokenizer, limits: ReadingLimits) -> None:
@@ -171,7 +172,7 @@ class Reader:
         tokens = self._tokenize(text, field)
         room = self._room(pair=False)
         fits = self._check_fit(len(tokens) <= room, field, truncation)
-        windows = _cut(tokens, room, truncation)
+        windows = _cut(tokens, room, truncation, shared=self.limits.max_tokens // 4)
         rows = self._rows([_Group(windows, None, (Segment(field, 0),))], field)
         return Encoded(texts={field: text}, rows=rows, truncated=not fits and truncation == "right", windows=len(rows))
 
@@ -191,9 +192,10 @@ class Reader:
         longer = first_field if len(first) >= len(second) else second_field
         fits = self._check_fit(len(first) + len(second) <= room, longer, truncation)
         rooms = _share_room(len(first), len(second), room)
-        windows = _cut(first, rooms[0], truncation)
+        windows = _cut(first, rooms[0], truncation, shared=rooms[0] // 4)
         segments = (Segment(first_field, 0), Segment(second_field, 1))
-        groups = [_Group(windows, beside, segments) for beside in _cut(second, rooms[1], truncation).encodings]
+        others = _cut(second, rooms[1], truncation, shared=rooms[1] // 4).encodings
+        groups = [_Group(windows, beside, segments) for beside in others]
         rows = self._rows(groups, longer)
         return Encoded(texts=texts, rows=rows, truncated=not fits and truncation == "right", windows=len(rows))
 
@@ -216,8 +218,9 @@ class Reader:
         beside = [self._tokenize_question(question, room // 2) for question in questions]
         fits = self._check_fit(len(tokens) + max(map(len, beside)) <= room, field, truncation)
         groups = [
-            _Group(_cut(tokens, room - len(short), truncation), short, (Segment(field, 0), *_segments(question)))
+            _Group(_cut(tokens, left, truncation, shared=left // 4), short, (Segment(field, 0), *_segments(question)))
             for question, short in zip(questions, beside, strict=True)
+            for left in (room - len(short),)
         ]
         return Encoded(
             texts={field: text, **parts},
@@ -304,17 +307,16 @@ class _Group:
         return self.windows.tokens + len(self.windows.encodings) * (len(self.beside) if self.beside else 0)
 
 
-def _cut(tokens: Encoding, room: int, truncation: Truncation) -> _Windows:
-    windows = _windows(tokens, room)
+def _cut(tokens: Encoding, room: int, truncation: Truncation, *, shared: int) -> _Windows:
+    windows = _windows(tokens, room, shared)
     kept = windows[:1] if truncation == "right" else windows
     return _Windows(kept, sum(map(len, kept)))
 
 
-def _windows(tokens: Encoding, room: int) -> list[Encoding]:
-    """Windows of `room` tokens, each but the first beginning with the last quarter of the one before."""
+def _windows(tokens: Encoding, room: int, shared: int) -> list[Encoding]:
+    """Windows of `room` tokens, each but the first beginning with the last `shared` of the one before."""
     if len(tokens) <= room:
         return [tokens]
-    shared = room // 4
     line = Encoding.merge([tokens], False)  # a copy: what follows works in place
     # The first of what truncate makes carries the others inside it, and all is done to them again that is done to it.
     # So let that be one too many, a step ahead of the text.

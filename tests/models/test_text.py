@@ -95,7 +95,7 @@ def test_windows_overlap_by_a_quarter_and_hold_everything(reader: Reader) -> Non
     encoded = reader.read("a b c " * 4)
     spans = [[span for _, span in row.spans("text")] for row in encoded.rows]
     assert all(len(row) <= 8 for row in encoded.rows)
-    assert [one[-1:] for one in spans[:-1]] == [other[:1] for other in spans[1:]]
+    assert [one[-2:] for one in spans[:-1]] == [other[:2] for other in spans[1:]]
     assert {span.start for window in spans for span in window} == set(range(0, 24, 2))
     assert not encoded.truncated
 
