@@ -164,7 +164,7 @@ class _PositionGenerator(DummyInputGenerator):  # type: ignore[misc]
 
 
 class _TokenGraphConfig(_GraphConfig):
-    """The same for a head that labels every token."""
+    """The same for a head whose answers stand at tokens."""
 
     DUMMY_INPUT_GENERATOR_CLASSES = (*_GraphConfig.DUMMY_INPUT_GENERATOR_CLASSES, _PositionGenerator)
 

@@ -33,7 +33,7 @@ class ExplainedWord(BaseModel):
 
 
 class Explanation(BaseModel):
-    """Every word of the fields that the answer rests on, in order, those the model never saw with score 0."""
+    """The words that the answer rests on, in order; of a text that was cut, those the model never saw with score 0."""
 
     model_config = ConfigDict(frozen=True)
 
