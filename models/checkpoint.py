@@ -96,7 +96,7 @@ class TrainingRecord(BaseModel):
     def kept(self) -> str:
         """Which weights these are, in words."""
         trainings = self.kept_epoch // self.settings.get("epochs", self.kept_epoch)
-        if self.settings.get("soup", 1) == 1 or trainings == 1:
+        if not isinstance(self.settings.get("learning_rate"), (list, tuple)) or trainings == 1:
             return f"epoch {self.kept_epoch}"
         return f"the mean of {trainings} trainings"
 

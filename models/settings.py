@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
 from models.checkpoint import DataSource, Licences
 from models.robust import METHODS, read_settings
@@ -42,13 +42,12 @@ class TrainingSettings(BaseModel):
     epochs: int = Field(default=3, gt=0)
     batch_size: int = Field(default=32, gt=0)
     accumulate: int = Field(default=1, gt=0, description="Batches whose gradients are averaged for one step.")
-    learning_rate: float = Field(default=5e-5, gt=0, description="Reached after the warm-up, then falls to 0 linearly.")
-    warmup_share: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps that warm up.")
-    soup: int = Field(
-        default=1,
-        gt=0,
-        description="Trainings of so many epochs, each anew from the base, to be averaged.",
+    learning_rate: PositiveFloat | tuple[PositiveFloat, ...] = Field(
+        default=5e-5,
+        description="Reached after the warm-up, then falls to 0 linearly. Of several, each has a training of its own, "
+        "anew from the base, and the trainings' weights are averaged.",
     )
+    warmup_share: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps that warm up.")
     weight_decay: float = Field(default=0.01, ge=0, description="Not on biases and LayerNorm.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm of each parameter group.")
     max_tokens: int = Field(default=128, ge=8, description="Longest row, special tokens included.")
@@ -65,6 +64,13 @@ class TrainingSettings(BaseModel):
             raise ValueError("a label stands there twice")
         return labels
 
+    @field_validator("learning_rate")
+    @classmethod
+    def _refuse_no_rate(cls, learning_rate: float | tuple[float, ...]) -> float | tuple[float, ...]:
+        if learning_rate == ():
+            raise ValueError("one or more are needed")
+        return learning_rate
+
     @field_validator("score_range")
     @classmethod
     def _refuse_empty_range(cls, score_range: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -77,6 +83,16 @@ class TrainingSettings(BaseModel):
         """What the numbers that the head gives stand for: as set, or else as the task has it."""
         own = find_task(self.task).outputs
         return Outputs(self.labels or own.labels, self.score_range or own.score_range, self.no_answer_threshold)
+
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """The learning rate of each training."""
+        return self.learning_rate if isinstance(self.learning_rate, tuple) else (self.learning_rate,)
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of all trainings together."""
+        return self.epochs * len(self.learning_rates)
 
     @property
     def uses_bf16(self) -> bool:

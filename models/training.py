@@ -79,8 +79,8 @@ class _Progress:
 class Soup:
     """Trainings from one start, mixed: a uniform model soup (Wortsman et al., ICML 2022, section 2).
 
-    Each ingredient has its own order of the data and its own random draws, but unlike the paper's the same settings.
-    Of the soups so far, one after each ingredient, the one that measures best is kept.
+    Each ingredient has its own learning rate, order of the data and random draws. Of the soups so far, one after each
+    ingredient, the one that measures best is kept; the paper's greedy soup (recipe 1) leaves out single ingredients.
     """
 
     def __init__(self, encoder: Encoder, method: Method) -> None:
@@ -158,7 +158,7 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRe
     _claim(settings, work)
     progress = _resume(run)
     with _stop_requested() as stop:
-        while progress.epoch <= settings.epochs * settings.soup:
+        while progress.epoch <= settings.all_epochs:
             _train_epoch(run, progress, stop)
             _finish_epoch(run, progress)
     record = _record(run, progress)
@@ -230,7 +230,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         encoder=encoder,
         method=method,
         optimizer=optimizer,
-        soup=Soup(accelerator.unwrap_model(encoder), method) if settings.soup > 1 else None,
+        soup=Soup(accelerator.unwrap_model(encoder), method) if len(settings.learning_rates) > 1 else None,
         watcher=watcher,
     )
 
@@ -244,7 +244,7 @@ def _optimizer(settings: TrainingSettings, encoder: nn.Module, method: Method) -
         plain = [parameter for parameter in parameters if parameter.ndim == 1]
         for members, decay in ((decayed, settings.weight_decay), (plain, 0.0)):
             groups.append({"params": members, "weight_decay": decay, "clip_group": name, "scale": scale})
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=True)
 
 
 def _resume(run: _Run) -> _Progress:
@@ -280,21 +280,21 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
     lengths = [max(map(len, example.encoded.rows)) for example in examples]
     batches = plan_batches(lengths, settings.batch_size, settings.seed, progress.epoch)
     steps_an_epoch = -(-len(batches) // settings.accumulate)
-    steps = steps_an_epoch * settings.epochs
+    steps, total = steps_an_epoch * settings.epochs, steps_an_epoch * settings.all_epochs
     run.encoder.train()
     while progress.batch < len(batches):
         chosen = batches[progress.batch : progress.batch + settings.accumulate]
         done = (progress.epoch - 1) % settings.epochs * steps_an_epoch + progress.batch // settings.accumulate
-        factor = learning_rate_factor(done, steps, settings.warmup_share)
-        seen = _step(run, examples, chosen, progress.step, factor)
+        rate = settings.learning_rates[(progress.epoch - 1) // settings.epochs]
+        rate *= learning_rate_factor(done, steps, settings.warmup_share)
+        seen = _step(run, examples, chosen, progress.step, rate)
         for name, value in seen.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value
         progress.batch += len(chosen)
         progress.step += 1
-        run.watcher.advance(progress.step, steps * settings.soup, seen)
+        run.watcher.advance(progress.step, total, seen)
         if stop.is_set():
             _save(run, progress)
-            total = steps * settings.soup
             raise Interrupted(f"stopped after step {progress.step} of {total}; the same command goes on from there")
         if progress.step % settings.save_every == 0:
             _save(run, progress)
@@ -306,9 +306,7 @@ def _context(run: _Run, step: int) -> StepContext:
     return StepContext(encoder=run.encoder, task_loss=task_loss, seed=run.settings.seed, step=step)
 
 
-def _step(
-    run: _Run, examples: Sequence[Example], chosen: list[list[int]], step: int, factor: float
-) -> dict[str, float]:
+def _step(run: _Run, examples: Sequence[Example], chosen: list[list[int]], step: int, rate: float) -> dict[str, float]:
     pad_id = int(run.tokenizer.pad_token_id)
     seen: dict[str, float] = {}
     rows = sum(map(len, chosen))
@@ -325,7 +323,7 @@ def _step(
         run.optimizer.zero_grad()
         raise TrainingError(f"step {step}: the loss or its gradient is not finite ({seen}); lower the learning rate")
     for group in run.optimizer.param_groups:
-        group["lr"] = run.settings.learning_rate * group["scale"] * factor
+        group["lr"] = rate * group["scale"]
     run.optimizer.step()
     run.optimizer.zero_grad()
     return seen
@@ -359,7 +357,7 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
     if _best_epoch(run, progress) == progress.epoch:
         _save_weights(run, progress.epoch)
     shown = ", ".join(f"{name} {value:.4f}" for name, value in {**record.losses, **metrics}.items())
-    run.watcher.say(f"epoch {progress.epoch} of {run.settings.epochs * run.settings.soup}: {shown}")
+    run.watcher.say(f"epoch {progress.epoch} of {run.settings.all_epochs}: {shown}")
     if run.soup is not None and ends_training:
         run.soup.start_anew(run.optimizer, run.settings.seed + progress.epoch)
     progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}

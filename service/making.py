@@ -45,7 +45,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes; must not exist.")] = Path("checkpoint"),
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a batch.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    learning_rate: Annotated[
+        list[float] | None,
+        typer.Option(help="Highest learning rate; given several times, trains at each and averages the weights."),
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest row; longer texts are cut in training.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes the order of rows and every random draw.")] = None,
@@ -73,7 +76,7 @@ def train(
     source = {"data": data, "train": train_part or None, "validation": validation}
     options = {
         "task": task, "method": method, "base": base, "epochs": epochs, "batch_size": batch_size,
-        "learning_rate": learning_rate, "max_tokens": max_tokens, "precision": precision, "seed": seed,
+        "learning_rate": learning_rate or None, "max_tokens": max_tokens, "precision": precision, "seed": seed,
     }  # fmt: skip
     given |= _without_none(options)
     given["source"] = given.get("source", {}) | _without_none(source)

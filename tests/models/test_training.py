@@ -195,7 +195,7 @@ def test_a_soup_is_the_mean_of_the_weights_that_its_trainings_ended_with(
         if said.startswith("epoch"):
             ends[len(ends) + 1] = load_file(tmp_path / "out.training" / "state.safetensors")
 
-    settings = _settings(base, data, soup=3, epochs=2, save_every=1)
+    settings = _settings(base, data, learning_rate=(1e-4, 2e-4, 3e-4), epochs=2, save_every=1)
     record = train(settings, tmp_path / "out", Watcher(say=keep, advance=_ignore))
     assert list(ends) == [1, 2, 3, 4, 5, 6]
     assert record.kept_epoch in (2, 4, 6)
@@ -213,12 +213,16 @@ def test_the_first_of_a_soup_is_a_training_as_any(base: Path, data: Path, tmp_pa
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(Interrupted):
-        train(_settings(base, data, epochs=1, soup=2), tmp_path / "soup", Watcher(say=_ignore, advance=stop))
+        train(
+            _settings(base, data, epochs=1, learning_rate=(1e-3, 5e-4)),
+            tmp_path / "soup",
+            Watcher(say=_ignore, advance=stop),
+        )
     assert _same_weights(tmp_path / "one", tmp_path / "soup.training" / "epoch-1")
 
 
 def test_a_soup_goes_on_where_it_was(base: Path, data: Path, tmp_path: Path) -> None:
-    settings = _settings(base, data, soup=2, epochs=2)
+    settings = _settings(base, data, learning_rate=(1e-4, 2e-4), epochs=2)
     train(settings, tmp_path / "whole", _watch())
 
     def stop(step: int, *_: object) -> None:
@@ -233,7 +237,7 @@ def test_a_soup_goes_on_where_it_was(base: Path, data: Path, tmp_path: Path) -> 
 
 
 def test_a_soup_takes_the_largest_seed(base: Path, data: Path, tmp_path: Path) -> None:
-    train(_settings(base, data, soup=2, epochs=1, seed=2**32 - 1), tmp_path / "out", _watch())
+    train(_settings(base, data, learning_rate=(1e-4, 1e-4), epochs=1, seed=2**32 - 1), tmp_path / "out", _watch())
 
 
 def test_accumulated_gradients_equal_those_of_the_big_batch(tmp_path: Path, data: Path) -> None:
