@@ -6,16 +6,18 @@ The shape is one at which the authors' ASA code was measured too: 4 layers, widt
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from models.encoder import Batch, Encoder
+from models.encoder import Batch, Encoder, load_tokenizer
 from models.heads import HEAD_TRAINING
 from models.robust import METHODS, read_settings
-from models.robust.method import StepContext
+from models.robust.method import Start, StepContext
 
 ROUNDS = 5
+TOKENIZER = Path(__file__).parents[1] / "zoo" / "sentiment"
 
 AUTHORS_CODE = {"asa": 2.07}
 """The same ratio measured with the authors' own code at this shape, where there is such code."""
@@ -49,7 +51,15 @@ def _make_step(method_name: str) -> Callable[[], None]:
         vocab_size=30522, hidden_size=384, num_hidden_layers=4, num_attention_heads=12, intermediate_size=1536
     )  # fmt: skip
     encoder = Encoder(AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")).train()
-    method = METHODS[method_name].build(read_settings(method_name, {}), encoder, 0)
+    start = Start(
+        encoder=encoder,
+        head="sequence-classification",
+        tokenizer=load_tokenizer(TOKENIZER),
+        seed=0,
+        examples=16,
+        max_tokens=128,
+    )
+    method = METHODS[method_name].build(read_settings(method_name, {}), start)
     parameters = [*encoder.parameters(), *method.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
     ids = torch.randint(1, 30522, (16, 128))

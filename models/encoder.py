@@ -77,6 +77,8 @@ class Pass:
     logits: Float[Tensor, "batch ..."]
     states: Float[Tensor, "rows seq width"]
     """Of the last layer."""
+    pooled: Float[Tensor, "rows ... width"] | None
+    """What the head's last dropout and linear map read; None for a head without dropout."""
     kept: Mapping[int, Kept]
 
 
@@ -123,10 +125,12 @@ class Encoder(nn.Module):
         hidden: Float[Tensor, "batch seq width"] | None = None,
         score_bias: Mapping[int, ScoreBias] | None = None,
         keep: Collection[int] = (),
+        word_noise: Float[Tensor, "batch seq embedding"] | None = None,
     ) -> Pass:
         """Run the model, or its layers from `start_layer` on with `hidden` as the state that enters there.
 
         Biases go beside the padding bias of the layers they are named for. Layers in `keep` return their insides.
+        Noise is added to the word vectors, before positions and LayerNorm.
 
         Raises:
             ValueError: `start_layer` without `hidden`, or a layer that is not there.
@@ -140,7 +144,10 @@ class Encoder(nn.Module):
         entering: dict[int, Tensor] = {}
         probabilities: dict[int, Tensor] = {}
         states: list[Tensor] = []
+        pooled: dict[int, Tensor] = {}
         with ExitStack() as hooks:
+            if word_noise is not None:
+                hooks.enter_context(_added(self.model.base_model.embeddings.word_embeddings, word_noise))
             if hidden is not None:
                 hooks.enter_context(_start_at(self.model, start_layer, hidden))
             for number, bias in (score_bias or {}).items():
@@ -149,13 +156,27 @@ class Encoder(nn.Module):
                 hooks.enter_context(_captured_input(layers[number].attention.self, entering, number))
                 hooks.enter_context(_captured_input(layers[number].attention.self.dropout, probabilities, number))
             hooks.enter_context(_captured_output(layers[-1], states))
+            if self._head_dropout is not None:
+                # ELECTRA's and RoBERTa's heads use it twice: the last time counts.
+                hooks.enter_context(_captured_input(self._head_dropout, pooled, 0))
             output = self.model(**self._inputs(batch))
         logits = read_logits(output)
         return Pass(
             logits=logits if batch.choices is None else _compare(logits, batch.choices),
             states=states[0],
+            pooled=pooled.get(0),
             kept={number: Kept(entering=entering[number], probabilities=probabilities[number]) for number in keep},
         )
+
+    @property
+    def _head_dropout(self) -> nn.Module | None:
+        inside = f"{self.model.base_model_prefix}."
+        found = [
+            module
+            for name, module in self.model.named_modules()
+            if isinstance(module, nn.Dropout) and not name.startswith(inside)
+        ]
+        return found[-1] if found else None
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         inputs = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
@@ -276,6 +297,19 @@ def _captured_input(module: nn.Module, into: dict[int, Tensor], number: int) -> 
         into[number] = args[0]
 
     handle = module.register_forward_pre_hook(capture)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _added(module: nn.Module, noise: Tensor) -> Iterator[None]:
+    def add(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        del module, args
+        return output + noise
+
+    handle = module.register_forward_hook(add)
     try:
         yield
     finally:

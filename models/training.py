@@ -40,7 +40,7 @@ from models.evaluation import Subject, measure
 from models.heads import HEAD_TRAINING
 from models.resume import Parts, load_state, save_state
 from models.robust import find_method, read_settings
-from models.robust.method import Method, StepContext, StepResult
+from models.robust.method import Method, ParameterGroup, Start, StepContext, StepResult
 from models.settings import TrainingError, TrainingSettings
 from models.tasks import find_task
 from models.tasks.task import AnyTask, Outputs
@@ -216,7 +216,15 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         raise TrainingError(
             f"max_tokens {settings.max_tokens}: {settings.base} reads at most {encoder.max_tokens} tokens"
         )
-    method = kind.build(method_settings, encoder, settings.seed).to(accelerator.device)
+    start = Start(
+        encoder=encoder,
+        head=task.head,
+        tokenizer=tokenizer,
+        seed=settings.seed,
+        examples=sum(len(part.examples) for part in parts[:-1]),
+        max_tokens=settings.max_tokens,
+    )
+    method = kind.build(method_settings, start).to(accelerator.device)
     encoder, optimizer = accelerator.prepare(encoder, _optimizer(settings, encoder, method))
     return _Run(
         settings=settings,
@@ -237,13 +245,15 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
 
 def _optimizer(settings: TrainingSettings, encoder: nn.Module, method: Method) -> torch.optim.Optimizer:
     groups: list[dict[str, Any]] = []
-    extra = [(group.name, group.parameters, group.learning_rate_scale) for group in method.parameter_groups()]
-    for name, parameters, scale in [("encoder", tuple(encoder.parameters()), 1.0), *extra]:
-        # Biases and LayerNorm are the parameters of one axis.
-        decayed = [parameter for parameter in parameters if parameter.ndim > 1]
-        plain = [parameter for parameter in parameters if parameter.ndim == 1]
-        for members, decay in ((decayed, settings.weight_decay), (plain, 0.0)):
-            groups.append({"params": members, "weight_decay": decay, "clip_group": name, "scale": scale})
+    whole = ParameterGroup(name="encoder", parameters=tuple(encoder.parameters()))
+    for group in (whole, *method.parameter_groups()):
+        shared = {"clip_group": group.name, "scale": group.learning_rate_scale}
+        # Biases, LayerNorm and scalars are not decayed.
+        decayed = [parameter for parameter in group.parameters if parameter.ndim > 1]
+        plain = [parameter for parameter in group.parameters if parameter.ndim <= 1]
+        decay = settings.weight_decay if group.weight_decay is None else group.weight_decay
+        groups.append({"params": decayed, "weight_decay": decay, **shared})
+        groups.append({"params": plain, "weight_decay": 0.0, **shared})
     return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=True)
 
 
@@ -274,7 +284,7 @@ def _circumstances(run: _Run) -> dict[str, Any]:
 def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
     settings = run.settings
     originals = run.train_examples
-    context = _context(run, progress.step)
+    context = _context(run, progress.step, 0.0)
     run.encoder.eval()
     examples = run.method.before_epoch(originals, progress.epoch, context)
     lengths = [max(map(len, example.encoded.rows)) for example in examples]
@@ -287,7 +297,7 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
         done = (progress.epoch - 1) % settings.epochs * steps_an_epoch + progress.batch // settings.accumulate
         rate = settings.learning_rates[(progress.epoch - 1) // settings.epochs]
         rate *= learning_rate_factor(done, steps, settings.warmup_share)
-        seen = _step(run, examples, chosen, progress.step, rate)
+        seen = _step(run, examples, chosen, progress.step, rate, done / steps)
         for name, value in seen.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value
         progress.batch += len(chosen)
@@ -301,19 +311,21 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
     progress.sums = {name: total / steps_an_epoch for name, total in progress.sums.items()}
 
 
-def _context(run: _Run, step: int) -> StepContext:
+def _context(run: _Run, step: int, share: float) -> StepContext:
     task_loss = HEAD_TRAINING[run.task.head].loss
-    return StepContext(encoder=run.encoder, task_loss=task_loss, seed=run.settings.seed, step=step)
+    return StepContext(encoder=run.encoder, task_loss=task_loss, seed=run.settings.seed, step=step, progress=share)
 
 
-def _step(run: _Run, examples: Sequence[Example], chosen: list[list[int]], step: int, rate: float) -> dict[str, float]:
+def _step(
+    run: _Run, examples: Sequence[Example], chosen: list[list[int]], step: int, rate: float, share: float
+) -> dict[str, float]:
     pad_id = int(run.tokenizer.pad_token_id)
     seen: dict[str, float] = {}
     rows = sum(map(len, chosen))
     for number, indices in enumerate(chosen):
         batch = collate(examples, indices, run.task.head, pad_id, run.accelerator.device)
         with torch.autocast(run.accelerator.device.type, torch.bfloat16, enabled=run.settings.uses_bf16):
-            result = run.method.step(batch, _context(run, step * run.settings.accumulate + number))
+            result = run.method.step(batch, _context(run, step * run.settings.accumulate + number, share))
         # Each batch weighs as its rows do, so that accumulated gradients equal those of one big batch.
         run.accelerator.backward(_total(result) * (len(indices) / rows))
         for name, value in _report(result).items():

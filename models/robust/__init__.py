@@ -4,18 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.encoder import Encoder
 from models.robust import asa, plain
-from models.robust.method import Method, MethodSettings
+from models.robust.method import Method, MethodSettings, Start
 from models.tasks.task import Head
 
 
 @dataclass(frozen=True)
 class MethodKind:
-    """A method's settings and how it is built for an encoder."""
+    """A method's settings and how it is built."""
 
     settings: type[MethodSettings]
-    build: Callable[[Any, Encoder, int], Method]
+    build: Callable[[Any, Start], Method]
     refuses: tuple[Head, ...] = ()
     """Heads for which the method means nothing."""
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.encoder import Batch, Encoder, ScoreBias
-from models.robust.method import Method, MethodSettings, ParameterGroup, StepContext, StepResult, WeightedLoss
+from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
 
 SLOPE = 10_000.0
 """What masking subtracts from a score. Part of the method: it sets the exchange rate between divergence and price in
@@ -178,6 +178,6 @@ class Asa(Method):
         return bias
 
 
-def build(settings: AsaSettings, encoder: Encoder, seed: int) -> Asa:
+def build(settings: AsaSettings, start: Start) -> Asa:
     """The adversaries for this encoder, drawn from their own generator so that plain training's stream is untouched."""
-    return Asa(settings, encoder, seed)
+    return Asa(settings, start.encoder, start.seed)

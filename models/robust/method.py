@@ -9,10 +9,12 @@ import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from models.data import Example
 from models.encoder import Batch, Encoder
 from models.heads import TaskLoss
+from models.tasks.task import Head
 
 
 class MethodSettings(BaseModel):
@@ -32,6 +34,8 @@ class ParameterGroup:
     name: str
     parameters: tuple[nn.Parameter, ...]
     learning_rate_scale: float = 1.0
+    weight_decay: float | None = None
+    """None: as the encoder's."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,21 @@ class StepResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a method is built for."""
+
+    encoder: Encoder
+    head: Head
+    tokenizer: PreTrainedTokenizerFast
+    seed: int
+    """For draws of its own: torch's own stream is plain training's."""
+    examples: int
+    """How many there are to train on; the size of buffers that hold something for each."""
+    max_tokens: int
+    """Longest row in training."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepContext:
     """What a method may use during a step."""
 
@@ -60,6 +79,8 @@ class StepContext:
     seed: int
     step: int
     """Batches used so far: what the random draws of further passes depend on."""
+    progress: float = 0.0
+    """Share of this training's steps that are done."""
 
     @contextmanager
     def extra_pass(self, number: int = 0) -> Iterator[None]:

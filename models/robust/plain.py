@@ -1,7 +1,7 @@
 """Plain fine-tuning: the task's loss and nothing else. What every other method is measured against."""
 
-from models.encoder import Batch, Encoder
-from models.robust.method import Method, MethodSettings, StepContext, StepResult, WeightedLoss
+from models.encoder import Batch
+from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
 
 
 class PlainSettings(MethodSettings):
@@ -17,7 +17,7 @@ class Plain(Method):
         return StepResult(losses={"task": WeightedLoss(loss)})
 
 
-def build(settings: PlainSettings, encoder: Encoder, seed: int) -> Plain:
-    """Plain training needs neither its settings nor a seed."""
-    del settings, encoder, seed
+def build(settings: PlainSettings, start: Start) -> Plain:
+    """Plain training needs to know nothing."""
+    del settings, start
     return Plain()

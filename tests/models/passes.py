@@ -13,7 +13,9 @@ from transformers import (
 
 from models.encoder import Batch, Encoder
 from models.heads import HEAD_TRAINING
-from models.robust.method import StepContext
+from models.robust.method import Start, StepContext
+from models.tasks.task import Head
+from tests.tiny import make_tokenizer
 
 CONFIGS = {"bert": BertConfig, "roberta": RobertaConfig, "electra": ElectraConfig}
 
@@ -55,3 +57,8 @@ def make_batch(lengths: tuple[int, ...] = (7, 4, 1), *, padding: int = 0, labels
 
 def make_context(encoder: Encoder, *, step: int = 0) -> StepContext:
     return StepContext(encoder=encoder, task_loss=HEAD_TRAINING["sequence-classification"].loss, seed=1, step=step)
+
+
+def make_start(encoder: Encoder, *, head: Head = "sequence-classification", seed: int = 11) -> Start:
+    """What a method is built for, with the tokenizer of the tiny base."""
+    return Start(encoder=encoder, head=head, tokenizer=make_tokenizer(), seed=seed, examples=10, max_tokens=32)

@@ -1,6 +1,7 @@
 """The hook into a transformers model."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,22 @@ def _without(source: Path, tmp_path: Path, weight: str) -> Path:
     del weights[weight]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_the_head_reads_last_gives_its_logits(family: str) -> None:
+    encoder = make_encoder(family)
+    passed = encoder(make_batch())
+    last = [module for module in encoder.model.modules() if isinstance(module, torch.nn.Linear)][-1]
+    assert passed.pooled is not None
+    torch.testing.assert_close(last(passed.pooled), passed.logits)  # dropout is off in these models
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_word_noise_is_added_to_the_word_vectors(family: str) -> None:
+    encoder, batch = make_encoder(family), make_batch()
+    words = encoder.model.base_model.embeddings.word_embeddings
+    other = torch.where(batch.mask, 49 - batch.ids % 7, batch.ids)
+    noise = words(other) - words(batch.ids)
+    swapped = encoder(replace(batch, ids=other)).logits
+    torch.testing.assert_close(encoder(batch, word_noise=noise).logits, swapped)  # float32 rounding only
