@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from models.robust import asa, plain
+from models.robust import asa, attention_at, plain
 from models.robust.method import Method, MethodSettings, Start
+from models.robust.perturbation import NoiseSettings
 from models.tasks.task import Head
 
 
@@ -27,6 +28,9 @@ METHODS: dict[str, MethodKind] = {
     "plain": MethodKind(plain.PlainSettings, plain.build),
     # A divergence between spans is none of those that the method is defined by.
     "asa": MethodKind(asa.AsaSettings, asa.build, refuses=("question-answering",), reference=asa.reference),
+    "attention-at": MethodKind(NoiseSettings, attention_at.build, reference=attention_at.reference),
+    "attention-iat": MethodKind(attention_at.IatSettings, attention_at.build_iat, reference=attention_at.reference),
+    "attention-rp": MethodKind(NoiseSettings, attention_at.build_rp, reference=attention_at.reference),
 }
 
 
