@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.robust import asa, attention_at, plain
+from models.robust import asa, attention_at, plain, word_at
 from models.robust.method import Method, MethodSettings, Start
 from models.robust.perturbation import NoiseSettings
 from models.tasks.task import Head
@@ -31,6 +31,8 @@ METHODS: dict[str, MethodKind] = {
     "attention-at": MethodKind(NoiseSettings, attention_at.build, reference=attention_at.reference),
     "attention-iat": MethodKind(attention_at.IatSettings, attention_at.build_iat, reference=attention_at.reference),
     "attention-rp": MethodKind(NoiseSettings, attention_at.build_rp, reference=attention_at.reference),
+    "word-at": MethodKind(word_at.WordAtSettings, word_at.build, reference=word_at.reference),
+    "word-iat": MethodKind(word_at.WordIatSettings, word_at.build_iat, reference=word_at.reference),
 }
 
 
