@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.robust import asa, attention_at, plain, word_at
+from models.robust import asa, attention_at, attention_vat, plain, word_at
 from models.robust.method import Method, MethodSettings, Start
 from models.robust.perturbation import NoiseSettings
 from models.tasks.task import Head
@@ -20,6 +20,8 @@ class MethodKind:
     build: Callable[[Any, Start], Method]
     refuses: tuple[Head, ...] = ()
     """Heads for which the method means nothing."""
+    reads_unlabelled: bool = False
+    """Whether it learns from texts without right answers too."""
     reference: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray | float]] | None = None
     """The method's formulas at given arrays; `python -m models.robust.reference` calls it."""
 
@@ -31,6 +33,12 @@ METHODS: dict[str, MethodKind] = {
     "attention-at": MethodKind(NoiseSettings, attention_at.build, reference=attention_at.reference),
     "attention-iat": MethodKind(attention_at.IatSettings, attention_at.build_iat, reference=attention_at.reference),
     "attention-rp": MethodKind(NoiseSettings, attention_at.build_rp, reference=attention_at.reference),
+    "attention-vat": MethodKind(
+        attention_vat.VatSettings, attention_vat.build, reads_unlabelled=True, reference=attention_vat.reference
+    ),
+    "attention-ivat": MethodKind(
+        attention_vat.VatSettings, attention_vat.build_ivat, reads_unlabelled=True, reference=attention_vat.reference
+    ),
     "word-at": MethodKind(word_at.WordAtSettings, word_at.build, reference=word_at.reference),
     "word-iat": MethodKind(word_at.WordIatSettings, word_at.build_iat, reference=word_at.reference),
 }
