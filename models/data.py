@@ -17,7 +17,7 @@ from models.records import BadRecord, Record, Rows, UnknownColumn, find_column, 
 from models.tasks.task import AnyTask, Outputs, read_item
 from models.text import Encoded, Reader
 
-Use = Literal["train", "validation"]
+Use = Literal["train", "unlabelled", "validation"]
 
 
 class DataError(ValueError):
@@ -30,7 +30,7 @@ class Example:
 
     encoded: Encoded
     target: Any
-    """As the task's `read_target` gives it."""
+    """As the task's `read_target` gives it; None where it was not read."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Part:
 def load_part(data: str, name: str, use: Use, task: AnyTask, outputs: Outputs, reader: Reader) -> Part:
     """One part: texts cut at the model's length for training, in windows as the service reads them otherwise.
 
+    An unlabelled part may lack the column of right answers, and what stands there is not read.
+
     Raises:
         DataError: the part or a column is not there, or more than one row in a hundred cannot be used.
     """
@@ -53,7 +55,7 @@ def load_part(data: str, name: str, use: Use, task: AnyTask, outputs: Outputs, r
     columns: dict[str, str] | None = None
     for row in rows:
         if isinstance(row, Record):
-            columns = columns or _find_columns(row, name, task)
+            columns = columns or _find_columns(row, name, task, use)
             read = _read_example(row, columns, use, task, outputs, reader)
         else:
             read = row
@@ -81,6 +83,11 @@ def load_train(source: DataSource, task: AnyTask, outputs: Outputs, reader: Read
     return tuple(load_part(source.data, name, "train", task, outputs, reader) for name in source.train)
 
 
+def load_unlabelled(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> tuple[Part, ...]:
+    """Every part to learn from without right answers."""
+    return tuple(load_part(source.data, name, "unlabelled", task, outputs, reader) for name in source.unlabelled)
+
+
 def load_validation(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> Part:
     """The validation part."""
     return load_part(source.data, source.validation, "validation", task, outputs, reader)
@@ -91,7 +98,9 @@ def _read_example(
 ) -> Example | BadRecord:
     try:
         item = read_item(task.example or task.item, {name: row.values.get(column) for name, column in columns.items()})
-        encoded = task.encode(item, reader, "right" if use == "train" else "window")
+        encoded = task.encode(item, reader, "window" if use == "validation" else "right")
+        if use == "unlabelled":
+            return Example(encoded, None)
         return Example(encoded, task.read_target(row.values.get(task.target_column), encoded, outputs))
     except ValidationError as error:
         first = error.errors()[0]
@@ -100,11 +109,12 @@ def _read_example(
         return BadRecord(row.number, str(error))
 
 
-def _find_columns(row: Record, name: str, task: AnyTask) -> dict[str, str]:
+def _find_columns(row: Record, name: str, task: AnyTask, use: Use) -> dict[str, str]:
     available = list(row.values)
     columns = task.example_columns or task.columns
     try:
-        find_column(available, (task.target_column,))
+        if use != "unlabelled":
+            find_column(available, (task.target_column,))
         return {field: find_column(available, known_as) for field, known_as in columns.items()}
     except UnknownColumn as error:
         raise DataError(f"{name}: {error}") from error

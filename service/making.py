@@ -41,6 +41,13 @@ def train(
     train_part: Annotated[
         list[str] | None, typer.Option("--train", help="File (without ending) or split to train on; may be repeated.")
     ] = None,
+    unlabelled: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="File (without ending) or split whose texts alone are learnt from, by a method that does; "
+            "may be repeated."
+        ),
+    ] = None,
     validation: Annotated[str | None, typer.Option(help="File (without ending) or split to measure on.")] = None,
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes; must not exist.")] = Path("checkpoint"),
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
@@ -73,7 +80,7 @@ def train(
     if method is not None and given.get("method", method) != method:
         # The file's are another method's.
         given.pop("method_settings", None)
-    source = {"data": data, "train": train_part or None, "validation": validation}
+    source = {"data": data, "train": train_part or None, "unlabelled": unlabelled or None, "validation": validation}
     options = {
         "task": task, "method": method, "base": base, "epochs": epochs, "batch_size": batch_size,
         "learning_rate": learning_rate or None, "max_tokens": max_tokens, "precision": precision, "seed": seed,
