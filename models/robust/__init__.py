@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.robust import asa, plain
+from models.robust import afa, asa, plain
 from models.robust.method import Method, MethodSettings, Start
 from models.tasks.task import Head
 
@@ -27,6 +27,8 @@ METHODS: dict[str, MethodKind] = {
     "plain": MethodKind(plain.PlainSettings, plain.build),
     # A divergence between spans is none of those that the method is defined by.
     "asa": MethodKind(asa.AsaSettings, asa.build, refuses=("question-answering",), reference=asa.reference),
+    # A span is read at its two ends, which are not known before it is found: there is no attention to call the policy.
+    "afa": MethodKind(afa.AfaSettings, afa.build, refuses=("question-answering",)),
 }
 
 
