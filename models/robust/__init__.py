@@ -28,7 +28,7 @@ METHODS: dict[str, MethodKind] = {
     # A divergence between spans is none of those that the method is defined by.
     "asa": MethodKind(asa.AsaSettings, asa.build, refuses=("question-answering",), reference=asa.reference),
     # A span is read at its two ends, which are not known before it is found: there is no attention to call the policy.
-    "afa": MethodKind(afa.AfaSettings, afa.build, refuses=("question-answering",)),
+    "afa": MethodKind(afa.AfaSettings, afa.build, refuses=("question-answering",), reference=afa.reference),
 }
 
 

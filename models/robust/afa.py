@@ -7,14 +7,17 @@ of this module are no reproduction of the paper. Attention is the policy: words 
 word whose absence the discriminator notices gains attention, one whose absence goes unnoticed loses it.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from models.encoder import Batch, Pass
+from models.robust.arrays import Arrays, WrongArray
 from models.robust.discriminator import Comparison, Discriminator
 from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
 
@@ -51,6 +54,11 @@ class AfaSettings(MethodSettings):
         return self
 
 
+def judged(words: Bool[Tensor, "rows seq"]) -> Bool[Tensor, "rows seq"]:
+    """`u`: the words of rows that have two or more, so that one can be masked and one kept."""
+    return words & (words.sum(1, keepdim=True) >= 2)
+
+
 def attention_received(
     attention: Float[Tensor, "rows heads query key"], queries: Bool[Tensor, "rows query"]
 ) -> Float[Tensor, "rows key"]:
@@ -58,6 +66,11 @@ def attention_received(
     weights = queries.to(attention.dtype)
     weights = weights / weights.sum(1, keepdim=True)
     return (attention.mean(1) * weights[:, :, None]).sum(1)
+
+
+def first_positions(real: Bool[Tensor, "rows seq"]) -> Bool[Tensor, "rows seq"]:
+    """True on the first token of each row, [CLS]."""
+    return (torch.arange(real.shape[1], device=real.device) == 0).expand_as(real)
 
 
 def word_shares(received: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"]) -> Float[Tensor, "rows seq"]:
@@ -205,13 +218,12 @@ class Afa(Method):
 
     def _find_words(self, batch: Batch) -> Bool[Tensor, "rows seq"]:
         """True on what may be masked: real tokens that are not special, of rows with two of them or more."""
-        words = batch.mask & ~torch.isin(batch.ids, self.special_ids)
-        return words & (words.sum(1, keepdim=True) >= 2)
+        return judged(batch.mask & ~torch.isin(batch.ids, self.special_ids))
 
     def _chances(self, clean: Pass, batch: Batch, maskable: Bool[Tensor, "rows seq"]) -> Float[Tensor, "rows seq"]:
         attention = clean.kept[self.last_layer].probabilities.float()
-        is_first = torch.arange(attention.shape[-1], device=attention.device) == 0
-        received = attention_received(attention, batch.mask if self.reads_tokens else batch.mask & is_first)
+        queries = batch.mask if self.reads_tokens else first_positions(batch.mask)
+        received = attention_received(attention, queries)
         return mask_chances(neglect(word_shares(received, maskable), maskable), maskable, self.settings)
 
     @torch.no_grad()
@@ -244,3 +256,75 @@ class Afa(Method):
 def build(settings: AfaSettings, start: Start) -> Afa:
     """The discriminator for this encoder, drawn from a generator of its own."""
     return Afa(settings, start)
+
+
+def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
+    """The formulas at given arrays, in float64.
+
+    Of `attention` A (batch, heads, seq, seq; queries first), `maskable` u and `masks` mk (batch, seq; 1 on words that
+    may be and that were masked), `rewards` R (batch) and `base`: `abar`, `e`, `q` (all batch, seq), `logpi`,
+    `advantages` (batch), `l_pg`, and `attention_gradient`, that of `l_pg` with respect to A. Masks are taken as they
+    are, without the rule that masks one word and keeps one. `kappa`, `rho`, `q_min` and `q_max` have the settings'
+    defaults unless given. With `real` (batch, seq; 1 on real tokens) attention is read at all real queries, as of a
+    head that answers at tokens, instead of at the first. Rows of fewer than two words give zeros.
+
+    With `plain` f, `masked` f~ and `twin` f0 (texts, width) and the discriminator's `hidden_weight` (width, twice the
+    width; outputs first, |f_1 - f_2| before f_1 f_2), `hidden_bias`, `output_weight` (width) and `output_bias` (a
+    number): `l_dsc`, and `confusion`, the rewards that this discriminator gives (texts).
+
+    Raises:
+        WrongArray: an array is missing, unknown or misshapen, or something is masked that cannot be.
+    """
+    arrays = Arrays(inputs)
+    results = _policy_at(arrays)
+    states = ("plain", "masked", "twin")
+    weights = {"hidden_weight": "width pair", "hidden_bias": "width", "output_weight": "width", "output_bias": ""}
+    if arrays.has(*states, *weights):
+        seen = Comparison(**{name: arrays.floats(name, "texts width") for name in states})
+        judge = _judge_with({name: arrays.floats(name, axes) for name, axes in weights.items()})
+        results |= {"l_dsc": judge.loss(seen), "confusion": judge.confusion(seen)}
+    arrays.finish()
+    return {name: tensor.detach().numpy() for name, tensor in results.items()}
+
+
+def _policy_at(arrays: Arrays) -> dict[str, Tensor]:
+    attention = arrays.floats("attention", "batch heads seq seq").requires_grad_()
+    maskable, masks = judged(arrays.flags("maskable", "batch seq")), arrays.flags("masks", "batch seq")
+    rewards = arrays.floats("rewards", "batch")
+    if (masks & ~maskable).any() or not maskable.any():
+        raise WrongArray("array 'masks' must mask maskable words alone, of rows that have two of them or more")
+    defaults = AfaSettings()
+    settings = AfaSettings.model_validate(
+        {name: arrays.number(name, getattr(defaults, name)) for name in ("kappa", "rho", "q_min", "q_max")}
+    )
+    queries = arrays.flags("real", "batch seq") if arrays.has("real") else first_positions(masks)
+    shares = word_shares(attention_received(attention, queries), maskable)
+    neglected = neglect(shares, maskable)
+    chances = mask_chances(neglected, maskable, settings)
+    log_chance = log_policy(masks, chances, maskable)
+    advantage = torch.zeros_like(rewards)
+    is_judged = maskable.any(1)
+    advantage[is_judged] = advantages(rewards[is_judged], rewards.new_tensor(arrays.number("base")))
+    loss = policy_loss(advantage, log_chance, maskable)
+    (gradient,) = torch.autograd.grad(loss, attention)
+    return {
+        "abar": shares,
+        "e": neglected,
+        "q": chances,
+        "logpi": log_chance,
+        "advantages": advantage,
+        "l_pg": loss,
+        "attention_gradient": gradient,
+    }
+
+
+def _judge_with(weights: Mapping[str, Tensor]) -> Discriminator:
+    width, pair = weights["hidden_weight"].shape
+    if pair != 2 * width:
+        raise WrongArray(f"array 'hidden_weight' has shape {(width, pair)}; its second axis is twice the first")
+    judge = Discriminator(width, 0.0, torch.Generator()).double()
+    with torch.no_grad():
+        for name, weight in weights.items():
+            parameter = judge.get_parameter(name.replace("_", "."))
+            parameter.copy_(weight.view_as(parameter))
+    return judge

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -23,13 +24,16 @@ from models.robust.afa import (
     advantages,
     attention_received,
     draw_masks,
+    first_positions,
     log_policy,
     mask_chances,
     mend_masks,
     neglect,
     policy_loss,
+    reference,
     word_shares,
 )
+from models.robust.arrays import WrongArray
 from models.robust.method import StepContext, StepResult
 from models.settings import TrainingError, TrainingSettings, check_settings
 from models.training import Watcher, train
@@ -71,10 +75,6 @@ def _attention(seed: int = 0, *, rows: int = 1, seq: int = 4, spread: float = 1.
     return (spread * torch.randn(rows, 2, seq, seq, generator=generator, dtype=torch.float64)).softmax(-1)
 
 
-def _first(rows: int, seq: int) -> Tensor:
-    return (torch.arange(seq) == 0).expand(rows, seq)
-
-
 def _words(*counts: int, seq: int) -> Tensor:
     """That many words after a first token that is none."""
     places = torch.arange(seq)[None, :]
@@ -82,7 +82,7 @@ def _words(*counts: int, seq: int) -> Tensor:
 
 
 def _chances(attention: Tensor, maskable: Tensor, **given: float) -> Tensor:
-    received = attention_received(attention, _first(*maskable.shape))
+    received = attention_received(attention, first_positions(maskable))
     neglected = neglect(word_shares(received, maskable), maskable)
     return mask_chances(neglected, maskable, AfaSettings.model_validate(given))
 
@@ -220,7 +220,7 @@ def test_a_step_raises_attention_on_a_word_that_was_missed_and_lowers_it_on_one_
 
     def shares(encoder: Encoder) -> Tensor:
         attention = encoder(batch, keep=[2]).kept[2].probabilities
-        return word_shares(attention_received(attention, _first(1, 7)), maskable)
+        return word_shares(attention_received(attention, first_positions(maskable)), maskable)
 
     for word in range(1, 6):
         encoder = make_encoder()
@@ -471,6 +471,102 @@ def test_a_tokenizer_without_a_mask_token_is_refused() -> None:
     start.tokenizer.mask_token = None
     with pytest.raises(ValueError, match="tokenizer has no mask token"):
         Afa(AfaSettings(), start)
+
+
+def _reference_inputs() -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(5)
+    attention = np.exp(draw.normal(size=(3, 2, 5, 5)))
+    return {
+        "attention": attention / attention.sum(-1, keepdims=True),
+        "maskable": np.array([[0, 1, 1, 1, 0], [0, 1, 0, 1, 1], [0, 1, 0, 0, 0]]),
+        "masks": np.array([[0, 1, 0, 0, 0], [0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]),
+        "rewards": np.array([0.3, 0.6, 0.9]),
+        "base": np.array(0.55),
+        "kappa": np.array(1.5),
+        "q_max": np.array(0.5),
+        "plain": draw.normal(size=(4, 3)),
+        "masked": draw.normal(size=(4, 3)),
+        "twin": draw.normal(size=(4, 3)),
+        "hidden_weight": draw.normal(size=(3, 6)),
+        "hidden_bias": draw.normal(size=3),
+        "output_weight": draw.normal(size=3),
+        "output_bias": np.array(0.2),
+    }
+
+
+def _loops(given: dict[str, np.ndarray], attention: np.ndarray) -> dict[str, np.ndarray | float]:
+    """The policy's formulas, a word at a time; the last row has one word and takes no part."""
+    found: dict[str, Any] = {name: np.zeros((3, 5)) for name in ("abar", "e", "q")}
+    found |= {"logpi": np.zeros(3), "advantages": np.zeros(3), "l_pg": 0.0}
+    spread = np.std(given["rewards"][:2])
+    for row in range(2):
+        words = [j for j in range(5) if given["maskable"][row, j]]
+        received = {j: attention[row, :, 0, j].mean() for j in words}
+        surprise = {j: -math.log(received[j] / sum(received.values()) + 1e-6) for j in words}
+        found["advantages"][row] = (given["rewards"][row] - 0.55) / (spread + 1e-6)
+        for j in words:
+            found["abar"][row, j] = received[j] / sum(received.values())
+            found["e"][row, j] = surprise[j] - sum(surprise.values()) / len(words)
+            q = 1 / (1 + math.exp(-(1.5 * found["e"][row, j] + math.log(0.25 / 0.75))))
+            found["q"][row, j] = q = min(max(q, 0.02), 0.5)
+            found["logpi"][row] += math.log(q if given["masks"][row, j] else 1 - q)
+        found["l_pg"] -= found["advantages"][row] * found["logpi"][row] / len(words) / 3
+    return found
+
+
+def test_every_array_of_the_reference_is_what_loops_in_float64_give() -> None:
+    given = _reference_inputs()
+    found = reference(given)
+    expected = _loops(given, given["attention"])
+    gradient = np.zeros_like(given["attention"])
+    for place in np.ndindex(3, 2, 1, 5):  # other rows of queries are not read
+        moved = []
+        for shift in (1e-6, -1e-6):
+            attention = given["attention"].copy()
+            attention[place] += shift
+            moved.append(_loops(given, attention)["l_pg"])
+        gradient[place] = (moved[0] - moved[1]) / 2e-6  # type: ignore[operator]
+    np.testing.assert_allclose(found["attention_gradient"], gradient, atol=1e-8)  # of central differences
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+    assert (expected["q"] == 0.5).any()  # type: ignore[union-attr]
+
+
+def test_the_reference_judges_as_the_discriminator_does() -> None:
+    given = _reference_inputs()
+    found = reference(given)
+
+    def odds(other: str) -> np.ndarray:
+        pair = np.concatenate([np.abs(given["plain"] - given[other]), given["plain"] * given[other]], axis=1)
+        before = pair @ given["hidden_weight"].T + given["hidden_bias"]
+        after = before * 0.5 * (1 + np.vectorize(math.erf)(before / math.sqrt(2)))
+        return np.asarray(after @ given["output_weight"] + 0.2)
+
+    masked, twin = (1 / (1 + np.exp(-odds(other))) for other in ("masked", "twin"))
+    assert found["l_dsc"] == pytest.approx(-np.log(masked).mean() - np.log(1 - twin).mean(), rel=1e-9)
+    np.testing.assert_allclose(found["confusion"], 1 - masked, rtol=1e-9)
+
+
+def test_the_reference_reads_all_real_queries_where_they_are_given() -> None:
+    given = _reference_inputs()
+    given["real"] = np.ones((3, 5))
+    given["attention"][:, :, :] = given["attention"][:, :, :1]
+    np.testing.assert_allclose(reference(given)["q"], reference(_reference_inputs())["q"])
+    assert np.abs(reference(given)["attention_gradient"][:2, :, 4]).max() > 0  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("masks", np.eye(3, 5), "'masks' must mask maskable words alone, of rows that have two of them or more"),
+        ("maskable", np.eye(3, 5), "'masks' must mask maskable words alone"),
+        ("hidden_weight", np.zeros((3, 5)), r"'hidden_weight' has shape \(3, 5\); its second axis is twice the first"),
+        ("lambda", np.array(0.1), "unknown arrays: lambda"),
+    ],
+)
+def test_arrays_that_do_not_fit_the_reference_are_refused(name: str, array: np.ndarray, message: str) -> None:
+    with pytest.raises(WrongArray, match=message):
+        reference({**_reference_inputs(), name: array})
 
 
 def _settings(base: Path, data: Path, **changed: Any) -> TrainingSettings:
