@@ -48,9 +48,9 @@ class AfaSettings(MethodSettings):
     )
 
     @model_validator(mode="after")
-    def _check_order(self) -> "AfaSettings":
+    def _refuse_falling(self) -> "AfaSettings":
         if not self.q_min <= self.rho <= self.q_max:
-            raise ValueError(f"q_min {self.q_min}, rho {self.rho} and q_max {self.q_max} must not fall")
+            raise ValueError(f"q_min {self.q_min}, rho {self.rho} and q_max {self.q_max} must not fall in this order")
         return self
 
 

@@ -454,16 +454,19 @@ def test_token_heads_are_compared_by_the_mean_of_real_states() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"q_min": 0.3}, "q_min 0.3, rho 0.25 and q_max 0.9 must not fall"),
-        ({"q_max": 0.2}, "q_min 0.02, rho 0.25 and q_max 0.2 must not fall"),
-        ({"q_max": 1.0}, "less than 1"),
-        ({"kappa": 0}, "greater than 0"),
-        ({"feedback_weight": -1}, "greater than or equal to 0"),
+        ({"q_min": 0.3}, "settings: value error, q_min 0.3, rho 0.25 and q_max 0.9 must not fall in this order"),
+        ({"q_max": 0.2}, "settings: value error, q_min 0.02, rho 0.25 and q_max 0.2 must not fall in this order"),
+        ({"rho": 1.0, "q_max": 0.2}, "rho: input should be less than 1"),
+        ({"q_max": 1.0}, "q_max: input should be less than 1"),
+        ({"kappa": 0}, "kappa: input should be greater than 0"),
+        ({"feedback_weight": -1}, "feedback_weight: input should be greater than or equal to 0"),
     ],
 )
 def test_settings_that_make_no_policy_are_refused(given: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        AfaSettings.model_validate(given)
+    with pytest.raises(TrainingError, match=message):
+        check_settings(
+            {"task": "sentiment", "method": "afa", "base": "b", "source": {"data": "d"}} | {"method_settings": given}
+        )
 
 
 def test_a_tokenizer_without_a_mask_token_is_refused() -> None:
@@ -494,7 +497,7 @@ def _reference_inputs() -> dict[str, np.ndarray]:
     }
 
 
-def _loops(given: dict[str, np.ndarray], attention: np.ndarray) -> dict[str, np.ndarray | float]:
+def _loops(given: dict[str, np.ndarray], attention: np.ndarray) -> dict[str, Any]:
     """The policy's formulas, a word at a time; the last row has one word and takes no part."""
     found: dict[str, Any] = {name: np.zeros((3, 5)) for name in ("abar", "e", "q")}
     found |= {"logpi": np.zeros(3), "advantages": np.zeros(3), "l_pg": 0.0}
@@ -525,11 +528,11 @@ def test_every_array_of_the_reference_is_what_loops_in_float64_give() -> None:
             attention = given["attention"].copy()
             attention[place] += shift
             moved.append(_loops(given, attention)["l_pg"])
-        gradient[place] = (moved[0] - moved[1]) / 2e-6  # type: ignore[operator]
+        gradient[place] = (moved[0] - moved[1]) / 2e-6
     np.testing.assert_allclose(found["attention_gradient"], gradient, atol=1e-8)  # of central differences
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
-    assert (expected["q"] == 0.5).any()  # type: ignore[union-attr]
+    assert (expected["q"] == 0.5).any()
 
 
 def test_the_reference_judges_as_the_discriminator_does() -> None:
