@@ -241,7 +241,7 @@ class Afa(Method):
     def _read(self, one: Pass, batch: Batch) -> Float[Tensor, "rows width"]:
         if one.pooled is None:
             raise ValueError("AFA compares what a head's dropout reads, and this base's head has none")
-        read = one.pooled.detach().float()
+        read = one.pooled.float()
         if self.reads_tokens:
             read = (read * batch.mask[:, :, None]).sum(1) / batch.mask.sum(1, keepdim=True)
         return read

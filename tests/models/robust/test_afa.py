@@ -288,6 +288,16 @@ def test_the_twin_is_read_with_other_dropout_and_the_masked_text_with_the_mask_t
             assert torch.equal(seen.masked, pooled.detach()[masked.any(1)])
 
 
+def test_each_of_the_three_readings_has_dropout_of_its_own() -> None:
+    encoder = make_encoder(dropout=0.3)
+    batch = make_batch((9,))
+    batch.ids[0, 2] = 4  # [MASK]: masking it changes nothing
+    masked = torch.arange(9)[None, :] == 2
+    seen = _afa(encoder)._compare(encoder(batch), batch, masked, _context(encoder))
+    for one, other in itertools.combinations((seen.plain, seen.masked, seen.twin), 2):
+        assert not torch.equal(one, other)
+
+
 def test_the_policy_loss_of_a_step_is_that_of_its_parts() -> None:
     encoder, batch = make_encoder(), make_batch((*LENGTHS, 1))
     method, context = _afa(encoder), _context(encoder)
@@ -439,16 +449,21 @@ def test_choices_are_readings_with_rewards_of_their_own() -> None:
     assert math.isfinite(result.losses["policy"].value.item())
 
 
-def test_token_heads_are_compared_by_the_mean_of_real_states() -> None:
+def test_token_heads_are_compared_by_the_mean_of_real_states_and_read_at_all_real_queries() -> None:
     torch.manual_seed(5)
     model = AutoModelForTokenClassification.from_config(make_config(), attn_implementation="eager")
     encoder = Encoder(model).train()
     method = Afa(AfaSettings(), make_start(encoder, head="token-classification"))
     batch = make_batch(LENGTHS, padding=3)
-    passed = encoder(batch)
-    found = method._compare(passed, batch, method._find_words(batch), _context(encoder)).plain
+    passed, maskable = encoder(batch, keep=[2]), method._find_words(batch)
+    found = method._compare(passed, batch, maskable, _context(encoder)).plain
     expected = torch.stack([passed.states[row, :length].mean(0) for row, length in enumerate(LENGTHS)]).detach()
     torch.testing.assert_close(found, expected)
+    received = torch.stack(
+        [passed.kept[2].probabilities[row, :, :length].mean((0, 1)) for row, length in enumerate(LENGTHS)]
+    )
+    chances = mask_chances(neglect(word_shares(received, maskable), maskable), maskable, AfaSettings())
+    torch.testing.assert_close(method._chances(passed, batch, maskable), chances)
 
 
 @pytest.mark.parametrize(
