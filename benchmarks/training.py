@@ -72,7 +72,14 @@ def _make_step(method_name: str) -> Callable[[], None]:
     )
 
     def step() -> None:
-        context = StepContext(encoder=encoder, task_loss=HEAD_TRAINING["sequence-classification"].loss, seed=0, step=0)
+        # Half-way, when no method is warming up any more.
+        context = StepContext(
+            encoder=encoder,
+            task_loss=HEAD_TRAINING["sequence-classification"].loss,
+            seed=0,
+            step=0,
+            progress=0.5,
+        )
         losses = method.step(batch, context).losses.values()
         torch.stack([loss.weight * loss.value for loss in losses]).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -122,7 +122,7 @@ def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
         task = find_task(settings.task)
         read_settings(settings.method, settings.method_settings)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg'].lower()}" for found in error.errors())
+        wrong = "; ".join(_say_wrong(found["loc"], found["msg"].lower()) for found in error.errors())
         raise TrainingError(f"settings: {wrong}") from error
     try:
         task.check_outputs(settings.outputs)
@@ -140,6 +140,11 @@ def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
         meant = ", ".join(name for name, kind in METHODS.items() if task.head not in kind.refuses)
         raise TrainingError(f"method {settings.method} means nothing for {task.name}; choose one of: {meant}")
     return settings
+
+
+def _say_wrong(place: tuple[int | str, ...], message: str) -> str:
+    """What is wrong where; a rule over several settings stands at none of them."""
+    return f"{'.'.join(map(str, place))}: {message}" if place else message
 
 
 def _has_native_bf16() -> bool:

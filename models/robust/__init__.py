@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.robust import asa, attention_at, attention_vat, plain, word_at
+from models.robust import afa, asa, attention_at, attention_vat, plain, word_at
 from models.robust.method import Method, MethodSettings, Start
 from models.robust.perturbation import NoiseSettings
 from models.tasks.task import Head
@@ -41,6 +41,8 @@ METHODS: dict[str, MethodKind] = {
     ),
     "word-at": MethodKind(word_at.WordAtSettings, word_at.build, reference=word_at.reference),
     "word-iat": MethodKind(word_at.WordIatSettings, word_at.build_iat, reference=word_at.reference),
+    # A span is read at its two ends, which are not known before it is found: there is no attention to call the policy.
+    "afa": MethodKind(afa.AfaSettings, afa.build, refuses=("question-answering",), reference=afa.reference),
 }
 
 

@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(
     assert not _same_weights(tmp_path / "other", plain_checkpoint)
 
 
-@pytest.mark.parametrize("method", ["plain", "asa"])
+@pytest.mark.parametrize("method", ["plain", "asa", "afa"])
 @pytest.mark.parametrize("at", [2, 7])
 def test_killed_and_started_again_the_weights_are_those_of_an_uninterrupted_run(
     base: Path, data: Path, tmp_path: Path, method: str, at: int
