@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.robust import asa, plain
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from models.robust import asa, plain, ssa
 from models.robust.method import Method, MethodSettings, Start
 from models.tasks.task import Head
 
@@ -17,12 +20,21 @@ class MethodKind:
     build: Callable[[Any, Start], Method]
     refuses: tuple[Head, ...] = ()
     """Heads for which the method means nothing."""
+    serve: Callable[[Any, Any, PreTrainedTokenizerFast, Mapping[str, Tensor]], nn.Module] | None = None
+    """Settings, a checkpoint's stock model, its tokenizer and the method's weights -> what answers, called as the stock
+    model is. None: the stock model itself."""
 
+
+# A probe is of one text with one answer: labels of words or spans are many, and of a question's choices each has a row
+# of its own, in which the same context stands again.
+_OF_ONE_ANSWER: tuple[Head, ...] = ("token-classification", "multiple-choice", "question-answering")
 
 METHODS: dict[str, MethodKind] = {
     "plain": MethodKind(plain.PlainSettings, plain.build),
     # A divergence between spans is none of those that the method is defined by.
     "asa": MethodKind(asa.AsaSettings, asa.build, refuses=("question-answering",)),
+    "ssa-co": MethodKind(ssa.SsaCoSettings, ssa.build_co, refuses=_OF_ONE_ANSWER),
+    "ssa-hybrid": MethodKind(ssa.SsaHybridSettings, ssa.build_hybrid, refuses=_OF_ONE_ANSWER, serve=ssa.serve_hybrid),
 }
 
 
