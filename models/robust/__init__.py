@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
@@ -23,6 +24,8 @@ class MethodKind:
     serve: Callable[[Any, Any, PreTrainedTokenizerFast, Mapping[str, Tensor]], nn.Module] | None = None
     """Settings, a checkpoint's stock model, its tokenizer and the method's weights -> what answers, called as the stock
     model is. None: the stock model itself."""
+    reference: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray | float]] | None = None
+    """The method's formulas at given arrays; `python -m models.robust.reference` calls it."""
 
 
 # A probe is of one text with one answer: labels of words or spans are many, and of a question's choices each has a row
@@ -32,7 +35,7 @@ _OF_ONE_ANSWER: tuple[Head, ...] = ("token-classification", "multiple-choice", "
 METHODS: dict[str, MethodKind] = {
     "plain": MethodKind(plain.PlainSettings, plain.build),
     # A divergence between spans is none of those that the method is defined by.
-    "asa": MethodKind(asa.AsaSettings, asa.build, refuses=("question-answering",)),
+    "asa": MethodKind(asa.AsaSettings, asa.build, refuses=("question-answering",), reference=asa.reference),
     "ssa-co": MethodKind(ssa.SsaCoSettings, ssa.build_co, refuses=_OF_ONE_ANSWER),
     "ssa-hybrid": MethodKind(ssa.SsaHybridSettings, ssa.build_hybrid, refuses=_OF_ONE_ANSWER, serve=ssa.serve_hybrid),
 }
