@@ -36,8 +36,10 @@ METHODS: dict[str, MethodKind] = {
     "plain": MethodKind(plain.PlainSettings, plain.build),
     # A divergence between spans is none of those that the method is defined by.
     "asa": MethodKind(asa.AsaSettings, asa.build, refuses=("question-answering",), reference=asa.reference),
-    "ssa-co": MethodKind(ssa.SsaCoSettings, ssa.build_co, refuses=_OF_ONE_ANSWER),
-    "ssa-hybrid": MethodKind(ssa.SsaHybridSettings, ssa.build_hybrid, refuses=_OF_ONE_ANSWER, serve=ssa.serve_hybrid),
+    "ssa-co": MethodKind(ssa.SsaCoSettings, ssa.build_co, refuses=_OF_ONE_ANSWER, reference=ssa.reference),
+    "ssa-hybrid": MethodKind(
+        ssa.SsaHybridSettings, ssa.build_hybrid, refuses=_OF_ONE_ANSWER, serve=ssa.serve_hybrid, reference=ssa.reference
+    ),
 }
 
 

@@ -19,7 +19,7 @@ SLOPE = 10_000.0
 
 
 class TokenClassifier(nn.Module):
-    """Which words are relevant: linear, GELU, LayerNorm, and a map to two logits (page section 2.5).
+    """Which words are relevant: linear, GELU, LayerNorm, and a map to two logits.
 
     Initialised as a fresh layer of the backbone is: normal with its standard deviation, biases 0.
     """
@@ -117,7 +117,10 @@ def find_special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
 
 
 class GatedModel(nn.Module):
-    """A stock model whose head reads what the gate lets through; called as the stock model is, and answers alike."""
+    """A stock model whose head reads what the gate lets through; called as the stock model is, and answers alike.
+
+    Its attentions are the stock model's: which words passed the gate is not in them.
+    """
 
     def __init__(self, model: Any, tokens: TokenClassifier, gate: Gate) -> None:
         super().__init__()

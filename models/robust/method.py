@@ -120,7 +120,7 @@ class Method(nn.Module, ABC):
     """A way to train. Its own parameters live here, never under the encoder's names, so export leaves them out.
 
     Subclasses give `step`; the rest changes nothing unless overridden. What must survive a restart is a parameter or a
-    buffer: the loop saves and restores both.
+    buffer: the loop saves and restores both. A checkpoint keeps the parameters alone.
     """
 
     @abstractmethod

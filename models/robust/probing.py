@@ -137,7 +137,7 @@ def draw_probe(example: Example, draw: random.Random, trigger: float) -> frozens
 
 
 def draw_places(length: int, draw: random.Random, trigger: float) -> set[int]:
-    """Which of `length` words to mask (page section 2.2).
+    """Which of `length` words to mask.
 
     A text's quarters begin at the quartiles of its word numbers, which need not be whole. Each word, with the chance
     `trigger`, draws one in its quarter, which is masked with none, one or two of the words before it; words before

@@ -21,12 +21,13 @@ import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
+from transformers import BertConfig, PreTrainedTokenizerFast
 
 from models.data import Example
 from models.encoder import Batch, Encoder, EncoderError, last_linear
 from models.heads import IGNORED, token_loss
-from models.robust.gate import Gate, GatedModel, TokenClassifier, find_special_ids
+from models.robust.arrays import Arrays
+from models.robust.gate import Gate, GatedModel, TokenClassifier, find_special_ids, relevance
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
 from models.robust.probing import Probe, Probing, text_positions
 
@@ -184,6 +185,70 @@ def serve_hybrid(
     tokens = TokenClassifier(model.config)
     tokens.load_state_dict({name.removeprefix("tokens."): tensor for name, tensor in weights.items()})
     return GatedModel(model, tokens, _make_gate(settings, tokenizer))
+
+
+def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
+    """The formulas at given arrays, in float32 as in training, by the names they have on paper.
+
+    Of `states` h (batch, seq, width), `real` (batch, seq; 1 on real tokens), `labels` t (batch, seq; 0, 1, or -1 on
+    special tokens and padding), and the token classifier's `dense_weight` (width, width; outputs first), `dense_bias`,
+    `norm_weight` and `norm_bias` (width), `output_weight` (two, width) and `output_bias` (two): `p` (batch, seq) and
+    `l_tok`. `layer_norm_eps` is 1e-12 unless given.
+
+    With `pooled` (batch, width), `head_weight` (classes, width) and `head_bias` (classes): `keep`, `a` (batch, seq),
+    `ctx` (batch, width) and `logits` (batch, classes). `start_share` w is 0.5 and `threshold` k is 0.3 unless given;
+    with w = 1 the logits are SSA-Co's. `keep` is what passes the threshold, `a` has the guards as well.
+
+    With `task_loss`: `loss`; `token_weight` lambda is 0.3 unless given. With `epochs`: `ratios` (epochs), r_t from the
+    first epoch on; `ratio_step` is 0.2 unless given.
+
+    Raises:
+        WrongArray: an array is missing, unknown or misshapen.
+    """
+    arrays, usual = Arrays(inputs), SsaHybridSettings()
+    states, real = arrays.floats("states", "batch seq width").float(), arrays.flags("real", "batch seq")
+    labels = arrays.integers("labels", "batch seq")
+    token_logits = _read_classifier(arrays, states.shape[-1])(states)
+    results: dict[str, Tensor] = {"p": relevance(token_logits), "l_tok": label_loss(token_logits, labels)}
+    if arrays.has("pooled", "head_weight", "head_bias"):
+        gate = Gate(
+            threshold=arrays.number("threshold", usual.threshold),
+            start_share=arrays.number("start_share", usual.start_share),
+            special_ids=(),
+        )
+        words = real & (labels != -1)
+        mixed = gate.mix(token_logits, states, arrays.floats("pooled", "batch width").float(), words)
+        head = arrays.floats("head_weight", "classes width").float(), arrays.floats("head_bias", "classes").float()
+        results |= {
+            "keep": words & (results["p"] >= gate.threshold),
+            "a": mixed.weights,
+            "ctx": mixed.context,
+            "logits": nn.functional.linear(mixed.head_input, *head),
+        }
+    if arrays.has("task_loss"):
+        weight = arrays.number("token_weight", usual.token_weight)
+        results["loss"] = (1 - weight) * arrays.number("task_loss") + weight * results["l_tok"]
+    if arrays.has("epochs"):
+        step = arrays.number("ratio_step", usual.ratio_step)
+        results["ratios"] = torch.tensor(
+            [probed_share(epoch, step) for epoch in range(1, int(arrays.number("epochs")) + 1)], dtype=torch.float64
+        )
+    arrays.finish()
+    return {name: tensor.detach().numpy() for name, tensor in results.items()}
+
+
+def _read_classifier(arrays: Arrays, width: int) -> TokenClassifier:
+    eps = arrays.number("layer_norm_eps", 1e-12)
+    tokens = TokenClassifier(BertConfig(hidden_size=width, layer_norm_eps=eps), torch.Generator())
+    axes = {"dense": ("width width", "width"), "norm": ("width", "width"), "output": ("two width", "two")}
+    tokens.load_state_dict(
+        {
+            f"{part}.{kind}": arrays.floats(f"{part}_{kind}", part_axes)
+            for part, both in axes.items()
+            for kind, part_axes in zip(("weight", "bias"), both, strict=True)
+        }
+    )
+    return tokens
 
 
 def _make_gate(settings: SsaHybridSettings, tokenizer: PreTrainedTokenizerFast) -> Gate:

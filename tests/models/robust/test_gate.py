@@ -162,7 +162,7 @@ def test_under_the_encoders_hook_it_is_a_model_as_any() -> None:
     assert torch.equal(passed.states, encoder(batch).states)
 
 
-def test_the_token_classifier_has_as_many_parameters_as_the_page_counts() -> None:
+def test_the_token_classifier_is_as_large_as_the_authors_own() -> None:
     config = CONFIGS["bert"](hidden_size=768)
     count = sum(parameter.numel() for parameter in TokenClassifier(config).parameters())
     assert count == 593_666

@@ -1,5 +1,6 @@
 """The properties of self-supervised attention, in a step and through the real loop."""
 
+import math
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from models.encoder import Batch, Encoder, EncoderError, load_encoder
 from models.evaluation import measure
 from models.robust import METHODS, read_settings
 from models.robust.method import StepResult
+from models.robust.reference import evaluate
 from models.robust.ssa import Ssa, label_loss, probed_share
 from models.settings import TrainingError, check_settings
 from models.text import Reader, ReadingLimits
@@ -179,6 +181,71 @@ def test_no_tensor_of_the_caller_is_changed() -> None:
     copies = {name: value.clone() for name, value in vars(batch).items() if value is not None}
     _label(_ssa(encoder, "ssa-hybrid"), batch).step(batch, make_context(encoder))
     assert all(torch.equal(getattr(batch, name), copy) for name, copy in copies.items())
+
+
+# --- the formulas
+
+
+def _reference_inputs() -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(4)
+    batch, seq, width = 2, 5, 4
+    return {
+        "states": draw.normal(size=(batch, seq, width)),
+        "real": np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]),
+        "labels": np.array([[-1, 0, 1, 1, -1], [-1, 1, 0, -1, -1]]),
+        "dense_weight": draw.normal(size=(width, width)),
+        "dense_bias": draw.normal(size=width),
+        "norm_weight": draw.normal(size=width),
+        "norm_bias": draw.normal(size=width),
+        "output_weight": 0.2 * draw.normal(size=(2, width)),
+        "output_bias": 0.2 * draw.normal(size=2),
+        "pooled": draw.normal(size=(batch, width)),
+        "head_weight": draw.normal(size=(3, width)),
+        "head_bias": draw.normal(size=3),
+        "start_share": np.array(0.4),
+        "threshold": np.array(0.68),
+        "task_loss": np.array(0.7),
+        "token_weight": np.array(0.1),
+        "epochs": np.array(7),
+        "ratio_step": np.array(0.2),
+    }
+
+
+def test_every_array_of_the_reference_is_what_loops_in_float64_give() -> None:
+    given = _reference_inputs()
+    found = evaluate("ssa-hybrid", given)
+    p, losses = np.zeros((2, 5)), []
+    keep, a, ctx, logits = np.zeros((2, 5)), np.zeros((2, 5)), np.zeros((2, 4)), np.zeros((2, 3))
+    for row in range(2):
+        for j in range(5):
+            hidden = given["dense_weight"] @ given["states"][row, j] + given["dense_bias"]
+            hidden = np.array([0.5 * x * (1 + math.erf(x / math.sqrt(2))) for x in hidden])
+            hidden = (hidden - hidden.mean()) / np.sqrt(hidden.var() + 1e-12) * given["norm_weight"] + given[
+                "norm_bias"
+            ]
+            powers = np.exp(given["output_weight"] @ hidden + given["output_bias"])
+            p[row, j] = powers[1] / powers.sum()
+            label = given["labels"][row, j]
+            if label >= 0:
+                losses.append(-math.log(powers[label] / powers.sum()))
+            keep[row, j] = given["real"][row, j] and label != -1 and p[row, j] >= 0.68
+        a[row] = np.exp(p[row]) * keep[row]
+        a[row] /= a[row].sum()
+        ctx[row] = a[row] @ given["states"][row]
+        logits[row] = given["head_weight"] @ (0.4 * given["pooled"][row] + 0.6 * ctx[row]) + given["head_bias"]
+    assert 0 < keep.sum() < 5  # the threshold had something to do
+    expected: dict[str, Any] = {"p": p, "keep": keep, "a": a, "ctx": ctx, "logits": logits, "l_tok": np.mean(losses)}
+    expected |= {"loss": 0.9 * 0.7 + 0.1 * np.mean(losses), "ratios": [0, 0.2, 0.4, 0.6, 0.8, 0.8, 0.8]}
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)  # float32 against float64
+
+
+def test_the_reference_of_co_reads_the_start_alone() -> None:
+    given = _reference_inputs() | {"start_share": np.array(1.0)}
+    found = evaluate("ssa-co", given)["logits"]
+    expected = given["pooled"] @ given["head_weight"].T + given["head_bias"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32 against float64
 
 
 # --- an epoch
