@@ -58,6 +58,8 @@ def _make_step(method_name: str) -> Callable[[], None]:
         seed=0,
         examples=16,
         max_tokens=128,
+        epochs=3,
+        score_range=None,
     )
     method = METHODS[method_name].build(read_settings(method_name, {}), start)
     parameters = [*encoder.parameters(), *method.parameters()]

@@ -39,7 +39,7 @@ from export.quantization import prepare
 from export.refusals import BadName, ExportError, NoTwin, TargetTaken
 from export.session import Session
 from export.verification import verify_package
-from models.encoder import load_trained
+from models.served import load_served
 
 CARD_FILE = "README.md"
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers")
@@ -111,7 +111,7 @@ def _pass_gates(
     rows = rows_of_many_lengths(origin.task, origin.reader)
     fp32 = work / "fp32.onnx"
     progress(f"writing the graph of {origin.folder}")
-    model = load_trained(origin.folder, origin.task.head)
+    model = load_served(origin.folder, origin.task.head)
     write_graph(model, origin.task.head, fp32)
     parity = check_parity(model, origin.task.head, fp32, rows, origin.pad_id)
     progress(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")

@@ -126,9 +126,9 @@ def _check_parity(package: Package, checkpoint: Path, rows: Sequence[Row]) -> Ch
     # Here, not at the top: all other checks run where torch is not installed.
     from export.graph import write_graph
     from export.parity import check_parity
-    from models.encoder import load_trained
+    from models.served import load_served
 
-    model = load_trained(checkpoint, package.task.head)
+    model = load_served(checkpoint, package.task.head)
     with tempfile.TemporaryDirectory() as work:
         graph = package.graph
         if package.manifest.precision != "fp32":

@@ -9,9 +9,10 @@ import torch
 
 from models.checkpoint import read_record
 from models.data import Example
-from models.encoder import Batch, Encoder, load_tokenizer, load_trained
+from models.encoder import Batch, Encoder, load_tokenizer
 from models.evaluation import RowRunner, Subject, by_length
 from models.heads import HEAD_TRAINING
+from models.served import load_served
 from models.tasks import find_task
 from models.tasks.task import Head, Logits
 from models.text import Reader, ReadingLimits, Row, pad
@@ -99,7 +100,7 @@ def open_subject(folder: Path) -> Subject:
     record = read_record(folder)
     task = find_task(record.task)
     tokenizer = load_tokenizer(folder)
-    encoder = Encoder(load_trained(folder, task.head))
+    encoder = Encoder(load_served(folder, task.head))
     return Subject(
         task=task,
         outputs=record.outputs,

@@ -12,7 +12,7 @@ from models.tasks.task import Outputs
 
 RECORD_FILE = "training.json"
 METHOD_FILE = "method.safetensors"
-"""Weights that the method adds for training alone; nothing that serves a model reads them."""
+"""Weights that the method adds; they are read again only if it changes the model that answers."""
 
 
 class CheckpointError(ValueError):

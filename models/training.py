@@ -232,6 +232,8 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         examples=sum(len(part.examples) for part in parts[:-1]),
         max_tokens=settings.max_tokens,
         unlabelled=[example for part in unlabelled for example in part.examples],
+        epochs=settings.epochs,
+        score_range=outputs.score_range,
     )
     method = kind.build(method_settings, start).to(accelerator.device)
     encoder, optimizer = accelerator.prepare(encoder, _optimizer(settings, encoder, method))
@@ -323,7 +325,14 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
 
 def _context(run: _Run, step: int, share: float) -> StepContext:
     task_loss = HEAD_TRAINING[run.task.head].loss
-    return StepContext(encoder=run.encoder, task_loss=task_loss, seed=run.settings.seed, step=step, progress=share)
+    return StepContext(
+        encoder=run.encoder,
+        task_loss=task_loss,
+        seed=run.settings.seed,
+        step=step,
+        progress=share,
+        say=run.watcher.say,
+    )
 
 
 def _step(
@@ -371,7 +380,8 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
     ends_training = run.ends_training(progress.epoch)
     if run.soup is not None and ends_training:
         run.soup.add()
-    runner = torch_runner(run.result(progress.epoch)[0], int(run.tokenizer.pad_token_id))
+    encoder, method = run.result(progress.epoch)
+    runner = torch_runner(method.served(encoder), int(run.tokenizer.pad_token_id))
     subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
     metrics = measure(subject, run.parts[-1].examples)
     record = EpochRecord(epoch=progress.epoch, losses=progress.sums, metrics=metrics)
@@ -404,8 +414,9 @@ def _save_weights(run: _Run, epoch: int) -> None:
     encoder, method = run.result(epoch)
     encoder.model.save_pretrained(aside)
     _save_tokenizer(run.tokenizer, aside)
-    if state := method.state_dict():
-        save_file({name: tensor.detach().contiguous() for name, tensor in state.items()}, aside / METHOD_FILE)
+    # Parameters alone: buffers are the run's, such as labels of its training data.
+    if weights := dict(method.named_parameters()):
+        save_file({name: tensor.detach().contiguous() for name, tensor in weights.items()}, aside / METHOD_FILE)
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
-from models.robust import afa, asa, attention_at, attention_vat, plain, word_at
+from models.robust import afa, asa, attention_at, attention_vat, plain, ssa, word_at
 from models.robust.method import Method, MethodSettings, Start
 from models.robust.perturbation import NoiseSettings
 from models.tasks.task import Head
@@ -22,9 +24,16 @@ class MethodKind:
     """Heads for which the method means nothing."""
     reads_unlabelled: bool = False
     """Whether it learns from texts without right answers too."""
+    serve: Callable[[Any, Any, PreTrainedTokenizerFast, Mapping[str, Tensor]], nn.Module] | None = None
+    """Settings, a checkpoint's stock model, its tokenizer and the method's weights -> what answers, called as the stock
+    model is. None: the stock model itself."""
     reference: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray | float]] | None = None
     """The method's formulas at given arrays; `python -m models.robust.reference` calls it."""
 
+
+# A probe is of one text with one answer: labels of words or spans are many, and of a question's choices each has a row
+# of its own, in which the same context stands again.
+_OF_ONE_ANSWER: tuple[Head, ...] = ("token-classification", "multiple-choice", "question-answering")
 
 METHODS: dict[str, MethodKind] = {
     "plain": MethodKind(plain.PlainSettings, plain.build),
@@ -43,6 +52,10 @@ METHODS: dict[str, MethodKind] = {
     "word-iat": MethodKind(word_at.WordIatSettings, word_at.build_iat, reference=word_at.reference),
     # A span is read at its two ends, which are not known before it is found: there is no attention to call the policy.
     "afa": MethodKind(afa.AfaSettings, afa.build, refuses=("question-answering",), reference=afa.reference),
+    "ssa-co": MethodKind(ssa.SsaCoSettings, ssa.build_co, refuses=_OF_ONE_ANSWER, reference=ssa.reference),
+    "ssa-hybrid": MethodKind(
+        ssa.SsaHybridSettings, ssa.build_hybrid, refuses=_OF_ONE_ANSWER, serve=ssa.serve_hybrid, reference=ssa.reference
+    ),
 }
 
 

@@ -1,7 +1,7 @@
 """What every training method is, so that neither the loop nor the tasks know which one is running."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -68,8 +68,17 @@ class Start:
     """How many there are to train on; the size of buffers that hold something for each."""
     max_tokens: int
     """Longest row in training."""
+    epochs: int
+    """Of one training; a soup's trainings follow each other and their epochs count on."""
+    score_range: tuple[float, float] | None
+    """Lowest and highest score, where the answer is one."""
     unlabelled: Sequence[Example] = ()
     """Texts to learn from without right answers, for a method that does."""
+
+
+def _say_nothing(line: str) -> None:
+    """For steps that nobody watches."""
+    del line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +92,8 @@ class StepContext:
     """Batches used so far: what the random draws of further passes depend on."""
     progress: float = 0.0
     """Share of this training's steps that are done."""
+    say: Callable[[str], None] = _say_nothing
+    """Tells whoever watches the run."""
 
     @contextmanager
     def extra_pass(self, number: int = 0) -> Iterator[None]:
@@ -111,7 +122,7 @@ class Method(nn.Module, ABC):
     """A way to train. Its own parameters live here, never under the encoder's names, so export leaves them out.
 
     Subclasses give `step`; the rest changes nothing unless overridden. What must survive a restart is a parameter or a
-    buffer: the loop saves and restores both.
+    buffer: the loop saves and restores both. A checkpoint keeps the parameters alone.
     """
 
     @abstractmethod
@@ -130,3 +141,10 @@ class Method(nn.Module, ABC):
         """
         del epoch, context
         return examples
+
+    def served(self, encoder: Encoder) -> Encoder:
+        """What this training makes of `encoder`, as it is measured and served; the encoder itself unless overridden.
+
+        A method that overrides this stands in METHODS with a `serve` that puts the same on a checkpoint's model.
+        """
+        return encoder

@@ -61,9 +61,20 @@ def make_context(encoder: Encoder, *, step: int = 0) -> StepContext:
     return StepContext(encoder=encoder, task_loss=HEAD_TRAINING["sequence-classification"].loss, seed=1, step=step)
 
 
-def make_start(encoder: Encoder, *, head: Head = "sequence-classification", seed: int = 11) -> Start:
+def make_start(
+    encoder: Encoder, *, head: Head = "sequence-classification", seed: int = 11, examples: int = 10
+) -> Start:
     """What a method is built for, with the tokenizer of the tiny base."""
-    return Start(encoder=encoder, head=head, tokenizer=make_tokenizer(), seed=seed, examples=10, max_tokens=32)
+    return Start(
+        encoder=encoder,
+        head=head,
+        tokenizer=make_tokenizer(),
+        seed=seed,
+        examples=examples,
+        max_tokens=32,
+        epochs=6,
+        score_range=None,
+    )
 
 
 def take_row(batch: Batch, number: int) -> Batch:
