@@ -3,19 +3,15 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
-from models.checkpoint import read_record
 from models.data import Example
-from models.encoder import Batch, Encoder, load_tokenizer
-from models.evaluation import RowRunner, Subject, by_length
+from models.encoder import Batch, Encoder
+from models.evaluation import RowRunner, by_length
 from models.heads import HEAD_TRAINING
-from models.served import load_served
-from models.tasks import find_task
 from models.tasks.task import Head, Logits
-from models.text import Reader, ReadingLimits, Row, pad
+from models.text import Row, pad
 
 
 def plan_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -89,21 +85,3 @@ def torch_runner(encoder: Encoder, pad_id: int, batch_size: int = 64) -> RowRunn
             encoder.train(was_training)
 
     return run
-
-
-def open_subject(folder: Path) -> Subject:
-    """The checkpoint in `folder`, to be measured under torch.
-
-    Raises:
-        CheckpointError, EncoderError: the folder is no checkpoint, or a damaged one.
-    """
-    record = read_record(folder)
-    task = find_task(record.task)
-    tokenizer = load_tokenizer(folder)
-    encoder = Encoder(load_served(folder, task.head))
-    return Subject(
-        task=task,
-        outputs=record.outputs,
-        reader=Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=record.max_tokens)),
-        run=torch_runner(encoder, int(tokenizer.pad_token_id)),
-    )

@@ -1,4 +1,4 @@
-"""The model that a checkpoint answers with: the stock one, or with what its training method leaves on it."""
+"""A checkpoint as it answers: the stock model, or with what its training method leaves on it."""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +6,32 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from models.batches import torch_runner
 from models.checkpoint import METHOD_FILE, read_record
-from models.encoder import EncoderError, load_tokenizer, load_trained
+from models.encoder import Encoder, EncoderError, load_tokenizer, load_trained
+from models.evaluation import Subject
 from models.robust import find_method, read_settings
+from models.tasks import find_task
 from models.tasks.task import Head
+from models.text import Reader, ReadingLimits
+
+
+def open_subject(folder: Path) -> Subject:
+    """The checkpoint in `folder`, to be measured under torch.
+
+    Raises:
+        CheckpointError, EncoderError: the folder is no checkpoint, or a damaged one.
+    """
+    record = read_record(folder)
+    task = find_task(record.task)
+    tokenizer = load_tokenizer(folder)
+    encoder = Encoder(load_served(folder, task.head))
+    return Subject(
+        task=task,
+        outputs=record.outputs,
+        reader=Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=record.max_tokens)),
+        run=torch_runner(encoder, int(tokenizer.pad_token_id)),
+    )
 
 
 def load_served(checkpoint: Path, head: Head) -> Any:

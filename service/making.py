@@ -193,7 +193,7 @@ def _open_subject(folder: Path) -> "Subject":
         from export.session import open_subject as open_package_subject
 
         return open_package_subject(folder)
-    from models.batches import open_subject as open_checkpoint_subject
+    from models.served import open_subject as open_checkpoint_subject
 
     return open_checkpoint_subject(folder)
 

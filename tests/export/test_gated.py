@@ -9,10 +9,9 @@ import torch
 from export.build import export_checkpoint
 from export.package import open_package
 from export.verification import verify_package
-from models.batches import open_subject
 from models.encoder import EncoderError, load_trained
 from models.evaluation import predict_all
-from models.served import load_served
+from models.served import load_served, open_subject
 from models.settings import check_settings
 from models.tasks.sentiment import SENTIMENT, SentimentItem
 from models.training import Watcher, train

@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from models.batches import open_subject, plan_batches
+from models.batches import plan_batches
 from models.checkpoint import CheckpointError, DataSource, read_record
 from models.data import DataError, load_validation
 from models.encoder import HEADS, EncoderError
 from models.evaluation import measure
 from models.robust import METHODS, UnknownMethod
+from models.served import open_subject
 from models.settings import TrainingError, TrainingSettings, check_settings, read_toml
 from models.tasks import TASKS, UnknownTask
 from models.training import Interrupted, Watcher, _clip, learning_rate_factor, train

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-from models.batches import open_subject
 from models.checkpoint import read_record
 from models.encoder import Encoder
 from models.robust.afa import (
@@ -35,6 +34,7 @@ from models.robust.afa import (
 )
 from models.robust.arrays import WrongArray
 from models.robust.method import StepContext, StepResult
+from models.served import open_subject
 from models.settings import TrainingError, TrainingSettings, check_settings
 from models.training import Watcher, train
 from tests.models.passes import make_batch, make_config, make_context, make_encoder, make_start

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
-from models.batches import open_subject
 from models.checkpoint import read_record
 from models.data import Example, load_validation
 from models.encoder import Batch, Encoder, EncoderError, load_encoder
@@ -22,6 +21,7 @@ from models.robust import METHODS, read_settings
 from models.robust.method import StepResult
 from models.robust.reference import evaluate
 from models.robust.ssa import Ssa, label_loss, probed_share
+from models.served import open_subject
 from models.settings import TrainingError, check_settings
 from models.text import Reader, ReadingLimits
 from models.training import Interrupted, Watcher, train
