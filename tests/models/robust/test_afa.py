@@ -612,7 +612,8 @@ def test_without_weight_it_is_plain_training_bit_for_bit_whether_or_not_the_disc
     for name, changed in {"off": {"feedback_weight": 0}, "warm": {"warmup_share": 1.0}}.items():
         found = _train(tmp_path / name, _settings(base, data, method_settings=changed))
         assert all(torch.equal(found[one], plain[one]) for one in plain), name
-    assert load_file(tmp_path / "warm" / "method.safetensors")["discriminator.updates"] == 12
+    off, warm = (load_file(tmp_path / name / "method.safetensors") for name in ("off", "warm"))
+    assert not any(torch.equal(warm[name], off[name]) for name in off)
 
 
 def test_with_weight_the_weights_are_others(base: Path, data: Path, tmp_path: Path) -> None:
@@ -649,4 +650,5 @@ def test_while_the_policy_has_no_weight_accumulated_gradients_equal_those_of_the
         # key's bias), rounding alone decides the step, so those few parameters are left out.
         if not name.endswith("attention.self.key.bias"):
             torch.testing.assert_close(found[name], big[name], rtol=0, atol=1e-4)
-    assert load_file(tmp_path / "small" / "method.safetensors")["discriminator.updates"] == 6
+    once, often = (load_file(tmp_path / name / "method.safetensors") for name in ("big", "small"))
+    assert not any(torch.equal(often[name], once[name]) for name in once)
