@@ -92,7 +92,8 @@ def _read_example(
     try:
         item = read_item(task.example or task.item, {name: row.values.get(column) for name, column in columns.items()})
         encoded = task.encode(item, reader, "right" if use == "train" else "window")
-        return Example(encoded, task.read_target(row.values.get(task.target_column), encoded, outputs))
+        value = None if task.target_column is None else row.values.get(task.target_column)
+        return Example(encoded, task.read_target(value, encoded, outputs))
     except ValidationError as error:
         first = error.errors()[0]
         return BadRecord(row.number, f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}")
@@ -104,7 +105,8 @@ def _find_columns(row: Record, name: str, task: AnyTask) -> dict[str, str]:
     available = list(row.values)
     columns = task.example_columns or task.columns
     try:
-        find_column(available, (task.target_column,))
+        if task.target_column is not None:
+            find_column(available, (task.target_column,))
         return {field: find_column(available, known_as) for field, known_as in columns.items()}
     except UnknownColumn as error:
         raise DataError(f"{name}: {error}") from error

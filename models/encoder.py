@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    AutoModelForMaskedLM,
     AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
@@ -32,6 +33,7 @@ HEADS: dict[Head, Any] = {
     "token-classification": AutoModelForTokenClassification,
     "multiple-choice": AutoModelForMultipleChoice,
     "question-answering": AutoModelForQuestionAnswering,
+    "masked-language-model": AutoModelForMaskedLM,
 }
 FAMILIES = ("bert", "roberta", "electra")
 
@@ -210,13 +212,14 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
     Raises:
         EncoderError: nothing there, a family that cannot be trained, or weights that are damaged or missing.
     """
+    numbered = {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
     try:
-        config = AutoConfig.from_pretrained(
-            str(base),
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: number for number, label in enumerate(labels)},
-        )
+        # Words have no labels: the configuration stays the base's.
+        config = AutoConfig.from_pretrained(str(base), **({} if head == "masked-language-model" else numbered))
     except (OSError, ValueError) as error:
         raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({error})") from error
     if config.model_type not in FAMILIES:
