@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from models.robust import asa, plain
 from models.robust.method import Method, MethodSettings, Start
 from models.tasks.task import Head
@@ -17,12 +19,14 @@ class MethodKind:
     build: Callable[[Any, Start], Method]
     refuses: tuple[Head, ...] = ()
     """Heads for which the method means nothing."""
+    reference: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray | float]] | None = None
+    """The method's formulas at given arrays; `python -m models.robust.reference` calls it."""
 
 
 METHODS: dict[str, MethodKind] = {
     "plain": MethodKind(plain.PlainSettings, plain.build),
     # A divergence between spans is none of those that the method is defined by.
-    "asa": MethodKind(asa.AsaSettings, asa.build, refuses=("question-answering",)),
+    "asa": MethodKind(asa.AsaSettings, asa.build, refuses=("question-answering",), reference=asa.reference),
 }
 
 
