@@ -170,6 +170,12 @@ class Encoder(nn.Module):
             kept={number: Kept(entering=entering[number], probabilities=probabilities[number]) for number in keep},
         )
 
+    def states(self, batch: Batch) -> Float[Tensor, "rows seq width"]:
+        """The last layer's states and nothing of the head: for heads that are a method's own."""
+        output = self.model.base_model(**self._inputs(batch))
+        states: Tensor = output.last_hidden_state
+        return states
+
     @property
     def _head_dropout(self) -> nn.Module | None:
         inside = f"{self.model.base_model_prefix}."

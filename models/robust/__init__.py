@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.robust import asa, plain
+from models.robust import asa, cline, plain
 from models.robust.method import Method, MethodSettings, Start
 from models.tasks.task import Head
 
@@ -27,6 +27,13 @@ METHODS: dict[str, MethodKind] = {
     "plain": MethodKind(plain.PlainSettings, plain.build),
     # A divergence between spans is none of those that the method is defined by.
     "asa": MethodKind(asa.AsaSettings, asa.build, refuses=("question-answering",), reference=asa.reference),
+    # Its auxiliary losses are of texts' vectors, which these heads do not read.
+    "cline": MethodKind(
+        cline.ClineSettings,
+        cline.build,
+        refuses=("token-classification", "multiple-choice", "question-answering"),
+        reference=cline.reference,
+    ),
 }
 
 

@@ -21,7 +21,7 @@ from models.evaluation import measure
 from models.robust import METHODS
 from models.settings import TrainingError, TrainingSettings, check_settings
 from models.training import Watcher, train
-from tests.tiny import make_base, make_texts
+from tests.tiny import METHOD_SETTINGS, make_base, make_texts
 
 WATCHER = Watcher(say=lambda _: None, advance=lambda *_: None)
 
@@ -69,7 +69,9 @@ def test_what_comes_out_is_a_stock_model_and_a_base_to_train_from(
     base: Path, texts: Path, data: Path, tmp_path: Path, method: str
 ) -> None:
     out = tmp_path / "base"
-    train(_settings(base, texts, method=method, epochs=1), out, WATCHER)
+    train(
+        _settings(base, texts, method=method, epochs=1, method_settings=METHOD_SETTINGS.get(method, {})), out, WATCHER
+    )
     _, report = AutoModelForMaskedLM.from_pretrained(out, output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert load_file(out / "model.safetensors").keys() == load_file(base / "model.safetensors").keys()
@@ -93,17 +95,26 @@ def test_asa_switched_off_is_plain_pre_training_bit_for_bit(
     assert read_record(tmp_path / "off").epochs == read_record(plain).epochs
 
 
+def test_cline_switched_off_is_plain_pre_training_bit_for_bit_and_needs_no_wordnet(
+    base: Path, texts: Path, plain: Path, tmp_path: Path
+) -> None:
+    off = {"detection_weight": 0.0, "contrast_weight": 0.0, "wordnet": str(tmp_path)}
+    train(_settings(base, texts, method="cline", method_settings=off), tmp_path / "off", WATCHER)
+    assert _same_weights(tmp_path / "off", plain)
+    assert read_record(tmp_path / "off").epochs == read_record(plain).epochs
+
+
 def test_the_metrics_in_the_record_are_those_of_the_kept_weights(plain: Path) -> None:
     record, subject = read_record(plain), open_subject(plain)
     rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
     assert measure(subject, rows.examples) == record.metrics
 
 
-@pytest.mark.parametrize("method", ["plain", "asa"])
+@pytest.mark.parametrize("method", ["plain", "asa", "cline"])
 def test_killed_in_the_second_epoch_the_weights_are_those_of_an_uninterrupted_run(
     base: Path, texts: Path, tmp_path: Path, method: str
 ) -> None:
-    settings = _settings(base, texts, method=method)
+    settings = _settings(base, texts, method=method, method_settings=METHOD_SETTINGS.get(method, {}))
     train(settings, tmp_path / "whole", WATCHER)
     program = textwrap.dedent(
         f"""
@@ -148,7 +159,7 @@ def test_a_base_without_a_head_for_words_gets_a_new_one(texts: Path, tmp_path: P
 
 def test_methods_that_are_not_made_for_it_refuse() -> None:
     meant = {name for name, kind in METHODS.items() if "masked-language-model" not in kind.refuses}
-    assert meant == {"plain", "asa"}
+    assert meant == {"plain", "asa", "cline"}
 
 
 def test_labels_are_refused(base: Path, texts: Path) -> None:
