@@ -30,6 +30,10 @@ class MissingExtra(ValueError):
 
 
 Config = Annotated[Path | None, typer.Option(help="TOML file with any of these settings; options here win.")]
+MethodName = Annotated[
+    str | None,
+    typer.Option(help="plain, asa or cline; with another than the file's, its method settings are left out."),
+]
 Base = Annotated[str | None, typer.Option(help="Encoder to start from: a folder or a hub id.")]
 Data = Annotated[str | None, typer.Option(help="Folder of data files, or a hub id (ID or ID:CONFIGURATION).")]
 TrainParts = Annotated[
@@ -54,9 +58,7 @@ Assignments = Annotated[
 def train(
     config: Config = None,
     task: Annotated[str | None, typer.Option(help=f"What to answer: {', '.join(TASKS)}.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="plain or asa; with another than the file's, its method settings are left out.")
-    ] = None,
+    method: MethodName = None,
     base: Base = None,
     data: Data = None,
     train_part: TrainParts = None,
@@ -88,10 +90,7 @@ def train(
 
 def pretrain(
     config: Config = None,
-    method: Annotated[
-        str | None,
-        typer.Option(help="plain, asa or cline; with another than the file's, its method settings are left out."),
-    ] = None,
+    method: MethodName = None,
     base: Base = None,
     data: Data = None,
     train_part: TrainParts = None,

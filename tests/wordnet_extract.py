@@ -38,6 +38,8 @@ def main(source: Path, target: Path) -> None:
         moved[ending, offset] = ends[ending]
         ends[ending] += len(line) + 1
     target.mkdir(exist_ok=True)
+    # Each of its lines begins with two spaces and a number.
+    (target / "LICENSE").write_bytes(b"".join(line[4:].strip() + b"\n" for line in licence.splitlines()))
     for ending in WORDS:
         rows = [_renumbered(line, place, moved) for place, line in lines.items() if place[0] == ending]
         (target / f"data.{ending}").write_bytes(licence + b"".join(row + b"\n" for row in rows))

@@ -104,6 +104,15 @@ def test_cline_switched_off_is_plain_pre_training_bit_for_bit_and_needs_no_wordn
     assert read_record(tmp_path / "off").epochs == read_record(plain).epochs
 
 
+def test_cline_learns_which_words_of_the_copies_were_replaced(base: Path, texts: Path, tmp_path: Path) -> None:
+    given = METHOD_SETTINGS["cline"]
+    settings = _settings(base, texts, method="cline", method_settings=given, epochs=6, learning_rate=1e-2)
+    record = train(settings, tmp_path / "out", WATCHER)
+    first, last = record.epochs[0].losses, record.epochs[-1].losses
+    assert last["detection"] < 0.9 * first["detection"]
+    assert last["contrast"] < first["contrast"]
+
+
 def test_the_metrics_in_the_record_are_those_of_the_kept_weights(plain: Path) -> None:
     record, subject = read_record(plain), open_subject(plain)
     rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
