@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from models.data import Example
 from models.encoder import Batch, Encoder
 from models.evaluation import RowRunner, by_length
 from models.heads import HEAD_TRAINING
+from models.masking import MaskedRow, Masking
 from models.tasks.task import Head, Logits
 from models.text import Row, pad
 
@@ -67,21 +70,36 @@ def batch_rows(rows: Sequence[Row], pad_id: int, device: torch.device) -> Batch:
     )
 
 
-def torch_runner(encoder: Encoder, pad_id: int, batch_size: int = 64) -> RowRunner:
-    """Logits of rows by eager torch in float32, dropout off, in batches of like length."""
+def torch_runner(encoder: Encoder, head: Head, tokenizer: PreTrainedTokenizerFast, batch_size: int = 64) -> RowRunner:
+    """Logits of rows by eager torch in float32, dropout off, in batches of like length.
+
+    Of a head that guesses hidden tokens: which these are, a row itself decides, and all that is given of a row is
+    (hidden, 2), the right token's log-probability and 1 where it is the most probable one.
+    """
+    masking = Masking.of(tokenizer) if HEAD_TRAINING[head].masks else None
 
     @torch.inference_mode()
     def run_batch(rows: Sequence[Row]) -> list[Logits]:
         device = next(encoder.parameters()).device
-        logits = encoder(batch_rows(rows, pad_id, device)).logits.float().cpu().numpy()
-        return [array[: len(row)] if array.ndim > 1 else array for array, row in zip(logits, rows, strict=True)]
+        logits = encoder(batch_rows(rows, int(tokenizer.pad_token_id), device)).logits.float()
+        return [_of_row(one, row).cpu().numpy() for one, row in zip(logits, rows, strict=True)]
 
     def run(rows: Sequence[Row]) -> list[Logits]:
         was_training = encoder.training
         encoder.eval()
         try:
-            return by_length(rows, run_batch, batch_size)
+            shown = rows if masking is None else [masking.hide_always(row) for row in rows]
+            return by_length(shown, run_batch, batch_size)
         finally:
             encoder.train(was_training)
 
     return run
+
+
+def _of_row(logits: Tensor, row: Row) -> Tensor:
+    if not isinstance(row, MaskedRow):
+        return logits[: len(row)] if logits.ndim > 1 else logits
+    guessed = torch.log_softmax(logits[list(row.hidden)], dim=-1)  # (hidden, vocabulary)
+    right = torch.tensor(list(row.hidden.values()), dtype=torch.long, device=logits.device)
+    chances = guessed.gather(-1, right[:, None]).squeeze(-1)
+    return torch.stack([chances, (guessed.argmax(-1) == right).float()], dim=-1)

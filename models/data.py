@@ -101,7 +101,8 @@ def _read_example(
         encoded = task.encode(item, reader, "window" if use == "validation" else "right")
         if use == "unlabelled":
             return Example(encoded, None)
-        return Example(encoded, task.read_target(row.values.get(task.target_column), encoded, outputs))
+        value = None if task.target_column is None else row.values.get(task.target_column)
+        return Example(encoded, task.read_target(value, encoded, outputs))
     except ValidationError as error:
         first = error.errors()[0]
         return BadRecord(row.number, f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}")
@@ -113,7 +114,7 @@ def _find_columns(row: Record, name: str, task: AnyTask, use: Use) -> dict[str, 
     available = list(row.values)
     columns = task.example_columns or task.columns
     try:
-        if use != "unlabelled":
+        if use != "unlabelled" and task.target_column is not None:
             find_column(available, (task.target_column,))
         return {field: find_column(available, known_as) for field, known_as in columns.items()}
     except UnknownColumn as error:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    AutoModelForMaskedLM,
     AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
@@ -32,6 +33,7 @@ HEADS: dict[Head, Any] = {
     "token-classification": AutoModelForTokenClassification,
     "multiple-choice": AutoModelForMultipleChoice,
     "question-answering": AutoModelForQuestionAnswering,
+    "masked-language-model": AutoModelForMaskedLM,
 }
 FAMILIES = ("bert", "roberta", "electra")
 
@@ -174,6 +176,12 @@ class Encoder(nn.Module):
             kept={number: Kept(entering=entering[number], probabilities=probabilities[number]) for number in keep},
         )
 
+    def states(self, batch: Batch) -> Float[Tensor, "rows seq width"]:
+        """The last layer's states and nothing of the head: for heads that are a method's own."""
+        output = self.model.base_model(**self._inputs(batch))
+        states: Tensor = output.last_hidden_state
+        return states
+
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         inputs = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
         if _has_segments(self.model):
@@ -236,13 +244,14 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
     Raises:
         EncoderError: nothing there, a family that cannot be trained, or weights that are damaged or missing.
     """
+    numbered = {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
     try:
-        config = AutoConfig.from_pretrained(
-            str(base),
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: number for number, label in enumerate(labels)},
-        )
+        # Words have no labels: the configuration stays the base's.
+        config = AutoConfig.from_pretrained(str(base), **({} if head == "masked-language-model" else numbered))
     except (OSError, ValueError) as error:
         raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({error})") from error
     if config.model_type not in FAMILIES:

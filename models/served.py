@@ -30,7 +30,7 @@ def open_subject(folder: Path) -> Subject:
         task=task,
         outputs=record.outputs,
         reader=Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=record.max_tokens)),
-        run=torch_runner(encoder, int(tokenizer.pad_token_id)),
+        run=torch_runner(encoder, task.head, tokenizer),
     )
 
 

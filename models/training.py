@@ -39,6 +39,7 @@ from models.data import Example, Part, load_train, load_unlabelled, load_validat
 from models.encoder import Encoder, load_encoder, load_tokenizer
 from models.evaluation import Subject, measure
 from models.heads import HEAD_TRAINING
+from models.masking import MaskedExamples, Masking
 from models.resume import Parts, load_state, save_state
 from models.robust import find_method, read_settings
 from models.robust.method import Method, ParameterGroup, Start, StepContext, StepResult
@@ -301,6 +302,8 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
     examples = run.method.before_epoch(originals, progress.epoch, context)
     lengths = [max(map(len, example.encoded.rows)) for example in examples]
     batches = plan_batches(lengths, settings.batch_size, settings.seed, progress.epoch)
+    if HEAD_TRAINING[run.task.head].masks:
+        examples = MaskedExamples(examples, Masking.of(run.tokenizer), settings.seed, progress.epoch)
     steps_an_epoch = -(-len(batches) // settings.accumulate)
     steps, total = steps_an_epoch * settings.epochs, steps_an_epoch * settings.all_epochs
     run.encoder.train()
@@ -381,7 +384,7 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
     if run.soup is not None and ends_training:
         run.soup.add()
     encoder, method = run.result(progress.epoch)
-    runner = torch_runner(method.served(encoder), int(run.tokenizer.pad_token_id))
+    runner = torch_runner(method.served(encoder), run.task.head, run.tokenizer)
     subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
     metrics = measure(subject, run.parts[-1].examples)
     record = EpochRecord(epoch=progress.epoch, losses=progress.sums, metrics=metrics)

@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command()(making.pretrain)
 app.command()(making.train)
 app.command()(making.evaluate)
 app.command()(making.export)

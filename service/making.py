@@ -1,11 +1,11 @@
-"""The commands that make a model: train, evaluate, export, verify.
+"""The commands that make a model: pretrain, train, evaluate, export, verify.
 
 Each imports what it needs when it is called, so that the commands that serve load without torch.
 """
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from models.tasks import TASKS
+from models.tasks.masked_words import MASKED_WORDS
 
 if TYPE_CHECKING:
     from models.evaluation import Subject
@@ -28,19 +29,42 @@ class MissingExtra(ValueError):
     """A part of Steadfast that is not installed."""
 
 
+Config = Annotated[Path | None, typer.Option(help="TOML file with any of these settings; options here win.")]
+MethodName = Annotated[
+    str | None,
+    typer.Option(
+        help="plain, asa, attention-iat ...: an unknown name lists all. With another than the file's, "
+        "its method settings are left out."
+    ),
+]
+Base = Annotated[str | None, typer.Option(help="Encoder to start from: a folder or a hub id.")]
+Data = Annotated[str | None, typer.Option(help="Folder of data files, or a hub id (ID or ID:CONFIGURATION).")]
+TrainParts = Annotated[
+    list[str] | None, typer.Option("--train", help="File (without ending) or split to train on; may be repeated.")
+]
+Validation = Annotated[str | None, typer.Option(help="File (without ending) or split to measure on.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the data.")]
+BatchSize = Annotated[int | None, typer.Option(help="Rows a batch.")]
+LearningRates = Annotated[
+    list[float] | None,
+    typer.Option(help="Highest learning rate; given several times, trains at each and averages the weights."),
+]
+MaxTokens = Annotated[int | None, typer.Option(help="Longest row; longer texts are cut in training.")]
+TrainingPrecision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")]
+Seed = Annotated[int | None, typer.Option(help="Fixes the order of rows and every random draw.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="NAME=VALUE", help="A setting of the method: --set tau=0.3."),
+]
+
+
 def train(
-    config: Annotated[Path | None, typer.Option(help="TOML file with any of these settings; options here win.")] = None,
+    config: Config = None,
     task: Annotated[str | None, typer.Option(help=f"What to answer: {', '.join(TASKS)}.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="plain or asa; with another than the file's, its method settings are left out.")
-    ] = None,
-    base: Annotated[str | None, typer.Option(help="Encoder to start from: a folder or a hub id.")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Folder of data files, or a hub id (ID or ID:CONFIGURATION).")
-    ] = None,
-    train_part: Annotated[
-        list[str] | None, typer.Option("--train", help="File (without ending) or split to train on; may be repeated.")
-    ] = None,
+    method: MethodName = None,
+    base: Base = None,
+    data: Data = None,
+    train_part: TrainParts = None,
     unlabelled: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,21 +72,15 @@ def train(
             "may be repeated."
         ),
     ] = None,
-    validation: Annotated[str | None, typer.Option(help="File (without ending) or split to measure on.")] = None,
+    validation: Validation = None,
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes; must not exist.")] = Path("checkpoint"),
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows a batch.")] = None,
-    learning_rate: Annotated[
-        list[float] | None,
-        typer.Option(help="Highest learning rate; given several times, trains at each and averages the weights."),
-    ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest row; longer texts are cut in training.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Fixes the order of rows and every random draw.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", metavar="NAME=VALUE", help="A setting of the method: --set tau=0.3."),
-    ] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRates = None,
+    max_tokens: MaxTokens = None,
+    precision: TrainingPrecision = None,
+    seed: Seed = None,
+    set_: Assignments = None,
 ) -> None:
     """Train a checkpoint. The same command goes on with a run that was stopped.
 
@@ -71,32 +89,46 @@ def train(
       steadfast train --task sentiment --method asa --base sentence-transformers/all-MiniLM-L6-v2 \\
           --data nyu-mll/glue:sst2 --out checkpoints/sentiment
     """
-    _need("train", "torch", "transformers", "accelerate")
-    from models.settings import check_settings, read_toml
-    from models.training import Interrupted
-    from models.training import train as run
-
-    given: dict[str, Any] = read_toml(config) if config else {}
-    if method is not None and given.get("method", method) != method:
-        # The file's are another method's.
-        given.pop("method_settings", None)
-    source = {"data": data, "train": train_part or None, "unlabelled": unlabelled or None, "validation": validation}
     options = {
         "task": task, "method": method, "base": base, "epochs": epochs, "batch_size": batch_size,
         "learning_rate": learning_rate or None, "max_tokens": max_tokens, "precision": precision, "seed": seed,
     }  # fmt: skip
-    given |= _without_none(options)
-    given["source"] = given.get("source", {}) | _without_none(source)
-    given["method_settings"] = given.get("method_settings", {}) | dict(map(_read_assignment, set_ or []))
-    settings = check_settings(given)
-    try:
-        with _watched() as watcher:
-            record = run(settings, out, watcher)
-    except Interrupted as stopped:
-        _console.print(str(stopped))
-        raise typer.Exit(130) from None
-    shown = ", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
-    _console.print(f"{out}: {record.kept}, {shown}\nnext: steadfast export {out} -o PACKAGE")
+    source = {"data": data, "train": train_part or None, "unlabelled": unlabelled or None, "validation": validation}
+    _train(config, options, source, set_ or [], out)
+    _console.print(f"next: steadfast export {out} -o PACKAGE")
+
+
+def pretrain(
+    config: Config = None,
+    method: MethodName = None,
+    base: Base = None,
+    data: Data = None,
+    train_part: TrainParts = None,
+    validation: Validation = None,
+    out: Annotated[Path, typer.Option(help="Where the new base goes; must not exist.")] = Path("base"),
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRates = None,
+    max_tokens: MaxTokens = None,
+    precision: TrainingPrecision = None,
+    seed: Seed = None,
+    set_: Assignments = None,
+) -> None:
+    """Go on pre-training an encoder on texts without labels, by masked words. Goes on with a run that was stopped.
+
+    What comes out is a base for `train`; it answers nothing itself. Data need a column `text` and no other.
+
+      steadfast pretrain --method cline --base sentence-transformers/all-MiniLM-L6-v2 --data texts --out bases/cline
+
+      steadfast train --task sentiment --base bases/cline --data nyu-mll/glue:sst2 --out checkpoints/sentiment
+    """
+    options = {
+        "method": method, "base": base, "epochs": epochs, "batch_size": batch_size,
+        "learning_rate": learning_rate or None, "max_tokens": max_tokens, "precision": precision, "seed": seed,
+    }  # fmt: skip
+    source = {"data": data, "train": train_part or None, "validation": validation}
+    _train(config, {"task": MASKED_WORDS.name} | options, source, set_ or [], out)
+    _console.print(f"next: steadfast train --task TASK --base {out}")
 
 
 def evaluate(
@@ -184,6 +216,38 @@ def verify(
         Console().print(f"{'[green]passed' if check.passed else '[bold red]FAILED'}[/] {check.name}: {check.detail}")
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _train(
+    config: Path | None,
+    options: Mapping[str, Any],
+    source: Mapping[str, Any],
+    assignments: Sequence[str],
+    out: Path,
+) -> None:
+    """Train by the settings in a file, of which those given here win."""
+    _need("train", "torch", "transformers", "accelerate")
+    from models.settings import check_settings, read_toml
+    from models.training import Interrupted
+    from models.training import train as run
+
+    given: dict[str, Any] = read_toml(config) if config else {}
+    method = options["method"]
+    if method is not None and given.get("method", method) != method:
+        # The file's are another method's.
+        given.pop("method_settings", None)
+    given |= _without_none(options)
+    given["source"] = given.get("source", {}) | _without_none(source)
+    given["method_settings"] = given.get("method_settings", {}) | dict(map(_read_assignment, assignments))
+    settings = check_settings(given)
+    try:
+        with _watched() as watcher:
+            record = run(settings, out, watcher)
+    except Interrupted as stopped:
+        _console.print(str(stopped))
+        raise typer.Exit(130) from None
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
+    _console.print(f"{out}: {record.kept}, {shown}")
 
 
 def _open_subject(folder: Path) -> "Subject":

@@ -25,7 +25,7 @@ from models.served import open_subject
 from models.settings import TrainingError, TrainingSettings, check_settings, read_toml
 from models.tasks import TASKS, UnknownTask
 from models.training import Interrupted, Watcher, _clip, learning_rate_factor, train
-from tests.tiny import make_base, write_examples, write_sentiment
+from tests.tiny import METHOD_SETTINGS, make_base, write_examples, write_sentiment
 
 
 def _settings(base: Path, data: Path, **changed: Any) -> TrainingSettings:
@@ -443,7 +443,10 @@ def test_every_task_is_trained_by_every_method_into_a_stock_model(
     base: Path, tmp_path: Path, task: str, method: str
 ) -> None:
     data = write_examples(tmp_path / "data", task)
-    settings = _settings(base, data, task=task, method=method, epochs=1, batch_size=8, max_tokens=64)
+    given = METHOD_SETTINGS.get(method, {})
+    settings = _settings(
+        base, data, task=task, method=method, method_settings=given, epochs=1, batch_size=8, max_tokens=64
+    )
     record = train(settings, tmp_path / "out", _watch())
     _, report = HEADS[TASKS[task].head].from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))

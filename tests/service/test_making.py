@@ -80,6 +80,20 @@ def test_the_package_answers_in_a_terminal(workshop: Path) -> None:
     assert json.loads(answered.stdout)[0]["label"] == "positive"
 
 
+def test_a_pre_trained_base_is_trained_from_and_not_exported(workshop: Path) -> None:
+    options = ("--data", "data", "--epochs", "1", "--max-tokens", "32", "--batch-size", "50")
+    pretrained = _run("pretrain", "--method", "asa", "--base", "base", "--out", "new-base", *options, cwd=workshop)
+    assert pretrained.returncode == 0, pretrained.stderr
+    assert "next: steadfast train --task TASK --base new-base" in pretrained.stderr
+    trained = _run(
+        "train", "--task", "sentiment", "--base", "new-base", "--out", "from-new-base", *options, cwd=workshop
+    )
+    assert trained.returncode == 0, trained.stderr
+    refused = _run("export", "new-base", "-o", "new-package", cwd=workshop)
+    assert refused.returncode == 2
+    assert "new-base: pre-trained on masked-words, which answers nothing and cannot be exported" in refused.stderr
+
+
 def test_interrupted_training_says_how_to_go_on_and_does(workshop: Path) -> None:
     arguments = [
         "train",
