@@ -205,7 +205,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     reader = Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
     parts = (
-        *load_train(settings.source, task, outputs, reader),
+        *load_train(settings.source, task, outputs, reader, settings.rows),
         load_validation(settings.source, task, outputs, reader),
     )
     # Precision is the loop's business: accelerate would keep one for the whole process, evaluation included.

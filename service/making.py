@@ -5,14 +5,23 @@ Each imports what it needs when it is called, so that the commands that serve lo
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from models.tasks import TASKS
@@ -51,6 +60,7 @@ def train(
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest row; longer texts are cut in training.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Train on so many rows, drawn from all parts.")] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes the order of rows and every random draw.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -76,7 +86,8 @@ def train(
     source = {"data": data, "train": train_part or None, "validation": validation}
     options = {
         "task": task, "method": method, "base": base, "epochs": epochs, "batch_size": batch_size,
-        "learning_rate": learning_rate or None, "max_tokens": max_tokens, "precision": precision, "seed": seed,
+        "learning_rate": learning_rate or None, "max_tokens": max_tokens, "precision": precision,
+        "rows": rows, "seed": seed,
     }  # fmt: skip
     given |= _without_none(options)
     given["source"] = given.get("source", {}) | _without_none(source)
@@ -95,27 +106,42 @@ def train(
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="CHECKPOINT|PACKAGE", help="Folder made by train or by export.")],
     data: Annotated[str, typer.Option(help="Folder of data files, or a hub id (ID or ID:CONFIGURATION).")],
-    part: Annotated[list[str] | None, typer.Option(help="File (without ending) or split; may be repeated.")] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="File (without ending) or split; may be repeated. Default: what it was validated on."),
+    ] = None,
+    robust: Annotated[
+        bool, typer.Option("--robust", help="Also with typos and other noise, and on the task's robustness sets.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """Measure a checkpoint under torch, or a package under ONNX Runtime, by the same metrics."""
+    """Measure a checkpoint under torch, or a package under ONNX Runtime, by the same metrics.
+
+    With `--robust`, sets that are not in the folder are left out, and said to be. Of contrast sets `consistency` is the
+    share of groups that are right throughout; of CheckList `failure_rate` is the share of cases that fail.
+    """
     _need("train", "torch", "sklearn", "scipy", "seqeval")
-    from models.data import load_part
-    from models.evaluation import measure
+    from models.robustness import measure_parts, measure_robustness
 
     subject = _open_subject(model)
-    found = {}
-    for name in part or ["validation"]:
-        with _console.status(f"{name}: reading"):
-            rows = load_part(data, name, "validation", subject.task, subject.outputs, subject.reader)
-        with _console.status(f"{name}: {rows.origin.rows} rows"):
-            found[name] = measure(subject, rows.examples) | {"rows": rows.origin.rows}
+    parts = part or [_validation_part(model)]
+    left_out: dict[str, str] = {}
+    with _measured() as progress:
+        if robust:
+            report = measure_robustness(subject, data, parts, progress)
+            found, left_out = report.found, report.left_out
+        else:
+            found = measure_parts(subject, data, parts, progress)
+    for name, reason in left_out.items():
+        _console.print(f"left out: {name}: {reason}", highlight=False)
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table("part", *next(iter(found.values())))
+    # The rate of each test of a suite is in the JSON alone.
+    names = [name for name in dict.fromkeys(chain.from_iterable(found.values())) if "/" not in name]
+    table = Table("part", *names)
     for name, metrics in found.items():
-        table.add_row(name, *(f"{value:.4f}" if isinstance(value, float) else str(value) for value in metrics.values()))
+        table.add_row(name, *(_cell(metrics.get(metric)) for metric in names))
     Console().print(table)
 
 
@@ -191,6 +217,20 @@ def _open_subject(folder: Path) -> "Subject":
     return open_checkpoint_subject(folder)
 
 
+def _validation_part(folder: Path) -> str:
+    from export.package import is_package, read_manifest
+    from models.checkpoint import read_record
+
+    record = read_manifest(folder) if is_package(folder) else read_record(folder)
+    return next(file.name for file in record.data if file.part == "validation")
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
 def _need(extra: str, *modules: str) -> None:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
@@ -214,9 +254,7 @@ def _read_assignment(text: str) -> tuple[str, Any]:
 
 
 @contextmanager
-def _watched() -> Iterator["Watcher"]:
-    from models.training import Watcher
-
+def _bar() -> Iterator[Progress]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -225,6 +263,14 @@ def _watched() -> Iterator["Watcher"]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_console) as bar:
+        yield bar
+
+
+@contextmanager
+def _watched() -> Iterator["Watcher"]:
+    from models.training import Watcher
+
+    with _bar() as bar:
         line = bar.add_task("training", total=None)
 
         def advance(step: int, steps: int, seen: Mapping[str, float]) -> None:
@@ -232,3 +278,17 @@ def _watched() -> Iterator["Watcher"]:
             bar.update(line, completed=step, total=steps, description=shown)
 
         yield Watcher(say=bar.console.print, advance=advance)
+
+
+@contextmanager
+def _measured() -> Iterator[Callable[[str, int, int], None]]:
+    """A function to tell what is being measured, how many rows are done and of how many; each has its bar."""
+    with _bar() as bar:
+        lines: dict[str, TaskID] = {}
+
+        def progress(name: str, done: int, rows: int) -> None:
+            if name not in lines:
+                lines[name] = bar.add_task(name, total=None)
+            bar.update(lines[name], completed=done, total=rows or None)
+
+        yield progress

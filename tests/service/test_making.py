@@ -59,6 +59,14 @@ def test_a_checkpoint_and_its_package_are_measured_alike(workshop: Path) -> None
     assert abs(found[0]["accuracy"] - found[1]["accuracy"]) <= 0.05  # two of 40 rows
 
 
+def test_robustness_is_measured_too_where_it_is_asked_for(workshop: Path) -> None:
+    measured = _run("evaluate", "package", "--data", "data", "--robust", "--json", cwd=workshop)
+    found = json.loads(measured.stdout)
+    assert list(found) == ["validation", "validation, typos", "validation, word swaps"]
+    assert found["validation, typos"]["rows"] == 40
+    assert "left out: IMDB contrast: data has no imdb_contrast_validation" in measured.stderr
+
+
 def test_verify_passes_every_check_of_a_whole_package(workshop: Path) -> None:
     verified = _run("verify", "package", "--data", "data", "--checkpoint", "checkpoint", cwd=workshop)
     assert verified.returncode == 0, verified.stdout + verified.stderr
