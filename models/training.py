@@ -10,6 +10,7 @@ import math
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ class _Progress:
     batch: int = 0
     """Batches of this epoch already used."""
     step: int = 0
+    cpu_s: float = 0.0
+    """CPU time of the steps so far and of what methods do before epochs."""
     sums: dict[str, float] = field(default_factory=dict)
     """Losses summed over this epoch's batches."""
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -286,7 +289,8 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
     originals = run.train_examples
     context = _context(run, progress.step, 0.0)
     run.encoder.eval()
-    examples = run.method.before_epoch(originals, progress.epoch, context)
+    with _timed(progress):
+        examples = run.method.before_epoch(originals, progress.epoch, context)
     lengths = [max(map(len, example.encoded.rows)) for example in examples]
     batches = plan_batches(lengths, settings.batch_size, settings.seed, progress.epoch)
     steps_an_epoch = -(-len(batches) // settings.accumulate)
@@ -297,7 +301,8 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
         done = (progress.epoch - 1) % settings.epochs * steps_an_epoch + progress.batch // settings.accumulate
         rate = settings.learning_rates[(progress.epoch - 1) // settings.epochs]
         rate *= learning_rate_factor(done, steps, settings.warmup_share)
-        seen = _step(run, examples, chosen, progress.step, rate, done / steps)
+        with _timed(progress):
+            seen = _step(run, examples, chosen, progress.step, rate, done / steps)
         for name, value in seen.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value
         progress.batch += len(chosen)
@@ -309,6 +314,13 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
         if progress.step % settings.save_every == 0:
             _save(run, progress)
     progress.sums = {name: total / steps_an_epoch for name, total in progress.sums.items()}
+
+
+@contextmanager
+def _timed(progress: _Progress) -> Iterator[None]:
+    before = time.process_time()
+    yield
+    progress.cpu_s += time.process_time() - before
 
 
 def _context(run: _Run, step: int, share: float) -> StepContext:
@@ -442,6 +454,8 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         data=tuple(part.origin for part in run.parts),
         epochs=tuple(EpochRecord.model_validate(record) for record in progress.epochs),
         kept_epoch=kept,
+        steps=progress.step,
+        cpu_s=progress.cpu_s,
         licences=settings.licences,
         versions={
             name: importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers", "accelerate")

@@ -1,11 +1,13 @@
-"""The commands that make a model: train, evaluate, export, verify.
+"""The commands that make a model: train, evaluate, compare, export, verify.
 
 Each imports what it needs when it is called, so that the commands that serve load without torch.
 """
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator, Mapping
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -28,6 +30,7 @@ from models.tasks import TASKS
 
 if TYPE_CHECKING:
     from models.evaluation import Subject
+    from models.robustness import Progress as Measuring
     from models.training import Watcher
 
 _console = Console(stderr=True)
@@ -83,14 +86,12 @@ def train(
     if method is not None and given.get("method", method) != method:
         # The file's are another method's.
         given.pop("method_settings", None)
-    source = {"data": data, "train": train_part or None, "validation": validation}
     options = {
         "task": task, "method": method, "base": base, "epochs": epochs, "batch_size": batch_size,
         "learning_rate": learning_rate or None, "max_tokens": max_tokens, "precision": precision,
         "rows": rows, "seed": seed,
     }  # fmt: skip
-    given |= _without_none(options)
-    given["source"] = given.get("source", {}) | _without_none(source)
+    given = _with_options(given, options, {"data": data, "train": train_part or None, "validation": validation})
     given["method_settings"] = given.get("method_settings", {}) | dict(map(_read_assignment, set_ or []))
     settings = check_settings(given)
     try:
@@ -143,6 +144,88 @@ def evaluate(
     for name, metrics in found.items():
         table.add_row(name, *(_cell(metrics.get(metric)) for metric in names))
     Console().print(table)
+
+
+def compare(
+    methods: Annotated[str, typer.Option(help="Methods, with commas between them, such as plain,asa.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results and the table; one that is there is gone on with.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each method, with seeds that count up.")] = 3,
+    config: Annotated[Path | None, typer.Option(help="TOML file as for train; options here win.")] = None,
+    task: Annotated[str | None, typer.Option(help=f"What to answer: {', '.join(TASKS)}.")] = None,
+    base: Annotated[str | None, typer.Option(help="Encoder to start from: a folder or a hub id.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder of data files, or a hub id (ID or ID:CONFIGURATION).")
+    ] = None,
+    train_part: Annotated[
+        list[str] | None, typer.Option("--train", help="File (without ending) or split to train on; may be repeated.")
+    ] = None,
+    validation: Annotated[str | None, typer.Option(help="File (without ending) or split to measure on.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Train on so many rows, the same for all.")] = None,
+    measured_rows: Annotated[
+        int | None, typer.Option(min=1, help="Measure on at most so many rows of each set, the same for all.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows a batch.")] = None,
+    learning_rate: Annotated[list[float] | None, typer.Option(help="As for train.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest row; longer texts are cut in training.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The first seed.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="METHOD.NAME=VALUE", help="A setting of a method: --set asa.tau=0.3."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the checkpoints; else they go when measured.")] = False,
+) -> None:
+    """Train several methods with several seeds, measure them clean and on robustness sets, and write one table.
+
+    The table is OUT/comparison.md and OUT/comparison.json, made of all results in OUT and made anew after each run. The
+    same command goes on where it was stopped; with other methods or more seeds it adds theirs.
+
+      steadfast compare --task sentiment --methods plain,asa --rows 10000 --out comparison \\
+          --base sentence-transformers/all-MiniLM-L6-v2 --data nyu-mll/glue:sst2
+    """
+    _need("train", "torch", "transformers", "accelerate", "sklearn", "scipy", "seqeval")
+    from models.comparison import Plan, plan_runs, write_markdown
+    from models.comparison import compare as run
+    from models.settings import check_settings, read_toml
+    from models.training import Interrupted
+
+    given: dict[str, Any] = read_toml(config) if config else {}
+    named = [name.strip() for name in methods.split(",") if name.strip()]
+    if not named:
+        raise typer.BadParameter(f"{methods!r}; name one or more, with commas", param_hint="--methods")
+    own: dict[str, dict[str, Any]] = {name: {} for name in named}
+    if given.get("method") in own:
+        own[given["method"]] = dict(given.get("method_settings", {}))
+    for name, value in map(_read_assignment, set_ or []):
+        method, _, setting = name.partition(".")
+        if method not in own or not setting:
+            raise typer.BadParameter(f"{name!r}; write METHOD.NAME=VALUE of a method compared", param_hint="--set")
+        own[method][setting] = value
+    options = {
+        "task": task, "base": base, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate or None,
+        "max_tokens": max_tokens, "precision": precision, "rows": rows, "seed": seed,
+    }  # fmt: skip
+    given = _with_options(given, options, {"data": data, "train": train_part or None, "validation": validation})
+    checked = [check_settings({**given, "method": name, "method_settings": settings}) for name, settings in own.items()]
+    plan = Plan(
+        runs=plan_runs(checked[0], own, seeds),
+        out=out,
+        measured_rows=measured_rows,
+        keeps_checkpoints=keep,
+        command=shlex.join(["steadfast", *sys.argv[1:]]),
+    )
+    try:
+        with _bar() as bar:
+            line = bar.add_task("", total=None)
+            table = run(plan, _watcher(bar, line), _measurer(bar, line))
+    except Interrupted as stopped:
+        _console.print(str(stopped))
+        raise typer.Exit(130) from None
+    except KeyboardInterrupt:
+        _console.print("stopped while measuring; the same command goes on")
+        raise typer.Exit(130) from None
+    typer.echo(write_markdown(table))
 
 
 def export(
@@ -239,6 +322,11 @@ def _need(extra: str, *modules: str) -> None:
         )
 
 
+def _with_options(given: Mapping[str, Any], options: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a file with those of the command line in their place."""
+    return {**given, **_without_none(options), "source": given.get("source", {}) | _without_none(source)}
+
+
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
@@ -268,27 +356,28 @@ def _bar() -> Iterator[Progress]:
 
 @contextmanager
 def _watched() -> Iterator["Watcher"]:
-    from models.training import Watcher
-
     with _bar() as bar:
-        line = bar.add_task("training", total=None)
-
-        def advance(step: int, steps: int, seen: Mapping[str, float]) -> None:
-            shown = " ".join(f"{name} {value:.3f}" for name, value in seen.items())
-            bar.update(line, completed=step, total=steps, description=shown)
-
-        yield Watcher(say=bar.console.print, advance=advance)
+        yield _watcher(bar, bar.add_task("training", total=None))
 
 
 @contextmanager
-def _measured() -> Iterator[Callable[[str, int, int], None]]:
-    """A function to tell what is being measured, how many rows are done and of how many; each has its bar."""
+def _measured() -> Iterator["Measuring"]:
     with _bar() as bar:
-        lines: dict[str, TaskID] = {}
+        yield _measurer(bar, bar.add_task("reading", total=None))
 
-        def progress(name: str, done: int, rows: int) -> None:
-            if name not in lines:
-                lines[name] = bar.add_task(name, total=None)
-            bar.update(lines[name], completed=done, total=rows or None)
 
-        yield progress
+def _watcher(bar: Progress, line: TaskID) -> "Watcher":
+    from models.training import Watcher
+
+    def advance(step: int, steps: int, seen: Mapping[str, float]) -> None:
+        shown = " ".join(f"{name} {value:.3f}" for name, value in seen.items())
+        bar.update(line, completed=step, total=steps, description=shown)
+
+    return Watcher(say=bar.console.print, advance=advance)
+
+
+def _measurer(bar: Progress, line: TaskID) -> "Measuring":
+    def progress(name: str, done: int, rows: int) -> None:
+        bar.update(line, completed=done, total=rows or None, description=name)
+
+    return progress

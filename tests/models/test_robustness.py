@@ -92,7 +92,7 @@ def test_what_is_not_in_the_folder_is_said(tmp_path: Path) -> None:
 
 def test_a_suite_beside_the_folder_is_measured(tmp_path: Path) -> None:
     write_examples(tmp_path / "sentiment", "sentiment")
-    cases = [
+    cases: list[dict[str, Any]] = [
         {"test": "words", "type": "MFT", "inputs": ["good"], "expected": 2},
         {"test": "words", "type": "MFT", "inputs": ["dull"], "expected": 2},
         {"test": "names", "type": "INV", "inputs": ["good", "dull", "poor"], "expected": None},

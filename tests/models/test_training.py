@@ -98,6 +98,8 @@ def test_the_record_says_how_the_weights_came_to_be(asa_checkpoint: Path) -> Non
     ]
     assert all(len(file.sha256 or "") == 64 for file in record.data)
     assert [epoch.epoch for epoch in record.epochs] == list(range(1, 13))
+    assert record.steps == 12 * 16
+    assert record.cpu_s > 0
     assert record.metrics["accuracy"] == max(epoch.metrics["accuracy"] for epoch in record.epochs)
 
 
