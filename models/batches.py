@@ -35,12 +35,17 @@ def plan_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int)
 
 
 def collate(
-    examples: Sequence[Example], indices: Sequence[int], head: Head, pad_id: int, device: torch.device
+    examples: Sequence[Example],
+    indices: Sequence[int],
+    head: Head,
+    pad_id: int,
+    device: torch.device,
+    width: int | None = None,
 ) -> Batch:
-    """The chosen examples as one batch for this head, padded to the longest row."""
+    """The chosen examples as one batch for this head, padded to the longest row, or to `width`."""
     training = HEAD_TRAINING[head]
     chosen = [examples[index] for index in indices]
-    tensors = _tensors([row for example in chosen for row in example.encoded.rows], pad_id, device)
+    tensors = _tensors([row for example in chosen for row in example.encoded.rows], pad_id, device, width)
     return Batch(
         ids=tensors["ids"],
         type_ids=tensors["type_ids"],
@@ -91,6 +96,6 @@ def open_subject(folder: Path) -> Subject:
     )
 
 
-def _tensors(rows: Sequence[Row], pad_id: int, device: torch.device) -> dict[str, Tensor]:
-    arrays = {name: torch.from_numpy(array).to(device) for name, array in pad(rows, pad_id).items()}
+def _tensors(rows: Sequence[Row], pad_id: int, device: torch.device, width: int | None = None) -> dict[str, Tensor]:
+    arrays = {name: torch.from_numpy(array).to(device) for name, array in pad(rows, pad_id, width).items()}
     return {"ids": arrays["input_ids"], "type_ids": arrays["token_type_ids"], "mask": arrays["attention_mask"].bool()}

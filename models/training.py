@@ -19,7 +19,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -39,6 +38,7 @@ from models.data import Example, Part, load_train, load_validation
 from models.encoder import Encoder, load_encoder, load_tokenizer
 from models.evaluation import Subject, measure
 from models.heads import HEAD_TRAINING
+from models.replicas import Replicas, join_replicas
 from models.resume import Parts, load_state, save_state
 from models.robust import find_method, read_settings
 from models.robust.method import Method, ParameterGroup, Start, StepContext, StepResult
@@ -121,7 +121,7 @@ class _Run:
     """Training parts, then the validation part."""
     tokenizer: PreTrainedTokenizerFast
     reader: Reader
-    accelerator: Accelerator
+    replicas: Replicas
     encoder: Encoder
     method: Method
     optimizer: torch.optim.Optimizer
@@ -135,7 +135,7 @@ class _Run:
     @property
     def bare(self) -> Parts:
         mean = None if self.soup is None else self.soup.mean
-        return Parts(self.accelerator.unwrap_model(self.encoder), self.method, self.optimizer, mean)
+        return Parts(self.encoder, self.method, self.optimizer, mean)
 
     def result(self, epoch: int) -> tuple[Encoder, Method]:
         """The encoder and method that an epoch has led to: at the end of a soup's ingredient, the soup so far."""
@@ -151,6 +151,11 @@ class _Run:
 def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRecord:
     """Train, or go on training, and leave a checkpoint in `out`.
 
+    Started several times by `torchrun`, or on several GPUs by `accelerate launch`, the processes train one checkpoint
+    together, and only the first of them tells its watcher. What they reach is what one would with the same batches, but
+    for random draws and for losses that are no mean over rows: of entities, whose mean is over words, and those that a
+    method defines on whole batches. All must see the same folders.
+
     Raises:
         TrainingError: `out` is taken, or an unfinished run with other settings lies beside it.
         Interrupted: on SIGINT or SIGTERM, after saving the state.
@@ -158,14 +163,17 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRe
     work = out.with_name(out.name + ".training")
     _check_free(settings, out, work)
     run = _prepare(settings, work, watcher)
-    _claim(settings, work)
+    if run.replicas.is_main:
+        _claim(settings, work)
     progress = _resume(run)
-    with _stop_requested() as stop:
+    with _stop_requested(alone=run.replicas.count == 1) as stop:
         while progress.epoch <= settings.all_epochs:
             _train_epoch(run, progress, stop)
             _finish_epoch(run, progress)
     record = _record(run, progress)
-    _write_checkpoint(run, record, out)
+    if run.replicas.is_main:
+        _write_checkpoint(run, record, out)
+    run.replicas.wait()
     return record
 
 
@@ -200,6 +208,9 @@ def _claim(settings: TrainingSettings, work: Path) -> None:
 
 
 def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
+    replicas = join_replicas()
+    if not replicas.is_main:
+        watcher = Watcher(say=_say_nothing, advance=_say_nothing)
     task = find_task(settings.task)
     kind = find_method(settings.method)
     method_settings = read_settings(settings.method, settings.method_settings)
@@ -211,8 +222,6 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         *load_train(settings.source, task, outputs, reader, settings.rows),
         load_validation(settings.source, task, outputs, reader),
     )
-    # Precision is the loop's business: accelerate would keep one for the whole process, evaluation included.
-    accelerator = Accelerator(mixed_precision="no")
     set_seed(settings.seed)
     encoder = load_encoder(settings.base, task.head, outputs.labels)
     if settings.max_tokens > encoder.max_tokens:
@@ -227,8 +236,8 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         examples=sum(len(part.examples) for part in parts[:-1]),
         max_tokens=settings.max_tokens,
     )
-    method = kind.build(method_settings, start).to(accelerator.device)
-    encoder, optimizer = accelerator.prepare(encoder, _optimizer(settings, encoder, method))
+    method = kind.build(method_settings, start).to(replicas.device)
+    encoder.to(replicas.device)
     return _Run(
         settings=settings,
         task=task,
@@ -237,13 +246,17 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         parts=parts,
         tokenizer=tokenizer,
         reader=reader,
-        accelerator=accelerator,
+        replicas=replicas,
         encoder=encoder,
         method=method,
-        optimizer=optimizer,
-        soup=Soup(accelerator.unwrap_model(encoder), method) if len(settings.learning_rates) > 1 else None,
+        optimizer=_optimizer(settings, encoder, method),
+        soup=Soup(encoder, method) if len(settings.learning_rates) > 1 else None,
         watcher=watcher,
     )
+
+
+def _say_nothing(*_: object) -> None:
+    """What a process does that is not the first of several."""
 
 
 def _optimizer(settings: TrainingSettings, encoder: nn.Module, method: Method) -> torch.optim.Optimizer:
@@ -268,20 +281,27 @@ def _resume(run: _Run) -> _Progress:
     progress = _Progress(**saved["progress"])
     if saved["circumstances"] != _circumstances(run):
         raise TrainingError(
-            f"{run.work}: begun with other data or in another precision than now; put those back, or remove the folder"
+            f"{run.work}: begun with other data, in another precision or on another number of processes than now; "
+            "put those back, or remove the folder"
         )
     run.watcher.say(f"going on from step {progress.step} (epoch {progress.epoch}) of {run.work}")
     return progress
 
 
 def _save(run: _Run, progress: _Progress) -> None:
+    if not run.replicas.is_main:
+        return
     saved = {"progress": vars(progress), "circumstances": _circumstances(run)}
     save_state(run.work / STATE_FILE, run.bare, saved)
 
 
 def _circumstances(run: _Run) -> dict[str, Any]:
     """What the settings do not fix and yet decides the weights."""
-    return {"data": [part.origin.model_dump() for part in run.parts], "bf16": run.settings.uses_bf16}
+    return {
+        "data": [part.origin.model_dump() for part in run.parts],
+        "bf16": run.settings.uses_bf16,
+        "processes": run.replicas.count,
+    }
 
 
 def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
@@ -308,8 +328,9 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
         progress.batch += len(chosen)
         progress.step += 1
         run.watcher.advance(progress.step, total, seen)
-        if stop.is_set():
+        if run.replicas.any(stop.is_set()):
             _save(run, progress)
+            run.replicas.wait()
             raise Interrupted(f"stopped after step {progress.step} of {total}; the same command goes on from there")
         if progress.step % settings.save_every == 0:
             _save(run, progress)
@@ -325,23 +346,39 @@ def _timed(progress: _Progress) -> Iterator[None]:
 
 def _context(run: _Run, step: int, share: float) -> StepContext:
     task_loss = HEAD_TRAINING[run.task.head].loss
-    return StepContext(encoder=run.encoder, task_loss=task_loss, seed=run.settings.seed, step=step, progress=share)
+    return StepContext(
+        encoder=run.encoder,
+        task_loss=task_loss,
+        seed=run.settings.seed,
+        step=step,
+        progress=share,
+        process=run.replicas.number,
+    )
 
 
 def _step(
-    run: _Run, examples: Sequence[Example], chosen: list[list[int]], step: int, rate: float, share: float
+    run: _Run, examples: Sequence[Example], chosen: list[list[int]], step: int, rate: float, share_done: float
 ) -> dict[str, float]:
-    pad_id = int(run.tokenizer.pad_token_id)
+    pad_id, device = int(run.tokenizer.pad_token_id), run.replicas.device
+    own_state = _own_state(run.method)
     seen: dict[str, float] = {}
     rows = sum(map(len, chosen))
     for number, indices in enumerate(chosen):
-        batch = collate(examples, indices, run.task.head, pad_id, run.accelerator.device)
-        with torch.autocast(run.accelerator.device.type, torch.bfloat16, enabled=run.settings.uses_bf16):
-            result = run.method.step(batch, _context(run, step * run.settings.accumulate + number, share))
+        share, counted = run.replicas.share(indices)
+        # As wide as the whole batch, for what a method counts over padding.
+        width = max(len(row) for index in indices for row in examples[index].encoded.rows)
+        batch = collate(examples, share, run.task.head, pad_id, device, width)
+        context = _context(run, step * run.settings.accumulate + number, share_done)
+        run.replicas.draw_apart(run.settings.seed, context.step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=run.settings.uses_bf16):
+            result = run.method.step(batch, context)
         # Each batch weighs as its rows do, so that accumulated gradients equal those of one big batch.
-        run.accelerator.backward(_total(result) * (len(indices) / rows))
+        (_total(result) * (counted / rows)).backward()  # type: ignore[no-untyped-call]
+        run.replicas.average(own_state, counted / len(indices))
         for name, value in _report(result).items():
-            seen[name] = seen.get(name, 0.0) + value * len(indices) / rows
+            seen[name] = seen.get(name, 0.0) + value * counted / rows
+    run.replicas.sum_gradients(parameter for group in run.optimizer.param_groups for parameter in group["params"])
+    seen = run.replicas.add_up(seen)
     norms = _clip(run.optimizer, run.settings.clip_norm)
     if not all(map(math.isfinite, [*seen.values(), *norms])):
         run.optimizer.zero_grad()
@@ -351,6 +388,12 @@ def _step(
     run.optimizer.step()
     run.optimizer.zero_grad()
     return seen
+
+
+def _own_state(method: Method) -> list[Tensor]:
+    """What a method changes by itself: buffers, and parameters that the loop does not train."""
+    trained = {id(parameter) for group in method.parameter_groups() for parameter in group.parameters}
+    return [tensor for tensor in (*method.parameters(), *method.buffers()) if id(tensor) not in trained]
 
 
 def _total(result: StepResult) -> Tensor:
@@ -373,12 +416,10 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
     ends_training = run.ends_training(progress.epoch)
     if run.soup is not None and ends_training:
         run.soup.add()
-    runner = torch_runner(run.result(progress.epoch)[0], int(run.tokenizer.pad_token_id))
-    subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
-    metrics = measure(subject, run.parts[-1].examples)
+    metrics = run.replicas.as_main_says(_measure(run, progress.epoch) if run.replicas.is_main else {})
     record = EpochRecord(epoch=progress.epoch, losses=progress.sums, metrics=metrics)
     progress.epochs.append(record.model_dump())
-    if _best_epoch(run, progress) == progress.epoch:
+    if _best_epoch(run, progress) == progress.epoch and run.replicas.is_main:
         _save_weights(run, progress.epoch)
     shown = ", ".join(f"{name} {value:.4f}" for name, value in {**record.losses, **metrics}.items())
     run.watcher.say(f"epoch {progress.epoch} of {run.settings.all_epochs}: {shown}")
@@ -386,10 +427,18 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
         run.soup.start_anew(run.optimizer, run.settings.seed + progress.epoch)
     progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}
     _save(run, progress)
+    if not run.replicas.is_main:
+        return
     # Only now: a run killed before this line may yet need the epoch that was best until now.
     for folder in run.work.glob("epoch-*"):
         if folder.name != f"epoch-{_best_epoch(run, progress)}":
             shutil.rmtree(folder)
+
+
+def _measure(run: _Run, epoch: int) -> dict[str, float]:
+    runner = torch_runner(run.result(epoch)[0], int(run.tokenizer.pad_token_id))
+    subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
+    return measure(subject, run.parts[-1].examples)
 
 
 def _best_epoch(run: _Run, progress: _Progress) -> int | None:
@@ -448,7 +497,8 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         method=MethodRecord(name=settings.method, settings=method_settings.model_dump(mode="json")),
         base=settings.base_name or settings.base,
         max_tokens=settings.max_tokens,
-        settings=settings.model_dump(mode="json", exclude=elsewhere) | {"bf16": settings.uses_bf16},
+        settings=settings.model_dump(mode="json", exclude=elsewhere)
+        | {"bf16": settings.uses_bf16, "processes": run.replicas.count},
         seed=settings.seed,
         source=settings.source,
         data=tuple(part.origin for part in run.parts),
@@ -471,8 +521,11 @@ def _write_checkpoint(run: _Run, record: TrainingRecord, out: Path) -> None:
 
 
 @contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """Set on SIGINT or SIGTERM, so that a step is never cut in two; a second signal ends the process as usual."""
+def _stop_requested(*, alone: bool) -> Iterator[threading.Event]:
+    """Set on SIGINT or SIGTERM, so that a step is never cut in two; a second signal ends the process as usual.
+
+    Not so one of several processes: it gets Ctrl-C from the terminal, and again from what launched it.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -482,7 +535,8 @@ def _stop_requested() -> Iterator[threading.Event]:
     def request(number: int, frame: FrameType | None) -> None:
         del frame
         stop.set()
-        signal.signal(number, before[signal.Signals(number)])
+        if alone:
+            signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, request)

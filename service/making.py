@@ -76,8 +76,11 @@ def train(
 
       steadfast train --task sentiment --method asa --base sentence-transformers/all-MiniLM-L6-v2 \\
           --data nyu-mll/glue:sst2 --out checkpoints/sentiment
+
+    On several devices or processors of a machine: `torchrun --nproc-per-node N -m service.cli train ...`.
     """
     _need("train", "torch", "transformers", "accelerate")
+    from models.replicas import join_replicas
     from models.settings import check_settings, read_toml
     from models.training import Interrupted
     from models.training import train as run
@@ -94,6 +97,8 @@ def train(
     given = _with_options(given, options, {"data": data, "train": train_part or None, "validation": validation})
     given["method_settings"] = given.get("method_settings", {}) | dict(map(_read_assignment, set_ or []))
     settings = check_settings(given)
+    # Of several processes one speaks.
+    _console.quiet = not join_replicas().is_main
     try:
         with _watched() as watcher:
             record = run(settings, out, watcher)
