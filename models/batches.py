@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from models.checkpoint import read_record
 from models.data import Example
@@ -43,16 +43,40 @@ def collate(
     width: int | None = None,
 ) -> Batch:
     """The chosen examples as one batch for this head, padded to the longest row, or to `width`."""
-    training = HEAD_TRAINING[head]
-    chosen = [examples[index] for index in indices]
-    tensors = _tensors([row for example in chosen for row in example.encoded.rows], pad_id, device, width)
+    batch = collate_unlabelled(examples, indices, head, pad_id, device, width)
+    targets = HEAD_TRAINING[head].batch_targets([examples[index] for index in indices], batch.ids.shape[1])
+    return replace(batch, targets=targets.to(device))
+
+
+def collate_unlabelled(
+    examples: Sequence[Example],
+    indices: Sequence[int],
+    head: Head,
+    pad_id: int,
+    device: torch.device,
+    width: int | None = None,
+) -> Batch:
+    """As `collate`, without looking at right answers: targets are 0 and mean nothing."""
+    chosen = [examples[index].encoded.rows for index in indices]
+    numbers = torch.tensor(list(indices), device=device)
+    return replace(
+        batch_rows([row for rows in chosen for row in rows], pad_id, device, width),
+        targets=torch.zeros_like(numbers),
+        indices=numbers,
+        choices=tuple(map(len, chosen)) if HEAD_TRAINING[head].compares_rows else None,
+    )
+
+
+def batch_rows(rows: Sequence[Row], pad_id: int, device: torch.device, width: int | None = None) -> Batch:
+    """Rows that are not learnt from, each on its own."""
+    arrays = {name: torch.from_numpy(array).to(device) for name, array in pad(rows, pad_id, width).items()}
+    nothing = torch.zeros(len(rows), dtype=torch.long, device=device)
     return Batch(
-        ids=tensors["ids"],
-        type_ids=tensors["type_ids"],
-        mask=tensors["mask"],
-        targets=training.batch_targets(chosen, tensors["ids"].shape[1]).to(device),
-        indices=torch.tensor(list(indices), device=device),
-        choices=tuple(len(example.encoded.rows) for example in chosen) if training.compares_rows else None,
+        ids=arrays["input_ids"],
+        type_ids=arrays["token_type_ids"],
+        mask=arrays["attention_mask"].bool(),
+        targets=nothing,
+        indices=nothing,
     )
 
 
@@ -62,9 +86,7 @@ def torch_runner(encoder: Encoder, pad_id: int, batch_size: int = 64) -> RowRunn
     @torch.inference_mode()
     def run_batch(rows: Sequence[Row]) -> list[Logits]:
         device = next(encoder.parameters()).device
-        nothing = torch.zeros(len(rows), dtype=torch.long, device=device)
-        batch = Batch(**_tensors(rows, pad_id, device), targets=nothing, indices=nothing, choices=None)
-        logits = encoder(batch).logits.float().cpu().numpy()
+        logits = encoder(batch_rows(rows, pad_id, device)).logits.float().cpu().numpy()
         return [array[: len(row)] if array.ndim > 1 else array for array, row in zip(logits, rows, strict=True)]
 
     def run(rows: Sequence[Row]) -> list[Logits]:
@@ -94,8 +116,3 @@ def open_subject(folder: Path) -> Subject:
         reader=Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=record.max_tokens)),
         run=torch_runner(encoder, int(tokenizer.pad_token_id)),
     )
-
-
-def _tensors(rows: Sequence[Row], pad_id: int, device: torch.device, width: int | None = None) -> dict[str, Tensor]:
-    arrays = {name: torch.from_numpy(array).to(device) for name, array in pad(rows, pad_id, width).items()}
-    return {"ids": arrays["input_ids"], "type_ids": arrays["token_type_ids"], "mask": arrays["attention_mask"].bool()}

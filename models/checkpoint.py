@@ -24,7 +24,7 @@ class DataFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    part: Literal["train", "validation"]
+    part: Literal["train", "unlabelled", "validation"]
     name: str
     sha256: str | None = Field(description="Of the file; None for a part of a hub data set.")
     rows: int = Field(ge=0, description="Rows used; a row whose text or target cannot be read is not.")
@@ -38,6 +38,9 @@ class DataSource(BaseModel):
 
     data: str = Field(description="Folder, or a hub's data set as ID or ID:CONFIGURATION.")
     train: tuple[str, ...] = Field(default=("train",), min_length=1, description="Parts to train on, joined.")
+    unlabelled: tuple[str, ...] = Field(
+        default=(), description="Parts whose texts alone are learnt from, by a method that does that."
+    )
     validation: str = Field(default="validation", description="Part to measure on.")
 
 

@@ -20,7 +20,7 @@ from models.records import BadRecord, Record, Rows, UnknownColumn, find_column, 
 from models.tasks.task import AnyTask, Outputs, read_item
 from models.text import Encoded, Reader
 
-Use = Literal["train", "validation"]
+Use = Literal["train", "unlabelled", "validation"]
 
 GROUP_COLUMN = "pair_id"
 
@@ -37,7 +37,7 @@ class Example:
 
     encoded: Encoded
     target: Any
-    """As the task's `read_target` gives it."""
+    """As the task's `read_target` gives it; None where it was not read."""
     group: str | None = None
     """Rows of one group are versions of each other, as contrast sets have them; from column `pair_id`."""
 
@@ -59,6 +59,8 @@ def load_part(
 ) -> Part:
     """One part: texts cut at the model's length for training, in windows as the service reads them otherwise.
 
+    An unlabelled part may lack the column of right answers, and what stands there is not read.
+
     Raises:
         DataError: the part or a column is not there, or more than one row in a hundred cannot be used.
     """
@@ -69,7 +71,7 @@ def load_part(
     columns: dict[str, str] | None = None
     for row in rows:
         if isinstance(row, Record):
-            columns = columns or _find_columns(row, name, task)
+            columns = columns or _find_columns(row, name, task, use)
             read = _read_example(row, columns, use, task, outputs, reader)
         else:
             read = row
@@ -105,6 +107,11 @@ def load_train(
     """
     selected = [(name, iter) for name in source.train] if rows is None else _draw(source, rows)
     return tuple(load_part(source.data, name, "train", task, outputs, reader, select) for name, select in selected)
+
+
+def load_unlabelled(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> tuple[Part, ...]:
+    """Every part to learn from without right answers."""
+    return tuple(load_part(source.data, name, "unlabelled", task, outputs, reader) for name in source.unlabelled)
 
 
 def load_validation(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> Part:
@@ -143,8 +150,9 @@ def _read_example(
 ) -> Example | BadRecord:
     try:
         item = read_item(task.example or task.item, {name: row.values.get(column) for name, column in columns.items()})
-        encoded = task.encode(item, reader, "right" if use == "train" else "window")
-        target = task.read_target(row.values.get(task.target_column), encoded, outputs)
+        encoded = task.encode(item, reader, "window" if use == "validation" else "right")
+        given = row.values.get(task.target_column)
+        target = None if use == "unlabelled" else task.read_target(given, encoded, outputs)
         group = row.values.get(GROUP_COLUMN)
         return Example(encoded, target, None if group is None else str(group))
     except ValidationError as error:
@@ -154,11 +162,12 @@ def _read_example(
         return BadRecord(row.number, str(error))
 
 
-def _find_columns(row: Record, name: str, task: AnyTask) -> dict[str, str]:
+def _find_columns(row: Record, name: str, task: AnyTask, use: Use) -> dict[str, str]:
     available = list(row.values)
     columns = task.example_columns or task.columns
     try:
-        find_column(available, (task.target_column,))
+        if use != "unlabelled":
+            find_column(available, (task.target_column,))
         return {field: find_column(available, known_as) for field, known_as in columns.items()}
     except UnknownColumn as error:
         raise DataError(f"{name}: {error}") from error

@@ -117,6 +117,17 @@ class Encoder(nn.Module):
         """Size of the hidden states."""
         return int(self.model.config.hidden_size)
 
+    @property
+    def word_vectors(self) -> Float[Tensor, "vocabulary embedding"]:
+        """The table of word vectors, a parameter."""
+        table: Tensor = self.model.get_input_embeddings().weight
+        return table
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of each layer."""
+        return int(self.model.config.num_attention_heads)
+
     def forward(
         self,
         batch: Batch,

@@ -133,6 +133,12 @@ def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
         raise TrainingError(f"settings: labels: {error}") from error
     if settings.score_range is not None and task.outputs.score_range is None:
         raise TrainingError(f"settings: score_range: {task.name} gives no score")
+    if settings.source.unlabelled and not METHODS[settings.method].reads_unlabelled:
+        reading = ", ".join(name for name, kind in METHODS.items() if kind.reads_unlabelled)
+        raise TrainingError(
+            f"settings: source.unlabelled: method {settings.method} learns from labelled rows alone; "
+            f"leave it out, or choose one of: {reading}"
+        )
     if task.head in METHODS[settings.method].refuses:
         meant = ", ".join(name for name, kind in METHODS.items() if task.head not in kind.refuses)
         raise TrainingError(f"method {settings.method} means nothing for {task.name}; choose one of: {meant}")

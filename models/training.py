@@ -30,11 +30,12 @@ from models.batches import collate, plan_batches, torch_runner
 from models.checkpoint import (
     METHOD_FILE,
     RECORD_FILE,
+    DataFile,
     EpochRecord,
     MethodRecord,
     TrainingRecord,
 )
-from models.data import Example, Part, load_train, load_validation
+from models.data import Example, Part, load_train, load_unlabelled, load_validation
 from models.encoder import Encoder, load_encoder, load_tokenizer
 from models.evaluation import Subject, measure
 from models.heads import HEAD_TRAINING
@@ -119,6 +120,7 @@ class _Run:
     work: Path
     parts: tuple[Part, ...]
     """Training parts, then the validation part."""
+    unlabelled: tuple[Part, ...]
     tokenizer: PreTrainedTokenizerFast
     reader: Reader
     replicas: Replicas
@@ -131,6 +133,11 @@ class _Run:
     @property
     def train_examples(self) -> list[Example]:
         return [example for part in self.parts[:-1] for example in part.examples]
+
+    @property
+    def origins(self) -> tuple[DataFile, ...]:
+        """Of all data: for training, validation, and without right answers."""
+        return tuple(part.origin for part in (*self.parts, *self.unlabelled))
 
     @property
     def bare(self) -> Parts:
@@ -218,6 +225,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     tokenizer = load_tokenizer(settings.base)
     reader = Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
+    unlabelled = load_unlabelled(settings.source, task, outputs, reader)
     parts = (
         *load_train(settings.source, task, outputs, reader, settings.rows),
         load_validation(settings.source, task, outputs, reader),
@@ -235,6 +243,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         seed=settings.seed,
         examples=sum(len(part.examples) for part in parts[:-1]),
         max_tokens=settings.max_tokens,
+        unlabelled=[example for part in unlabelled for example in part.examples],
     )
     method = kind.build(method_settings, start).to(replicas.device)
     encoder.to(replicas.device)
@@ -244,6 +253,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         outputs=outputs,
         work=work,
         parts=parts,
+        unlabelled=unlabelled,
         tokenizer=tokenizer,
         reader=reader,
         replicas=replicas,
@@ -298,7 +308,7 @@ def _save(run: _Run, progress: _Progress) -> None:
 def _circumstances(run: _Run) -> dict[str, Any]:
     """What the settings do not fix and yet decides the weights."""
     return {
-        "data": [part.origin.model_dump() for part in run.parts],
+        "data": [origin.model_dump() for origin in run.origins],
         "bf16": run.settings.uses_bf16,
         "processes": run.replicas.count,
     }
@@ -501,7 +511,7 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         | {"bf16": settings.uses_bf16, "processes": run.replicas.count},
         seed=settings.seed,
         source=settings.source,
-        data=tuple(part.origin for part in run.parts),
+        data=run.origins,
         epochs=tuple(EpochRecord.model_validate(record) for record in progress.epochs),
         kept_epoch=kept,
         steps=progress.step,

@@ -53,6 +53,13 @@ def train(
     train_part: Annotated[
         list[str] | None, typer.Option("--train", help="File (without ending) or split to train on; may be repeated.")
     ] = None,
+    unlabelled: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="File (without ending) or split whose texts alone are learnt from, by a method that does; "
+            "may be repeated."
+        ),
+    ] = None,
     validation: Annotated[str | None, typer.Option(help="File (without ending) or split to measure on.")] = None,
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes; must not exist.")] = Path("checkpoint"),
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
@@ -94,7 +101,8 @@ def train(
         "learning_rate": learning_rate or None, "max_tokens": max_tokens, "precision": precision,
         "rows": rows, "seed": seed,
     }  # fmt: skip
-    given = _with_options(given, options, {"data": data, "train": train_part or None, "validation": validation})
+    source = {"data": data, "train": train_part or None, "unlabelled": unlabelled or None, "validation": validation}
+    given = _with_options(given, options, source)
     given["method_settings"] = given.get("method_settings", {}) | dict(map(_read_assignment, set_ or []))
     settings = check_settings(given)
     # Of several processes one speaks.

@@ -68,6 +68,8 @@ class Start:
     """How many there are to train on; the size of buffers that hold something for each."""
     max_tokens: int
     """Longest row in training."""
+    unlabelled: Sequence[Example] = ()
+    """Texts to learn from without right answers, for a method that does."""
 
 
 @dataclass(frozen=True, kw_only=True)

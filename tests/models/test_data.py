@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.checkpoint import DataSource
-from models.data import DataError, Part, load_part, load_train
+from models.data import DataError, Part, load_part, load_train, load_unlabelled
 from models.tasks.sentiment import SENTIMENT
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_tokenizer
@@ -112,6 +112,19 @@ def test_rows_that_are_versions_of_each_other_are_a_group(tmp_path: Path, reader
     rows = [{"text": "good", "label": 1, "pair_id": 7}, {"text": "good", "label": 1}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert [example.group for example in _load(tmp_path, "a", reader).examples] == ["7", None]
+
+
+def test_unlabelled_parts_need_no_answers_and_do_not_read_them(tmp_path: Path, reader: Reader) -> None:
+    (tmp_path / "bare.jsonl").write_text(json.dumps({"text": "good film " * 20}))
+    (tmp_path / "odd.jsonl").write_text('{"text": "good", "label": "no such label"}\n')
+    source = DataSource(data=str(tmp_path), unlabelled=("bare", "odd"))
+    parts = load_unlabelled(source, SENTIMENT, SENTIMENT.outputs, reader)
+    assert [(part.origin.part, part.origin.name, part.origin.rows) for part in parts] == [
+        ("unlabelled", "bare", 1),
+        ("unlabelled", "odd", 1),
+    ]
+    assert [part.examples[0].target for part in parts] == [None, None]
+    assert len(parts[0].examples[0].encoded.rows) == 1
 
 
 def test_a_hub_that_cannot_be_reached_is_a_clear_error(reader: Reader) -> None:

@@ -386,7 +386,7 @@ def test_a_run_is_not_continued_on_data_that_have_changed(base: Path, tmp_path: 
     with pytest.raises(Interrupted):
         train(_settings(base, data), tmp_path / "out", _stopping())
     write_sentiment(data, train=64)
-    with pytest.raises(TrainingError, match="begun with other data or in another precision"):
+    with pytest.raises(TrainingError, match="begun with other data, in another precision"):
         train(_settings(base, data), tmp_path / "out", _watch())
 
 
