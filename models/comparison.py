@@ -9,15 +9,19 @@ import json
 import shutil
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.agreement import Agreement, NothingToCompare, attention_gradient_agreement
 from models.batches import open_subject
 from models.checkpoint import DataFile, EpochRecord, read_record
-from models.robustness import Found, Progress, measure_robustness
+from models.data import load_validation
+from models.encoder import Encoder, load_tokenizer, load_trained
+from models.evaluation import Subject
+from models.robustness import Found, Progress, draw_rows, measure_robustness
 from models.settings import TrainingSettings
 from models.tasks import find_task
 from models.training import Watcher, train
@@ -26,6 +30,10 @@ SETTINGS_FILE = "settings.json"
 RESULT_FILE = "result.json"
 
 STEP_COST = "step cost, CPU time over plain's"
+
+AGREEMENT = "attention-gradient correlation"
+AGREEMENT_ROWS = 500
+"""Most validation rows that it is measured on: two gradients for each label."""
 
 OWN = frozenset({"method", "method_settings", "seed"})
 """Settings in which the runs of a comparison may differ."""
@@ -48,6 +56,9 @@ class Measured(BaseModel):
     epochs: tuple[EpochRecord, ...]
     kept_epoch: int
     found: dict[str, Found] = Field(description="By what was measured, the metrics and the rows.")
+    agreement: dict[str, Any] | None = Field(
+        description="How well attention agrees with gradients, as `models.agreement` has it; None where it has nothing."
+    )
     left_out: dict[str, str] = Field(description="What was not measured, and why.")
 
 
@@ -204,7 +215,9 @@ def write_markdown(table: Comparison) -> str:
         f"{settings['learning_rate']}",
         *(f"- {name}: seeds {', '.join(map(str, seeds))}{_shown(table, name)}" for name, seeds in table.seeds.items()),
         "",
-        "Mean over the seeds ± sample standard deviation. Failure rates and step cost are better low, the rest high.",
+        "Mean over the seeds ± sample standard deviation. Failure rates and step cost are better low, the rest high. "
+        f"The {AGREEMENT} is Pearson's, over the tokens of a text, between the attention that the head reads and the "
+        "gradient times the word vector.",
         "",
         f"| figure | rows | {' | '.join(methods)} |",
         f"|---|---|{'---|' * len(methods)}",
@@ -240,6 +253,8 @@ def _measure(
     record = read_record(checkpoint) if checkpoint.is_dir() else train(settings, checkpoint, watcher)
     subject = open_subject(checkpoint)
     report = measure_robustness(subject, settings.source.data, [settings.source.validation], progress, most_rows)
+    progress(AGREEMENT, 0, 0)
+    agreement = _measure_agreement(settings, checkpoint, subject)
     return Measured(
         settings=settings,
         steps=record.steps,
@@ -248,8 +263,23 @@ def _measure(
         epochs=record.epochs,
         kept_epoch=record.kept_epoch,
         found=report.found,
+        agreement=None if agreement is None else asdict(agreement),
         left_out=report.left_out,
     )
+
+
+def _measure_agreement(settings: TrainingSettings, checkpoint: Path, subject: Subject) -> Agreement | None:
+    """On rows drawn from the validation part; None where the head is none for sequences, or no text can be measured."""
+    if subject.task.head != "sequence-classification":
+        return None
+    part = load_validation(settings.source, subject.task, subject.outputs, subject.reader)
+    tokenizer = load_tokenizer(checkpoint)
+    encoder = Encoder(load_trained(checkpoint, subject.task.head))
+    rows = draw_rows(part.examples, AGREEMENT_ROWS)
+    try:
+        return attention_gradient_agreement(encoder, rows, int(tokenizer.pad_token_id), tokenizer.all_special_ids)
+    except NothingToCompare:
+        return None
 
 
 def _figures(result: Measured, results: Sequence[Measured]) -> Iterator[tuple[str, float]]:
@@ -258,6 +288,8 @@ def _figures(result: Measured, results: Sequence[Measured]) -> Iterator[tuple[st
         for metric in shown:
             if metric in metrics:
                 yield f"{name}: {metric}", metrics[metric]
+    if result.agreement is not None:
+        yield AGREEMENT, result.agreement["pearson"]["mean"]
     seed = result.settings.seed
     for plain in results:
         if plain.settings.method == "plain" and plain.settings.seed == seed and plain.cpu_s > 0:

@@ -10,6 +10,7 @@ import pytest
 
 from models.checkpoint import DataFile
 from models.comparison import (
+    AGREEMENT,
     STEP_COST,
     Comparison,
     ComparisonError,
@@ -77,9 +78,10 @@ def test_the_table_has_every_figure_of_every_method(compared: Path) -> None:
     table = Comparison.model_validate_json((compared / "comparison.json").read_bytes())
     assert list(table.seeds) == ["plain", "asa"]
     accuracy = [f"validation{noise}: accuracy" for noise in ("", ", typos", ", word swaps")]
-    assert list(table.figures) == [*accuracy, STEP_COST]
+    assert list(table.figures) == [*accuracy, AGREEMENT, STEP_COST]
     assert all(set(figures) == {"plain", "asa"} for figures in table.figures.values())
     assert table.figures[STEP_COST]["plain"].mean == 1.0
+    assert -1 <= table.figures[AGREEMENT]["asa"].mean <= 1
     assert table.rows == dict.fromkeys(accuracy, 40)
     assert (compared / "comparison.md").read_text() == write_markdown(table)
 
@@ -105,6 +107,7 @@ def test_stopped_and_started_again_it_finds_what_it_would_have(
     assert taken == [1, 2, 3, 4] * 4
     for again, before in zip(read_results(tmp_path), read_results(compared), strict=True):
         assert (again.found, again.epochs, again.settings) == (before.found, before.epochs, before.settings)
+        assert again.agreement == before.agreement
 
 
 def test_a_checkpoint_that_was_not_measured_yet_is_not_trained_again(
@@ -168,6 +171,7 @@ def _measured(settings: TrainingSettings, method: str, seed: int, accuracy: floa
         epochs=(),
         kept_epoch=1,
         found={"validation": {"accuracy": accuracy, "f1": 0.1, "rows": 8}},
+        agreement=None,
         left_out={"HANS": "not there"},
     )
 
