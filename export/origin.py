@@ -71,7 +71,8 @@ def read_calibration_rows(origin: Origin, data: str | None) -> list[Row]:
         DataError: the data cannot be read.
         IncompleteCheckpoint: they are not the data of the training.
     """
-    parts = load_train(_source(origin, data), origin.task, origin.record.outputs, origin.reader)
+    drawn = origin.record.settings.get("rows")
+    parts = load_train(_source(origin, data), origin.task, origin.record.outputs, origin.reader, drawn)
     _refuse_other_data(origin, parts)
     rows = [row for part in parts for example in part.examples for row in example.encoded.rows]
     return random.Random(origin.record.seed).sample(rows, min(CALIBRATION_ROWS, len(rows)))

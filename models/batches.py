@@ -35,31 +35,41 @@ def plan_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int)
 
 
 def collate(
-    examples: Sequence[Example], indices: Sequence[int], head: Head, pad_id: int, device: torch.device
+    examples: Sequence[Example],
+    indices: Sequence[int],
+    head: Head,
+    pad_id: int,
+    device: torch.device,
+    width: int | None = None,
 ) -> Batch:
-    """The chosen examples as one batch for this head, padded to the longest row."""
-    batch = collate_unlabelled(examples, indices, head, pad_id, device)
+    """The chosen examples as one batch for this head, padded to the longest row, or to `width`."""
+    batch = collate_unlabelled(examples, indices, head, pad_id, device, width)
     targets = HEAD_TRAINING[head].batch_targets([examples[index] for index in indices], batch.ids.shape[1])
     return replace(batch, targets=targets.to(device))
 
 
 def collate_unlabelled(
-    examples: Sequence[Example], indices: Sequence[int], head: Head, pad_id: int, device: torch.device
+    examples: Sequence[Example],
+    indices: Sequence[int],
+    head: Head,
+    pad_id: int,
+    device: torch.device,
+    width: int | None = None,
 ) -> Batch:
     """As `collate`, without looking at right answers: targets are 0 and mean nothing."""
     chosen = [examples[index].encoded.rows for index in indices]
     numbers = torch.tensor(list(indices), device=device)
     return replace(
-        batch_rows([row for rows in chosen for row in rows], pad_id, device),
+        batch_rows([row for rows in chosen for row in rows], pad_id, device, width),
         targets=torch.zeros_like(numbers),
         indices=numbers,
         choices=tuple(map(len, chosen)) if HEAD_TRAINING[head].compares_rows else None,
     )
 
 
-def batch_rows(rows: Sequence[Row], pad_id: int, device: torch.device) -> Batch:
+def batch_rows(rows: Sequence[Row], pad_id: int, device: torch.device, width: int | None = None) -> Batch:
     """Rows that are not learnt from, each on its own."""
-    arrays = {name: torch.from_numpy(array).to(device) for name, array in pad(rows, pad_id).items()}
+    arrays = {name: torch.from_numpy(array).to(device) for name, array in pad(rows, pad_id, width).items()}
     nothing = torch.zeros(len(rows), dtype=torch.long, device=device)
     return Batch(
         ids=arrays["input_ids"],

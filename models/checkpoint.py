@@ -92,6 +92,8 @@ class TrainingRecord(BaseModel):
     data: tuple[DataFile, ...]
     epochs: tuple[EpochRecord, ...]
     kept_epoch: int = Field(ge=1, description="The epoch whose weights these are; of a soup, the last that is in it.")
+    steps: int = Field(default=0, ge=0, description="Taken in training; 0 in records that do not say.")
+    cpu_s: float = Field(default=0.0, ge=0, description="CPU time of those steps and of what methods do before epochs.")
     licences: Licences = Licences()
     versions: dict[str, str]
 

@@ -39,6 +39,9 @@ class TrainingSettings(BaseModel):
     no_answer_threshold: float = Field(
         default=0.5, ge=0, le=1, description="Probability of no answer from which on none is given, where that can be."
     )
+    rows: int | None = Field(
+        default=None, gt=0, description="Train on so many rows, drawn from all training parts; the same for every seed."
+    )
     epochs: int = Field(default=3, gt=0)
     batch_size: int = Field(default=32, gt=0)
     accumulate: int = Field(default=1, gt=0, description="Batches whose gradients are averaged for one step.")

@@ -10,6 +10,7 @@ import math
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -40,6 +40,7 @@ from models.encoder import Encoder, load_encoder, load_tokenizer
 from models.evaluation import Subject, measure
 from models.heads import HEAD_TRAINING
 from models.masking import MaskedExamples, Masking
+from models.replicas import Replicas, join_replicas
 from models.resume import Parts, load_state, save_state
 from models.robust import find_method, read_settings
 from models.robust.method import Method, ParameterGroup, Start, StepContext, StepResult
@@ -73,6 +74,8 @@ class _Progress:
     batch: int = 0
     """Batches of this epoch already used."""
     step: int = 0
+    cpu_s: float = 0.0
+    """CPU time of the steps so far and of what methods do before epochs."""
     sums: dict[str, float] = field(default_factory=dict)
     """Losses summed over this epoch's batches."""
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -121,7 +124,7 @@ class _Run:
     unlabelled: tuple[Part, ...]
     tokenizer: PreTrainedTokenizerFast
     reader: Reader
-    accelerator: Accelerator
+    replicas: Replicas
     encoder: Encoder
     method: Method
     optimizer: torch.optim.Optimizer
@@ -140,7 +143,7 @@ class _Run:
     @property
     def bare(self) -> Parts:
         mean = None if self.soup is None else self.soup.mean
-        return Parts(self.accelerator.unwrap_model(self.encoder), self.method, self.optimizer, mean)
+        return Parts(self.encoder, self.method, self.optimizer, mean)
 
     def result(self, epoch: int) -> tuple[Encoder, Method]:
         """The encoder and method that an epoch has led to: at the end of a soup's ingredient, the soup so far."""
@@ -156,6 +159,11 @@ class _Run:
 def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRecord:
     """Train, or go on training, and leave a checkpoint in `out`.
 
+    Started several times by `torchrun`, or on several GPUs by `accelerate launch`, the processes train one checkpoint
+    together, and only the first of them tells its watcher. What they reach is what one would with the same batches, but
+    for random draws and for losses that are no mean over rows: of entities, whose mean is over words, and those that a
+    method defines on whole batches. All must see the same folders.
+
     Raises:
         TrainingError: `out` is taken, or an unfinished run with other settings lies beside it.
         Interrupted: on SIGINT or SIGTERM, after saving the state.
@@ -163,14 +171,17 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRe
     work = out.with_name(out.name + ".training")
     _check_free(settings, out, work)
     run = _prepare(settings, work, watcher)
-    _claim(settings, work)
+    if run.replicas.is_main:
+        _claim(settings, work)
     progress = _resume(run)
-    with _stop_requested() as stop:
+    with _stop_requested(alone=run.replicas.count == 1) as stop:
         while progress.epoch <= settings.all_epochs:
             _train_epoch(run, progress, stop)
             _finish_epoch(run, progress)
     record = _record(run, progress)
-    _write_checkpoint(run, record, out)
+    if run.replicas.is_main:
+        _write_checkpoint(run, record, out)
+    run.replicas.wait()
     return record
 
 
@@ -205,6 +216,9 @@ def _claim(settings: TrainingSettings, work: Path) -> None:
 
 
 def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
+    replicas = join_replicas()
+    if not replicas.is_main:
+        watcher = Watcher(say=_say_nothing, advance=_say_nothing)
     task = find_task(settings.task)
     kind = find_method(settings.method)
     method_settings = read_settings(settings.method, settings.method_settings)
@@ -214,11 +228,9 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
     unlabelled = load_unlabelled(settings.source, task, outputs, reader)
     parts = (
-        *load_train(settings.source, task, outputs, reader),
+        *load_train(settings.source, task, outputs, reader, settings.rows),
         load_validation(settings.source, task, outputs, reader),
     )
-    # Precision is the loop's business: accelerate would keep one for the whole process, evaluation included.
-    accelerator = Accelerator(mixed_precision="no")
     set_seed(settings.seed)
     encoder = load_encoder(settings.base, task.head, outputs.labels)
     if settings.max_tokens > encoder.max_tokens:
@@ -236,8 +248,8 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         epochs=settings.epochs,
         score_range=outputs.score_range,
     )
-    method = kind.build(method_settings, start).to(accelerator.device)
-    encoder, optimizer = accelerator.prepare(encoder, _optimizer(settings, encoder, method))
+    method = kind.build(method_settings, start).to(replicas.device)
+    encoder.to(replicas.device)
     return _Run(
         settings=settings,
         task=task,
@@ -247,13 +259,17 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         unlabelled=unlabelled,
         tokenizer=tokenizer,
         reader=reader,
-        accelerator=accelerator,
+        replicas=replicas,
         encoder=encoder,
         method=method,
-        optimizer=optimizer,
-        soup=Soup(accelerator.unwrap_model(encoder), method) if len(settings.learning_rates) > 1 else None,
+        optimizer=_optimizer(settings, encoder, method),
+        soup=Soup(encoder, method) if len(settings.learning_rates) > 1 else None,
         watcher=watcher,
     )
+
+
+def _say_nothing(*_: object) -> None:
+    """What a process does that is not the first of several."""
 
 
 def _optimizer(settings: TrainingSettings, encoder: nn.Module, method: Method) -> torch.optim.Optimizer:
@@ -278,20 +294,27 @@ def _resume(run: _Run) -> _Progress:
     progress = _Progress(**saved["progress"])
     if saved["circumstances"] != _circumstances(run):
         raise TrainingError(
-            f"{run.work}: begun with other data or in another precision than now; put those back, or remove the folder"
+            f"{run.work}: begun with other data, in another precision or on another number of processes than now; "
+            "put those back, or remove the folder"
         )
     run.watcher.say(f"going on from step {progress.step} (epoch {progress.epoch}) of {run.work}")
     return progress
 
 
 def _save(run: _Run, progress: _Progress) -> None:
+    if not run.replicas.is_main:
+        return
     saved = {"progress": vars(progress), "circumstances": _circumstances(run)}
     save_state(run.work / STATE_FILE, run.bare, saved)
 
 
 def _circumstances(run: _Run) -> dict[str, Any]:
     """What the settings do not fix and yet decides the weights."""
-    return {"data": [origin.model_dump() for origin in run.origins], "bf16": run.settings.uses_bf16}
+    return {
+        "data": [origin.model_dump() for origin in run.origins],
+        "bf16": run.settings.uses_bf16,
+        "processes": run.replicas.count,
+    }
 
 
 def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
@@ -299,7 +322,8 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
     originals = run.train_examples
     context = _context(run, progress.step, 0.0)
     run.encoder.eval()
-    examples = run.method.before_epoch(originals, progress.epoch, context)
+    with _timed(progress):
+        examples = run.method.before_epoch(originals, progress.epoch, context)
     lengths = [max(map(len, example.encoded.rows)) for example in examples]
     batches = plan_batches(lengths, settings.batch_size, settings.seed, progress.epoch)
     if HEAD_TRAINING[run.task.head].masks:
@@ -312,18 +336,27 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
         done = (progress.epoch - 1) % settings.epochs * steps_an_epoch + progress.batch // settings.accumulate
         rate = settings.learning_rates[(progress.epoch - 1) // settings.epochs]
         rate *= learning_rate_factor(done, steps, settings.warmup_share)
-        seen = _step(run, examples, chosen, progress.step, rate, done / steps)
+        with _timed(progress):
+            seen = _step(run, examples, chosen, progress.step, rate, done / steps)
         for name, value in seen.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value
         progress.batch += len(chosen)
         progress.step += 1
         run.watcher.advance(progress.step, total, seen)
-        if stop.is_set():
+        if run.replicas.any(stop.is_set()):
             _save(run, progress)
+            run.replicas.wait()
             raise Interrupted(f"stopped after step {progress.step} of {total}; the same command goes on from there")
         if progress.step % settings.save_every == 0:
             _save(run, progress)
     progress.sums = {name: total / steps_an_epoch for name, total in progress.sums.items()}
+
+
+@contextmanager
+def _timed(progress: _Progress) -> Iterator[None]:
+    before = time.process_time()
+    yield
+    progress.cpu_s += time.process_time() - before
 
 
 def _context(run: _Run, step: int, share: float) -> StepContext:
@@ -335,23 +368,33 @@ def _context(run: _Run, step: int, share: float) -> StepContext:
         step=step,
         progress=share,
         say=run.watcher.say,
+        process=run.replicas.number,
     )
 
 
 def _step(
-    run: _Run, examples: Sequence[Example], chosen: list[list[int]], step: int, rate: float, share: float
+    run: _Run, examples: Sequence[Example], chosen: list[list[int]], step: int, rate: float, share_done: float
 ) -> dict[str, float]:
-    pad_id = int(run.tokenizer.pad_token_id)
+    pad_id, device = int(run.tokenizer.pad_token_id), run.replicas.device
+    own_state = _own_state(run.method)
     seen: dict[str, float] = {}
     rows = sum(map(len, chosen))
     for number, indices in enumerate(chosen):
-        batch = collate(examples, indices, run.task.head, pad_id, run.accelerator.device)
-        with torch.autocast(run.accelerator.device.type, torch.bfloat16, enabled=run.settings.uses_bf16):
-            result = run.method.step(batch, _context(run, step * run.settings.accumulate + number, share))
+        share, counted = run.replicas.share(indices)
+        # As wide as the whole batch, for what a method counts over padding.
+        width = max(len(row) for index in indices for row in examples[index].encoded.rows)
+        batch = collate(examples, share, run.task.head, pad_id, device, width)
+        context = _context(run, step * run.settings.accumulate + number, share_done)
+        run.replicas.draw_apart(run.settings.seed, context.step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=run.settings.uses_bf16):
+            result = run.method.step(batch, context)
         # Each batch weighs as its rows do, so that accumulated gradients equal those of one big batch.
-        run.accelerator.backward(_total(result) * (len(indices) / rows))
+        (_total(result) * (counted / rows)).backward()  # type: ignore[no-untyped-call]
+        run.replicas.average(own_state, counted / len(indices))
         for name, value in _report(result).items():
-            seen[name] = seen.get(name, 0.0) + value * len(indices) / rows
+            seen[name] = seen.get(name, 0.0) + value * counted / rows
+    run.replicas.sum_gradients(parameter for group in run.optimizer.param_groups for parameter in group["params"])
+    seen = run.replicas.add_up(seen)
     norms = _clip(run.optimizer, run.settings.clip_norm)
     if not all(map(math.isfinite, [*seen.values(), *norms])):
         run.optimizer.zero_grad()
@@ -361,6 +404,12 @@ def _step(
     run.optimizer.step()
     run.optimizer.zero_grad()
     return seen
+
+
+def _own_state(method: Method) -> list[Tensor]:
+    """What a method changes by itself: buffers, and parameters that the loop does not train."""
+    trained = {id(parameter) for group in method.parameter_groups() for parameter in group.parameters}
+    return [tensor for tensor in (*method.parameters(), *method.buffers()) if id(tensor) not in trained]
 
 
 def _total(result: StepResult) -> Tensor:
@@ -383,13 +432,10 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
     ends_training = run.ends_training(progress.epoch)
     if run.soup is not None and ends_training:
         run.soup.add()
-    encoder, method = run.result(progress.epoch)
-    runner = torch_runner(method.served(encoder), run.task.head, run.tokenizer)
-    subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
-    metrics = measure(subject, run.parts[-1].examples)
+    metrics = run.replicas.as_main_says(_measure(run, progress.epoch) if run.replicas.is_main else {})
     record = EpochRecord(epoch=progress.epoch, losses=progress.sums, metrics=metrics)
     progress.epochs.append(record.model_dump())
-    if _best_epoch(run, progress) == progress.epoch:
+    if _best_epoch(run, progress) == progress.epoch and run.replicas.is_main:
         _save_weights(run, progress.epoch)
     shown = ", ".join(f"{name} {value:.4f}" for name, value in {**record.losses, **metrics}.items())
     run.watcher.say(f"epoch {progress.epoch} of {run.settings.all_epochs}: {shown}")
@@ -397,10 +443,19 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
         run.soup.start_anew(run.optimizer, run.settings.seed + progress.epoch)
     progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}
     _save(run, progress)
+    if not run.replicas.is_main:
+        return
     # Only now: a run killed before this line may yet need the epoch that was best until now.
     for folder in run.work.glob("epoch-*"):
         if folder.name != f"epoch-{_best_epoch(run, progress)}":
             shutil.rmtree(folder)
+
+
+def _measure(run: _Run, epoch: int) -> dict[str, float]:
+    encoder, method = run.result(epoch)
+    runner = torch_runner(method.served(encoder), run.task.head, run.tokenizer)
+    subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
+    return measure(subject, run.parts[-1].examples)
 
 
 def _best_epoch(run: _Run, progress: _Progress) -> int | None:
@@ -460,12 +515,15 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         method=MethodRecord(name=settings.method, settings=method_settings.model_dump(mode="json")),
         base=settings.base_name or settings.base,
         max_tokens=settings.max_tokens,
-        settings=settings.model_dump(mode="json", exclude=elsewhere) | {"bf16": settings.uses_bf16},
+        settings=settings.model_dump(mode="json", exclude=elsewhere)
+        | {"bf16": settings.uses_bf16, "processes": run.replicas.count},
         seed=settings.seed,
         source=settings.source,
         data=run.origins,
         epochs=tuple(EpochRecord.model_validate(record) for record in progress.epochs),
         kept_epoch=kept,
+        steps=progress.step,
+        cpu_s=progress.cpu_s,
         licences=settings.licences,
         versions={
             name: importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers", "accelerate")
@@ -481,8 +539,11 @@ def _write_checkpoint(run: _Run, record: TrainingRecord, out: Path) -> None:
 
 
 @contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """Set on SIGINT or SIGTERM, so that a step is never cut in two; a second signal ends the process as usual."""
+def _stop_requested(*, alone: bool) -> Iterator[threading.Event]:
+    """Set on SIGINT or SIGTERM, so that a step is never cut in two; a second signal ends the process as usual.
+
+    Not so one of several processes: it gets Ctrl-C from the terminal, and again from what launched it.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -492,7 +553,8 @@ def _stop_requested() -> Iterator[threading.Event]:
     def request(number: int, frame: FrameType | None) -> None:
         del frame
         stop.set()
-        signal.signal(number, before[signal.Signals(number)])
+        if alone:
+            signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, request)

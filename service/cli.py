@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command()(making.pretrain)
 app.command()(making.train)
 app.command()(making.evaluate)
+app.command()(making.compare)
 app.command()(making.export)
 app.command()(making.verify)
 

@@ -94,16 +94,18 @@ class StepContext:
     """Share of this training's steps that are done."""
     say: Callable[[str], None] = _say_nothing
     """Tells whoever watches the run."""
+    process: int = 0
+    """Which of several processes this is; each takes its share of the batch."""
 
     @contextmanager
     def extra_pass(self, number: int = 0) -> Iterator[None]:
         """Random draws of its own for any pass after the first, so that plain training's stream is left as it was.
 
-        The draws depend on the seed, the step and the pass's number within the step alone.
+        The draws depend on the seed, the step, the pass's number within the step and the process alone.
         """
         device = next(self.encoder.parameters()).device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed((self.seed * 1_000_003 + self.step) * 8 + number)
+            torch.manual_seed((self.process << 56) + (self.seed * 1_000_003 + self.step) * 8 + number)
             yield
 
     def gradients(self, loss: Float[Tensor, ""], tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -122,7 +124,9 @@ class Method(nn.Module, ABC):
     """A way to train. Its own parameters live here, never under the encoder's names, so export leaves them out.
 
     Subclasses give `step`; the rest changes nothing unless overridden. What must survive a restart is a parameter or a
-    buffer: the loop saves and restores both. A checkpoint keeps the parameters alone.
+    buffer: the loop saves and restores both. A checkpoint keeps the parameters alone. On several processes, what of it
+    the loop does not train itself is averaged over them after each batch where it is of floating point, and must come
+    out the same everywhere else.
     """
 
     @abstractmethod

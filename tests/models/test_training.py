@@ -99,6 +99,8 @@ def test_the_record_says_how_the_weights_came_to_be(asa_checkpoint: Path) -> Non
     ]
     assert all(len(file.sha256 or "") == 64 for file in record.data)
     assert [epoch.epoch for epoch in record.epochs] == list(range(1, 13))
+    assert record.steps == 12 * 16
+    assert record.cpu_s > 0
     assert record.metrics["accuracy"] == max(epoch.metrics["accuracy"] for epoch in record.epochs)
 
 
@@ -385,7 +387,7 @@ def test_a_run_is_not_continued_on_data_that_have_changed(base: Path, tmp_path: 
     with pytest.raises(Interrupted):
         train(_settings(base, data), tmp_path / "out", _stopping())
     write_sentiment(data, train=64)
-    with pytest.raises(TrainingError, match="begun with other data or in another precision"):
+    with pytest.raises(TrainingError, match="begun with other data, in another precision"):
         train(_settings(base, data), tmp_path / "out", _watch())
 
 
