@@ -52,7 +52,9 @@ class AttentionVat(Method):
         super().__init__()
         self.settings = settings
         self.site = choose_site(settings, start.encoder, start.head)
-        self._start = start
+        self._head = start.head
+        self._pad_id = int(start.tokenizer.pad_token_id)
+        self._unlabelled = start.unlabelled
         self._interpretable = interpretable
 
     def step(self, batch: Batch, context: StepContext) -> StepResult:
@@ -63,7 +65,7 @@ class AttentionVat(Method):
         clean = context.encoder(batch, keep=self.site.layers)
         task = context.task_loss(clean.logits, batch.targets)
         moved = [self._divergences(batch, clean, context, 0)]
-        if self._start.unlabelled:
+        if self._unlabelled:
             unlabelled = self._draw_unlabelled(batch, context)
             with context.extra_pass(1):
                 read = context.encoder(unlabelled, keep=self.site.layers)
@@ -85,10 +87,10 @@ class AttentionVat(Method):
             expected = predict(self.site.zeros(batch))
         drawn = draw_noise(self.site, batch, f"{context.seed}/{context.step}/{number}")
         start = scale(drawn, self.site.length(self.settings.xi), self.site.axes).requires_grad_()
-        moved = divergence(expected, predict(start), batch, self._start.head)
+        moved = divergence(expected, predict(start), batch, self._head)
         (gradient,) = context.gradients(moved.sum(), [start])
         noise = self._direct(gradient, clean, batch)
-        return divergence(expected, predict(noise), batch, self._start.head)
+        return divergence(expected, predict(noise), batch, self._head)
 
     def _direct(self, gradient: Tensor, clean: Pass, batch: Batch) -> Tensor:
         real, length = self.site.real(batch), self.site.length(self.settings.epsilon)
@@ -97,11 +99,10 @@ class AttentionVat(Method):
         return scale(gradient * real, length, self.site.axes)
 
     def _draw_unlabelled(self, batch: Batch, context: StepContext) -> Batch:
-        examples = self._start.unlabelled
+        examples = self._unlabelled
         draw = random.Random(f"unlabelled/{context.seed}/{context.step}")
         chosen = draw.sample(range(len(examples)), min(len(batch.indices), len(examples)))
-        pad_id = int(self._start.tokenizer.pad_token_id)
-        return collate_unlabelled(examples, chosen, self._start.head, pad_id, batch.ids.device)
+        return collate_unlabelled(examples, chosen, self._head, self._pad_id, batch.ids.device)
 
 
 def divergence(

@@ -147,6 +147,11 @@ def test_unlabelled_texts_are_trained_on_and_recorded(base: Path, texts: Path, t
     assert record.source.unlabelled == ("more",)
 
 
+def test_unlabelled_texts_can_be_learnt_from_in_a_soup(base: Path, texts: Path, tmp_path: Path) -> None:
+    settings = _settings(base, texts, "attention-vat", ("more",), learning_rate=(1e-3, 5e-4))
+    assert len(train(settings, tmp_path / "out", _watch()).epochs) == 2
+
+
 def test_a_method_that_reads_labels_alone_refuses_unlabelled_texts(base: Path, texts: Path) -> None:
     with pytest.raises(
         TrainingError, match=r"method attention-at learns from labelled rows alone; leave it out, or .*: attention-vat"
