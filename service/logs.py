@@ -7,7 +7,8 @@ import json
 import logging
 import sys
 import traceback
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 from pydantic import ValidationError
@@ -26,9 +27,9 @@ def configure_logs() -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_Unfailing(sys.stderr))
     handler.setFormatter(_JsonFormatter())
     handler.addFilter(_is_worth_a_line)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
@@ -37,6 +38,22 @@ def configure_logs() -> None:
         library.handlers.clear()
         library.setLevel(logging.WARNING)
         library.propagate = True
+
+
+class _Unfailing:
+    """A stream that loses what cannot be written: a full disk must not take the answers with it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        # ValueError: it is closed.
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class _JsonFormatter(logging.Formatter):

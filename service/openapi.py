@@ -13,8 +13,8 @@ from models.tasks import ENDPOINTS
 from service.contract import ModelCard, ModelList, answer_type, request_type
 from service.problems import CONTENT_TYPE, KINDS, ProblemDocument
 
-_ASKED_WRONGLY = (400, 404, 405, 413, 415, 422, 429, 500, 503, 504)
-_LOOKED_UP_WRONGLY = (404, 405, 500, 503)
+_ASKED_WRONGLY = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
+_LOOKED_UP_WRONGLY = (401, 404, 405, 500, 503)
 
 
 def describe_api(max_items: int) -> dict[str, Any]:
