@@ -18,7 +18,7 @@ from starlette.responses import Response
 from models.tasks import ENDPOINTS
 from models.tasks.task import AnyTask
 from service.answering import Answered, Answerer, NotOffered, Refusal
-from service.border import App, Border, BorderLimits, Exchange, current_exchange, respond
+from service.border import PROBES, App, Border, BorderLimits, Exchange, current_exchange, respond
 from service.catalogue import catalogue
 from service.contract import Answer as AnswerBody
 from service.contract import ItemError, Timing, Usage, answer_type, request_type
@@ -26,6 +26,7 @@ from service.engine import EngineClosed, Overloaded
 from service.keys import key_ring
 from service.lineup import Lineup
 from service.logs import configure_logs
+from service.metrics import Metrics
 from service.problems import Fault, Problem, pointer
 from service.settings import read_settings
 from service.signals import heed_signals
@@ -39,6 +40,9 @@ SETTINGS = read_settings()
 KEYS = key_ring(SETTINGS)
 LINEUP = Lineup(SETTINGS)
 TRAFFIC = Traffic()
+METRICS = Metrics(
+    routes={*PROBES, "/metrics", "/docs.json", "/v1/models", *(f"/v1/{endpoint}" for endpoint in ENDPOINTS)}
+)
 
 LARGE_BODY_BYTES = 65_536
 """From here on texts are read in a thread: tokenising 64 KiB takes some 20 ms, for which nobody else would be heard."""
@@ -97,10 +101,11 @@ class BorderedService(bentoml.Service[Any]):  # type: ignore[misc]
             ),
             keys=KEYS,
             traffic=TRAFFIC,
+            metrics=METRICS,
         )
 
 
-@bentoml.asgi_app(catalogue(LINEUP, SETTINGS))
+@bentoml.asgi_app(catalogue(LINEUP, SETTINGS, METRICS))
 @bentoml.service(
     service_class=BorderedService,
     http={"host": SETTINGS.host, "port": SETTINGS.port},
@@ -129,7 +134,7 @@ class Steadfast:
     @bentoml.on_startup
     async def open(self) -> None:
         """What is left to do before the worker accepts callers."""
-        heed_signals(TRAFFIC, SETTINGS.drain_s, on_hangup=KEYS.reload)
+        heed_signals(TRAFFIC, SETTINGS.drain_s, KEYS.reload)
         if SETTINGS.workers > 1:
             # Callers go to those who can answer: to the others while this one is loading.
             await asyncio.to_thread(self._loading.join)
@@ -155,7 +160,11 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     if refusals and request.on_error == "fail":
         raise _refused(refusals)
     answered = await asyncio.wrap_future(answerer.compute(readings, request.explain))
+    predicted = time.perf_counter()
     results = await aside(answerer.answer, readings, answered, request)
+    explained = {"explain": time.perf_counter() - predicted} if request.explain else {}
+    METRICS.stages(answerer.name, queue=answered.queue_s, tokenize=tokenize_s, infer=answered.infer_s, **explained)
+    METRICS.answers(answerer.name, results)
     usage = Usage(items=len(results), tokens=sum(reading.encoded.tokens for reading in readings))
     timing = _timing(exchange, tokenize_s, answered)
     exchange.facts |= usage.model_dump() | {f"{name}_ms": round(value, 3) for name, value in timing}

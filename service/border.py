@@ -17,6 +17,7 @@ import structlog
 from starlette.responses import Response
 
 from service.keys import KeyRing
+from service.metrics import Metrics
 from service.problems import CONTENT_TYPE, Problem
 from service.traffic import Interruption, Traffic
 from service.translation import translate
@@ -82,7 +83,14 @@ class Border:
     """Wraps the whole application."""
 
     def __init__(
-        self, app: App, *, json_paths: Container[str], limits: BorderLimits, keys: KeyRing, traffic: Traffic
+        self,
+        app: App,
+        *,
+        json_paths: Container[str],
+        limits: BorderLimits,
+        keys: KeyRing,
+        traffic: Traffic,
+        metrics: Metrics,
     ) -> None:
         """`json_paths` are those whose POST takes a JSON body; nothing else in the application reads a body."""
         self._app = app
@@ -90,6 +98,7 @@ class Border:
         self._limits = limits
         self._keys = keys
         self._traffic = traffic
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -113,7 +122,23 @@ class Border:
             await answer.give(Problem("internal", "an unexpected error; the server's log has it under this id"))
         finally:
             self._traffic.end(interruption)
-            _write_log(scope, exchange, answer)
+            self._record(scope, answer)
+
+    def _record(self, scope: Scope, answer: "_Answer") -> None:
+        exchange, status = answer.exchange, answer.status or 499
+        reason = "caller_left" if status == 499 else exchange.facts.get("code")
+        self._metrics.request(scope["path"], status, exchange.elapsed_s, reason)
+        if scope["path"] in PROBES and status < 400:
+            return
+        log.info(
+            "request",
+            request_id=exchange.request_id,
+            method=scope["method"],
+            path=scope["path"][:200],
+            status=status,
+            duration_ms=round(exchange.elapsed_s * 1000, 3),
+            **exchange.facts,
+        )
 
     async def _admit(self, scope: Scope, receive: Receive, answer: "_Answer", interruption: Interruption) -> None:
         """Check who asks, for what, and for how long; then let the application answer."""
@@ -268,18 +293,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return messages.pop() if messages else await receive()
 
     return replay
-
-
-def _write_log(scope: Scope, exchange: Exchange, answer: _Answer) -> None:
-    status = answer.status or 499
-    if scope["path"] in PROBES and status < 400:
-        return
-    log.info(
-        "request",
-        request_id=exchange.request_id,
-        method=scope["method"],
-        path=scope["path"][:200],
-        status=status,
-        duration_ms=round(exchange.elapsed_s * 1000, 3),
-        **exchange.facts,
-    )

@@ -26,6 +26,7 @@ def describe_api(max_items: int) -> dict[str, Any]:
             "get": _operation("model", "One of them.", ModelCard)
             | {"parameters": [{"name": "task", "in": "path", "required": True, "schema": {"type": "string"}}]}
         },
+        "/metrics": {"get": _plain("metrics", "What the server counts, for Prometheus.")},
         "/livez": {"get": _probe("livez", "Whether the process answers.")},
         "/readyz": {"get": _probe("readyz", "Whether every model is loaded and gives what it gave where it was made.")},
     }
@@ -65,6 +66,14 @@ def _operation(
             },
         },
     }
+
+
+def _plain(name: str, description: str) -> dict[str, Any]:
+    operation = _operation(name, description, ProblemDocument)
+    operation["responses"]["200"] = {
+        "description": "The text.", "content": {"text/plain": {"schema": {"type": "string"}}}
+    }  # fmt: skip
+    return operation
 
 
 def _probe(name: str, description: str) -> dict[str, Any]:

@@ -20,8 +20,8 @@ Handler = Callable[[int, FrameType | None], object]
 log = structlog.get_logger()
 
 
-def heed_signals(traffic: Traffic, drain_s: float, on_hangup: Callable[[], None]) -> None:
-    """Drain at SIGTERM and SIGINT before the server stops, and call `on_hangup` at SIGHUP.
+def heed_signals(traffic: Traffic, drain_s: float, *on_hangup: Callable[[], object]) -> None:
+    """Drain at SIGTERM and SIGINT before the server stops, and call each of `on_hangup` at SIGHUP.
 
     Called in the event loop's thread once the server has set handlers of its own: they stop it when it is drained.
     A second SIGINT stops it at once. That the supervisor is gone counts as SIGTERM.
@@ -45,7 +45,7 @@ def heed_signals(traffic: Traffic, drain_s: float, on_hangup: Callable[[], None]
 
     for number in server_stop:
         loop.add_signal_handler(number, stop, number)
-    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    loop.add_signal_handler(signal.SIGHUP, lambda: [call() for call in on_hangup])
     if LIFELINE in os.environ:
         lifeline = int(os.environ[LIFELINE])
         loop.add_reader(lifeline, stop_alone)

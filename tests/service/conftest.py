@@ -106,6 +106,12 @@ def server(start_server: Callable[..., Server], package: Path) -> Server:
     return start_server(package)
 
 
+@pytest.fixture(scope="session")
+def pair(start_server: Callable[..., Server], package: Path) -> Server:
+    """A server of two workers."""
+    return start_server(package, workers=2, threads=1)
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from service.border import Border, BorderLimits, current_exchange
 from service.keys import KeyRing
 from service.logs import configure_logs
+from service.metrics import Metrics
 from service.traffic import Traffic
 
 SECRET = "zebra"
@@ -31,6 +32,7 @@ def bordered(application: Any, keys: Sequence[str] = (), traffic: Traffic | None
         limits=BorderLimits(**{"max_body_bytes": 100, **limits}),
         keys=KeyRing(keys),
         traffic=traffic or Traffic(),
+        metrics=Metrics(routes={"/v1/task"}),
     )
 
 

@@ -169,10 +169,8 @@ def test_what_takes_longer_than_the_drain_is_refused_and_the_server_ends(
     assert server.process.wait(timeout=30) == 0
 
 
-def test_a_worker_that_is_killed_comes_back_and_the_other_answers_meanwhile(
-    start_server: Callable[..., Server], package: Path
-) -> None:
-    server = start_server(package, workers=2, threads=1)
+def test_a_worker_that_is_killed_comes_back_and_the_other_answers_meanwhile(pair: Server) -> None:
+    server = pair
     before = server.workers()
     assert len(before) == 2
     killed = min(before)
