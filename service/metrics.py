@@ -43,9 +43,10 @@ _MODEL = ("task", "model")
 
 # When a counter began is known of a single process only, and asked for by nobody.
 disable_created_metrics()
-if _SHARED in os.environ and bentoml.server_context.worker_index is not None:
+_WORKER: int | None = bentoml.server_context.worker_index
+if _SHARED in os.environ and _WORKER is not None:
     # Before the first metric is made, as the library asks for.
-    values.ValueClass = values.MultiProcessValue(lambda: bentoml.server_context.worker_index)
+    values.ValueClass = values.MultiProcessValue(lambda: _WORKER)
 
 
 class Metrics:
