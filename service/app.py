@@ -30,6 +30,7 @@ from service.metrics import Metrics
 from service.problems import Fault, Problem, pointer
 from service.settings import read_settings
 from service.signals import heed_signals
+from service.tracing import Stage, Tracing
 from service.traffic import Traffic
 
 # Nobody is told that this runs. BentoML's command reads it before it imports this: `steadfast serve` and
@@ -43,6 +44,7 @@ TRAFFIC = Traffic()
 METRICS = Metrics(
     routes={*PROBES, "/metrics", "/docs.json", "/v1/models", *(f"/v1/{endpoint}" for endpoint in ENDPOINTS)}
 )
+TRACING = Tracing.as_environment_says() if SETTINGS.tracing else None
 
 LARGE_BODY_BYTES = 65_536
 """From here on texts are read in a thread: tokenising 64 KiB takes some 20 ms, for which nobody else would be heard."""
@@ -102,6 +104,7 @@ class BorderedService(bentoml.Service[Any]):  # type: ignore[misc]
             keys=KEYS,
             traffic=TRAFFIC,
             metrics=METRICS,
+            tracing=TRACING,
         )
 
 
@@ -147,6 +150,8 @@ class Steadfast:
     def close(self) -> None:
         """Answer what is queued and stop."""
         LINEUP.close()
+        if TRACING is not None:
+            TRACING.close()
 
 
 async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody]) -> Response:
@@ -160,6 +165,7 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     if refusals and request.on_error == "fail":
         raise _refused(refusals)
     answered = await asyncio.wrap_future(answerer.compute(readings, request.explain))
+    exchange.stages = _stages(began, tokenize_s, answered)
     predicted = time.perf_counter()
     results = await aside(answerer.answer, readings, answered, request)
     explained = {"explain": time.perf_counter() - predicted} if request.explain else {}
@@ -179,6 +185,16 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     content = await aside(body.model_dump_json, exclude=None if request.on_error == "report" else {"errors"})
     server_timing = ", ".join(f"{name};dur={value:.3f}" for name, value in timing)
     return Response(content, headers={"Server-Timing": server_timing}, media_type="application/json")
+
+
+def _stages(began: float, tokenize_s: float, answered: Answered) -> tuple[Stage, ...]:
+    queued = began + tokenize_s
+    taken_up = queued + answered.queue_s
+    return (
+        Stage("tokenize", began, tokenize_s),
+        Stage("queue", queued, answered.queue_s),
+        Stage("infer", taken_up, answered.infer_s),
+    )
 
 
 def _timing(exchange: Exchange, tokenize_s: float, answered: Answered) -> Timing:

@@ -8,7 +8,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Container, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Container, Iterable, MutableMapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from starlette.responses import Response
 from service.keys import KeyRing
 from service.metrics import Metrics
 from service.problems import CONTENT_TYPE, Problem
+from service.tracing import Stage, Tracing
 from service.traffic import Interruption, Traffic
 from service.translation import translate
 
@@ -59,6 +60,8 @@ class Exchange:
     body: bytes = b""
     deadline: float | None = None
     """When the answer is of no more use, by `time.monotonic`; None where nothing waits for one."""
+    stages: Sequence[Stage] = ()
+    """What its time went into, in their order."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Numbers for the log; never a text."""
 
@@ -91,6 +94,7 @@ class Border:
         keys: KeyRing,
         traffic: Traffic,
         metrics: Metrics,
+        tracing: Tracing | None = None,
     ) -> None:
         """`json_paths` are those whose POST takes a JSON body; nothing else in the application reads a body."""
         self._app = app
@@ -99,6 +103,7 @@ class Border:
         self._keys = keys
         self._traffic = traffic
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -130,6 +135,11 @@ class Border:
         self._metrics.request(scope["path"], status, exchange.elapsed_s, reason)
         if scope["path"] in PROBES and status < 400:
             return
+        if self._tracing is not None:
+            route = self._metrics.route(scope["path"])
+            whole = Stage(f"{scope['method']} {route}", exchange.started, exchange.elapsed_s)
+            about = {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status}
+            self._tracing.record(scope["headers"], whole, exchange.stages, about, failed=status >= 500)
         log.info(
             "request",
             request_id=exchange.request_id,

@@ -87,9 +87,15 @@ class Metrics:
         # A worker before this one may have died with rows in its queue.
         self.queue(0, 0)
 
+    def route(self, path: str) -> str:
+        """The address as it is counted: one of a few, whatever was asked for."""
+        if path in self._routes:
+            return path
+        return "/v1/models/{task}" if path.startswith("/v1/models/") else "other"
+
     def request(self, path: str, status: int, seconds: float, reason: str | None) -> None:
         """A request was answered; `reason` is the code of the problem, if it was one."""
-        route = self._route(path)
+        route = self.route(path)
         self._requests.labels(route, status).inc()
         self._request_s.labels(route).observe(seconds)
         if reason is not None:
@@ -136,11 +142,6 @@ class Metrics:
         together = CollectorRegistry()
         MultiProcessCollector(together)
         return generate_latest(together)
-
-    def _route(self, path: str) -> str:
-        if path in self._routes:
-            return path
-        return "/v1/models/{task}" if path.startswith("/v1/models/") else "other"
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"steadfast_{name}", text, labels, registry=self._registry)

@@ -17,6 +17,14 @@ _ASKED_WRONGLY = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
 _LOOKED_UP_WRONGLY = (401, 404, 405, 500, 503)
 
 
+_PATIENCE = {
+    "name": "X-Request-Timeout-Ms",
+    "in": "header",
+    "description": "After so many milliseconds the answer is of no more use: a 504 comes instead.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+
+
 def describe_api(max_items: int) -> dict[str, Any]:
     """The document for a server of all tasks."""
     types: list[type[BaseModel]] = [ModelCard, ModelList, ProblemDocument]
@@ -36,7 +44,10 @@ def describe_api(max_items: int) -> dict[str, Any]:
         described = " Or: ".join(task.answer.__doc__ or "" for task in tasks)
         paths[f"/v1/{endpoint}"] = {
             "post": _operation(endpoint, described, answer, _ASKED_WRONGLY)
-            | {"requestBody": {"required": True, "content": _content("application/json", request)}}
+            | {
+                "parameters": [_PATIENCE],
+                "requestBody": {"required": True, "content": _content("application/json", request)},
+            }
         }
     # As they may come in: what is left out of an answer, such as `errors`, is not required in it.
     mode: JsonSchemaMode = "validation"
@@ -45,7 +56,12 @@ def describe_api(max_items: int) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Steadfast", "description": "Robust text models over HTTP.", "version": "1"},
         "paths": paths,
-        "components": {"schemas": definitions["$defs"]},
+        # Servers without keys take any request.
+        "security": [{"key": []}, {}],
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 

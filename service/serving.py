@@ -9,6 +9,7 @@ from service.keys import key_ring
 from service.packages import open_packages
 from service.settings import Settings
 from service.supervision import BACKLOG, Crew, command
+from service.tracing import check_tracing
 
 
 class AddressTaken(OSError):
@@ -22,6 +23,7 @@ def serve(settings: Settings) -> NoReturn:
         SettingsError, PackageError, AddressTaken: with what to do.
     """
     key_ring(settings)
+    check_tracing(settings)
     open_packages(settings)
     listener = listen(settings.host, settings.port)
     # Inherited by what this process becomes, and shared by its workers.

@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         default=25.0, gt=0, description="How long what is under way may take after SIGTERM, before it is refused."
     )
+    tracing: bool = Field(
+        default=False,
+        description="Send spans for OpenTelemetry to where the OTEL_ variables say; see service/tracing.py.",
+    )
     workers: int = Field(default=1, ge=1, description="Processes that answer; each loads every model.")
     threads: int = Field(
         default_factory=lambda known: max(1, available_cores() // known.get("workers", 1)),
