@@ -27,9 +27,11 @@ def configure_logs() -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Stderr())),
+        # Else each line makes a logger of its own, which costs as much as the rest of it.
+        cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(_Unfailing(sys.stderr))
+    handler = logging.StreamHandler(_Stderr())
     handler.setFormatter(_JsonFormatter())
     handler.addFilter(_is_worth_a_line)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
@@ -40,20 +42,17 @@ def configure_logs() -> None:
         library.propagate = True
 
 
-class _Unfailing:
-    """A stream that loses what cannot be written: a full disk must not take the answers with it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+class _Stderr:
+    """What is standard error at the time; what cannot be written is lost: a full disk takes no answers with it."""
 
     def write(self, text: str) -> None:
         # ValueError: it is closed.
         with suppress(OSError, ValueError):
-            self._stream.write(text)
+            sys.stderr.write(text)
 
     def flush(self) -> None:
         with suppress(OSError, ValueError):
-            self._stream.flush()
+            sys.stderr.flush()
 
 
 class _JsonFormatter(logging.Formatter):
