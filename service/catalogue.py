@@ -13,6 +13,7 @@ from service.answering import Answerer
 from service.border import respond
 from service.contract import Limits, ModelCard, ModelList
 from service.lineup import Lineup
+from service.metrics import CONTENT_TYPE, Metrics
 from service.openapi import describe_api
 from service.problems import Problem
 from service.settings import Settings
@@ -20,7 +21,7 @@ from service.settings import Settings
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def catalogue(lineup: Lineup, settings: Settings) -> Starlette:
+def catalogue(lineup: Lineup, settings: Settings, metrics: Metrics) -> Starlette:
     """An application for the models in `lineup`."""
     document = describe_api(settings.max_items)
 
@@ -33,6 +34,11 @@ def catalogue(lineup: Lineup, settings: Settings) -> Starlette:
     async def show_document(_: Request) -> Response:
         return JSONResponse(document)
 
+    def show_metrics(_: Request) -> Response:
+        # In a thread of Starlette's, because it reads files; while nothing is loaded there is no model to show.
+        answerers = lineup.answerers.values() if lineup.is_ready else ()
+        return Response(metrics.render(answerer.name for answerer in answerers), media_type=CONTENT_TYPE)
+
     async def refuse(request: Request) -> Response:
         lineup.find(request.path_params["task"])
         raise _wrong_method("POST")
@@ -43,6 +49,7 @@ def catalogue(lineup: Lineup, settings: Settings) -> Starlette:
     return Starlette(
         routes=[
             Route("/docs.json", show_document),
+            Route("/metrics", show_metrics),
             Route("/v1/models", list_models),
             Route("/v1/models", refuse_list, methods=_METHODS),
             Route("/v1/models/{task}", show_model),

@@ -61,7 +61,10 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Batches computed at once; default: one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that answer; default: 1.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Batches that each worker computes at once; default: its share of the cores.")
+    ] = None,
     max_items: Annotated[int | None, typer.Option(help="Most inputs in one request.")] = None,
     max_body_bytes: Annotated[int | None, typer.Option(help="Largest request body.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Show the settings in force and stop.")] = False,
@@ -83,6 +86,7 @@ def serve(
         packages=packages or None,
         host=host,
         port=port,
+        workers=workers,
         threads=threads,
         max_items=max_items,
         max_body_bytes=max_body_bytes,

@@ -27,9 +27,11 @@ class Lineup:
         self._answerers: dict[str, Answerer] | None = None
         self._obstacle = "the models are being loaded"
 
-    def load_aside(self) -> None:
+    def load_aside(self) -> threading.Thread:
         """Load in a thread; what goes wrong is logged and stays the reason for not being ready."""
-        threading.Thread(target=self._load, name="load-models", daemon=True).start()
+        thread = threading.Thread(target=self._load, name="load-models", daemon=True)
+        thread.start()
+        return thread
 
     @property
     def answerers(self) -> Mapping[str, Answerer]:

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import service
@@ -31,10 +31,33 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=3000, ge=1, le=65_535)
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="Keys that callers send, separated by commas; none, and no file: open, on loopback only.",
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="More keys, one a line, `#` before a comment; read again at SIGHUP."
+    )
+    open_to_all: bool = Field(default=False, description="Serve without keys on an address that others reach.")
     max_items: int = Field(default=64, ge=1, description="Most inputs in one request.")
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="Largest request body.")
+    body_timeout_s: float = Field(default=20.0, gt=0, description="How long a body may take to come in.")
+    timeout_ms: int = Field(
+        default=60_000, ge=1, description="How long a request may take that does not say so by `X-Request-Timeout-Ms`."
+    )
+    max_timeout_ms: int = Field(default=600_000, ge=1, description="The most that a request may ask for.")
+    drain_s: float = Field(
+        default=25.0, gt=0, description="How long what is under way may take after SIGTERM, before it is refused."
+    )
+    tracing: bool = Field(
+        default=False,
+        description="Send spans for OpenTelemetry to where the OTEL_ variables say; see service/tracing.py.",
+    )
+    workers: int = Field(default=1, ge=1, description="Processes that answer; each loads every model.")
     threads: int = Field(
-        default_factory=lambda: available_cores(), ge=1, description="Rows computed at once, each batch on one core."
+        default_factory=lambda known: max(1, available_cores() // known.get("workers", 1)),
+        ge=1,
+        description="Batches that each worker computes at once, each on one core; default: its share of the cores.",
     )
     queued_rows: int = Field(
         default=4_096, ge=1, description="Rows that may wait for one model before it refuses more."
@@ -52,6 +75,11 @@ class Settings(BaseSettings):
     def _split_path_list(cls, value: Any) -> Any:
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        return [part for part in map(str.strip, value.split(",")) if part] if isinstance(value, str) else value
+
     @property
     def engine_limits(self) -> EngineLimits:
         """What concerns the engine."""
@@ -63,11 +91,16 @@ class Settings(BaseSettings):
         )
 
     def as_environment(self) -> dict[str, str]:
-        """Variables that make another process read the same settings, wherever it starts."""
-        values = self.model_dump(mode="json") | {
+        """Variables that make another process read the same settings, wherever it starts.
+
+        But for the keys, which stay where they are: a child inherits them.
+        """
+        values = self.model_dump(mode="json", exclude={"api_keys"}, exclude_none=True) | {
             "packages": os.pathsep.join(str(folder.absolute()) for folder in self.packages),
             "zoo": self.zoo.absolute(),
         }
+        if self.api_keys_file:
+            values["api_keys_file"] = self.api_keys_file.absolute()
         return {PREFIX + name.upper(): str(value) for name, value in values.items()}
 
 
