@@ -18,6 +18,7 @@ from starlette.responses import Response
 from models.tasks import ENDPOINTS
 from models.tasks.task import AnyTask
 from service.answering import Answered, Answerer, NotOffered, Refusal
+from service.backlog import DeadlineExceeded
 from service.border import App, Border, Exchange, current_exchange, respond
 from service.catalogue import catalogue
 from service.contract import Answer as AnswerBody
@@ -57,6 +58,8 @@ def endpoint(*tasks: AnyTask) -> Any:
             return respond(Problem("validation", str(error), [Fault(pointer="/explain", detail=str(error))]))
         except Overloaded as error:
             return respond(Problem("overloaded", str(error), headers={"Retry-After": str(error.retry_after_s)}))
+        except DeadlineExceeded as error:
+            return respond(Problem("deadline_exceeded", str(error)))
         except EngineClosed:
             return respond(Problem("not_ready", "the server is shutting down"))
         except ValidationError as error:
@@ -129,7 +132,9 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     tokenize_s = time.perf_counter() - began
     if refusals and request.on_error == "fail":
         raise _refused(refusals)
-    answered = await asyncio.wrap_future(answerer.compute(readings, request.explain))
+    computing = answerer.compute(readings, request.explain, deadline=exchange.deadline)
+    # Cancelled with this task, when the caller has gone.
+    answered = await asyncio.wrap_future(computing)
     results = await aside(answerer.answer, readings, answered, request)
     usage = Usage(items=len(results), tokens=sum(reading.encoded.tokens for reading in readings))
     timing = _timing(exchange, tokenize_s, answered)

@@ -41,6 +41,8 @@ class Exchange:
     request_id: str
     started: float = field(default_factory=time.perf_counter)
     body: bytes = b""
+    deadline: float | None = None
+    """When the answer is of no more use, by `time.monotonic`; None where nothing waits for one."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Numbers for the log; never a text."""
 

@@ -1,6 +1,8 @@
 """The `steadfast` command. What a command needs is imported when it runs, so that `--help` answers at once."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -230,16 +232,20 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def _open_answerer(task: str, folder: Path | None) -> "Answerer":
+@contextmanager
+def _open_answerer(task: str, folder: Path | None) -> "Iterator[Answerer]":
     from models.tasks import check_endpoint
     from service.answering import Answerer
+    from service.engine import Pool
     from service.packages import open_package_for
     from service.settings import read_settings
 
     settings = read_settings(packages=[folder] if folder else None)
     # Nobody else asks, and what is under way at once is bounded where it comes from.
     limits = replace(settings.engine_limits, queued_rows=sys.maxsize, queued_tokens=sys.maxsize)
-    return Answerer(open_package_for(check_endpoint(task), settings), limits)
+    package = open_package_for(check_endpoint(task), settings)
+    with Pool(settings.threads) as pool, Answerer(package, limits, pool) as answerer:
+        yield answerer
 
 
 if __name__ == "__main__":

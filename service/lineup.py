@@ -7,6 +7,7 @@ import structlog
 
 from export.package import PROBE_TOLERANCE
 from service.answering import Answerer
+from service.engine import Pool
 from service.packages import open_packages
 from service.problems import Problem
 from service.settings import Settings
@@ -56,15 +57,17 @@ class Lineup:
 
     def _load(self) -> None:
         started: dict[str, Answerer] = {}
+        self._pool = Pool(self._settings.threads)
         try:
             for task, package in open_packages(self._settings).items():
-                started[task] = Answerer(package, self._settings.engine_limits)
+                started[task] = Answerer(package, self._settings.engine_limits, self._pool)
                 check_probes(started[task])
         except Exception as error:
             # Nobody waits for this thread: the reason is kept for those who ask.
             self._obstacle = "the models could not be loaded; the server's log says why"
             for answerer in started.values():
                 answerer.close(drain=False)
+            self._pool.close()
             log.error("not_ready", detail=str(error), exc_info=True)
         else:
             self._answerers = started

@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     max_items: int = Field(default=64, ge=1, description="Most inputs in one request.")
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="Largest request body.")
     threads: int = Field(
-        default_factory=lambda: available_cores(), ge=1, description="Rows computed at once, each batch on one core."
+        default_factory=lambda: available_cores(),
+        ge=1,
+        description="Batches computed at once, of all models together, each on a core.",
     )
     queued_rows: int = Field(
         default=4_096, ge=1, description="Rows that may wait for one model before it refuses more."
@@ -56,10 +58,7 @@ class Settings(BaseSettings):
     def engine_limits(self) -> EngineLimits:
         """What concerns the engine."""
         return EngineLimits(
-            threads=self.threads,
-            queued_rows=self.queued_rows,
-            queued_tokens=self.queued_tokens,
-            batch_tokens=self.batch_tokens,
+            queued_rows=self.queued_rows, queued_tokens=self.queued_tokens, batch_tokens=self.batch_tokens
         )
 
     def as_environment(self) -> dict[str, str]:
