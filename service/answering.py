@@ -13,15 +13,18 @@ import numpy as np
 from pydantic import BaseModel
 
 from export.package import Package, Probe
-from export.probes import probe_rows
-from export.session import Arrays, Session
+from export.probes import probe_rows, rows_of_many_lengths
+from export.session import Arrays, ProviderName, Session
 from models.tasks.task import Item, Prediction
-from models.text import BadInput, Encoded, ReadingLimits, Truncation
+from models.text import BadInput, Encoded, ReadingLimits, Row, Truncation
 from service.backlog import Computed
 from service.contract import ModelName, Options, result_type
 from service.engine import Engine, EngineLimits, Pool
 from service.explanation import Explanation, Method, Shares, explain
 from service.offsets import convert_spans
+
+WARM_ROWS = 8
+"""From the shortest to a full one; they touch all that a row of any length does."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -75,8 +78,8 @@ class Answered:
 class Answerer:
     """One package, loaded. Safe to share between threads; call `close` when done, or use it as a context."""
 
-    def __init__(self, package: Package, limits: EngineLimits, pool: Pool) -> None:
-        """Load the graph, to be computed by `pool`."""
+    def __init__(self, package: Package, limits: EngineLimits, pool: Pool, provider: ProviderName = "cpu") -> None:
+        """Load the graph, to be computed by `pool`; raises ProviderMissing."""
         manifest = package.manifest
         self.package = package
         self.task = package.task
@@ -85,10 +88,10 @@ class Answerer:
             name=manifest.name,
             digest=manifest.digest,
             method=manifest.method.name,
-            precision=manifest.precision,
+            precision=package.precision,
         )
         self._reader = package.reader()
-        self._session = Session(package.graph, pad_id=manifest.pad_id)
+        self._session = Session(package.graph, pad_id=manifest.pad_id, provider=provider)
         self._engine = Engine(self._session.run, limits, pool)
         self._result = result_type(self.task)
 
@@ -148,10 +151,26 @@ class Answerer:
             for reading, predicted in zip(readings, answered.predictions, strict=True)
         ]
 
+    def warm_up(self) -> None:
+        """Compute rows of many lengths with every output, so that the first callers wait no longer than others."""
+        rows = rows_of_many_lengths(self.task, self._reader, WARM_ROWS)
+        futures = [
+            self._engine.submit([row], outputs, admitted=True)
+            for row in rows
+            for outputs in (("logits",), *(("logits", method) for method in self.explanations))
+        ]
+        for future in futures:
+            future.result()
+
+    def time_rows(self, rows: Sequence[Row]) -> float:
+        """Seconds from handing in until the answers to these rows would be known."""
+        computed = self._engine.submit(rows, ("logits",), admitted=True).result()
+        return computed.queue_s + computed.infer_s
+
     def replay(self, probe: Probe) -> float:
         """The outputs for a probe against those in the manifest: the largest absolute difference, NaN if any is."""
         wanted = probe_rows(self.task, self._reader, probe.item)
-        rows = self._engine.submit(wanted, tuple(probe.outputs)).result().rows
+        rows = self._engine.submit(wanted, tuple(probe.outputs), admitted=True).result().rows
         differences = [
             np.abs(row[name].ravel() - np.asarray(expected)).max()
             for name, given in probe.outputs.items()

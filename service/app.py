@@ -7,6 +7,7 @@ batch-mate of a bad row.
 import asyncio
 import inspect
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -51,7 +52,8 @@ def endpoint(*tasks: AnyTask) -> Any:
 
     async def answer(_: "Steadfast", request: Request, /) -> Answer:  # type: ignore[valid-type]
         try:
-            return await _answer(LINEUP.find(task.endpoint), request, Answer)
+            with LINEUP.using(task.endpoint, request.model) as answerer:  # type: ignore[attr-defined]
+                return await _answer(answerer, request, Answer)
         except Problem as problem:
             return respond(problem)
         except NotOffered as error:
@@ -80,7 +82,7 @@ class BorderedService(bentoml.Service[Any]):  # type: ignore[misc]
         """As BentoML does, and the border."""
         return Border(
             super().to_asgi(is_main),
-            json_paths={method.route for method in self.apis.values()},
+            json_paths={"/v1/models", *(method.route for method in self.apis.values())},
             max_body_bytes=SETTINGS.max_body_bytes,
         )
 
@@ -111,6 +113,11 @@ class Steadfast:
     paraphrase = endpoint(*ENDPOINTS["paraphrase"])
     ner = endpoint(*ENDPOINTS["ner"])
     reading_comprehension = endpoint(*ENDPOINTS["reading-comprehension"])
+
+    @bentoml.on_startup
+    async def heed_hangup(self) -> None:
+        """At SIGHUP, read the packages again."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, LINEUP.reload_aside)
 
     def __is_ready__(self) -> bool:
         """What `/readyz` tells."""

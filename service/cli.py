@@ -115,6 +115,32 @@ def models(
 
 
 @app.command()
+def doctor(
+    packages: Annotated[
+        list[Path] | None, typer.Argument(metavar="PACKAGE", help="Model packages; default: all of the zoo.")
+    ] = None,
+) -> None:
+    """Say what this machine has and how each package runs on it; exit code 1 if one does not.
+
+    steadfast doctor
+
+    steadfast doctor zoo/sentiment
+    """
+    from service.doctor import describe_machine, examine_package
+    from service.packages import package_folders
+    from service.settings import read_settings
+
+    settings = read_settings(packages=packages or None)
+    for name, found in describe_machine(settings):
+        typer.echo(f"{name:<14}{found}")
+    examinations = [examine_package(folder, settings) for folder in package_folders(settings)]
+    for examination in examinations:
+        typer.echo(f"{'runs' if examination.runs else 'FAILS':<14}{examination.folder}: {examination.detail}")
+    if not all(examination.runs for examination in examinations):
+        raise typer.Exit(1)
+
+
+@app.command()
 def predict(
     task: TaskName,
     texts: Annotated[

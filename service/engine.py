@@ -97,7 +97,7 @@ class Pool:
             took_s = time.perf_counter() - began
             with self._lock:
                 if turn.engine:
-                    turn.engine._pace.add(_padded_tokens(turn.batch), took_s)
+                    turn.engine._pace.add(turn.tokens, took_s)
                     turn.engine._under_way -= 1
                 self._work_done.notify_all()
 
@@ -116,13 +116,15 @@ class Pool:
                 self._work_came.wait()
                 self._idle -= 1
             batch: list[Waiting] = []
+            tokens = 0
             if engine:
                 batch = engine._backlog.take(self._budget(engine))
-                self._turns.charge(engine, _padded_tokens(batch))
+                tokens = max(len(waiting.row) for waiting in batch) * len(batch)
+                self._turns.charge(engine, tokens)
                 engine._under_way += 1
         for waiting in batch:
             waiting.order.begin()
-        return _Turn(engine, batch, late)
+        return _Turn(engine, batch, tokens, late)
 
     def _budget(self, engine: "Engine") -> int:
         """Tokens of the next batch: what is there is shared with the threads that have nothing to do."""
@@ -285,8 +287,6 @@ class _Turn(NamedTuple):
 
     engine: Engine | None
     batch: list[Waiting]
+    tokens: int
+    """Of the batch, padding included."""
     late: list[Order]
-
-
-def _padded_tokens(batch: Sequence[Waiting]) -> int:
-    return max(len(waiting.row) for waiting in batch) * len(batch)

@@ -9,9 +9,14 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import service
+from export.session import ProviderName
 from service.engine import EngineLimits
+from service.machine import available_cores
 
 PREFIX = "STEADFAST_"
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""sha256 in hex."""
 
 
 class SettingsError(ValueError):
@@ -34,7 +39,7 @@ class Settings(BaseSettings):
     max_items: int = Field(default=64, ge=1, description="Most inputs in one request.")
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="Largest request body.")
     threads: int = Field(
-        default_factory=lambda: available_cores(),
+        default_factory=available_cores,
         ge=1,
         description="Batches computed at once, of all models together, each on a core.",
     )
@@ -43,6 +48,10 @@ class Settings(BaseSettings):
     )
     queued_tokens: int = Field(default=131_072, ge=1, description="The same in tokens; some seconds of work.")
     batch_tokens: int = Field(default=512, ge=1, description="Tokens of one batch, padding included.")
+    provider: ProviderName = Field(default="cpu", description="What ONNX Runtime computes with.")
+    pinned: Annotated[dict[str, Digest], NoDecode] = Field(
+        default={}, description="NAME=DIGEST,...: a package of that name with another digest is refused."
+    )
 
     @field_validator("host")
     @classmethod
@@ -53,6 +62,16 @@ class Settings(BaseSettings):
     @classmethod
     def _split_path_list(cls, value: Any) -> Any:
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+    @field_validator("pinned", mode="before")
+    @classmethod
+    def _split_pins(cls, value: Any) -> Any:
+        pins = (
+            [part.strip().partition("=") for part in value.split(",") if part.strip()]
+            if isinstance(value, str)
+            else None
+        )
+        return value if pins is None else {name.strip(): digest.strip() for name, _, digest in pins}
 
     @property
     def engine_limits(self) -> EngineLimits:
@@ -66,6 +85,7 @@ class Settings(BaseSettings):
         values = self.model_dump(mode="json") | {
             "packages": os.pathsep.join(str(folder.absolute()) for folder in self.packages),
             "zoo": self.zoo.absolute(),
+            "pinned": ",".join(f"{name}={digest}" for name, digest in self.pinned.items()),
         }
         return {PREFIX + name.upper(): str(value) for name, value in values.items()}
 
@@ -82,13 +102,3 @@ def read_settings(**chosen: Any) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise SettingsError(f"{name} ({PREFIX}{name.upper()}): {first['msg']}, got {first['input']!r}") from error
-
-
-def available_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Cores this process may use: its affinity, cut down by a container's CPU quota where there is one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = quota_file.read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period))))

@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_an_explanation_that_is_not_offered_is_the_callers_mistake(
     monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
     from service import app
 
-    monkeypatch.setattr(app.LINEUP, "find", lambda _: attentive)
+    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(attentive))
     current_exchange.set(Exchange("id"))
     request = request_type(SENTIMENT, 1).model_validate({"inputs": ["a"], "explain": "rollout"})
     steadfast: Any = app.Steadfast
@@ -136,7 +137,7 @@ def test_an_answer_that_does_not_fit_is_not_blamed_on_the_caller(
     def give_nonsense(*_: Any) -> Any:
         return SentimentItem.model_validate(5)
 
-    monkeypatch.setattr(app.LINEUP, "find", lambda _: answerer)
+    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(answerer))
     monkeypatch.setattr(answerer, "read", give_nonsense)
     current_exchange.set(Exchange("id"))
     request = request_type(SENTIMENT, 1).model_validate({"inputs": ["a"]})
