@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from export.package import Package, Probe
-from export.probes import probe_rows, rows_of_many_lengths
+from export.probes import probe_rows
 from export.session import Arrays, ProviderName, Session
 from models.tasks.task import Item, Prediction
 from models.text import BadInput, Encoded, ReadingLimits, Row, Truncation
@@ -22,9 +22,6 @@ from service.contract import ModelName, Options, result_type
 from service.engine import Engine, EngineLimits, Pool
 from service.explanation import Explanation, Method, Shares, explain
 from service.offsets import convert_spans
-
-WARM_ROWS = 8
-"""From the shortest to a full one; they touch all that a row of any length does."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -151,12 +148,18 @@ class Answerer:
             for reading, predicted in zip(readings, answered.predictions, strict=True)
         ]
 
+    def sample_rows(self) -> list[Row]:
+        """The rows of the package's probes, one of each length, the shortest first."""
+        rows = (row for probe in self.package.probes for row in probe_rows(self.task, self._reader, probe.item))
+        by_length = {len(row): row for row in rows}
+        return [by_length[length] for length in sorted(by_length)]
+
     def warm_up(self) -> None:
-        """Compute rows of many lengths with every output, so that the first callers wait no longer than others."""
-        rows = rows_of_many_lengths(self.task, self._reader, WARM_ROWS)
+        """Compute a row of each order of length with every output, so that first callers wait no longer than others."""
+        rows = {len(row).bit_length(): row for row in self.sample_rows()}
         futures = [
             self._engine.submit([row], outputs, admitted=True)
-            for row in rows
+            for row in rows.values()
             for outputs in (("logits",), *(("logits", method) for method in self.explanations))
         ]
         for future in futures:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import onnxruntime
 
-from export.probes import rows_of_many_lengths
 from service.answering import Answerer
 from service.engine import Pool
 from service.lineup import SAID, start_answerer
@@ -59,8 +58,7 @@ def examine_package(folder: Path, settings: Settings) -> Examination:
 
 
 def _measure(answerer: Answerer) -> str:
-    rows = rows_of_many_lengths(answerer.task, answerer.package.reader())
-    row = min(rows, key=lambda row: abs(len(row) - TYPICAL_TOKENS))
+    row = min(answerer.sample_rows(), key=lambda row: abs(len(row) - TYPICAL_TOKENS))
     lone_s = statistics.median(answerer.time_rows([row]) for _ in range(LONE_RUNS))
     crowd_s = answerer.time_rows([row] * CROWD_ROWS)
     alone, together = f"{lone_s * 1000:.1f} ms", f"{CROWD_ROWS / crowd_s:,.0f}"

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 
 import psutil
@@ -14,15 +15,19 @@ def tell_siblings() -> int:
 
     They load in their own time, each answering with the models it has until then. Their logs say how it went.
     """
-    parent = psutil.Process().parent()
-    told = 0
-    for sibling in parent.children() if parent else []:
-        # One that ends meanwhile has nothing to be told.
-        with suppress(psutil.NoSuchProcess):
-            if sibling.pid != os.getpid() and _is_worker(sibling.cmdline()):
-                sibling.send_signal(signal.SIGHUP)
-                told += 1
-    return told
+    siblings = list(_siblings())
+    for number in siblings:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGHUP)
+    return len(siblings)
+
+
+def _siblings() -> Iterator[int]:
+    # By the parent's number alone: psutil's own `children` compares times of day, which may jump.
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.pid != os.getpid() and process.ppid() == os.getppid() and _is_worker(process.cmdline()):
+                yield process.pid
 
 
 def _is_worker(command: list[str]) -> bool:

@@ -15,7 +15,6 @@ from service.lineup import Lineup, ProbeFailed, start_answerer
 from service.predicting import predict_items, read_items
 from service.problems import Problem
 from service.settings import Settings
-from service.siblings import tell_siblings
 from tests.service.conftest import Server, wait_for
 from tests.service.tiny import build_package, reseal
 
@@ -241,8 +240,3 @@ def test_a_server_exchanges_its_models_when_asked_to(
     assert (refused.status_code, refused.json()["code"]) == (409, "reload_failed")
     assert "model.onnx" in refused.json()["detail"]
     assert server.ask(inputs=["good"]).json()["model"]["digest"] == digest
-
-
-def test_siblings_are_told_and_nobody_else() -> None:
-    """No worker runs beside this process, and what else does must not be hung up on."""
-    assert tell_siblings() == 0
