@@ -270,7 +270,7 @@ def _open_answerer(task: str, folder: Path | None) -> "Iterator[Answerer]":
     # Nobody else asks, and what is under way at once is bounded where it comes from.
     limits = replace(settings.engine_limits, queued_rows=sys.maxsize, queued_tokens=sys.maxsize)
     package = open_package_for(check_endpoint(task), settings)
-    with Pool(settings.threads) as pool, Answerer(package, limits, pool) as answerer:
+    with Pool(settings.threads) as pool, Answerer(package, limits, pool, settings.provider) as answerer:
         yield answerer
 
 

@@ -204,5 +204,5 @@ def check_probes(answerer: Answerer) -> None:
         if not difference <= tolerance:
             raise ProbeFailed(
                 f"{package.folder}: probe {number} is off by {difference:.2g} in {package.precision}, more than "
-                f"{tolerance}; export the package on this machine, or with its fp32 graph (--with-fp32)"
+                f"{tolerance}; export the package on this machine, in fp32, or so that fp32 comes along (--with-fp32)"
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import service
+from export.session import find_provider
 from service.packages import open_packages
 from service.settings import Settings
 
@@ -19,9 +20,10 @@ def serve(settings: Settings) -> NoReturn:
     """Check the packages and the address, then become the server.
 
     Raises:
-        PackageError, AddressTaken: with what to do.
+        PackageError, ProviderMissing, AddressTaken: with what to do.
     """
     open_packages(settings)
+    find_provider(settings.provider)
     check_address(settings.host, settings.port)
     # Before BentoML starts: its command asks once, at the very beginning.
     os.environ.update(settings.as_environment() | {"BENTOML_DO_NOT_TRACK": "true"})
