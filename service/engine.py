@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 from export.session import Arrays
 from models.text import Row
 from service.backlog import Backlog, Computed, DeadlineExceeded, Order, Waiting
+from service.meter import Meter, Unmetered
 from service.turns import Turns
 
 Run = Callable[[Sequence[Row], Sequence[str]], list[Arrays]]
@@ -55,8 +56,9 @@ class Pool:
     were closed, or use it as a context around theirs.
     """
 
-    def __init__(self, threads: int) -> None:
-        """Start the threads."""
+    def __init__(self, threads: int, meter: Meter | None = None) -> None:
+        """Start the threads; `meter` is told of every batch and of what waits."""
+        self._meter = meter or Unmetered()
         self._lock = threading.RLock()
         """Guards all that follows, and the engines' backlogs."""
         self._work_came = threading.Condition(self._lock)
@@ -122,9 +124,15 @@ class Pool:
                 tokens = max(len(waiting.row) for waiting in batch) * len(batch)
                 self._turns.charge(engine, tokens)
                 engine._under_way += 1
+                self._meter.batch(len(batch), sum(len(waiting.row) for waiting in batch), tokens)
+            self._tell_queue()
         for waiting in batch:
             waiting.order.begin()
         return _Turn(engine, batch, tokens, late)
+
+    def _tell_queue(self) -> None:
+        backlogs = [engine._backlog for engine in self._engines]
+        self._meter.queue(sum(backlog.rows for backlog in backlogs), sum(backlog.tokens for backlog in backlogs))
 
     def _budget(self, engine: "Engine") -> int:
         """Tokens of the next batch: what is there is shared with the threads that have nothing to do."""
@@ -193,6 +201,7 @@ class Engine:
             if not self._backlog.rows:
                 pool._turns.begin(self)
             self._backlog.add(order)
+            pool._tell_queue()
             pool._work_came.notify(len(rows))
         order.future.add_done_callback(self._withdrawal(order))
         return order.future
@@ -203,6 +212,7 @@ class Engine:
         with pool._lock:
             self._closed = True
             dropped = [] if drain else self._backlog.clear()
+            pool._tell_queue()
         for order in dropped:
             order.fail(EngineClosed("the engine was closed while the rows were waiting"))
         with pool._lock:
@@ -258,6 +268,7 @@ class Engine:
         """The rest of an order that nobody waits for is not computed for nothing."""
         with self._pool._lock:
             self._backlog.remove(order)
+            self._pool._tell_queue()
             self._pool._work_done.notify_all()
 
 

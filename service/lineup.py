@@ -12,6 +12,7 @@ from export.package import PROBE_TOLERANCE, Package, PackageError
 from export.session import ProviderMissing
 from service.answering import Answerer
 from service.engine import Pool
+from service.meter import Meter
 from service.packages import open_packages
 from service.problems import Fault, Problem
 from service.settings import Settings
@@ -30,9 +31,10 @@ SAID = (PackageError, ProviderMissing, ProbeFailed)
 class Lineup:
     """One or more answerers for each endpoint, once all are loaded."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Load nothing yet."""
+    def __init__(self, settings: Settings, meter: Meter | None = None) -> None:
+        """Load nothing yet; `meter` counts what is computed."""
         self._settings = settings
+        self._meter = meter
         self._pool: Pool | None = None
         self._answerers: tuple[Answerer, ...] = ()
         self._obstacle = "the models are being loaded"
@@ -41,9 +43,11 @@ class Lineup:
         self._users: Counter[Answerer] = Counter()
         self._loading = threading.Lock()
 
-    def load_aside(self) -> None:
+    def load_aside(self) -> threading.Thread:
         """Load in a thread; what goes wrong is logged and stays the reason for not being ready."""
-        threading.Thread(target=self._load, name="load-models", daemon=True).start()
+        thread = threading.Thread(target=self._load, name="load-models", daemon=True)
+        thread.start()
+        return thread
 
     @property
     def answerers(self) -> Sequence[Answerer]:
@@ -145,7 +149,7 @@ class Lineup:
         """Answer with the packages that there are now."""
         before = {answerer.name.digest: answerer for answerer in self._answerers}
         started: list[Answerer] = []
-        self._pool = self._pool or Pool(self._settings.threads)
+        self._pool = self._pool or Pool(self._settings.threads, self._meter)
         try:
             after = []
             for package in open_packages(self._settings):

@@ -351,6 +351,39 @@ def test_models_share_the_threads_of_their_pool() -> None:
         assert threading.active_count() == before + 2
 
 
+class Ledger:
+    """A meter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, int, int]] = []
+        self.queues: list[tuple[int, int]] = []
+
+    def batch(self, rows: int, tokens: int, padded: int) -> None:
+        self.batches.append((rows, tokens, padded))
+
+    def queue(self, rows: int, tokens: int) -> None:
+        self.queues.append((rows, tokens))
+
+
+def test_the_meter_is_told_of_batches_and_of_what_waits_for_all_models(shut: Press) -> None:
+    ledger = Ledger()
+    with (
+        Pool(1, ledger) as pool,
+        Engine(shut, EngineLimits(), pool) as one,
+        Engine(shut, EngineLimits(), pool) as other,
+    ):
+        one.submit(bars(1), OUTPUTS)
+        assert shut.entered.wait(10)
+        one.submit(bars(10, 12), OUTPUTS)
+        other.submit(bars(20), OUTPUTS)
+        assert ledger.queues[-1] == (3, 42)
+        other.submit(bars(30), OUTPUTS).cancel()
+        assert ledger.queues[-2:] == [(4, 72), (3, 42)]
+        shut.open.set()
+    assert sorted(ledger.batches) == [(1, 1, 1), (1, 20, 20), (2, 22, 24)]
+    assert ledger.queues[-1] == (0, 0)
+
+
 def test_an_empty_queue_takes_a_request_of_any_size(busy: Engine, shut: Press) -> None:
     future = busy.submit(bars(*[100] * 50), OUTPUTS)
     shut.open.set()
