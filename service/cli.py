@@ -135,7 +135,7 @@ def doctor(
         typer.echo(f"{name:<14}{found}")
     examinations = [examine_package(folder, settings) for folder in package_folders(settings)]
     for examination in examinations:
-        typer.echo(f"{'runs' if examination.runs else 'FAILS':<14}{examination.folder}: {examination.detail}")
+        typer.echo(f"{'runs' if examination.runs else 'FAILS':<14}{examination.detail}")
     if not all(examination.runs for examination in examinations):
         raise typer.Exit(1)
 

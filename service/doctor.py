@@ -26,9 +26,9 @@ CROWD_ROWS = 128
 class Examination:
     """What became of one package."""
 
-    folder: Path
     runs: bool
     detail: str
+    """Which graph runs how and how fast, or why none does."""
 
 
 def describe_machine(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -51,10 +51,13 @@ def examine_package(folder: Path, settings: Settings) -> Examination:
             fallback = "; int8 does not give here what it gave" if answerer.package.uses_fallback else ""
             speed = _measure(answerer)
     except SAID as error:
-        return Examination(folder, False, str(error))
+        said = str(error)
+        return Examination(False, said if said.startswith(str(folder)) else f"{folder}: {said}")
     name = answerer.name
-    graph = f"{name.name} answers {answerer.task.endpoint} in {name.precision} on {settings.provider}{fallback}"
-    return Examination(folder, True, f"{graph}; probes reproduce; {speed}")
+    graph = (
+        f"{folder}: {name.name} answers {answerer.task.endpoint} in {name.precision} on {settings.provider}{fallback}"
+    )
+    return Examination(True, f"{graph}; probes reproduce; {speed}")
 
 
 def _measure(answerer: Answerer) -> str:

@@ -108,15 +108,8 @@ class Lineup:
             self._loading.release()
 
     def reload_aside(self) -> None:
-        """Reload in a thread; what goes wrong is logged."""
-
-        def reload() -> None:
-            try:
-                self.reload()
-            except Problem as problem:
-                log.error("reload_refused", detail=problem.detail)
-
-        threading.Thread(target=reload, name="load-models", daemon=True).start()
+        """Reload in a thread, after any reload that is under way; what goes wrong is logged."""
+        threading.Thread(target=self._reload_in_turn, name="load-models", daemon=True).start()
 
     def close(self) -> None:
         """Answer what is queued and stop."""
@@ -144,6 +137,13 @@ class Lineup:
                 # Nobody waits for this thread: the reason is kept for those who ask.
                 self._obstacle = "the models could not be loaded; the server's log says why"
                 log.error("not_ready", detail=str(error), exc_info=True)
+
+    def _reload_in_turn(self) -> None:
+        with self._loading:
+            try:
+                self._exchange()
+            except Exception as error:
+                log.error("not_reloaded", detail=str(error), exc_info=True)
 
     def _exchange(self) -> None:
         """Answer with the packages that there are now."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import nullcontext
@@ -80,6 +81,20 @@ def test_a_model_that_gives_no_numbers_gives_no_answer(
     monkeypatch.setattr(answerer._engine, "submit", lambda *_, **__: computed)
     with pytest.raises(BrokenModel, match="an output is not finite"):
         answerer.compute(readings, None).result()
+
+
+def test_an_answer_that_comes_too_late_is_the_problem_of_the_contract(
+    package: Path, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
+    from service import app
+
+    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(answerer))
+    current_exchange.set(Exchange("id", deadline=time.monotonic() - 1))
+    request = request_type(SENTIMENT, 1).model_validate({"inputs": ["a"]})
+    steadfast: Any = app.Steadfast
+    response = asyncio.run(steadfast.apis["sentiment"].func(None, request))
+    assert (response.status_code, json.loads(response.body)["code"]) == (504, "deadline_exceeded")
 
 
 @pytest.mark.parametrize("task", ["sentiment", "ner"])

@@ -36,7 +36,9 @@ def test_the_machine_is_described() -> None:
 def test_a_package_that_runs_is_timed(package: Path) -> None:
     examination = examine_package(package, Settings(threads=1))
     assert examination.runs
-    assert examination.detail.startswith("tiny answers sentiment in fp32 on cpu; probes reproduce; a row of ")
+    assert examination.detail.startswith(
+        f"{package}: tiny answers sentiment in fp32 on cpu; probes reproduce; a row of "
+    )
 
 
 def test_a_package_that_is_not_there_does_not_run(tmp_path: Path) -> None:
