@@ -25,7 +25,7 @@ from export.package import open_package
 from models.tasks.task import takes_list
 from service.answering import Answerer
 from service.contract import request_type
-from service.engine import EngineLimits
+from service.engine import EngineLimits, Pool
 
 AT_ONCE = 32
 BAD_SHARE = 0.05
@@ -80,7 +80,7 @@ def main(
     pools = {}
     for folder in track(packages, "asking the models directly"):
         package = open_package(folder)
-        with Answerer(package, EngineLimits()) as answerer:
+        with Pool(2) as pool, Answerer(package, EngineLimits(), pool) as answerer:
             pools[package.task.endpoint] = make_questions(answerer, seed)
     with serving(packages) as server:
         tally = asyncio.run(ask(server, pools, requests, seed))

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from models.tasks import ENDPOINTS
 from models.tasks.task import AnyTask
 from service.answering import Answered, Answerer, NotOffered, Refusal
+from service.backlog import DeadlineExceeded
 from service.border import PROBES, App, Border, BorderLimits, Exchange, current_exchange, respond
 from service.catalogue import catalogue
 from service.contract import Answer as AnswerBody
@@ -41,11 +42,11 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 
 SETTINGS = read_settings()
 KEYS = key_ring(SETTINGS)
-LINEUP = Lineup(SETTINGS)
 TRAFFIC = Traffic()
 METRICS = Metrics(
     routes={*PROBES, "/metrics", "/docs.json", "/v1/models", *(f"/v1/{endpoint}" for endpoint in ENDPOINTS)}
 )
+LINEUP = Lineup(SETTINGS, METRICS)
 TRACING = Tracing.as_environment_says() if SETTINGS.tracing else None
 
 LARGE_BODY_BYTES = 65_536
@@ -63,13 +64,16 @@ def endpoint(*tasks: AnyTask) -> Any:
 
     async def answer(_: "Steadfast", request: Request, /) -> Answer:  # type: ignore[valid-type]
         try:
-            return await _answer(LINEUP.find(task.endpoint), request, Answer)
+            with LINEUP.using(task.endpoint, request.model) as answerer:  # type: ignore[attr-defined]
+                return await _answer(answerer, request, Answer)
         except Problem as problem:
             return respond(problem)
         except NotOffered as error:
             return respond(Problem("validation", str(error), [Fault(pointer="/explain", detail=str(error))]))
         except Overloaded as error:
             return respond(Problem("overloaded", str(error), headers={"Retry-After": str(error.retry_after_s)}))
+        except DeadlineExceeded as error:
+            return respond(Problem("deadline_exceeded", str(error)))
         except EngineClosed:
             return respond(Problem("not_ready", "the server is shutting down"))
         except ValidationError as error:
@@ -107,7 +111,7 @@ class BorderedService(bentoml.Service[Any]):  # type: ignore[misc]
         self.inject_config()
         return Border(
             BorderedApp(self, is_main=is_main)(),
-            json_paths={method.route for method in self.apis.values()},
+            json_paths={"/v1/models", *(method.route for method in self.apis.values())},
             limits=BorderLimits(
                 max_body_bytes=SETTINGS.max_body_bytes,
                 body_timeout_s=SETTINGS.body_timeout_s,
@@ -150,7 +154,7 @@ class Steadfast:
     @bentoml.on_startup
     async def open(self) -> None:
         """What is left to do before the worker accepts callers."""
-        heed_signals(TRAFFIC, SETTINGS.drain_s, KEYS.reload)
+        heed_signals(TRAFFIC, SETTINGS.drain_s, KEYS.reload, LINEUP.reload_aside)
         if SETTINGS.workers > 1:
             # Callers go to those who can answer: to the others while this one is loading.
             await asyncio.to_thread(self._loading.join)
@@ -177,7 +181,9 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     tokenize_s = time.perf_counter() - began
     if refusals and request.on_error == "fail":
         raise _refused(refusals)
-    answered = await asyncio.wrap_future(answerer.compute(readings, request.explain))
+    computing = answerer.compute(readings, request.explain, deadline=exchange.deadline)
+    # Cancelled with this task, when the caller has gone.
+    answered = await asyncio.wrap_future(computing)
     exchange.stages = _stages(began, tokenize_s, answered)
     predicted = time.perf_counter()
     results = await aside(answerer.answer, readings, answered, request)

@@ -284,6 +284,9 @@ def export(
             metavar="PACKAGE", help="The same training by another method, to be compared with; may be repeated."
         ),
     ] = None,
+    with_fp32: Annotated[
+        bool, typer.Option("--with-fp32", help="Let the fp32 graph come along, for CPUs on which int8 differs.")
+    ] = False,
 ) -> None:
     """Turn a checkpoint into a package that can be served, after checking that it answers as the checkpoint does.
 
@@ -301,6 +304,7 @@ def export(
         name=name,
         data=data,
         twins=twin or (),
+        with_fp32=with_fp32,
         progress=_console.print,
     )
     quality = manifest.quality

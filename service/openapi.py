@@ -10,12 +10,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from models.tasks import ENDPOINTS
-from service.contract import ModelCard, ModelList, answer_type, request_type
+from service.contract import ModelCard, ModelList, Reload, answer_type, request_type
 from service.problems import CONTENT_TYPE, KINDS, ProblemDocument
 
 _ASKED_WRONGLY = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
+_CHANGED_WRONGLY = (400, 401, 408, 409, 413, 415, 422, 500, 503)
 _LOOKED_UP_WRONGLY = (401, 404, 405, 500, 503)
-
 
 _PATIENCE = {
     "name": "X-Request-Timeout-Ms",
@@ -27,11 +27,15 @@ _PATIENCE = {
 
 def describe_api(max_items: int) -> dict[str, Any]:
     """The document for a server of all tasks."""
-    types: list[type[BaseModel]] = [ModelCard, ModelList, ProblemDocument]
+    types: list[type[BaseModel]] = [ModelCard, ModelList, Reload, ProblemDocument]
     paths: dict[str, Any] = {
-        "/v1/models": {"get": _operation("models", "Every model with what its manifest says.", ModelList)},
+        "/v1/models": {
+            "get": _operation("models", "Every model with what its manifest says.", ModelList),
+            "post": _operation("change", "Read the packages again; then as GET.", ModelList, _CHANGED_WRONGLY)
+            | {"requestBody": {"required": True, "content": _content("application/json", Reload)}},
+        },
         "/v1/models/{task}": {
-            "get": _operation("model", "One of them.", ModelCard)
+            "get": _operation("model", "The default of a task.", ModelCard)
             | {"parameters": [{"name": "task", "in": "path", "required": True, "schema": {"type": "string"}}]}
         },
         "/metrics": {"get": _plain("metrics", "What the server counts, for Prometheus.")},

@@ -25,6 +25,7 @@ KINDS: dict[str, Kind] = {
     "model_not_found": Kind(404, "No such model"),
     "method_not_allowed": Kind(405, "This address does not take this method"),
     "body_timeout": Kind(408, "The body came too slowly"),
+    "reload_failed": Kind(409, "The models were not changed"),
     "payload_too_large": Kind(413, "The body is too large"),
     "too_many_items": Kind(413, "Too many inputs in one request"),
     "unsupported_media_type": Kind(415, "The body must be JSON"),

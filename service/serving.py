@@ -5,6 +5,7 @@ import socket
 import sys
 from typing import NoReturn
 
+from export.session import find_provider
 from service.keys import key_ring
 from service.packages import open_packages
 from service.settings import Settings
@@ -20,11 +21,12 @@ def serve(settings: Settings) -> NoReturn:
     """Check the keys and the packages, take the address, then become the server.
 
     Raises:
-        SettingsError, PackageError, AddressTaken: with what to do.
+        SettingsError, PackageError, ProviderMissing, AddressTaken: with what to do.
     """
     key_ring(settings)
     check_tracing(settings)
     open_packages(settings)
+    find_provider(settings.provider)
     listener = listen(settings.host, settings.port)
     # Inherited by what this process becomes, and shared by its workers.
     listener.set_inheritable(True)

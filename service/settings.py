@@ -9,9 +9,14 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import service
+from export.session import ProviderName
 from service.engine import EngineLimits
+from service.machine import available_cores
 
 PREFIX = "STEADFAST_"
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""sha256 in hex."""
 
 
 class SettingsError(ValueError):
@@ -57,13 +62,18 @@ class Settings(BaseSettings):
     threads: int = Field(
         default_factory=lambda known: max(1, available_cores() // known.get("workers", 1)),
         ge=1,
-        description="Batches that each worker computes at once, each on one core; default: its share of the cores.",
+        description="Batches that each worker computes at once, of all models together, each on one core; default: its "
+        "share of the cores.",
     )
     queued_rows: int = Field(
         default=4_096, ge=1, description="Rows that may wait for one model before it refuses more."
     )
     queued_tokens: int = Field(default=131_072, ge=1, description="The same in tokens; some seconds of work.")
     batch_tokens: int = Field(default=512, ge=1, description="Tokens of one batch, padding included.")
+    provider: ProviderName = Field(default="cpu", description="What ONNX Runtime computes with.")
+    pinned: Annotated[dict[str, Digest], NoDecode] = Field(
+        default={}, description="NAME=DIGEST,...: a package of that name with another digest is refused."
+    )
 
     @field_validator("host")
     @classmethod
@@ -80,14 +90,21 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: Any) -> Any:
         return [part for part in map(str.strip, value.split(",")) if part] if isinstance(value, str) else value
 
+    @field_validator("pinned", mode="before")
+    @classmethod
+    def _split_pins(cls, value: Any) -> Any:
+        pins = (
+            [part.strip().partition("=") for part in value.split(",") if part.strip()]
+            if isinstance(value, str)
+            else None
+        )
+        return value if pins is None else {name.strip(): digest.strip() for name, _, digest in pins}
+
     @property
     def engine_limits(self) -> EngineLimits:
         """What concerns the engine."""
         return EngineLimits(
-            threads=self.threads,
-            queued_rows=self.queued_rows,
-            queued_tokens=self.queued_tokens,
-            batch_tokens=self.batch_tokens,
+            queued_rows=self.queued_rows, queued_tokens=self.queued_tokens, batch_tokens=self.batch_tokens
         )
 
     def as_environment(self) -> dict[str, str]:
@@ -98,6 +115,7 @@ class Settings(BaseSettings):
         values = self.model_dump(mode="json", exclude={"api_keys"}, exclude_none=True) | {
             "packages": os.pathsep.join(str(folder.absolute()) for folder in self.packages),
             "zoo": self.zoo.absolute(),
+            "pinned": ",".join(f"{name}={digest}" for name, digest in self.pinned.items()),
         }
         if self.api_keys_file:
             values["api_keys_file"] = self.api_keys_file.absolute()
@@ -116,13 +134,3 @@ def read_settings(**chosen: Any) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise SettingsError(f"{name} ({PREFIX}{name.upper()}): {first['msg']}, got {first['input']!r}") from error
-
-
-def available_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Cores this process may use: its affinity, cut down by a container's CPU quota where there is one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = quota_file.read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period))))

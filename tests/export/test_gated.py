@@ -17,7 +17,7 @@ from models.tasks.sentiment import SENTIMENT, SentimentItem
 from models.training import Watcher, train
 from service.answering import Answerer
 from service.contract import Options
-from service.engine import EngineLimits
+from service.engine import EngineLimits, Pool
 from tests.export.conftest import copied
 from tests.tiny import make_base, make_items
 
@@ -58,7 +58,7 @@ def test_it_answers_as_torch_does(hybrid: Path, tmp_path: Path) -> None:
     subject = open_subject(hybrid)
     encoded = [SENTIMENT.encode(item, subject.reader, "window") for item in items]
     expected = [prediction.answer for prediction in predict_all(subject, encoded)]
-    with Answerer(open_package(tmp_path / "exact"), EngineLimits()) as answerer:
+    with Pool(1) as pool, Answerer(open_package(tmp_path / "exact"), EngineLimits(), pool) as answerer:
         readings, refusals = answerer.read(items, "window")
         options = Options()
         answers = answerer.answer(readings, answerer.compute(readings, None).result(), options)

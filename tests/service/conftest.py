@@ -20,7 +20,7 @@ import pytest
 
 from export.package import open_package
 from service.answering import Answerer
-from service.engine import EngineLimits
+from service.engine import EngineLimits, Pool
 from tests.service.tiny import build_package
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def answerer(package: Path) -> Iterator[Answerer]:
-    with Answerer(open_package(package), EngineLimits(threads=2)) as answerer:
+    with Pool(2) as pool, Answerer(open_package(package), EngineLimits(), pool) as answerer:
         yield answerer
 
 
