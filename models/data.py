@@ -86,6 +86,22 @@ def load_validation(source: DataSource, task: AnyTask, outputs: Outputs, reader:
     return load_part(source.data, source.validation, "validation", task, outputs, reader)
 
 
+def read_texts(source: DataSource, task: AnyTask) -> Iterator[tuple[str, ...]]:
+    """The texts of every training row that has any, as they are: what a vocabulary is made of.
+
+    Raises:
+        DataError: a part or a column is not there.
+    """
+    for name in source.train:
+        rows, _ = _open(source.data, name)
+        columns: dict[str, str] | None = None
+        for row in rows:
+            if isinstance(row, Record):
+                columns = columns or _find_columns(row, name, task)
+                values = (row.values.get(column) for column in columns.values())
+                yield tuple(value for value in values if isinstance(value, str))
+
+
 def _read_example(
     row: Record, columns: Mapping[str, str], use: Use, task: AnyTask, outputs: Outputs, reader: Reader
 ) -> Example | BadRecord:

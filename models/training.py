@@ -26,16 +26,18 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from transformers import PreTrainedTokenizerFast
 
+from models.bases import Base, open_base
 from models.batches import collate, plan_batches, torch_runner
 from models.checkpoint import (
     METHOD_FILE,
     RECORD_FILE,
+    DataFile,
     EpochRecord,
     MethodRecord,
     TrainingRecord,
 )
 from models.data import Example, Part, load_train, load_validation
-from models.encoder import Encoder, load_encoder, load_tokenizer
+from models.encoder import Encoder
 from models.evaluation import Subject, measure
 from models.heads import HEAD_TRAINING
 from models.resume import Parts, load_state, save_state
@@ -116,7 +118,7 @@ class _Run:
     work: Path
     parts: tuple[Part, ...]
     """Training parts, then the validation part."""
-    tokenizer: PreTrainedTokenizerFast
+    base: Base
     reader: Reader
     accelerator: Accelerator
     encoder: Encoder
@@ -124,6 +126,14 @@ class _Run:
     optimizer: torch.optim.Optimizer
     soup: Soup | None
     watcher: Watcher
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        return self.base.tokenizer
+
+    @property
+    def files(self) -> tuple[DataFile, ...]:
+        return (*(part.origin for part in self.parts), *self.base.files)
 
     @property
     def train_examples(self) -> list[Example]:
@@ -201,8 +211,8 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     kind = find_method(settings.method)
     method_settings = read_settings(settings.method, settings.method_settings)
     outputs = settings.outputs
-    tokenizer = load_tokenizer(settings.base)
-    reader = Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
+    base = open_base(settings, task)
+    reader = Reader(base.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
     parts = (
         *load_train(settings.source, task, outputs, reader),
@@ -211,7 +221,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     # Precision is the loop's business: accelerate would keep one for the whole process, evaluation included.
     accelerator = Accelerator(mixed_precision="no")
     set_seed(settings.seed)
-    encoder = load_encoder(settings.base, task.head, outputs.labels)
+    encoder = base.make_encoder()
     if settings.max_tokens > encoder.max_tokens:
         raise TrainingError(
             f"max_tokens {settings.max_tokens}: {settings.base} reads at most {encoder.max_tokens} tokens"
@@ -219,7 +229,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     start = Start(
         encoder=encoder,
         head=task.head,
-        tokenizer=tokenizer,
+        tokenizer=base.tokenizer,
         seed=settings.seed,
         examples=sum(len(part.examples) for part in parts[:-1]),
         max_tokens=settings.max_tokens,
@@ -232,7 +242,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         outputs=outputs,
         work=work,
         parts=parts,
-        tokenizer=tokenizer,
+        base=base,
         reader=reader,
         accelerator=accelerator,
         encoder=encoder,
@@ -278,7 +288,7 @@ def _save(run: _Run, progress: _Progress) -> None:
 
 def _circumstances(run: _Run) -> dict[str, Any]:
     """What the settings do not fix and yet decides the weights."""
-    return {"data": [part.origin.model_dump() for part in run.parts], "bf16": run.settings.uses_bf16}
+    return {"data": [file.model_dump() for file in run.files], "bf16": run.settings.uses_bf16}
 
 
 def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
@@ -439,7 +449,7 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         settings=settings.model_dump(mode="json", exclude=elsewhere) | {"bf16": settings.uses_bf16},
         seed=settings.seed,
         source=settings.source,
-        data=tuple(part.origin for part in run.parts),
+        data=run.files,
         epochs=tuple(EpochRecord.model_validate(record) for record in progress.epochs),
         kept_epoch=kept,
         licences=settings.licences,
