@@ -132,7 +132,8 @@ class _Run:
         return self.base.tokenizer
 
     @property
-    def files(self) -> tuple[DataFile, ...]:
+    def origins(self) -> tuple[DataFile, ...]:
+        """Of all data that the weights come from."""
         return (*(part.origin for part in self.parts), *self.base.files)
 
     @property
@@ -288,7 +289,7 @@ def _save(run: _Run, progress: _Progress) -> None:
 
 def _circumstances(run: _Run) -> dict[str, Any]:
     """What the settings do not fix and yet decides the weights."""
-    return {"data": [file.model_dump() for file in run.files], "bf16": run.settings.uses_bf16}
+    return {"data": [file.model_dump() for file in run.origins], "bf16": run.settings.uses_bf16}
 
 
 def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
@@ -449,7 +450,7 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         settings=settings.model_dump(mode="json", exclude=elsewhere) | {"bf16": settings.uses_bf16},
         seed=settings.seed,
         source=settings.source,
-        data=run.files,
+        data=run.origins,
         epochs=tuple(EpochRecord.model_validate(record) for record in progress.epochs),
         kept_epoch=kept,
         licences=settings.licences,

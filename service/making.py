@@ -34,7 +34,7 @@ def train(
     method: Annotated[
         str | None, typer.Option(help="plain or asa; with another than the file's, its method settings are left out.")
     ] = None,
-    base: Annotated[str | None, typer.Option(help="Encoder to start from: a folder or a hub id.")] = None,
+    base: Annotated[str | None, typer.Option(help="Encoder to start from: a folder, a hub id, or bilstm.")] = None,
     data: Annotated[
         str | None, typer.Option(help="Folder of data files, or a hub id (ID or ID:CONFIGURATION).")
     ] = None,
