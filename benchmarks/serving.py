@@ -49,7 +49,7 @@ def report(zoo: Path) -> Iterator[str]:
     """Lines to print."""
     package = open_package(zoo / "sentiment")
     texts = make_texts(1_024)
-    with _serving(zoo) as server:
+    with serving([zoo / "sentiment"]) as server:
         asyncio.run(_load(server, texts[:256], 1, None))
         measured = _take_turns(
             {
@@ -158,12 +158,14 @@ def _score_cpu(texts: list[str]) -> float:
 
 
 @contextmanager
-def _serving(zoo: Path) -> Iterator[Server]:
+def serving(packages: Sequence[Path], **settings: object) -> Iterator[Server]:
+    """A server of these packages while the context lasts, ready to answer."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"STEADFAST_ZOO": str(zoo), "STEADFAST_PORT": str(port)}
-    command = [sys.executable, "-m", "service.cli", "serve"]
+    chosen = {f"STEADFAST_{name.upper()}": str(value) for name, value in settings.items()}
+    environment = os.environ | {"STEADFAST_PORT": str(port)} | chosen
+    command = [sys.executable, "-m", "service.cli", "serve", *map(str, packages)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"
         try:

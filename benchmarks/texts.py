@@ -1,5 +1,6 @@
 """Reviews to serve, put together from phrases: as long as people's sentences are, and free to pass on."""
 
+import math
 import random
 
 _OPENINGS = (
@@ -27,3 +28,16 @@ def make_texts(count: int, *, seed: int = 0) -> list[str]:
         ]
         texts[" ".join(parts)] = None
     return list(texts)
+
+
+def make_mixed_texts(count: int, *, words: tuple[int, int], seed: int = 0) -> list[str]:
+    """Texts whose lengths in words spread evenly over the orders of magnitude of a range."""
+    draw = random.Random(seed)
+    shortest, longest = map(math.log, words)
+    source = " ".join(make_texts(500, seed=seed)).split()
+    texts = []
+    for _ in range(count):
+        length = round(math.exp(draw.uniform(shortest, longest)))
+        start = draw.randrange(len(source))
+        texts.append(" ".join(source[(start + place) % len(source)] for place in range(length)))
+    return texts

@@ -18,6 +18,7 @@ from export.determinism import check_determinism
 from export.graph import read_tensors, write_graph
 from export.origin import CONFIG_FILES, Origin, open_origin, read_calibration_rows, read_validation
 from export.package import (
+    FALLBACK_FILE,
     GRAPH_FILE,
     NAME_PATTERN,
     TOKENIZER_FILE,
@@ -39,7 +40,7 @@ from export.quantization import prepare
 from export.refusals import BadName, ExportError, NoTwin, TargetTaken
 from export.session import Session
 from export.verification import verify_package
-from models.encoder import load_trained
+from models.served import load_served
 
 CARD_FILE = "README.md"
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers")
@@ -53,11 +54,13 @@ def export_checkpoint(
     name: str | None = None,
     data: str | None = None,
     twins: Sequence[Path] = (),
+    with_fp32: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Make the package `out` from a checkpoint; `data` says where its data set is now, if that has moved.
 
     `twins` are packages of the same training by other methods, whose metrics the manifest is to hold for comparison.
+    `with_fp32` lets the fp32 graph come along, to answer on machines where the int8 one gives something else.
 
     Where int8 costs too much, the package is fp32 and its manifest says so.
 
@@ -74,7 +77,7 @@ def export_checkpoint(
     if len({twin.method for twin in compared}) < len(compared):
         raise NoTwin("two twins have one method; name one for each")
     with _workplace(out) as work:
-        checked = _pass_gates(origin, work, precision, data, progress)
+        checked = _pass_gates(origin, work, precision, data, with_fp32=with_fp32, progress=progress)
         folder = work / "package"
         folder.mkdir()
         manifest = _fill(folder, origin, checked, name or origin.task.name, compared)
@@ -103,15 +106,24 @@ class _Checked:
     parity: ParityReport
     determinism: DeterminismReport
     probes: tuple[Probe, ...]
+    fallback: Path | None
+    """The fp32 graph, where it is to come along with another."""
+    fallback_probes: tuple[Probe, ...]
 
 
 def _pass_gates(
-    origin: Origin, work: Path, precision: Precision, data: str | None, progress: Callable[[str], None]
+    origin: Origin,
+    work: Path,
+    precision: Precision,
+    data: str | None,
+    *,
+    with_fp32: bool,
+    progress: Callable[[str], None],
 ) -> _Checked:
     rows = rows_of_many_lengths(origin.task, origin.reader)
     fp32 = work / "fp32.onnx"
     progress(f"writing the graph of {origin.folder}")
-    model = load_trained(origin.folder, origin.task.head)
+    model = load_served(origin.folder, origin.task.head)
     write_graph(model, origin.task.head, fp32)
     parity = check_parity(model, origin.task.head, fp32, rows, origin.pad_id)
     progress(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")
@@ -120,8 +132,17 @@ def _pass_gates(
     determinism = check_determinism(session, rows)
     check_shares(session, rows)
     progress(f"{determinism.rows} rows have the same logits alone, batched and padded")
-    probes = record_probes(origin.task, origin.reader, session)
-    return _Checked(shipped=shipped, parity=parity, determinism=determinism, probes=probes)
+    fallback = fp32 if with_fp32 and shipped.precision != "fp32" else None
+    return _Checked(
+        shipped=shipped,
+        parity=parity,
+        determinism=determinism,
+        probes=record_probes(origin.task, origin.reader, session),
+        fallback=fallback,
+        fallback_probes=record_probes(origin.task, origin.reader, Session(fallback, pad_id=origin.pad_id))
+        if fallback
+        else (),
+    )
 
 
 def _choose(
@@ -157,6 +178,8 @@ def _read_twin(folder: Path, origin: Origin) -> Twin:
 def _fill(folder: Path, origin: Origin, checked: _Checked, name: str, twins: tuple[Twin, ...]) -> Manifest:
     """Put every file of the package into `folder`."""
     shutil.copyfile(checked.shipped.graph, folder / GRAPH_FILE)
+    if checked.fallback:
+        shutil.copyfile(checked.fallback, folder / FALLBACK_FILE)
     for file in CONFIG_FILES:
         shutil.copyfile(origin.folder / file, folder / file)
     _write_tokenizer(origin.folder / TOKENIZER_FILE, folder / TOKENIZER_FILE)
@@ -205,6 +228,7 @@ def _manifest(graph: Path, origin: Origin, checked: _Checked, name: str, twins: 
         metrics={record.source.validation: checked.shipped.metrics},
         twins=twins,
         probes=checked.probes,
+        fallback_probes=checked.fallback_probes,
         data=record.data,
         licences=record.licences,
         versions=_versions(),

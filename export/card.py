@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from export.package import Manifest
+from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
 from models.checkpoint import DataFile, TrainingRecord
 from models.settings import TrainingSettings
 from models.tasks.task import Head
@@ -61,7 +61,7 @@ steadfast serve PACKAGE
 ```
 
 `PACKAGE` is this folder. {optimum_note}`model.onnx` loads in ONNX Runtime: inputs {inputs}; outputs {outputs}.
-
+{fallback_note}
 ## Check it and make it again
 
 `steadfast verify PACKAGE` checks every file and replays the recorded probes. With the data above in
@@ -78,6 +78,10 @@ steadfast export CHECKPOINT --out PACKAGE
 
 Versions: {versions}.
 """
+
+_FALLBACK_NOTE = (
+    f"`{FALLBACK_FILE}` is the same model in fp32; it answers on machines where `{GRAPH_FILE}` gives something else.\n"
+)
 
 
 def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_bytes: int) -> str:
@@ -102,6 +106,7 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         determinism_rows=manifest.determinism.rows,
         data=_data_table(manifest.data),
         licences=manifest.licences,
+        fallback_note=_FALLBACK_NOTE if manifest.fallback_probes else "",
         optimum_note=_optimum_note(manifest, head),
         inputs=", ".join(f"`{tensor.name}`" for tensor in manifest.inputs),
         outputs=", ".join(f"`{tensor.name}`" for tensor in manifest.outputs),

@@ -22,6 +22,7 @@ from export.package import TensorInfo
 from export.refusals import TooLarge
 from export.session import OUTPUTS
 from models.encoder import read_logits, self_attends
+from models.robust.gate import GatedModel
 from models.tasks.task import Head
 
 OPSET = 18
@@ -37,7 +38,7 @@ LARGEST_FILE = 2**31 - 1
 class Explained(nn.Module):
     """A model with its head that also gives where it looked: from the first token, or from the one asked for."""
 
-    def __init__(self, model: PreTrainedModel, head: Head) -> None:
+    def __init__(self, model: PreTrainedModel | GatedModel, head: Head) -> None:
         super().__init__()
         self.model = model
         self.config = model.config
@@ -109,7 +110,7 @@ def _carry(row: Tensor, probabilities: Tensor) -> Tensor:
     return (row[:, None, None] @ probabilities).mean(dim=1)[:, 0]
 
 
-def write_graph(model: PreTrainedModel, head: Head, path: Path) -> None:
+def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> None:
     """Write the model in fp32 with the outputs of `Explained`, for any batch and any sequence of two tokens or more.
 
     Raises:
@@ -122,8 +123,8 @@ def write_graph(model: PreTrainedModel, head: Head, path: Path) -> None:
         )
     reads_anywhere = head in READS_ANYWHERE
     config = (_TokenGraphConfig if reads_anywhere else _GraphConfig)(model.config, task="feature-extraction")
-    is_whole = reads_anywhere or not self_attends(model.config)
-    with nullcontext() if is_whole else _last_layer_reads_only_the_start(model), warnings.catch_warnings():
+    reads_all = reads_anywhere or isinstance(model, GatedModel) or not self_attends(model.config)
+    with nullcontext() if reads_all else _last_layer_reads_only_the_start(model), warnings.catch_warnings():
         # Of an LSTM torch doubts that it runs with batches of another size than it was traced with; the gates prove it.
         warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1", UserWarning)
         export(Explained(model, head), config, path, opset=OPSET)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.package import TOKENIZER_FILE, WEIGHTS_FILE
-from export.refusals import IncompleteCheckpoint
+from export.refusals import AnswersNothing, IncompleteCheckpoint
 from export.session import graph_subject
 from models.checkpoint import DataSource, TrainingRecord, read_record
 from models.data import Part, load_train, load_validation
 from models.encoder import load_tokenizer
 from models.evaluation import Subject
-from models.tasks import find_task
+from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask
 from models.text import Reader, ReadingLimits, Row
 
@@ -42,16 +42,23 @@ def open_origin(folder: Path) -> Origin:
 
     Raises:
         CheckpointError: it is no checkpoint, or its record is damaged.
+        AnswersNothing: it was pre-trained only.
         IncompleteCheckpoint: a file is missing.
     """
     record = read_record(folder)
+    task = find_task(record.task)
+    if task.name not in TASKS:
+        raise AnswersNothing(
+            f"{folder}: pre-trained on {task.name}, which answers nothing and cannot be exported or served; "
+            f"train a task from it first: steadfast train --task TASK --base {folder}"
+        )
     for file in (WEIGHTS_FILE, TOKENIZER_FILE, *CONFIG_FILES):
         if not (folder / file).is_file():
             raise IncompleteCheckpoint(f"{folder / file}: missing; train the checkpoint again, or copy it whole")
     return Origin(
         folder=folder,
         record=record,
-        task=find_task(record.task),
+        task=task,
         reader=Reader.from_file(folder / TOKENIZER_FILE, ReadingLimits(max_tokens=record.max_tokens)),
         pad_id=int(load_tokenizer(folder).pad_token_id),
     )
@@ -64,7 +71,8 @@ def read_calibration_rows(origin: Origin, data: str | None) -> list[Row]:
         DataError: the data cannot be read.
         IncompleteCheckpoint: they are not the data of the training.
     """
-    parts = load_train(_source(origin, data), origin.task, origin.record.outputs, origin.reader)
+    drawn = origin.record.settings.get("rows")
+    parts = load_train(_source(origin, data), origin.task, origin.record.outputs, origin.reader, drawn)
     _refuse_other_data(origin, parts)
     rows = [row for part in parts for example in part.examples for row in example.encoded.rows]
     return random.Random(origin.record.seed).sample(rows, min(CALIBRATION_ROWS, len(rows)))

@@ -6,7 +6,7 @@ half-copied package is refused before anything in it is used.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from models.text import Reader, ReadingLimits
 
 MANIFEST_FILE = "package.json"
 GRAPH_FILE = "model.onnx"
+FALLBACK_FILE = "model.fp32.onnx"
+"""The graph before it was quantised, in packages for machines on which int8 may give something else."""
 TOKENIZER_FILE = "tokenizer.json"
 WEIGHTS_FILE = "model.safetensors"
 """Of the checkpoint; no package holds it."""
@@ -129,6 +131,7 @@ class Manifest(_Frozen):
     metrics: dict[str, dict[str, float]] = Field(description="Of the exported graph, by data set.")
     twins: tuple[Twin, ...] = Field(default=(), description="To compare methods by.")
     probes: tuple[Probe, ...]
+    fallback_probes: tuple[Probe, ...] = Field(default=(), description="Of the fp32 graph, where it comes along.")
     data: tuple[DataFile, ...]
     licences: Licences
     versions: dict[str, str]
@@ -156,6 +159,8 @@ class Package:
 
     folder: Path
     manifest: Manifest
+    uses_fallback: bool = False
+    """Whether it answers by its fp32 graph instead of the one it is about."""
 
     @property
     def task(self) -> AnyTask:
@@ -165,7 +170,23 @@ class Package:
     @property
     def graph(self) -> Path:
         """The ONNX file."""
-        return self.folder / GRAPH_FILE
+        return self.folder / (FALLBACK_FILE if self.uses_fallback else GRAPH_FILE)
+
+    @property
+    def precision(self) -> Precision:
+        """That of the graph."""
+        return "fp32" if self.uses_fallback else self.manifest.precision
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """What the graph gave where it was made."""
+        return self.manifest.fallback_probes if self.uses_fallback else self.manifest.probes
+
+    @property
+    def fallback(self) -> "Package | None":
+        """The same package by its fp32 graph, where that comes along."""
+        comes_along = FALLBACK_FILE in self.manifest.files and not self.uses_fallback
+        return replace(self, uses_fallback=True) if comes_along else None
 
     def reader(self) -> Reader:
         """What turns texts into this model's rows."""
@@ -195,6 +216,8 @@ def open_package(folder: Path) -> Package:
     for needed in (GRAPH_FILE, TOKENIZER_FILE):
         if needed not in manifest.files:
             raise WrongFormat(f"{folder / MANIFEST_FILE}: lists no {needed}")
+    if (FALLBACK_FILE in manifest.files) != bool(manifest.fallback_probes):
+        raise WrongFormat(f"{folder / MANIFEST_FILE}: {FALLBACK_FILE} and its probes come together or not at all")
     return Package(folder, manifest)
 
 

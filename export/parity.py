@@ -12,6 +12,7 @@ from export.graph import READS_ANYWHERE, Explained, outputs_of
 from export.package import ParityReport
 from export.refusals import NotTheSameModel
 from export.session import Arrays, Session
+from models.robust.gate import GatedModel
 from models.tasks.task import Head
 from models.text import Row, pad
 
@@ -21,7 +22,9 @@ TOLERANCE = 1e-4
 BATCH_SIZES = (1, 3, 4, 6, 8)
 
 
-def check_parity(model: PreTrainedModel, head: Head, graph: Path, rows: Sequence[Row], pad_id: int) -> ParityReport:
+def check_parity(
+    model: PreTrainedModel | GatedModel, head: Head, graph: Path, rows: Sequence[Row], pad_id: int
+) -> ParityReport:
     """Compare every output on batches of rows of different lengths, the first and the last of `rows` in one of them.
 
     Raises:
@@ -51,8 +54,8 @@ def check_parity(model: PreTrainedModel, head: Head, graph: Path, rows: Sequence
 
 
 @torch.inference_mode()
-def run_torch(model: PreTrainedModel, head: Head, rows: Sequence[Row], pad_id: int) -> Arrays:
-    """What the stock model says of a padded batch, with the graph's output names."""
+def run_torch(model: PreTrainedModel | GatedModel, head: Head, rows: Sequence[Row], pad_id: int) -> Arrays:
+    """What the model says of a padded batch, with the graph's output names."""
     left_out = set() if model.config.type_vocab_size > 1 else {"token_type_ids"}
     if head not in READS_ANYWHERE:
         left_out.add("read_at")

@@ -21,6 +21,10 @@ class TooLarge(ExportError):
     """More weights than one ONNX file can hold."""
 
 
+class AnswersNothing(ExportError):
+    """A checkpoint that was pre-trained only: it has no task."""
+
+
 class IncompleteCheckpoint(ExportError):
     """A file is missing, weights are not the model's, or the data are not those it was made with."""
 

@@ -7,7 +7,7 @@ graph's agreement with torch too.
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,14 +52,13 @@ def verify_package(folder: Path, *, checkpoint: Path | None = None, data: str | 
         PackageError: a file is missing, damaged or of another format, with its name; then nothing else is checked.
     """
     package = open_package(folder)
-    session = Session(package.graph, pad_id=package.manifest.pad_id)
     rows = rows_of_many_lengths(package.task, package.reader())
     checks = [
         Check("files", True, f"{len(package.manifest.files)} files are those the package was made with"),
-        _check_probes(package, session),
-        _check_determinism(session, rows),
-        _check_shares(session, rows),
+        *_check_graph(package, rows),
     ]
+    if package.fallback:
+        checks += [replace(check, name=f"fallback {check.name}") for check in _check_graph(package.fallback, rows)]
     if data is not None:
         checks.append(_check_quality(package, data))
     if checkpoint is not None:
@@ -67,16 +66,21 @@ def verify_package(folder: Path, *, checkpoint: Path | None = None, data: str | 
     return VerificationReport(package, tuple(checks))
 
 
+def _check_graph(package: Package, rows: Sequence[Row]) -> tuple[Check, ...]:
+    session = Session(package.graph, pad_id=package.manifest.pad_id)
+    return (_check_probes(package, session), _check_determinism(session, rows), _check_shares(session, rows))
+
+
 def _check_probes(package: Package, session: Session) -> Check:
     differences: dict[str, float] = {}
-    for probe in package.manifest.probes:
+    for probe in package.probes:
         found = probe_outputs(package.task, package.reader(), session, probe.item, tuple(probe.outputs))
         for name, expected in probe.outputs.items():
             differences[name] = max(differences.get(name, 0.0), _distance(expected, found[name]))
-    tolerance = PROBE_TOLERANCE[package.manifest.precision]
+    tolerance = PROBE_TOLERANCE[package.precision]
     passed = all(difference <= tolerance for difference in differences.values())
     shown = ", ".join(f"{name} within {difference:.2g}" for name, difference in differences.items())
-    return Check("probes", passed, f"{len(package.manifest.probes)} probes: {shown} (accepted: {tolerance:g})")
+    return Check("probes", passed, f"{len(package.probes)} probes: {shown} (accepted: {tolerance:g})")
 
 
 def _distance(expected: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> float:
@@ -126,12 +130,12 @@ def _check_parity(package: Package, checkpoint: Path, rows: Sequence[Row]) -> Ch
     # Here, not at the top: all other checks run where torch is not installed.
     from export.graph import write_graph
     from export.parity import check_parity
-    from models.encoder import load_trained
+    from models.served import load_served
 
-    model = load_trained(checkpoint, package.task.head)
+    model = load_served(checkpoint, package.task.head)
     with tempfile.TemporaryDirectory() as work:
-        graph = package.graph
-        if package.manifest.precision != "fp32":
+        graph = package.fallback.graph if package.fallback else package.graph
+        if package.precision != "fp32" and not package.fallback:
             graph = Path(work) / GRAPH_FILE
             write_graph(model, package.task.head, graph)
         try:

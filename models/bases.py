@@ -56,7 +56,7 @@ def _load(settings: TrainingSettings, task: AnyTask) -> Encoder:
 
 def _make_bilstm(settings: TrainingSettings, task: AnyTask) -> Base:
     given = settings.bilstm or BilstmSettings()
-    tokenizer = make_tokenizer(read_texts(settings.source, task), given.min_documents)
+    tokenizer = make_tokenizer(read_texts(settings.source, task, settings.rows), given.min_documents)
     vectors: Vectors = {}
     files: tuple[DataFile, ...] = ()
     if given.vectors is not None:

@@ -2,19 +2,19 @@
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
-from models.checkpoint import read_record
 from models.data import Example
-from models.encoder import Batch, Encoder, load_tokenizer, load_trained
-from models.evaluation import RowRunner, Subject, by_length
+from models.encoder import Batch, Encoder
+from models.evaluation import RowRunner, by_length
 from models.heads import HEAD_TRAINING
-from models.tasks import find_task
+from models.masking import MaskedRow, Masking
 from models.tasks.task import Head, Logits
-from models.text import Reader, ReadingLimits, Row, pad
+from models.text import Row, pad
 
 
 def plan_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -35,62 +35,81 @@ def plan_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int)
 
 
 def collate(
-    examples: Sequence[Example], indices: Sequence[int], head: Head, pad_id: int, device: torch.device
+    examples: Sequence[Example],
+    indices: Sequence[int],
+    head: Head,
+    pad_id: int,
+    device: torch.device,
+    width: int | None = None,
 ) -> Batch:
-    """The chosen examples as one batch for this head, padded to the longest row."""
-    training = HEAD_TRAINING[head]
-    chosen = [examples[index] for index in indices]
-    tensors = _tensors([row for example in chosen for row in example.encoded.rows], pad_id, device)
-    return Batch(
-        ids=tensors["ids"],
-        type_ids=tensors["type_ids"],
-        mask=tensors["mask"],
-        targets=training.batch_targets(chosen, tensors["ids"].shape[1]).to(device),
-        indices=torch.tensor(list(indices), device=device),
-        choices=tuple(len(example.encoded.rows) for example in chosen) if training.compares_rows else None,
+    """The chosen examples as one batch for this head, padded to the longest row, or to `width`."""
+    batch = collate_unlabelled(examples, indices, head, pad_id, device, width)
+    targets = HEAD_TRAINING[head].batch_targets([examples[index] for index in indices], batch.ids.shape[1])
+    return replace(batch, targets=targets.to(device))
+
+
+def collate_unlabelled(
+    examples: Sequence[Example],
+    indices: Sequence[int],
+    head: Head,
+    pad_id: int,
+    device: torch.device,
+    width: int | None = None,
+) -> Batch:
+    """As `collate`, without looking at right answers: targets are 0 and mean nothing."""
+    chosen = [examples[index].encoded.rows for index in indices]
+    numbers = torch.tensor(list(indices), device=device)
+    return replace(
+        batch_rows([row for rows in chosen for row in rows], pad_id, device, width),
+        targets=torch.zeros_like(numbers),
+        indices=numbers,
+        choices=tuple(map(len, chosen)) if HEAD_TRAINING[head].compares_rows else None,
     )
 
 
-def torch_runner(encoder: Encoder, pad_id: int, batch_size: int = 64) -> RowRunner:
-    """Logits of rows by eager torch in float32, dropout off, in batches of like length."""
+def batch_rows(rows: Sequence[Row], pad_id: int, device: torch.device, width: int | None = None) -> Batch:
+    """Rows that are not learnt from, each on its own."""
+    arrays = {name: torch.from_numpy(array).to(device) for name, array in pad(rows, pad_id, width).items()}
+    nothing = torch.zeros(len(rows), dtype=torch.long, device=device)
+    return Batch(
+        ids=arrays["input_ids"],
+        type_ids=arrays["token_type_ids"],
+        mask=arrays["attention_mask"].bool(),
+        targets=nothing,
+        indices=nothing,
+    )
+
+
+def torch_runner(encoder: Encoder, head: Head, tokenizer: PreTrainedTokenizerFast, batch_size: int = 64) -> RowRunner:
+    """Logits of rows by eager torch in float32, dropout off, in batches of like length.
+
+    Of a head that guesses hidden tokens: which these are, a row itself decides, and all that is given of a row is
+    (hidden, 2), the right token's log-probability and 1 where it is the most probable one.
+    """
+    masking = Masking.of(tokenizer) if HEAD_TRAINING[head].masks else None
 
     @torch.inference_mode()
     def run_batch(rows: Sequence[Row]) -> list[Logits]:
         device = next(encoder.parameters()).device
-        nothing = torch.zeros(len(rows), dtype=torch.long, device=device)
-        batch = Batch(**_tensors(rows, pad_id, device), targets=nothing, indices=nothing, choices=None)
-        logits = encoder(batch).logits.float().cpu().numpy()
-        return [array[: len(row)] if array.ndim > 1 else array for array, row in zip(logits, rows, strict=True)]
+        logits = encoder(batch_rows(rows, int(tokenizer.pad_token_id), device)).logits.float()
+        return [_of_row(one, row).cpu().numpy() for one, row in zip(logits, rows, strict=True)]
 
     def run(rows: Sequence[Row]) -> list[Logits]:
         was_training = encoder.training
         encoder.eval()
         try:
-            return by_length(rows, run_batch, batch_size)
+            shown = rows if masking is None else [masking.hide_always(row) for row in rows]
+            return by_length(shown, run_batch, batch_size)
         finally:
             encoder.train(was_training)
 
     return run
 
 
-def open_subject(folder: Path) -> Subject:
-    """The checkpoint in `folder`, to be measured under torch.
-
-    Raises:
-        CheckpointError, EncoderError: the folder is no checkpoint, or a damaged one.
-    """
-    record = read_record(folder)
-    task = find_task(record.task)
-    tokenizer = load_tokenizer(folder)
-    encoder = Encoder(load_trained(folder, task.head))
-    return Subject(
-        task=task,
-        outputs=record.outputs,
-        reader=Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=record.max_tokens)),
-        run=torch_runner(encoder, int(tokenizer.pad_token_id)),
-    )
-
-
-def _tensors(rows: Sequence[Row], pad_id: int, device: torch.device) -> dict[str, Tensor]:
-    arrays = {name: torch.from_numpy(array).to(device) for name, array in pad(rows, pad_id).items()}
-    return {"ids": arrays["input_ids"], "type_ids": arrays["token_type_ids"], "mask": arrays["attention_mask"].bool()}
+def _of_row(logits: Tensor, row: Row) -> Tensor:
+    if not isinstance(row, MaskedRow):
+        return logits[: len(row)] if logits.ndim > 1 else logits
+    guessed = torch.log_softmax(logits[list(row.hidden)], dim=-1)  # (hidden, vocabulary)
+    right = torch.tensor(list(row.hidden.values()), dtype=torch.long, device=logits.device)
+    chances = guessed.gather(-1, right[:, None]).squeeze(-1)
+    return torch.stack([chances, (guessed.argmax(-1) == right).float()], dim=-1)

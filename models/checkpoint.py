@@ -12,7 +12,7 @@ from models.tasks.task import Outputs
 
 RECORD_FILE = "training.json"
 METHOD_FILE = "method.safetensors"
-"""Weights that the method adds for training alone; nothing that serves a model reads them."""
+"""Weights that the method adds; they are read again only if it changes the model that answers."""
 
 
 class CheckpointError(ValueError):
@@ -24,7 +24,7 @@ class DataFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    part: Literal["train", "validation", "vectors"]
+    part: Literal["train", "unlabelled", "validation", "vectors"]
     name: str
     sha256: str | None = Field(description="Of the file; None for a part of a hub data set.")
     rows: int = Field(
@@ -40,6 +40,9 @@ class DataSource(BaseModel):
 
     data: str = Field(description="Folder, or a hub's data set as ID or ID:CONFIGURATION.")
     train: tuple[str, ...] = Field(default=("train",), min_length=1, description="Parts to train on, joined.")
+    unlabelled: tuple[str, ...] = Field(
+        default=(), description="Parts whose texts alone are learnt from, by a method that does that."
+    )
     validation: str = Field(default="validation", description="Part to measure on.")
 
 
@@ -91,6 +94,8 @@ class TrainingRecord(BaseModel):
     data: tuple[DataFile, ...]
     epochs: tuple[EpochRecord, ...]
     kept_epoch: int = Field(ge=1, description="The epoch whose weights these are; of a soup, the last that is in it.")
+    steps: int = Field(default=0, ge=0, description="Taken in training; 0 in records that do not say.")
+    cpu_s: float = Field(default=0.0, ge=0, description="CPU time of those steps and of what methods do before epochs.")
     licences: Licences = Licences()
     versions: dict[str, str]
 

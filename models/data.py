@@ -5,8 +5,11 @@ A folder holds csv, jsonl or parquet files and a part is named by its file, with
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import itertools
+import random
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +20,11 @@ from models.records import BadRecord, Record, Rows, UnknownColumn, find_column, 
 from models.tasks.task import AnyTask, Outputs, read_item
 from models.text import Encoded, Reader
 
-Use = Literal["train", "validation"]
+Use = Literal["train", "unlabelled", "validation"]
+
+GROUP_COLUMN = "pair_id"
+
+_ENDINGS = (".jsonl.gz", ".jsonl", ".csv.gz", ".csv", ".parquet")
 
 
 class DataError(ValueError):
@@ -30,7 +37,9 @@ class Example:
 
     encoded: Encoded
     target: Any
-    """As the task's `read_target` gives it."""
+    """As the task's `read_target` gives it; None where it was not read."""
+    group: str | None = None
+    """Rows of one group are versions of each other, as contrast sets have them; from column `pair_id`."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +50,28 @@ class Part:
     origin: DataFile
 
 
-def load_part(data: str, name: str, use: Use, task: AnyTask, outputs: Outputs, reader: Reader) -> Part:
+Selection = Callable[[Rows], Rows]
+"""The rows of a part that are wanted."""
+
+
+def load_part(
+    data: str, name: str, use: Use, task: AnyTask, outputs: Outputs, reader: Reader, select: Selection = iter
+) -> Part:
     """One part: texts cut at the model's length for training, in windows as the service reads them otherwise.
+
+    An unlabelled part may lack the column of right answers, and what stands there is not read.
 
     Raises:
         DataError: the part or a column is not there, or more than one row in a hundred cannot be used.
     """
     rows, digest = _open(data, name)
+    rows = select(rows)
     examples: list[Example] = []
     bad: list[BadRecord] = []
     columns: dict[str, str] | None = None
     for row in rows:
         if isinstance(row, Record):
-            columns = columns or _find_columns(row, name, task)
+            columns = columns or _find_columns(row, name, task, use)
             read = _read_example(row, columns, use, task, outputs, reader)
         else:
             read = row
@@ -76,9 +94,24 @@ def load_part(data: str, name: str, use: Use, task: AnyTask, outputs: Outputs, r
     return Part(tuple(examples), origin)
 
 
-def load_train(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> tuple[Part, ...]:
-    """Every training part."""
-    return tuple(load_part(source.data, name, "train", task, outputs, reader) for name in source.train)
+def load_train(
+    source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader, rows: int | None = None
+) -> tuple[Part, ...]:
+    """Every training part; with `rows`, so many rows drawn from all of them together, in their order.
+
+    The draw depends on how many rows the parts have and on nothing else, so that every method and seed sees the same.
+    A part of which none is drawn is left out.
+
+    Raises:
+        DataError: as `load_part` does, or there are fewer rows.
+    """
+    selected = _select_train(source, rows)
+    return tuple(load_part(source.data, name, "train", task, outputs, reader, select) for name, select in selected)
+
+
+def load_unlabelled(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> tuple[Part, ...]:
+    """Every part to learn from without right answers."""
+    return tuple(load_part(source.data, name, "unlabelled", task, outputs, reader) for name in source.unlabelled)
 
 
 def load_validation(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> Part:
@@ -86,20 +119,47 @@ def load_validation(source: DataSource, task: AnyTask, outputs: Outputs, reader:
     return load_part(source.data, source.validation, "validation", task, outputs, reader)
 
 
-def read_texts(source: DataSource, task: AnyTask) -> Iterator[tuple[str, ...]]:
-    """The texts of every training row that has any, as they are: what a vocabulary is made of.
+def read_texts(source: DataSource, task: AnyTask, rows: int | None = None) -> Iterator[tuple[str, ...]]:
+    """The texts of every row that `load_train` reads and that has any, as they are: what a vocabulary is made of.
 
     Raises:
-        DataError: a part or a column is not there.
+        DataError: a part or a column is not there, or there are fewer rows.
     """
-    for name in source.train:
-        rows, _ = _open(source.data, name)
+    for name, select in _select_train(source, rows):
         columns: dict[str, str] | None = None
-        for row in rows:
+        for row in select(read_part(source.data, name)):
             if isinstance(row, Record):
-                columns = columns or _find_columns(row, name, task)
+                columns = columns or _find_columns(row, name, task, "train")
                 values = (row.values.get(column) for column in columns.values())
                 yield tuple(value for value in values if isinstance(value, str))
+
+
+def read_part(data: str, name: str) -> Rows:
+    """The rows of one part as they stand in its file; raises DataError."""
+    return _open(data, name)[0]
+
+
+def has_part(data: str, name: str) -> bool:
+    """Whether `data` is a folder with that part; hubs are not asked."""
+    return Path(data).is_dir() and bool(_part_files(Path(data), name))
+
+
+def _select_train(source: DataSource, rows: int | None) -> list[tuple[str, Selection]]:
+    if rows is None:
+        return [(name, iter) for name in source.train]
+    counts = [sum(1 for _ in read_part(source.data, name)) for name in source.train]
+    if rows > sum(counts):
+        raise DataError(f"rows: {rows} are wanted, and {', '.join(source.train)} hold {sum(counts)}")
+    drawn = random.Random(0).sample(range(sum(counts)), rows)
+    selected: list[tuple[str, Selection]] = []
+    for name, count, before in zip(source.train, counts, itertools.accumulate(counts, initial=0), strict=False):
+        if places := frozenset(place - before for place in drawn if before <= place < before + count):
+            selected.append((name, partial(_take, places)))
+    return selected
+
+
+def _take(places: Collection[int], rows: Rows) -> Rows:
+    return (row for place, row in enumerate(rows) if place in places)
 
 
 def _read_example(
@@ -107,8 +167,11 @@ def _read_example(
 ) -> Example | BadRecord:
     try:
         item = read_item(task.example or task.item, {name: row.values.get(column) for name, column in columns.items()})
-        encoded = task.encode(item, reader, "right" if use == "train" else "window")
-        return Example(encoded, task.read_target(row.values.get(task.target_column), encoded, outputs))
+        encoded = task.encode(item, reader, "window" if use == "validation" else "right")
+        value = None if task.target_column is None else row.values.get(task.target_column)
+        target = None if use == "unlabelled" else task.read_target(value, encoded, outputs)
+        group = row.values.get(GROUP_COLUMN)
+        return Example(encoded, target, None if group is None else str(group))
     except ValidationError as error:
         first = error.errors()[0]
         return BadRecord(row.number, f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}")
@@ -116,11 +179,12 @@ def _read_example(
         return BadRecord(row.number, str(error))
 
 
-def _find_columns(row: Record, name: str, task: AnyTask) -> dict[str, str]:
+def _find_columns(row: Record, name: str, task: AnyTask, use: Use) -> dict[str, str]:
     available = list(row.values)
     columns = task.example_columns or task.columns
     try:
-        find_column(available, (task.target_column,))
+        if use != "unlabelled" and task.target_column is not None:
+            find_column(available, (task.target_column,))
         return {field: find_column(available, known_as) for field, known_as in columns.items()}
     except UnknownColumn as error:
         raise DataError(f"{name}: {error}") from error
@@ -130,15 +194,18 @@ def _open(data: str, name: str) -> tuple[Rows, str | None]:
     folder = Path(data)
     if not folder.is_dir():
         return _open_hub(data, name), None
-    endings = (".jsonl.gz", ".jsonl", ".csv.gz", ".csv", ".parquet")
-    found = [path for path in (folder / f"{name}{ending}" for ending in endings) if path.is_file()]
+    found = _part_files(folder, name)
     if not found:
-        there = sorted({path.name.split(".")[0] for path in folder.iterdir() if path.name.endswith(endings)})
+        there = sorted({path.name.split(".")[0] for path in folder.iterdir() if path.name.endswith(_ENDINGS)})
         raise DataError(f"{folder}: no part {name!r}; there are: {', '.join(there) or 'no data files at all'}")
     if len(found) > 1:
         raise DataError(f"{folder}: part {name!r} is there twice: {', '.join(path.name for path in found)}")
     digest = hashlib.sha256(found[0].read_bytes()).hexdigest()
     return read_records(found[0]), digest
+
+
+def _part_files(folder: Path, name: str) -> list[Path]:
+    return [path for path in (folder / f"{name}{ending}" for ending in _ENDINGS) if path.is_file()]
 
 
 def _open_hub(data: str, name: str) -> Iterator[Record]:

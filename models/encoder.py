@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    AutoModelForMaskedLM,
     AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
@@ -37,6 +38,7 @@ HEADS: dict[Head, Any] = {
     "token-classification": AutoModelForTokenClassification,
     "multiple-choice": AutoModelForMultipleChoice,
     "question-answering": AutoModelForQuestionAnswering,
+    "masked-language-model": AutoModelForMaskedLM,
 }
 FAMILIES = ("bert", "roberta", "electra", BilstmConfig.model_type)
 
@@ -139,6 +141,17 @@ class Encoder(nn.Module):
             return batch.mask
         return batch.mask & (batch.type_ids == 0)
 
+    @property
+    def word_vectors(self) -> Float[Tensor, "vocabulary embedding"]:
+        """The table of word vectors, a parameter."""
+        table: Tensor = self.model.get_input_embeddings().weight
+        return table
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of each layer."""
+        return int(self.model.config.num_attention_heads)
+
     def forward(
         self,
         batch: Batch,
@@ -165,9 +178,8 @@ class Encoder(nn.Module):
                 raise ValueError(f"no layer {number} in this pass; it runs layers {start_layer} to {len(layers) - 1}")
         entering: dict[int, Tensor] = {}
         probabilities: dict[int, Tensor] = {}
-        states: list[Tensor] = []
-        pooled: dict[int, Tensor] = {}
         with ExitStack() as hooks:
+            ends = hooks.enter_context(captured_ends(self.model))
             if word_noise is not None:
                 hooks.enter_context(_added(self.model.base_model.embeddings.word_embeddings, word_noise))
             if hidden is not None:
@@ -177,28 +189,20 @@ class Encoder(nn.Module):
             for number in keep:
                 hooks.enter_context(_captured_input(layers[number].attention.self, entering, number))
                 hooks.enter_context(_captured_input(layers[number].attention.self.dropout, probabilities, number))
-            hooks.enter_context(_captured_output(layers[-1], states))
-            if self._head_dropout is not None:
-                # ELECTRA's and RoBERTa's heads use it twice: the last time counts.
-                hooks.enter_context(_captured_input(self._head_dropout, pooled, 0))
             output = self.model(**self._inputs(batch))
         logits = read_logits(output)
         return Pass(
             logits=logits if batch.choices is None else _compare(logits, batch.choices),
-            states=states[0],
-            pooled=pooled.get(0),
+            states=ends["states"],
+            pooled=ends.get("pooled"),
             kept={number: Kept(entering=entering[number], probabilities=probabilities[number]) for number in keep},
         )
 
-    @property
-    def _head_dropout(self) -> nn.Module | None:
-        inside = f"{self.model.base_model_prefix}."
-        found = [
-            module
-            for name, module in self.model.named_modules()
-            if isinstance(module, nn.Dropout) and not name.startswith(inside)
-        ]
-        return found[-1] if found else None
+    def states(self, batch: Batch) -> Float[Tensor, "rows seq width"]:
+        """The last layer's states and nothing of the head: for heads that are a method's own."""
+        output = self.model.base_model(**self._inputs(batch))
+        states: Tensor = output.last_hidden_state
+        return states
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         inputs = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
@@ -211,6 +215,36 @@ class Encoder(nn.Module):
 def self_attends(config: Any) -> bool:
     """Whether a model's tokens attend to each other; else a single row of attention takes the mean of their states."""
     return not isinstance(config, BilstmConfig)
+
+
+@contextmanager
+def captured_ends(model: Any) -> Iterator[dict[str, Tensor]]:
+    """What the latest pass of a model in here ended with, graph included.
+
+    `states` [rows, seq, width] are what the last layer gave; `pooled` [rows, ..., width] is what the head's last
+    dropout read, and is not there if the head has none.
+    """
+    ends: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        hooks.enter_context(_captured_output(model.base_model.encoder.layer[-1], ends, "states"))
+        for dropout in _head_modules(model, nn.Dropout)[-1:]:
+            # ELECTRA's and RoBERTa's heads use it twice: the last time counts.
+            hooks.enter_context(_captured_input(dropout, ends, "pooled"))
+        yield ends
+
+
+def last_linear(model: Any) -> nn.Linear:
+    """The linear map by which a stock model's head ends."""
+    return _head_modules(model, nn.Linear)[-1]
+
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+KeyT = TypeVar("KeyT")
+
+
+def _head_modules(model: Any, kind: type[ModuleT]) -> list[ModuleT]:
+    inside = set(model.base_model.modules())
+    return [module for module in model.modules() if isinstance(module, kind) and module not in inside]
 
 
 def read_logits(output: Any) -> Tensor:
@@ -238,7 +272,9 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
         EncoderError: nothing there, a family that cannot be trained, or weights that are damaged or missing.
     """
     try:
-        config = AutoConfig.from_pretrained(str(base), **name_labels(labels))
+        # Words have no labels: the configuration stays the base's.
+        named = {} if head == "masked-language-model" else name_labels(labels)
+        config = AutoConfig.from_pretrained(str(base), **named)
     except (OSError, ValueError) as error:
         raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({error})") from error
     if config.model_type not in FAMILIES:
@@ -326,10 +362,10 @@ def _biased(attention: nn.Module, bias: ScoreBias, mask: Tensor) -> Iterator[Non
 
 
 @contextmanager
-def _captured_input(module: nn.Module, into: dict[int, Tensor], number: int) -> Iterator[None]:
+def _captured_input(module: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> Iterator[None]:
     def capture(module: nn.Module, args: tuple[Any, ...]) -> None:
         del module
-        into[number] = args[0]
+        into[key] = args[0]
 
     handle = module.register_forward_pre_hook(capture)
     try:
@@ -352,10 +388,10 @@ def _added(module: nn.Module, noise: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def _captured_output(layer: nn.Module, into: list[Tensor]) -> Iterator[None]:
+def _captured_output(layer: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> Iterator[None]:
     def capture(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         del module, args
-        into.append(output[0] if isinstance(output, tuple) else output)
+        into[key] = output[0] if isinstance(output, tuple) else output
 
     handle = layer.register_forward_hook(capture)
     try:

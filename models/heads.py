@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from models.data import Example
+from models.masking import MaskedRow
 from models.tasks.extractive import find_tokens
 from models.tasks.ner import first_tokens
 from models.tasks.task import Head
@@ -28,6 +29,8 @@ class HeadTraining:
     """Examples and the longest row of their batch -> targets as the loss takes them."""
     compares_rows: bool = False
     """Whether an example has a row for each choice and its target is one of them."""
+    masks: bool = False
+    """Whether tokens are hidden from the model, to be guessed."""
 
 
 def label_or_number_loss(logits: Float[Tensor, "batch labels"], targets: Shaped[Tensor, " batch"]) -> Float[Tensor, ""]:
@@ -69,9 +72,21 @@ def _one_span_each(examples: Sequence[Example], width: int) -> Tensor:
     return torch.tensor([find_tokens(example.encoded.rows[0], example.target.span) for example in examples])
 
 
+def _hidden_tokens(examples: Sequence[Example], width: int) -> Tensor:
+    targets = torch.full((len(examples), width), IGNORED)
+    for number, example in enumerate(examples):
+        # Texts are cut to one row in training.
+        (row,) = example.encoded.rows
+        assert isinstance(row, MaskedRow), "examples of a head that masks are read through MaskedExamples"
+        for position, token in row.hidden.items():
+            targets[number, position] = token
+    return targets
+
+
 HEAD_TRAINING: dict[Head, HeadTraining] = {
     "sequence-classification": HeadTraining(label_or_number_loss, _one_each),
     "token-classification": HeadTraining(token_loss, _one_each_token),
     "multiple-choice": HeadTraining(label_or_number_loss, _one_each, compares_rows=True),
     "question-answering": HeadTraining(span_loss, _one_span_each),
+    "masked-language-model": HeadTraining(token_loss, _hidden_tokens, masks=True),
 }

@@ -59,6 +59,9 @@ class TrainingSettings(BaseModel):
     no_answer_threshold: float = Field(
         default=0.5, ge=0, le=1, description="Probability of no answer from which on none is given, where that can be."
     )
+    rows: int | None = Field(
+        default=None, gt=0, description="Train on so many rows, drawn from all training parts; the same for every seed."
+    )
     epochs: int = Field(default=3, gt=0)
     batch_size: int = Field(default=32, gt=0)
     accumulate: int = Field(default=1, gt=0, description="Batches whose gradients are averaged for one step.")
@@ -143,7 +146,7 @@ def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
         task = find_task(settings.task)
         read_settings(settings.method, settings.method_settings)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg'].lower()}" for found in error.errors())
+        wrong = "; ".join(_say_wrong(found["loc"], found["msg"].lower()) for found in error.errors())
         raise TrainingError(f"settings: {wrong}") from error
     try:
         task.check_outputs(settings.outputs)
@@ -156,10 +159,21 @@ def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
         raise TrainingError(f"settings: base: {BILSTM} cannot answer {task.name}; it can: {able}")
     if settings.bilstm is not None and settings.base != BILSTM:
         raise TrainingError(f"settings: bilstm: is for a new one; leave it out, or set base to {BILSTM!r}")
+    if settings.source.unlabelled and not METHODS[settings.method].reads_unlabelled:
+        reading = ", ".join(name for name, kind in METHODS.items() if kind.reads_unlabelled)
+        raise TrainingError(
+            f"settings: source.unlabelled: method {settings.method} learns from labelled rows alone; "
+            f"leave it out, or choose one of: {reading}"
+        )
     if task.head in METHODS[settings.method].refuses:
         meant = ", ".join(name for name, kind in METHODS.items() if task.head not in kind.refuses)
         raise TrainingError(f"method {settings.method} means nothing for {task.name}; choose one of: {meant}")
     return settings
+
+
+def _say_wrong(place: tuple[int | str, ...], message: str) -> str:
+    """What is wrong where; a rule over several settings stands at none of them."""
+    return f"{'.'.join(map(str, place))}: {message}" if place else message
 
 
 def _has_native_bf16() -> bool:

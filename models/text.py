@@ -124,9 +124,12 @@ class ReadingLimits:
             raise ValueError(f"max_tokens must be at least 8, got {self.max_tokens}")
 
 
-def pad(rows: Sequence[Row], pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
-    """Rows as a model's inputs by name, (rows, longest row) each; the mask is 0 on padding. `read_at` is (rows,)."""
-    shape = (len(rows), max(map(len, rows)))
+def pad(rows: Sequence[Row], pad_id: int, width: int | None = None) -> dict[str, npt.NDArray[np.int64]]:
+    """Rows as a model's inputs by name, (rows, `width`) each; the mask is 0 on padding. `read_at` is (rows,).
+
+    The width is that of the longest row unless it is given.
+    """
+    shape = (len(rows), max(map(len, rows)) if width is None else width)
     ids = np.full(shape, pad_id, dtype=np.int64)
     type_ids = np.zeros(shape, dtype=np.int64)
     mask = np.zeros(shape, dtype=np.int64)

@@ -10,6 +10,7 @@ import math
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -36,10 +36,12 @@ from models.checkpoint import (
     MethodRecord,
     TrainingRecord,
 )
-from models.data import Example, Part, load_train, load_validation
+from models.data import Example, Part, load_train, load_unlabelled, load_validation
 from models.encoder import Encoder
 from models.evaluation import Subject, measure
 from models.heads import HEAD_TRAINING
+from models.masking import MaskedExamples, Masking
+from models.replicas import Replicas, join_replicas
 from models.resume import Parts, load_state, save_state
 from models.robust import find_method, read_settings
 from models.robust.method import Method, ParameterGroup, Start, StepContext, StepResult
@@ -73,6 +75,8 @@ class _Progress:
     batch: int = 0
     """Batches of this epoch already used."""
     step: int = 0
+    cpu_s: float = 0.0
+    """CPU time of the steps so far and of what methods do before epochs."""
     sums: dict[str, float] = field(default_factory=dict)
     """Losses summed over this epoch's batches."""
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -118,9 +122,10 @@ class _Run:
     work: Path
     parts: tuple[Part, ...]
     """Training parts, then the validation part."""
+    unlabelled: tuple[Part, ...]
     base: Base
     reader: Reader
-    accelerator: Accelerator
+    replicas: Replicas
     encoder: Encoder
     method: Method
     optimizer: torch.optim.Optimizer
@@ -132,18 +137,18 @@ class _Run:
         return self.base.tokenizer
 
     @property
-    def origins(self) -> tuple[DataFile, ...]:
-        """Of all data that the weights come from."""
-        return (*(part.origin for part in self.parts), *self.base.files)
-
-    @property
     def train_examples(self) -> list[Example]:
         return [example for part in self.parts[:-1] for example in part.examples]
 
     @property
+    def origins(self) -> tuple[DataFile, ...]:
+        """Of all data: for training, validation, without right answers, and what the base was made from."""
+        return (*(part.origin for part in (*self.parts, *self.unlabelled)), *self.base.files)
+
+    @property
     def bare(self) -> Parts:
         mean = None if self.soup is None else self.soup.mean
-        return Parts(self.accelerator.unwrap_model(self.encoder), self.method, self.optimizer, mean)
+        return Parts(self.encoder, self.method, self.optimizer, mean)
 
     def result(self, epoch: int) -> tuple[Encoder, Method]:
         """The encoder and method that an epoch has led to: at the end of a soup's ingredient, the soup so far."""
@@ -159,6 +164,11 @@ class _Run:
 def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRecord:
     """Train, or go on training, and leave a checkpoint in `out`.
 
+    Started several times by `torchrun`, or on several GPUs by `accelerate launch`, the processes train one checkpoint
+    together, and only the first of them tells its watcher. What they reach is what one would with the same batches, but
+    for random draws and for losses that are no mean over rows: of entities, whose mean is over words, and those that a
+    method defines on whole batches. All must see the same folders.
+
     Raises:
         TrainingError: `out` is taken, or an unfinished run with other settings lies beside it.
         Interrupted: on SIGINT or SIGTERM, after saving the state.
@@ -166,14 +176,17 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRe
     work = out.with_name(out.name + ".training")
     _check_free(settings, out, work)
     run = _prepare(settings, work, watcher)
-    _claim(settings, work)
+    if run.replicas.is_main:
+        _claim(settings, work)
     progress = _resume(run)
-    with _stop_requested() as stop:
+    with _stop_requested(alone=run.replicas.count == 1) as stop:
         while progress.epoch <= settings.all_epochs:
             _train_epoch(run, progress, stop)
             _finish_epoch(run, progress)
     record = _record(run, progress)
-    _write_checkpoint(run, record, out)
+    if run.replicas.is_main:
+        _write_checkpoint(run, record, out)
+    run.replicas.wait()
     return record
 
 
@@ -208,6 +221,9 @@ def _claim(settings: TrainingSettings, work: Path) -> None:
 
 
 def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
+    replicas = join_replicas()
+    if not replicas.is_main:
+        watcher = Watcher(say=_say_nothing, advance=_say_nothing)
     task = find_task(settings.task)
     kind = find_method(settings.method)
     method_settings = read_settings(settings.method, settings.method_settings)
@@ -215,12 +231,11 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     base = open_base(settings, task)
     reader = Reader(base.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
+    unlabelled = load_unlabelled(settings.source, task, outputs, reader)
     parts = (
-        *load_train(settings.source, task, outputs, reader),
+        *load_train(settings.source, task, outputs, reader, settings.rows),
         load_validation(settings.source, task, outputs, reader),
     )
-    # Precision is the loop's business: accelerate would keep one for the whole process, evaluation included.
-    accelerator = Accelerator(mixed_precision="no")
     set_seed(settings.seed)
     encoder = base.make_encoder()
     if settings.max_tokens > encoder.max_tokens:
@@ -234,24 +249,32 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         seed=settings.seed,
         examples=sum(len(part.examples) for part in parts[:-1]),
         max_tokens=settings.max_tokens,
+        unlabelled=[example for part in unlabelled for example in part.examples],
+        epochs=settings.epochs,
+        score_range=outputs.score_range,
     )
-    method = kind.build(method_settings, start).to(accelerator.device)
-    encoder, optimizer = accelerator.prepare(encoder, _optimizer(settings, encoder, method))
+    method = kind.build(method_settings, start).to(replicas.device)
+    encoder.to(replicas.device)
     return _Run(
         settings=settings,
         task=task,
         outputs=outputs,
         work=work,
         parts=parts,
+        unlabelled=unlabelled,
         base=base,
         reader=reader,
-        accelerator=accelerator,
+        replicas=replicas,
         encoder=encoder,
         method=method,
-        optimizer=optimizer,
-        soup=Soup(accelerator.unwrap_model(encoder), method) if len(settings.learning_rates) > 1 else None,
+        optimizer=_optimizer(settings, encoder, method),
+        soup=Soup(encoder, method) if len(settings.learning_rates) > 1 else None,
         watcher=watcher,
     )
+
+
+def _say_nothing(*_: object) -> None:
+    """What a process does that is not the first of several."""
 
 
 def _optimizer(settings: TrainingSettings, encoder: nn.Module, method: Method) -> torch.optim.Optimizer:
@@ -276,20 +299,27 @@ def _resume(run: _Run) -> _Progress:
     progress = _Progress(**saved["progress"])
     if saved["circumstances"] != _circumstances(run):
         raise TrainingError(
-            f"{run.work}: begun with other data or in another precision than now; put those back, or remove the folder"
+            f"{run.work}: begun with other data, in another precision or on another number of processes than now; "
+            "put those back, or remove the folder"
         )
     run.watcher.say(f"going on from step {progress.step} (epoch {progress.epoch}) of {run.work}")
     return progress
 
 
 def _save(run: _Run, progress: _Progress) -> None:
+    if not run.replicas.is_main:
+        return
     saved = {"progress": vars(progress), "circumstances": _circumstances(run)}
     save_state(run.work / STATE_FILE, run.bare, saved)
 
 
 def _circumstances(run: _Run) -> dict[str, Any]:
     """What the settings do not fix and yet decides the weights."""
-    return {"data": [file.model_dump() for file in run.origins], "bf16": run.settings.uses_bf16}
+    return {
+        "data": [origin.model_dump() for origin in run.origins],
+        "bf16": run.settings.uses_bf16,
+        "processes": run.replicas.count,
+    }
 
 
 def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
@@ -297,9 +327,12 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
     originals = run.train_examples
     context = _context(run, progress.step, 0.0)
     run.encoder.eval()
-    examples = run.method.before_epoch(originals, progress.epoch, context)
+    with _timed(progress):
+        examples = run.method.before_epoch(originals, progress.epoch, context)
     lengths = [max(map(len, example.encoded.rows)) for example in examples]
     batches = plan_batches(lengths, settings.batch_size, settings.seed, progress.epoch)
+    if HEAD_TRAINING[run.task.head].masks:
+        examples = MaskedExamples(examples, Masking.of(run.tokenizer), settings.seed, progress.epoch)
     steps_an_epoch = -(-len(batches) // settings.accumulate)
     steps, total = steps_an_epoch * settings.epochs, steps_an_epoch * settings.all_epochs
     run.encoder.train()
@@ -308,39 +341,65 @@ def _train_epoch(run: _Run, progress: _Progress, stop: threading.Event) -> None:
         done = (progress.epoch - 1) % settings.epochs * steps_an_epoch + progress.batch // settings.accumulate
         rate = settings.learning_rates[(progress.epoch - 1) // settings.epochs]
         rate *= learning_rate_factor(done, steps, settings.warmup_share)
-        seen = _step(run, examples, chosen, progress.step, rate, done / steps)
+        with _timed(progress):
+            seen = _step(run, examples, chosen, progress.step, rate, done / steps)
         for name, value in seen.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value
         progress.batch += len(chosen)
         progress.step += 1
         run.watcher.advance(progress.step, total, seen)
-        if stop.is_set():
+        if run.replicas.any(stop.is_set()):
             _save(run, progress)
+            run.replicas.wait()
             raise Interrupted(f"stopped after step {progress.step} of {total}; the same command goes on from there")
         if progress.step % settings.save_every == 0:
             _save(run, progress)
     progress.sums = {name: total / steps_an_epoch for name, total in progress.sums.items()}
 
 
+@contextmanager
+def _timed(progress: _Progress) -> Iterator[None]:
+    before = time.process_time()
+    yield
+    progress.cpu_s += time.process_time() - before
+
+
 def _context(run: _Run, step: int, share: float) -> StepContext:
     task_loss = HEAD_TRAINING[run.task.head].loss
-    return StepContext(encoder=run.encoder, task_loss=task_loss, seed=run.settings.seed, step=step, progress=share)
+    return StepContext(
+        encoder=run.encoder,
+        task_loss=task_loss,
+        seed=run.settings.seed,
+        step=step,
+        progress=share,
+        say=run.watcher.say,
+        process=run.replicas.number,
+    )
 
 
 def _step(
-    run: _Run, examples: Sequence[Example], chosen: list[list[int]], step: int, rate: float, share: float
+    run: _Run, examples: Sequence[Example], chosen: list[list[int]], step: int, rate: float, share_done: float
 ) -> dict[str, float]:
-    pad_id = int(run.tokenizer.pad_token_id)
+    pad_id, device = int(run.tokenizer.pad_token_id), run.replicas.device
+    own_state = _own_state(run.method)
     seen: dict[str, float] = {}
     rows = sum(map(len, chosen))
     for number, indices in enumerate(chosen):
-        batch = collate(examples, indices, run.task.head, pad_id, run.accelerator.device)
-        with torch.autocast(run.accelerator.device.type, torch.bfloat16, enabled=run.settings.uses_bf16):
-            result = run.method.step(batch, _context(run, step * run.settings.accumulate + number, share))
+        share, counted = run.replicas.share(indices)
+        # As wide as the whole batch, for what a method counts over padding.
+        width = max(len(row) for index in indices for row in examples[index].encoded.rows)
+        batch = collate(examples, share, run.task.head, pad_id, device, width)
+        context = _context(run, step * run.settings.accumulate + number, share_done)
+        run.replicas.draw_apart(run.settings.seed, context.step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=run.settings.uses_bf16):
+            result = run.method.step(batch, context)
         # Each batch weighs as its rows do, so that accumulated gradients equal those of one big batch.
-        run.accelerator.backward(_total(result) * (len(indices) / rows))
+        (_total(result) * (counted / rows)).backward()  # type: ignore[no-untyped-call]
+        run.replicas.average(own_state, counted / len(indices))
         for name, value in _report(result).items():
-            seen[name] = seen.get(name, 0.0) + value * len(indices) / rows
+            seen[name] = seen.get(name, 0.0) + value * counted / rows
+    run.replicas.sum_gradients(parameter for group in run.optimizer.param_groups for parameter in group["params"])
+    seen = run.replicas.add_up(seen)
     norms = _clip(run.optimizer, run.settings.clip_norm)
     if not all(map(math.isfinite, [*seen.values(), *norms])):
         run.optimizer.zero_grad()
@@ -350,6 +409,12 @@ def _step(
     run.optimizer.step()
     run.optimizer.zero_grad()
     return seen
+
+
+def _own_state(method: Method) -> list[Tensor]:
+    """What a method changes by itself: buffers, and parameters that the loop does not train."""
+    trained = {id(parameter) for group in method.parameter_groups() for parameter in group.parameters}
+    return [tensor for tensor in (*method.parameters(), *method.buffers()) if id(tensor) not in trained]
 
 
 def _total(result: StepResult) -> Tensor:
@@ -372,12 +437,10 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
     ends_training = run.ends_training(progress.epoch)
     if run.soup is not None and ends_training:
         run.soup.add()
-    runner = torch_runner(run.result(progress.epoch)[0], int(run.tokenizer.pad_token_id))
-    subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
-    metrics = measure(subject, run.parts[-1].examples)
+    metrics = run.replicas.as_main_says(_measure(run, progress.epoch) if run.replicas.is_main else {})
     record = EpochRecord(epoch=progress.epoch, losses=progress.sums, metrics=metrics)
     progress.epochs.append(record.model_dump())
-    if _best_epoch(run, progress) == progress.epoch:
+    if _best_epoch(run, progress) == progress.epoch and run.replicas.is_main:
         _save_weights(run, progress.epoch)
     shown = ", ".join(f"{name} {value:.4f}" for name, value in {**record.losses, **metrics}.items())
     run.watcher.say(f"epoch {progress.epoch} of {run.settings.all_epochs}: {shown}")
@@ -385,10 +448,19 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
         run.soup.start_anew(run.optimizer, run.settings.seed + progress.epoch)
     progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}
     _save(run, progress)
+    if not run.replicas.is_main:
+        return
     # Only now: a run killed before this line may yet need the epoch that was best until now.
     for folder in run.work.glob("epoch-*"):
         if folder.name != f"epoch-{_best_epoch(run, progress)}":
             shutil.rmtree(folder)
+
+
+def _measure(run: _Run, epoch: int) -> dict[str, float]:
+    encoder, method = run.result(epoch)
+    runner = torch_runner(method.served(encoder), run.task.head, run.tokenizer)
+    subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
+    return measure(subject, run.parts[-1].examples)
 
 
 def _best_epoch(run: _Run, progress: _Progress) -> int | None:
@@ -405,8 +477,9 @@ def _save_weights(run: _Run, epoch: int) -> None:
     encoder, method = run.result(epoch)
     encoder.model.save_pretrained(aside)
     _save_tokenizer(run.tokenizer, aside)
-    if state := method.state_dict():
-        save_file({name: tensor.detach().contiguous() for name, tensor in state.items()}, aside / METHOD_FILE)
+    # Parameters alone: buffers are the run's, such as labels of its training data.
+    if weights := dict(method.named_parameters()):
+        save_file({name: tensor.detach().contiguous() for name, tensor in weights.items()}, aside / METHOD_FILE)
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
 
@@ -447,12 +520,15 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         method=MethodRecord(name=settings.method, settings=method_settings.model_dump(mode="json")),
         base=settings.base_name or settings.base,
         max_tokens=settings.max_tokens,
-        settings=settings.model_dump(mode="json", exclude=elsewhere) | {"bf16": settings.uses_bf16},
+        settings=settings.model_dump(mode="json", exclude=elsewhere)
+        | {"bf16": settings.uses_bf16, "processes": run.replicas.count},
         seed=settings.seed,
         source=settings.source,
         data=run.origins,
         epochs=tuple(EpochRecord.model_validate(record) for record in progress.epochs),
         kept_epoch=kept,
+        steps=progress.step,
+        cpu_s=progress.cpu_s,
         licences=settings.licences,
         versions={
             name: importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers", "accelerate")
@@ -468,8 +544,11 @@ def _write_checkpoint(run: _Run, record: TrainingRecord, out: Path) -> None:
 
 
 @contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """Set on SIGINT or SIGTERM, so that a step is never cut in two; a second signal ends the process as usual."""
+def _stop_requested(*, alone: bool) -> Iterator[threading.Event]:
+    """Set on SIGINT or SIGTERM, so that a step is never cut in two; a second signal ends the process as usual.
+
+    Not so one of several processes: it gets Ctrl-C from the terminal, and again from what launched it.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -479,7 +558,8 @@ def _stop_requested() -> Iterator[threading.Event]:
     def request(number: int, frame: FrameType | None) -> None:
         del frame
         stop.set()
-        signal.signal(number, before[signal.Signals(number)])
+        if alone:
+            signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, request)

@@ -3,6 +3,7 @@
 item -> Reading -> Predicted -> result
 """
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -13,11 +14,12 @@ from pydantic import BaseModel
 
 from export.package import Package, Probe
 from export.probes import probe_rows
-from export.session import Arrays, Session
+from export.session import Arrays, ProviderName, Session
 from models.tasks.task import Item, Prediction
 from models.text import BadInput, Encoded, ReadingLimits, Row, Truncation
+from service.backlog import Computed
 from service.contract import ModelName, Options, result_type
-from service.engine import Computed, Engine, EngineLimits
+from service.engine import Engine, EngineLimits, Pool
 from service.explanation import Explanation, Method, Shares, explain
 from service.offsets import convert_spans
 
@@ -73,8 +75,8 @@ class Answered:
 class Answerer:
     """One package, loaded. Safe to share between threads; call `close` when done, or use it as a context."""
 
-    def __init__(self, package: Package, limits: EngineLimits) -> None:
-        """Load the graph and start the engine."""
+    def __init__(self, package: Package, limits: EngineLimits, pool: Pool, provider: ProviderName = "cpu") -> None:
+        """Load the graph, to be computed by `pool`; raises ProviderMissing."""
         manifest = package.manifest
         self.package = package
         self.task = package.task
@@ -83,11 +85,11 @@ class Answerer:
             name=manifest.name,
             digest=manifest.digest,
             method=manifest.method.name,
-            precision=manifest.precision,
+            precision=package.precision,
         )
         self._reader = package.reader()
-        self._session = Session(package.graph, pad_id=manifest.pad_id)
-        self._engine = Engine(self._session.run, limits)
+        self._session = Session(package.graph, pad_id=manifest.pad_id, provider=provider)
+        self._engine = Engine(self._session.run, limits, pool)
         self._result = result_type(self.task)
 
     @property
@@ -118,16 +120,26 @@ class Answerer:
                 refusals.append(Refusal(index, error))
         return readings, refusals
 
-    def compute(self, readings: Sequence[Reading], method: Method | None) -> Future[Answered]:
+    def compute(
+        self, readings: Sequence[Reading], method: Method | None, *, deadline: float | None = None
+    ) -> Future[Answered]:
         """Predictions for all readings and what explains them; raises as `Engine.submit` does.
 
-        The future holds BrokenModel where an output is not finite.
+        The future holds BrokenModel where an output is not finite. Cancelling it takes what still waits out of the
+        queue.
         """
         rows = [row for reading in readings for row in reading.encoded.rows]
-        if method is None or not self._session.reads_anywhere:
-            outputs = ("logits",) if method is None else ("logits", method)
-            return _then(self._engine.submit(rows, outputs), lambda computed: self._predict(readings, computed, method))
-        return self._compute_twice(readings, rows, method)
+        explains_at_once = method is not None and not self._session.reads_anywhere
+        outputs = ("logits", method) if method and explains_at_once else ("logits",)
+        shown = method if explains_at_once else None
+        first = _then(
+            self._engine.submit(rows, outputs, deadline=deadline),
+            lambda computed: self._predict(readings, computed, shown),
+        )
+        if method is None or explains_at_once:
+            return first
+        # Only the predictions tell where to read.
+        return _then_wait(first, lambda answered: self._explain(readings, answered, method, deadline))
 
     def answer(self, readings: Sequence[Reading], answered: Answered, options: Options) -> list[BaseModel]:
         """The result of each reading."""
@@ -136,10 +148,32 @@ class Answerer:
             for reading, predicted in zip(readings, answered.predictions, strict=True)
         ]
 
+    def sample_rows(self) -> list[Row]:
+        """The rows of the package's probes, one of each length, the shortest first."""
+        rows = (row for probe in self.package.probes for row in probe_rows(self.task, self._reader, probe.item))
+        by_length = {len(row): row for row in rows}
+        return [by_length[length] for length in sorted(by_length)]
+
+    def warm_up(self) -> None:
+        """Compute a row of each order of length with every output, so that first callers wait no longer than others."""
+        rows = {len(row).bit_length(): row for row in self.sample_rows()}
+        futures = [
+            self._engine.submit([row], outputs, admitted=True)
+            for row in rows.values()
+            for outputs in (("logits",), *(("logits", method) for method in self.explanations))
+        ]
+        for future in futures:
+            future.result()
+
+    def time_rows(self, rows: Sequence[Row]) -> float:
+        """Seconds from handing in until the answers to these rows would be known."""
+        computed = self._engine.submit(rows, ("logits",), admitted=True).result()
+        return computed.queue_s + computed.infer_s
+
     def replay(self, probe: Probe) -> float:
         """The outputs for a probe against those in the manifest: the largest absolute difference, NaN if any is."""
         wanted = probe_rows(self.task, self._reader, probe.item)
-        rows = self._engine.submit(wanted, tuple(probe.outputs)).result().rows
+        rows = self._engine.submit(wanted, tuple(probe.outputs), admitted=True).result().rows
         differences = [
             np.abs(row[name].ravel() - np.asarray(expected)).max()
             for name, given in probe.outputs.items()
@@ -168,30 +202,25 @@ class Answerer:
             predictions.append(Predicted(prediction, shares))
         return Answered(predictions, computed.queue_s, computed.infer_s)
 
-    def _compute_twice(self, readings: Sequence[Reading], rows: Sequence[Row], method: Method) -> Future[Answered]:
-        """First the predictions; then, since only they tell where to read, their explanations."""
-        whole: Future[Answered] = _promise()
-
-        def explain_all(first: Answered) -> None:
-            wanted = [
-                replace(reading.encoded.rows[row], read_at=target.read_at)
-                for reading, predicted in zip(readings, first.predictions, strict=True)
-                for target in predicted.prediction.targets
-                for row in target.rows
-            ]
-            tokens = sum(map(len, wanted))
-            if tokens > self.limits.max_item_tokens * len(readings):
-                raise NotOffered(
-                    f"{len(wanted):,} answers to explain would take {tokens:,} tokens; "
-                    "leave `explain` out, or split the text"
-                )
-            # Those who ask were let in already.
-            second = self._engine.submit(wanted, (method,), admitted=True)
-            _follow(second, whole, lambda computed: whole.set_result(self._add_shares(first, computed, method)))
-
-        first = _then(self._engine.submit(rows, ("logits",)), lambda computed: self._predict(readings, computed, None))
-        _follow(first, whole, explain_all)
-        return whole
+    def _explain(
+        self, readings: Sequence[Reading], first: Answered, method: Method, deadline: float | None
+    ) -> Future[Answered]:
+        """The predictions again, with what explains them, read where they say."""
+        wanted = [
+            replace(reading.encoded.rows[row], read_at=target.read_at)
+            for reading, predicted in zip(readings, first.predictions, strict=True)
+            for target in predicted.prediction.targets
+            for row in target.rows
+        ]
+        tokens = sum(map(len, wanted))
+        if tokens > self.limits.max_item_tokens * len(readings):
+            raise NotOffered(
+                f"{len(wanted):,} answers to explain would take {tokens:,} tokens; "
+                "leave `explain` out, or split the text"
+            )
+        # Those who ask were let in already.
+        second = self._engine.submit(wanted, (method,), deadline=deadline, admitted=True)
+        return _then(second, lambda computed: self._add_shares(first, computed, method))
 
     def _add_shares(self, first: Answered, computed: Computed, method: Method) -> Answered:
         self._refuse_broken(computed.rows)
@@ -240,25 +269,50 @@ class Answerer:
 
 def _then(first: Future[S], make: Callable[[S], T]) -> Future[T]:
     """What `make` makes of a result, as soon as that is there and in the thread that gave it."""
-    whole: Future[T] = _promise()
-    _follow(first, whole, lambda result: whole.set_result(make(result)))
+    whole: Future[T] = Future()
+    _cancel_along(whole, first)
+    first.add_done_callback(lambda done: _settle(whole, lambda: make(done.result())))
     return whole
 
 
-def _follow(first: Future[S], whole: Future[T], go_on: Callable[[S], None]) -> None:
-    """Call `go_on` with the first result; what fails on the way is the failure of the whole."""
+def _then_wait(first: Future[S], start: Callable[[S], Future[T]]) -> Future[T]:
+    """The result of what `start` starts with a result, as soon as that is there and in the thread that gave it."""
+    whole: Future[T] = Future()
 
-    def call(done: Future[S]) -> None:
+    def go_on(done: Future[S]) -> None:
         try:
-            go_on(done.result())
+            second = start(done.result())
         except Exception as error:
-            whole.set_exception(error)
+            second = Future()
+            second.set_exception(error)
+        _cancel_along(whole, second)
+        second.add_done_callback(lambda done: _settle(whole, done.result))
 
-    first.add_done_callback(call)
+    _cancel_along(whole, first)
+    first.add_done_callback(go_on)
+    return whole
 
 
-def _promise() -> Future[T]:
-    """A future that a waiter who gives up does not cancel."""
-    future: Future[T] = Future()
-    future.set_running_or_notify_cancel()
-    return future
+def _cancel_along(whole: Future[T], part: Future[S]) -> None:
+    """Who gives up the whole gives up the part."""
+    # Weakly: each would keep the other, and what was computed, until Python looks for cycles.
+    reference = weakref.ref(part)
+
+    def give_up(whole: Future[T]) -> None:
+        part = reference()
+        if part and whole.cancelled():
+            part.cancel()
+
+    whole.add_done_callback(give_up)
+
+
+def _settle(whole: Future[T], make: Callable[[], T]) -> None:
+    """Give the whole what `make` makes or raises, unless it was given up."""
+    if not whole.set_running_or_notify_cancel():
+        return
+    try:
+        made = make()
+    except Exception as error:
+        whole.set_exception(error)
+    else:
+        whole.set_result(made)

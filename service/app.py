@@ -12,28 +12,42 @@ from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import bentoml
+from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory
 from pydantic import ValidationError
+from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from models.tasks import ENDPOINTS
 from models.tasks.task import AnyTask
 from service.answering import Answered, Answerer, NotOffered, Refusal
-from service.border import App, Border, Exchange, current_exchange, respond
+from service.backlog import DeadlineExceeded
+from service.border import PROBES, App, Border, BorderLimits, Exchange, current_exchange, respond
 from service.catalogue import catalogue
 from service.contract import Answer as AnswerBody
 from service.contract import ItemError, Timing, Usage, answer_type, request_type
 from service.engine import EngineClosed, Overloaded
+from service.keys import key_ring
 from service.lineup import Lineup
 from service.logs import configure_logs
+from service.metrics import Metrics
 from service.problems import Fault, Problem, pointer
 from service.settings import read_settings
+from service.signals import heed_signals
+from service.tracing import Stage, Tracing
+from service.traffic import Traffic
 
 # Nobody is told that this runs. BentoML's command reads it before it imports this: `steadfast serve` and
 # bentofile.yaml set it too.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 
 SETTINGS = read_settings()
-LINEUP = Lineup(SETTINGS)
+KEYS = key_ring(SETTINGS)
+TRAFFIC = Traffic()
+METRICS = Metrics(
+    routes={*PROBES, "/metrics", "/docs.json", "/v1/models", *(f"/v1/{endpoint}" for endpoint in ENDPOINTS)}
+)
+LINEUP = Lineup(SETTINGS, METRICS)
+TRACING = Tracing.as_environment_says() if SETTINGS.tracing else None
 
 LARGE_BODY_BYTES = 65_536
 """From here on texts are read in a thread: tokenising 64 KiB takes some 20 ms, for which nobody else would be heard."""
@@ -50,13 +64,16 @@ def endpoint(*tasks: AnyTask) -> Any:
 
     async def answer(_: "Steadfast", request: Request, /) -> Answer:  # type: ignore[valid-type]
         try:
-            return await _answer(LINEUP.find(task.endpoint), request, Answer)
+            with LINEUP.using(task.endpoint, request.model) as answerer:  # type: ignore[attr-defined]
+                return await _answer(answerer, request, Answer)
         except Problem as problem:
             return respond(problem)
         except NotOffered as error:
             return respond(Problem("validation", str(error), [Fault(pointer="/explain", detail=str(error))]))
         except Overloaded as error:
             return respond(Problem("overloaded", str(error), headers={"Retry-After": str(error.retry_after_s)}))
+        except DeadlineExceeded as error:
+            return respond(Problem("deadline_exceeded", str(error)))
         except EngineClosed:
             return respond(Problem("not_ready", "the server is shutting down"))
         except ValidationError as error:
@@ -70,26 +87,51 @@ def endpoint(*tasks: AnyTask) -> Any:
     return bentoml.api(route=f"/v1/{task.endpoint}")(answer)
 
 
+class BorderedApp(ServiceAppFactory):  # type: ignore[misc]
+    """BentoML's application without what the border does, or nobody reads."""
+
+    @property
+    def middlewares(self) -> list[Middleware]:
+        """Only what handlers need.
+
+        Of the others OpenTelemetry's costs 0.4 ms a request even when it exports nothing, and the one that keeps time
+        runs each request in a task of its own, which nobody can call off.
+        """
+        return [Middleware(ContextMiddleware, context=self.service.context)]
+
+    def _add_response_headers(self, _: Response) -> None:
+        """None: BentoML's name, and ids of spans that there are not, are looked up anew for each request."""
+
+
 class BorderedService(bentoml.Service[Any]):  # type: ignore[misc]
     """A BentoML service with our border around all of it, the errors of its middleware included."""
 
     def to_asgi(self, is_main: bool = True) -> App:
         """As BentoML does, and the border."""
+        self.inject_config()
         return Border(
-            super().to_asgi(is_main),
-            json_paths={method.route for method in self.apis.values()},
-            max_body_bytes=SETTINGS.max_body_bytes,
+            BorderedApp(self, is_main=is_main)(),
+            json_paths={"/v1/models", *(method.route for method in self.apis.values())},
+            limits=BorderLimits(
+                max_body_bytes=SETTINGS.max_body_bytes,
+                body_timeout_s=SETTINGS.body_timeout_s,
+                timeout_ms=SETTINGS.timeout_ms,
+                max_timeout_ms=SETTINGS.max_timeout_ms,
+            ),
+            keys=KEYS,
+            traffic=TRAFFIC,
+            metrics=METRICS,
+            tracing=TRACING,
         )
 
 
-@bentoml.asgi_app(catalogue(LINEUP, SETTINGS))
+@bentoml.asgi_app(catalogue(LINEUP, SETTINGS, METRICS))
 @bentoml.service(
     service_class=BorderedService,
     http={"host": SETTINGS.host, "port": SETTINGS.port},
+    workers=SETTINGS.workers,
     # The border writes one line a request.
     logging={"access": {"enabled": False}},
-    # OpenTelemetry's middleware costs 0.4 ms a request even when it exports nothing.
-    tracing={"excluded_urls": ["."]},
     # BentoML's metrics keep a series for every path that anybody ever asks for: memory without an end.
     metrics={"enabled": False},
 )
@@ -99,7 +141,7 @@ class Steadfast:
     def __init__(self) -> None:
         """Start loading; BentoML makes one instance in each worker."""
         configure_logs()
-        LINEUP.load_aside()
+        self._loading = LINEUP.load_aside()
 
     # A task more is a line more.
     sentiment = endpoint(*ENDPOINTS["sentiment"])
@@ -109,6 +151,14 @@ class Steadfast:
     ner = endpoint(*ENDPOINTS["ner"])
     reading_comprehension = endpoint(*ENDPOINTS["reading-comprehension"])
 
+    @bentoml.on_startup
+    async def open(self) -> None:
+        """What is left to do before the worker accepts callers."""
+        heed_signals(TRAFFIC, SETTINGS.drain_s, KEYS.reload, LINEUP.reload_aside)
+        if SETTINGS.workers > 1:
+            # Callers go to those who can answer: to the others while this one is loading.
+            await asyncio.to_thread(self._loading.join)
+
     def __is_ready__(self) -> bool:
         """What `/readyz` tells."""
         return LINEUP.is_ready
@@ -117,6 +167,8 @@ class Steadfast:
     def close(self) -> None:
         """Answer what is queued and stop."""
         LINEUP.close()
+        if TRACING is not None:
+            TRACING.close()
 
 
 async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody]) -> Response:
@@ -129,8 +181,15 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     tokenize_s = time.perf_counter() - began
     if refusals and request.on_error == "fail":
         raise _refused(refusals)
-    answered = await asyncio.wrap_future(answerer.compute(readings, request.explain))
+    computing = answerer.compute(readings, request.explain, deadline=exchange.deadline)
+    # Cancelled with this task, when the caller has gone.
+    answered = await asyncio.wrap_future(computing)
+    exchange.stages = _stages(began, tokenize_s, answered)
+    predicted = time.perf_counter()
     results = await aside(answerer.answer, readings, answered, request)
+    explained = {"explain": time.perf_counter() - predicted} if request.explain else {}
+    METRICS.stages(answerer.name, queue=answered.queue_s, tokenize=tokenize_s, infer=answered.infer_s, **explained)
+    METRICS.answers(answerer.name, results)
     usage = Usage(items=len(results), tokens=sum(reading.encoded.tokens for reading in readings))
     timing = _timing(exchange, tokenize_s, answered)
     exchange.facts |= usage.model_dump() | {f"{name}_ms": round(value, 3) for name, value in timing}
@@ -145,6 +204,16 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     content = await aside(body.model_dump_json, exclude=None if request.on_error == "report" else {"errors"})
     server_timing = ", ".join(f"{name};dur={value:.3f}" for name, value in timing)
     return Response(content, headers={"Server-Timing": server_timing}, media_type="application/json")
+
+
+def _stages(began: float, tokenize_s: float, answered: Answered) -> tuple[Stage, ...]:
+    queued = began + tokenize_s
+    taken_up = queued + answered.queue_s
+    return (
+        Stage("tokenize", began, tokenize_s),
+        Stage("queue", queued, answered.queue_s),
+        Stage("infer", taken_up, answered.infer_s),
+    )
 
 
 def _timing(exchange: Exchange, tokenize_s: float, answered: Answered) -> Timing:

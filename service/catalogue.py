@@ -1,8 +1,10 @@
 """The addresses about models rather than of one: what is served, how good it is by its own manifest, and how to ask."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -10,40 +12,62 @@ from starlette.routing import Route
 
 from models.text import Truncation
 from service.answering import Answerer
-from service.border import respond
-from service.contract import Limits, ModelCard, ModelList
+from service.border import current_exchange, respond
+from service.contract import Limits, ModelCard, ModelList, Reload
 from service.lineup import Lineup
+from service.metrics import CONTENT_TYPE, Metrics
 from service.openapi import describe_api
 from service.problems import Problem
 from service.settings import Settings
+from service.siblings import tell_siblings
+from service.translation import explain_mistakes
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def catalogue(lineup: Lineup, settings: Settings) -> Starlette:
+def catalogue(lineup: Lineup, settings: Settings, metrics: Metrics) -> Starlette:
     """An application for the models in `lineup`."""
     document = describe_api(settings.max_items)
 
     async def list_models(_: Request) -> Response:
-        return _json(ModelList(models=[_card(answerer, settings) for answerer in lineup.answerers.values()]))
+        return _json(_list(lineup, settings))
+
+    async def change_models(_: Request) -> Response:
+        body = current_exchange.get().body
+        try:
+            Reload.model_validate_json(body)
+        except ValidationError as error:
+            raise explain_mistakes(
+                [{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()], body
+            ) from None
+        await asyncio.to_thread(lineup.reload)
+        await asyncio.to_thread(tell_siblings)
+        return _json(_list(lineup, settings))
 
     async def show_model(request: Request) -> Response:
-        return _json(_card(lineup.find(request.path_params["task"]), settings))
+        return _json(_card(lineup.of(request.path_params["task"]), 0, settings))
 
     async def show_document(_: Request) -> Response:
         return JSONResponse(document)
 
+    def show_metrics(_: Request) -> Response:
+        # In a thread of Starlette's, because it reads files; while nothing is loaded there is no model to show.
+        answerers = lineup.answerers if lineup.is_ready else ()
+        return Response(metrics.render(answerer.name for answerer in answerers), media_type=CONTENT_TYPE)
+
     async def refuse(request: Request) -> Response:
-        lineup.find(request.path_params["task"])
+        lineup.of(request.path_params["task"])
         raise _wrong_method("POST")
 
     async def refuse_list(_: Request) -> Response:
-        raise _wrong_method("GET")
+        raise _wrong_method("GET, POST")
 
     return Starlette(
         routes=[
             Route("/docs.json", show_document),
+            Route("/metrics", show_metrics),
             Route("/v1/models", list_models),
+            Route("/v1/models", change_models, methods=["POST"]),
             Route("/v1/models", refuse_list, methods=_METHODS),
             Route("/v1/models/{task}", show_model),
             # What is left of /v1/TASK: a task without a model, or another method.
@@ -53,11 +77,22 @@ def catalogue(lineup: Lineup, settings: Settings) -> Starlette:
     )
 
 
-def _card(answerer: Answerer, settings: Settings) -> ModelCard:
+def _list(lineup: Lineup, settings: Settings) -> ModelList:
+    endpoints = dict.fromkeys(answerer.task.endpoint for answerer in lineup.answerers)
+    found = [lineup.of(endpoint) for endpoint in endpoints]
+    return ModelList(models=[_card(models, number, settings) for models in found for number in range(len(models))])
+
+
+def _card(models: Sequence[Answerer], number: int, settings: Settings) -> ModelCard:
+    """The card of one of the models for an endpoint, the default being the first."""
+    answerer = models[number]
     manifest = answerer.package.manifest
     reading = answerer.limits
     return ModelCard(
         **answerer.name.model_dump(),
+        is_default=number == 0,
+        others=tuple(other.name.name for other in models if other is not answerer),
+        is_fallback=answerer.package.uses_fallback,
         labels=manifest.labels,
         score_range=manifest.score_range,
         base=manifest.base,

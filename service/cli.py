@@ -1,6 +1,8 @@
 """The `steadfast` command. What a command needs is imported when it runs, so that `--help` answers at once."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,8 +23,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command()(making.pretrain)
 app.command()(making.train)
 app.command()(making.evaluate)
+app.command()(making.compare)
 app.command()(making.export)
 app.command()(making.verify)
 
@@ -59,7 +63,10 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Batches computed at once; default: one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that answer; default: 1.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Batches that each worker computes at once; default: its share of the cores.")
+    ] = None,
     max_items: Annotated[int | None, typer.Option(help="Most inputs in one request.")] = None,
     max_body_bytes: Annotated[int | None, typer.Option(help="Largest request body.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Show the settings in force and stop.")] = False,
@@ -81,6 +88,7 @@ def serve(
         packages=packages or None,
         host=host,
         port=port,
+        workers=workers,
         threads=threads,
         max_items=max_items,
         max_body_bytes=max_body_bytes,
@@ -110,6 +118,32 @@ def models(
 
     folders = package_folders(read_settings(packages=packages or None))
     show_models(map(read_manifest, folders), as_markdown=markdown)
+
+
+@app.command()
+def doctor(
+    packages: Annotated[
+        list[Path] | None, typer.Argument(metavar="PACKAGE", help="Model packages; default: all of the zoo.")
+    ] = None,
+) -> None:
+    """Say what this machine has and how each package runs on it; exit code 1 if one does not.
+
+    steadfast doctor
+
+    steadfast doctor zoo/sentiment
+    """
+    from service.doctor import describe_machine, examine_package
+    from service.packages import package_folders
+    from service.settings import read_settings
+
+    settings = read_settings(packages=packages or None)
+    for name, found in describe_machine(settings):
+        typer.echo(f"{name:<14}{found}")
+    examinations = [examine_package(folder, settings) for folder in package_folders(settings)]
+    for examination in examinations:
+        typer.echo(f"{'runs' if examination.runs else 'FAILS':<14}{examination.detail}")
+    if not all(examination.runs for examination in examinations):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -230,16 +264,20 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def _open_answerer(task: str, folder: Path | None) -> "Answerer":
+@contextmanager
+def _open_answerer(task: str, folder: Path | None) -> "Iterator[Answerer]":
     from models.tasks import check_endpoint
     from service.answering import Answerer
+    from service.engine import Pool
     from service.packages import open_package_for
     from service.settings import read_settings
 
     settings = read_settings(packages=[folder] if folder else None)
     # Nobody else asks, and what is under way at once is bounded where it comes from.
     limits = replace(settings.engine_limits, queued_rows=sys.maxsize, queued_tokens=sys.maxsize)
-    return Answerer(open_package_for(check_endpoint(task), settings), limits)
+    package = open_package_for(check_endpoint(task), settings)
+    with Pool(settings.threads) as pool, Answerer(package, limits, pool, settings.provider) as answerer:
+        yield answerer
 
 
 if __name__ == "__main__":

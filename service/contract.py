@@ -91,6 +91,9 @@ class Limits(BaseModel):
 class ModelCard(ModelName):
     """A model: what it is, what it takes, and how good it is by its own manifest."""
 
+    is_default: bool = Field(description="Whether it answers requests that name no model.")
+    others: tuple[str, ...] = Field(description="The other models for the task, as a request can name them.")
+    is_fallback: bool = Field(description="Whether fp32 answers because int8 gives something else on this machine.")
     labels: tuple[str, ...]
     score_range: tuple[float, float] | None
     base: str
@@ -106,9 +109,17 @@ class ModelCard(ModelName):
 
 
 class ModelList(BaseModel):
-    """The models there are, one for each task."""
+    """The models there are, for each task the default first."""
 
     models: list[ModelCard]
+
+
+class Reload(BaseModel):
+    """What is to be done with the models: read their packages again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    reload: Literal[True]
 
 
 class Usage(BaseModel):
@@ -150,7 +161,10 @@ def request_type(task: AnyTask, max_items: int) -> type[Options]:
     """The body of a request for `task`, or for any other task of the same endpoint."""
     inputs: Any = list[task.item]
     limits = Field(min_length=1, max_length=max_items)
-    return create_model(f"{_title(task.endpoint)}Request", __base__=Options, inputs=(inputs, limits))
+    model = Field(default=None, description="Which of the task's models answers; null: its default.")
+    return create_model(
+        f"{_title(task.endpoint)}Request", __base__=Options, inputs=(inputs, limits), model=(str | None, model)
+    )
 
 
 def answer_type(*tasks: AnyTask) -> type[Answer]:

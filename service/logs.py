@@ -7,7 +7,8 @@ import json
 import logging
 import sys
 import traceback
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 from pydantic import ValidationError
@@ -26,9 +27,11 @@ def configure_logs() -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Stderr())),
+        # Else each line makes a logger of its own, which costs as much as the rest of it.
+        cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_Stderr())
     handler.setFormatter(_JsonFormatter())
     handler.addFilter(_is_worth_a_line)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
@@ -37,6 +40,19 @@ def configure_logs() -> None:
         library.handlers.clear()
         library.setLevel(logging.WARNING)
         library.propagate = True
+
+
+class _Stderr:
+    """What is standard error at the time; what cannot be written is lost: a full disk takes no answers with it."""
+
+    def write(self, text: str) -> None:
+        # ValueError: it is closed.
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 class _JsonFormatter(logging.Formatter):

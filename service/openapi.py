@@ -10,22 +10,35 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from models.tasks import ENDPOINTS
-from service.contract import ModelCard, ModelList, answer_type, request_type
+from service.contract import ModelCard, ModelList, Reload, answer_type, request_type
 from service.problems import CONTENT_TYPE, KINDS, ProblemDocument
 
-_ASKED_WRONGLY = (400, 404, 405, 413, 415, 422, 429, 500, 503, 504)
-_LOOKED_UP_WRONGLY = (404, 405, 500, 503)
+_ASKED_WRONGLY = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
+_CHANGED_WRONGLY = (400, 401, 408, 409, 413, 415, 422, 500, 503)
+_LOOKED_UP_WRONGLY = (401, 404, 405, 500, 503)
+
+_PATIENCE = {
+    "name": "X-Request-Timeout-Ms",
+    "in": "header",
+    "description": "After so many milliseconds the answer is of no more use: a 504 comes instead.",
+    "schema": {"type": "integer", "minimum": 1},
+}
 
 
 def describe_api(max_items: int) -> dict[str, Any]:
     """The document for a server of all tasks."""
-    types: list[type[BaseModel]] = [ModelCard, ModelList, ProblemDocument]
+    types: list[type[BaseModel]] = [ModelCard, ModelList, Reload, ProblemDocument]
     paths: dict[str, Any] = {
-        "/v1/models": {"get": _operation("models", "Every model with what its manifest says.", ModelList)},
+        "/v1/models": {
+            "get": _operation("models", "Every model with what its manifest says.", ModelList),
+            "post": _operation("change", "Read the packages again; then as GET.", ModelList, _CHANGED_WRONGLY)
+            | {"requestBody": {"required": True, "content": _content("application/json", Reload)}},
+        },
         "/v1/models/{task}": {
-            "get": _operation("model", "One of them.", ModelCard)
+            "get": _operation("model", "The default of a task.", ModelCard)
             | {"parameters": [{"name": "task", "in": "path", "required": True, "schema": {"type": "string"}}]}
         },
+        "/metrics": {"get": _plain("metrics", "What the server counts, for Prometheus.")},
         "/livez": {"get": _probe("livez", "Whether the process answers.")},
         "/readyz": {"get": _probe("readyz", "Whether every model is loaded and gives what it gave where it was made.")},
     }
@@ -35,7 +48,10 @@ def describe_api(max_items: int) -> dict[str, Any]:
         described = " Or: ".join(task.answer.__doc__ or "" for task in tasks)
         paths[f"/v1/{endpoint}"] = {
             "post": _operation(endpoint, described, answer, _ASKED_WRONGLY)
-            | {"requestBody": {"required": True, "content": _content("application/json", request)}}
+            | {
+                "parameters": [_PATIENCE],
+                "requestBody": {"required": True, "content": _content("application/json", request)},
+            }
         }
     # As they may come in: what is left out of an answer, such as `errors`, is not required in it.
     mode: JsonSchemaMode = "validation"
@@ -44,7 +60,12 @@ def describe_api(max_items: int) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Steadfast", "description": "Robust text models over HTTP.", "version": "1"},
         "paths": paths,
-        "components": {"schemas": definitions["$defs"]},
+        # Servers without keys take any request.
+        "security": [{"key": []}, {}],
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
@@ -65,6 +86,14 @@ def _operation(
             },
         },
     }
+
+
+def _plain(name: str, description: str) -> dict[str, Any]:
+    operation = _operation(name, description, ProblemDocument)
+    operation["responses"]["200"] = {
+        "description": "The text.", "content": {"text/plain": {"schema": {"type": "string"}}}
+    }  # fmt: skip
+    return operation
 
 
 def _probe(name: str, description: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which packages answer: those named, or all of the zoo; one for each task."""
+"""Which packages answer: those named, or all of the zoo; of several for one endpoint, the first is its default."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,23 +12,51 @@ class NoPackage(PackageError):
 
 
 class TwoPackages(PackageError):
-    """Several packages answer one task, and nothing says which is meant."""
+    """Several packages for one task have one name, and nothing says which is meant."""
 
 
-def open_packages(settings: Settings) -> dict[str, Package]:
-    """Every package in force by the endpoint it answers at, each checked to the last byte.
+class NotThePinned(PackageError):
+    """A package is not the one that the settings pin."""
+
+
+def open_packages(settings: Settings) -> tuple[Package, ...]:
+    """Every package in force, each checked to the last byte.
+
+    The first for an endpoint answers requests that name no model: of those named, the first named; of the zoo, the one
+    called like the endpoint, else the first by the name of its folder.
 
     Raises:
-        PackageError: a package is damaged, there is none, or two answer at one endpoint.
+        PackageError: a package is damaged or not the one pinned, there is none, or two for one endpoint have one name.
     """
-    packages: dict[str, Package] = {}
-    for folder in package_folders(settings):
-        package = open_package(folder)
-        endpoint = package.task.endpoint
-        if endpoint in packages:
-            raise TwoPackages(f"{packages[endpoint].folder} and {folder} both answer {endpoint}; name one of them")
-        packages[endpoint] = package
-    return packages
+    packages = [open_pinned(folder, settings) for folder in package_folders(settings)]
+    if not settings.packages:
+        packages.sort(key=lambda package: package.manifest.name != package.task.endpoint)
+    by_name: dict[tuple[str, str], Package] = {}
+    for package in packages:
+        key = (package.task.endpoint, package.manifest.name)
+        if key in by_name:
+            raise TwoPackages(
+                f"{by_name[key].folder} and {package.folder} are both called {package.manifest.name} and answer "
+                f"{package.task.endpoint}; name one of them, or export one under another --name"
+            )
+        by_name[key] = package
+    return tuple(packages)
+
+
+def open_pinned(folder: Path, settings: Settings) -> Package:
+    """The package in `folder`, checked to the last byte.
+
+    Raises:
+        PackageError: it is damaged, or another than the settings pin under its name.
+    """
+    package = open_package(folder)
+    name, digest = package.manifest.name, package.manifest.digest
+    pinned = settings.pinned.get(name, digest)
+    if digest != pinned:
+        raise NotThePinned(
+            f"{folder}: {name} has the digest {digest}, but {pinned} is pinned; serve that one, or pin this"
+        )
+    return package
 
 
 def package_folders(settings: Settings) -> tuple[Path, ...]:
@@ -40,11 +68,13 @@ def package_folders(settings: Settings) -> tuple[Path, ...]:
 
 
 def open_package_for(endpoint: str, settings: Settings) -> Package:
-    """The package that answers at `endpoint`; raises as `open_packages` does."""
+    """The package that answers at `endpoint` when no model is named; raises as `open_packages` does."""
     packages = open_packages(settings)
-    if endpoint not in packages:
-        raise NoPackage(f"no package answers {endpoint}; there are packages for: {', '.join(packages)}")
-    return packages[endpoint]
+    for package in packages:
+        if package.task.endpoint == endpoint:
+            return package
+    endpoints = dict.fromkeys(package.task.endpoint for package in packages)
+    raise NoPackage(f"no package answers {endpoint}; there are packages for: {', '.join(endpoints)}")
 
 
 def _zoo_packages(zoo: Path) -> Iterable[Path]:

@@ -20,9 +20,12 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "malformed_json": Kind(400, "The body is not JSON"),
     "bad_request": Kind(400, "The request cannot be understood"),
+    "unauthorized": Kind(401, "A key is needed"),
     "not_found": Kind(404, "Nothing is at this address"),
     "model_not_found": Kind(404, "No such model"),
     "method_not_allowed": Kind(405, "This address does not take this method"),
+    "body_timeout": Kind(408, "The body came too slowly"),
+    "reload_failed": Kind(409, "The models were not changed"),
     "payload_too_large": Kind(413, "The body is too large"),
     "too_many_items": Kind(413, "Too many inputs in one request"),
     "unsupported_media_type": Kind(415, "The body must be JSON"),
@@ -32,6 +35,7 @@ KINDS: dict[str, Kind] = {
     "overloaded": Kind(429, "Too much is waiting already"),
     "internal": Kind(500, "Something went wrong here"),
     "not_ready": Kind(503, "Not ready to answer"),
+    "draining": Kind(503, "Shutting down"),
     "deadline_exceeded": Kind(504, "The answer took too long"),
 }
 

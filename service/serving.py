@@ -1,14 +1,16 @@
-"""Starting the server: everything that can be wrong is found before BentoML starts."""
+"""Starting the server: everything that can be wrong is found before the first worker starts."""
 
 import os
 import socket
 import sys
-from pathlib import Path
 from typing import NoReturn
 
-import service
+from export.session import find_provider
+from service.keys import key_ring
 from service.packages import open_packages
 from service.settings import Settings
+from service.supervision import BACKLOG, Crew, command
+from service.tracing import check_tracing
 
 
 class AddressTaken(OSError):
@@ -16,31 +18,35 @@ class AddressTaken(OSError):
 
 
 def serve(settings: Settings) -> NoReturn:
-    """Check the packages and the address, then become the server.
+    """Check the keys and the packages, take the address, then become the server.
 
     Raises:
-        PackageError, AddressTaken: with what to do.
+        SettingsError, PackageError, ProviderMissing, AddressTaken: with what to do.
     """
+    key_ring(settings)
+    check_tracing(settings)
     open_packages(settings)
-    check_address(settings.host, settings.port)
-    # Before BentoML starts: its command asks once, at the very beginning.
+    find_provider(settings.provider)
+    listener = listen(settings.host, settings.port)
+    # Inherited by what this process becomes, and shared by its workers.
+    listener.set_inheritable(True)
     os.environ.update(settings.as_environment() | {"BENTOML_DO_NOT_TRACK": "true"})
     sys.stdout.flush()
-    arguments = ["serve", "service.app:Steadfast", "--host", settings.host, "--port", str(settings.port)]
-    # From any folder: BentoML looks for the service in its working directory.
-    source = Path(service.__file__).parents[1]
-    os.execv(sys.executable, [sys.executable, "-m", "bentoml", *arguments, "--working-dir", str(source)])
+    words = command(Crew(workers=settings.workers, listener=listener.fileno(), drain_s=settings.drain_s))
+    os.execv(words[0], words)
 
 
-def check_address(host: str, port: int) -> None:
-    """Raise AddressTaken unless a server could listen there now."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        # As the server will: an address it left a minute ago counts as free.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise AddressTaken(
-                f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port"
-            ) from error
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that callers can connect to from now on; raises AddressTaken where there cannot be one."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    # An address that a server left a minute ago counts as free.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise AddressTaken(
+            f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port"
+        ) from error
+    return listener

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from service.problems import Fault, Problem, pointer
 
 _BY_STATUS = {
+    401: ("unauthorized", "send one of the server's keys: Authorization: Bearer KEY"),
     404: ("not_found", "nothing is at this address; GET /v1/models lists the models"),
     405: ("method_not_allowed", "this address takes another method, see the header Allow"),
     415: ("unsupported_media_type", "send Content-Type: application/json, in UTF-8"),

@@ -8,14 +8,16 @@ their own, where the code clips none, pads to the longest row of a batch instead
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
 from models.encoder import Batch, Encoder, EncoderError, ScoreBias
+from models.robust.arrays import Arrays
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
 
 SLOPE = 10_000.0
@@ -190,3 +192,58 @@ def build(settings: AsaSettings, start: Start) -> Asa:
             "choose another method, or another base"
         )
     return Asa(settings, start.encoder, start.seed)
+
+
+def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
+    """The formulas at given arrays, in float32 as in training.
+
+    Of `states` (layers, batch, seq, width), `real` (batch, seq; 1 on real tokens), `query_weight` and `key_weight`
+    (layers, width, width; outputs first), `query_bias` and `key_bias` (layers, width):
+    `scores` s, `mask` m, `bias` on the attention scores (all layers, batch, seq, seq) and `kept_units` N.
+
+    With `attention_scores` (layers, batch, heads, seq, seq; before padding and mask) and `attention_gradient` of that
+    shape, which is g = dKL/dA: `attention` A under the mask, `mask_gradient` dKL/dm, and `score_gradient`, what the
+    adversary's scores get from KL + tau^2 N through the reversal. `tau` is 0.5 unless given.
+
+    With `clean_logits` and `adversarial_logits` (batch, ...): `divergence` KLsym; with `task_loss` too, `total`.
+
+    Raises:
+        WrongArray: an array is missing, unknown or misshapen.
+    """
+    arrays = Arrays(inputs)
+    price = AsaSettings(tau=arrays.number("tau", AsaSettings().tau)).price
+    states, real = arrays.floats("states", "layers batch seq width"), arrays.flags("real", "batch seq")
+    scorers = _read_scorers(arrays, states.shape[-1])
+    scores = torch.stack([scorer(state, real) for scorer, state in zip(scorers, states, strict=True)])
+    scores = scores.detach().requires_grad_()
+    mask = torch.stack([draw_mask(layer) for layer in scores])
+    bias = torch.stack([mask_bias(layer, real) for layer in map(reverse_gradient, mask)])
+    units = reverse_gradient(mask).sum() / states.shape[1]
+    results = {"scores": scores, "mask": mask, "bias": bias[:, :, 0], "kept_units": units}
+    if arrays.has("attention_scores", "attention_gradient"):
+        axes = "layers batch heads seq seq"
+        attention = arrays.floats("attention_scores", axes).float() + bias - SLOPE * (~real)[:, None, None, :]
+        results["attention"] = attention.softmax(-1)
+        harm = (results["attention"] * arrays.floats("attention_gradient", axes)).sum()
+        (reversed_gradient,) = torch.autograd.grad(harm, mask, retain_graph=True)
+        results["mask_gradient"] = -reversed_gradient
+        (results["score_gradient"],) = torch.autograd.grad(harm + price * units, scores)
+    if arrays.has("clean_logits", "adversarial_logits", "task_loss"):
+        clean, other = (arrays.floats(name, "batch ...") for name in ("clean_logits", "adversarial_logits"))
+        results["divergence"] = symmetric_divergence(clean, other)
+        if arrays.has("task_loss"):
+            results["total"] = arrays.number("task_loss") + results["divergence"] + price * units
+    arrays.finish()
+    return {name: tensor.detach().numpy() for name, tensor in results.items()}
+
+
+def _read_scorers(arrays: Arrays, width: int) -> list[MaskScorer]:
+    read = {
+        f"{part}.{kind}": arrays.floats(f"{part}_{kind}", axes)
+        for part in ("query", "key")
+        for kind, axes in (("weight", "layers width width"), ("bias", "layers width"))
+    }
+    scorers = [MaskScorer(width, torch.Generator()) for _ in read["query.bias"]]
+    for number, scorer in enumerate(scorers):
+        scorer.load_state_dict({name: weights[number] for name, weights in read.items()})
+    return scorers

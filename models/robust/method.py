@@ -1,7 +1,7 @@
 """What every training method is, so that neither the loop nor the tasks know which one is running."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -68,6 +68,17 @@ class Start:
     """How many there are to train on; the size of buffers that hold something for each."""
     max_tokens: int
     """Longest row in training."""
+    epochs: int
+    """Of one training; a soup's trainings follow each other and their epochs count on."""
+    score_range: tuple[float, float] | None
+    """Lowest and highest score, where the answer is one."""
+    unlabelled: Sequence[Example] = ()
+    """Texts to learn from without right answers, for a method that does."""
+
+
+def _say_nothing(line: str) -> None:
+    """For steps that nobody watches."""
+    del line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +92,20 @@ class StepContext:
     """Batches used so far: what the random draws of further passes depend on."""
     progress: float = 0.0
     """Share of this training's steps that are done."""
+    say: Callable[[str], None] = _say_nothing
+    """Tells whoever watches the run."""
+    process: int = 0
+    """Which of several processes this is; each takes its share of the batch."""
 
     @contextmanager
     def extra_pass(self, number: int = 0) -> Iterator[None]:
         """Random draws of its own for any pass after the first, so that plain training's stream is left as it was.
 
-        The draws depend on the seed, the step and the pass's number within the step alone.
+        The draws depend on the seed, the step, the pass's number within the step and the process alone.
         """
         device = next(self.encoder.parameters()).device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed((self.seed * 1_000_003 + self.step) * 8 + number)
+            torch.manual_seed((self.process << 56) + (self.seed * 1_000_003 + self.step) * 8 + number)
             yield
 
     def gradients(self, loss: Float[Tensor, ""], tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -109,7 +124,9 @@ class Method(nn.Module, ABC):
     """A way to train. Its own parameters live here, never under the encoder's names, so export leaves them out.
 
     Subclasses give `step`; the rest changes nothing unless overridden. What must survive a restart is a parameter or a
-    buffer: the loop saves and restores both.
+    buffer: the loop saves and restores both. A checkpoint keeps the parameters alone. On several processes, what of it
+    the loop does not train itself is averaged over them after each batch where it is of floating point, and must come
+    out the same everywhere else.
     """
 
     @abstractmethod
@@ -128,3 +145,10 @@ class Method(nn.Module, ABC):
         """
         del epoch, context
         return examples
+
+    def served(self, encoder: Encoder) -> Encoder:
+        """What this training makes of `encoder`, as it is measured and served; the encoder itself unless overridden.
+
+        A method that overrides this stands in METHODS with a `serve` that puts the same on a checkpoint's model.
+        """
+        return encoder

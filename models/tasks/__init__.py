@@ -1,6 +1,7 @@
 """The tasks Steadfast answers."""
 
 from models.tasks.extractive import EXTRACTIVE_READING
+from models.tasks.masked_words import MASKED_WORDS
 from models.tasks.ner import NER
 from models.tasks.nli import NLI
 from models.tasks.paraphrase import PARAPHRASE
@@ -12,6 +13,9 @@ from models.tasks.task import AnyTask
 TASKS: dict[str, AnyTask] = {
     task.name: task for task in (SENTIMENT, NLI, STS, PARAPHRASE, NER, READING_COMPREHENSION, EXTRACTIVE_READING)
 }
+
+TRAINED: dict[str, AnyTask] = TASKS | {MASKED_WORDS.name: MASKED_WORDS}
+"""What a model can be trained for: the tasks, and what encoders are pre-trained on, which is not served."""
 
 ENDPOINTS: dict[str, tuple[AnyTask, ...]] = {
     endpoint: tuple(task for task in TASKS.values() if task.endpoint == endpoint)
@@ -32,8 +36,8 @@ def check_endpoint(name: str) -> str:
 
 
 def find_task(name: str) -> AnyTask:
-    """The task called `name`; raises UnknownTask with the names there are."""
+    """What is trained under that name; raises UnknownTask with the names of the tasks there are."""
     try:
-        return TASKS[name]
+        return TRAINED[name]
     except KeyError:
         raise UnknownTask(f"no task {name!r}; choose one of: {', '.join(TASKS)}") from None

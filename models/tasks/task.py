@@ -19,7 +19,9 @@ Logits = npt.NDArray[np.float32]
 """What the model says of one row: (labels,), (tokens, labels) where it labels tokens, (1,) where it gives a number;
 of a span, (tokens, 2): how well it begins and ends at each token."""
 
-Head = Literal["sequence-classification", "token-classification", "multiple-choice", "question-answering"]
+Head = Literal[
+    "sequence-classification", "token-classification", "multiple-choice", "question-answering", "masked-language-model"
+]
 """Which of transformers' heads reads the encoder; each is an `AutoModelFor...` class."""
 
 
@@ -96,13 +98,14 @@ class Task(Generic[ItemT, AnswerT]):
     name: str
     """As in manifests."""
     endpoint: str
-    """As in `/v1/ENDPOINT` and `steadfast score ENDPOINT`; packages of several tasks may answer at one."""
+    """As in `/v1/ENDPOINT` and `steadfast score ENDPOINT`; packages of several tasks may answer at one. Empty where
+    nothing answers."""
     item: type[ItemT]
     answer: type[AnswerT]
     columns: Mapping[str, tuple[str, ...]]
     """Fields of an item in reading order, each with the column names it is known by in data files."""
-    target_column: str
-    """Column of the right answer in data files."""
+    target_column: str | None
+    """Column of the right answer in data files; None where texts hold it themselves."""
     outputs: Outputs
     """Label names when a data set gives only numbers, in the order of the numbers."""
     head: Head
@@ -113,7 +116,7 @@ class Task(Generic[ItemT, AnswerT]):
     read_target: Callable[[Any, Encoded, Outputs], Any]
     """A data file's value for the right answer to an item -> what the loss is computed with. Raises ValueError."""
     measure: Callable[[Sequence[Any], Sequence[Any], Outputs], dict[str, float]]
-    """Targets and outcomes -> metrics by name, higher is better."""
+    """Targets and outcomes -> metrics by name; of the main one, higher is better."""
     check_outputs: Callable[[Outputs], None]
     """Whether a model can have these outputs instead of the task's own. Raises ValueError."""
     example: type[Item] | None = None

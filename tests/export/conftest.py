@@ -51,6 +51,14 @@ def fp32_package(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> 
 
 
 @pytest.fixture(scope="session")
+def package_with_fp32(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """An int8 package with its fp32 graph."""
+    out = tmp_path_factory.mktemp("packages") / "with-fp32"
+    export_checkpoint(checkpoint, out, with_fp32=True)
+    return out
+
+
+@pytest.fixture(scope="session")
 def origin(checkpoint: Path) -> Origin:
     return open_origin(checkpoint)
 

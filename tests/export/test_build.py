@@ -19,10 +19,10 @@ from export.build import export_checkpoint
 from export.package import file_digest, open_package
 from export.refusals import BadName, ExportError, IncompleteCheckpoint, TargetTaken
 from export.session import Session, open_subject
-from models.batches import open_subject as open_checkpoint
 from models.checkpoint import CheckpointError
 from models.data import DataError, load_part
 from models.evaluation import measure
+from models.served import open_subject as open_checkpoint
 from models.settings import check_settings
 from tests.export.conftest import MAX_TOKENS, copied
 

@@ -105,3 +105,17 @@ def test_the_largest_number_of_a_row_uses_the_whole_range() -> None:
 def test_a_row_of_zeros_stays_zeros() -> None:
     rows, scales = quantize_rows(np.zeros((1, 4), dtype=np.float32))
     assert not (rows * scales).any()
+
+
+def test_no_sum_of_two_products_overflows_16_bits(model: onnx.ModelProto) -> None:
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    largest = [
+        int(np.abs(stored[weight.input[0]].astype(int)).max())
+        for node in model.graph.node
+        if node.op_type in ("MatMul", "Gemm")
+        and (weight := made_by.get(node.input[1])) is not None
+        and weight.input[0] in stored
+    ]
+    assert len(largest) == 14
+    assert 2 * 255 * max(largest) < 2**15

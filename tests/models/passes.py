@@ -1,5 +1,7 @@
 """Encoders, batches and contexts for tests of what happens inside a step."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool
 from torch import Tensor
@@ -13,7 +15,7 @@ from transformers import (
 
 from models.encoder import Batch, Encoder
 from models.heads import HEAD_TRAINING
-from models.robust.method import Start, StepContext
+from models.robust.method import Start, StepContext, StepResult
 from models.tasks.task import Head
 from tests.tiny import make_tokenizer
 
@@ -59,6 +61,35 @@ def make_context(encoder: Encoder, *, step: int = 0) -> StepContext:
     return StepContext(encoder=encoder, task_loss=HEAD_TRAINING["sequence-classification"].loss, seed=1, step=step)
 
 
-def make_start(encoder: Encoder, *, head: Head = "sequence-classification", seed: int = 11) -> Start:
+def make_start(
+    encoder: Encoder, *, head: Head = "sequence-classification", seed: int = 11, examples: int = 10
+) -> Start:
     """What a method is built for, with the tokenizer of the tiny base."""
-    return Start(encoder=encoder, head=head, tokenizer=make_tokenizer(), seed=seed, examples=10, max_tokens=32)
+    return Start(
+        encoder=encoder,
+        head=head,
+        tokenizer=make_tokenizer(),
+        seed=seed,
+        examples=examples,
+        max_tokens=32,
+        epochs=6,
+        score_range=None,
+    )
+
+
+def take_row(batch: Batch, number: int) -> Batch:
+    """One example of one row, padded as it was."""
+    fields: dict[str, Any] = {
+        name: value[number : number + 1] for name, value in vars(batch).items() if isinstance(value, Tensor)
+    }
+    return Batch(**fields)
+
+
+def total(result: StepResult) -> Tensor:
+    """What the loop would descend."""
+    return torch.stack([loss.weight * loss.value for loss in result.losses.values()]).sum()
+
+
+def gradients(encoder: Encoder, loss: Tensor) -> list[Tensor]:
+    """Of every parameter, 0 where the loss does not depend on it."""
+    return list(torch.autograd.grad(loss, list(encoder.parameters()), retain_graph=True, materialize_grads=True))

@@ -1,5 +1,6 @@
 """Trainings that start from a new BiLSTM, or from one that was saved."""
 
+import math
 import signal
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.batches import open_subject
 from models.checkpoint import read_record
+from models.encoder import EncoderError
+from models.robust import METHODS
+from models.served import open_subject
 from models.settings import TrainingError, TrainingSettings, check_settings
 from models.training import Interrupted, Watcher, train
 from models.vocabulary import VectorsError
 from tests.tiny import write_examples
 
+REFUSED = {
+    "asa": "method asa masks what each token sees of each other",
+    "afa": "no mask token, which AFA puts for words; choose another base",
+    "ssa-co": "no mask token, which probes need; choose another base",
+    "ssa-hybrid": "no mask token, which probes need; choose another base",
+    "cline": "method cline compares texts by what their first token holds of all others; a BiLSTM has no such token",
+}
 TABLE = "bilstm.embeddings.word_embeddings.weight"
 
 
@@ -70,6 +80,12 @@ def test_words_in_too_few_rows_are_unknown(data: Path, trained: Path, tmp_path: 
     assert 2 < len(few) < len(all_words)
     assert few[1].any()  # met in training, and so learnt
     assert read_record(tmp_path / "out").settings["bilstm"]["min_documents"] == 40
+
+
+def test_words_of_rows_that_are_not_trained_on_are_unknown(data: Path, trained: Path, tmp_path: Path) -> None:
+    train(_settings(data, rows=4, epochs=1), tmp_path / "out", _watch())
+    few, all_words = (load_file(folder / "model.safetensors")[TABLE] for folder in (tmp_path / "out", trained))
+    assert 2 < len(few) < len(all_words)
 
 
 @pytest.mark.parametrize("task", ["sentiment", "nli"])
@@ -130,7 +146,7 @@ def test_one_for_single_texts_reads_no_pairs(trained: Path, tmp_path: Path) -> N
         train(_settings(data, task="paraphrase", base=str(trained), bilstm=None), tmp_path / "out", _watch())
 
 
-@pytest.mark.parametrize("task", ["ner", "reading-comprehension", "extractive-reading-comprehension"])
+@pytest.mark.parametrize("task", ["ner", "reading-comprehension", "extractive-reading-comprehension", "masked-words"])
 def test_tasks_that_it_cannot_answer_are_refused_before_anything_starts(task: str, data: Path) -> None:
     message = f"settings: base: bilstm cannot answer {task}; it can: sentiment, nli, sts, paraphrase"
     with pytest.raises(TrainingError, match=message):
@@ -150,7 +166,28 @@ def test_settings_that_mean_nothing_are_refused(changed: dict[str, Any], message
         _settings(data, **changed)
 
 
-def test_asa_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="method asa masks what each token sees of each other"):
-        train(_settings(data, method="asa"), tmp_path / "out", _watch())
+def test_a_saved_one_is_not_pre_trained(trained: Path, data: Path, tmp_path: Path) -> None:
+    settings = _settings(data, task="masked-words", base=str(trained), bilstm=None)
+    with pytest.raises(EncoderError, match="a BiLSTM, which cannot have the head masked-language-model"):
+        train(settings, tmp_path / "out", _watch())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("task", ["sentiment", "paraphrase"])
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - REFUSED.keys()))
+def test_methods_that_ask_for_no_more_train_it(method: str, task: str, tmp_path: Path) -> None:
+    settings = _settings(write_examples(tmp_path / "data", task), task=task, method=method, epochs=1)
+    (epoch,) = train(settings, tmp_path / "out", _watch()).epochs
+    assert math.isfinite(sum(epoch.losses.values()))
+    assert (epoch.losses.keys() > {"task"}) == (method != "plain")
+
+
+@pytest.mark.parametrize("task", ["sentiment", "paraphrase"])
+@pytest.mark.parametrize("method", REFUSED)
+def test_methods_that_need_a_transformer_are_refused_before_anything_is_written(
+    method: str, task: str, data: Path, pairs: Path, tmp_path: Path
+) -> None:
+    data = data if task == "sentiment" else write_examples(pairs / "paraphrase", "paraphrase")
+    with pytest.raises(EncoderError, match=REFUSED[method]):
+        train(_settings(data, task=task, method=method), tmp_path / "out", _watch())
     assert not list(tmp_path.iterdir())

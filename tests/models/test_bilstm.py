@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from transformers import AutoModelForSequenceClassification
 
 from models.bilstm import BilstmConfig, BilstmForSequenceClassification, run_lstm
 from models.encoder import Batch, Encoder, EncoderError, load_encoder, load_trained
+from models.robust import METHODS, read_settings
 from models.robust.asa import AsaSettings
 from models.robust.asa import build as build_asa
-from tests.models.passes import make_batch, make_start
+from tests.models.passes import make_batch, make_context, make_start
 
 KINDS = pytest.mark.parametrize("pairs", [False, True], ids=["single", "pair"])
 HALF = 6
@@ -239,3 +241,30 @@ def test_the_longest_row_is_no_matter() -> None:
     assert encoder.width == 2 * HALF
     assert len(encoder.layers) == encoder.model.config.num_attention_heads == 1
     assert encoder.model.get_input_embeddings().weight.shape == (50, 8)
+
+
+@pytest.mark.parametrize("name", ["attention-at", "attention-iat", "attention-rp", "attention-vat", "attention-ivat"])
+def test_noise_on_a_pair_has_its_length_and_is_on_the_first_text_alone(name: str) -> None:
+    encoder, batch = _encoder(True), _batch(True, padding=2)
+    moved: list[Tensor] = []
+
+    def see(module: nn.Module, args: object, given: Any) -> None:
+        del module, args
+        if given.get("hidden") is not None:
+            moved.append(given["score_bias"][0]()[:, 0, 0])
+
+    encoder.register_forward_pre_hook(see, with_kwargs=True)
+    method = METHODS[name].build(read_settings(name, {"epsilon": 1.5}), make_start(encoder))
+    method.step(batch, make_context(encoder))
+    assert all((noise[~encoder.attended(batch)] == 0).all() for noise in moved)
+    # Where only one token can be attended to, as in the last row, there is no gradient and so no direction.
+    torch.testing.assert_close(torch.linalg.vector_norm(moved[-1][:2], dim=-1), torch.tensor([1.5, 1.5]))
+
+
+def test_under_noise_the_readout_alone_runs_again() -> None:
+    encoder, batch = _encoder(True), _batch(True)
+    runs: list[None] = []
+    encoder.model.bilstm.embeddings.register_forward_hook(lambda *_: runs.append(None))
+    method = METHODS["attention-at"].build(read_settings("attention-at", {}), make_start(encoder))
+    method.step(batch, make_context(encoder))
+    assert len(runs) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.checkpoint import DataSource
-from models.data import DataError, Part, load_part, load_train
+from models.data import DataError, Part, load_part, load_train, load_unlabelled
 from models.tasks.sentiment import SENTIMENT
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_tokenizer
@@ -76,6 +76,55 @@ def test_long_texts_are_cut_for_training_and_windowed_for_measuring(tmp_path: Pa
     (trained,) = load_train(source, SENTIMENT, SENTIMENT.outputs, reader)
     assert len(trained.examples[0].encoded.rows) == 1
     assert len(_load(tmp_path, "a", reader).examples[0].encoded.rows) > 1
+
+
+def _write_numbers(folder: Path, name: str, count: int) -> None:
+    (folder / f"{name}.jsonl").write_text(
+        "".join(json.dumps({"text": f"{name} {number}", "label": 1}) + "\n" for number in range(count))
+    )
+
+
+def _drawn(folder: Path, reader: Reader, rows: int | None) -> list[str]:
+    source = DataSource(data=str(folder), train=("a", "b", "c"))
+    parts = load_train(source, SENTIMENT, SENTIMENT.outputs, reader, rows)
+    assert [len(part.examples) for part in parts] == [part.origin.rows for part in parts]
+    return [example.encoded.texts["text"] for part in parts for example in part.examples]
+
+
+def test_drawn_rows_come_from_all_parts_in_their_order_and_are_always_the_same(tmp_path: Path, reader: Reader) -> None:
+    for name, count in {"a": 40, "b": 1, "c": 30}.items():
+        _write_numbers(tmp_path, name, count)
+    drawn, everything = _drawn(tmp_path, reader, 20), _drawn(tmp_path, reader, None)
+    assert len(set(drawn)) == 20
+    assert drawn == [text for text in everything if text in drawn] == _drawn(tmp_path, reader, 20)
+    assert {text[0] for text in drawn} >= {"a", "c"}
+    assert _drawn(tmp_path, reader, 71) == everything
+
+
+def test_more_rows_than_there_are_is_an_error(tmp_path: Path, reader: Reader) -> None:
+    for name in ("a", "b", "c"):
+        _write_numbers(tmp_path, name, 3)
+    with pytest.raises(DataError, match="rows: 10 are wanted, and a, b, c hold 9"):
+        _drawn(tmp_path, reader, 10)
+
+
+def test_rows_that_are_versions_of_each_other_are_a_group(tmp_path: Path, reader: Reader) -> None:
+    rows = [{"text": "good", "label": 1, "pair_id": 7}, {"text": "good", "label": 1}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [example.group for example in _load(tmp_path, "a", reader).examples] == ["7", None]
+
+
+def test_unlabelled_parts_need_no_answers_and_do_not_read_them(tmp_path: Path, reader: Reader) -> None:
+    (tmp_path / "bare.jsonl").write_text(json.dumps({"text": "good film " * 20}))
+    (tmp_path / "odd.jsonl").write_text('{"text": "good", "label": "no such label"}\n')
+    source = DataSource(data=str(tmp_path), unlabelled=("bare", "odd"))
+    parts = load_unlabelled(source, SENTIMENT, SENTIMENT.outputs, reader)
+    assert [(part.origin.part, part.origin.name, part.origin.rows) for part in parts] == [
+        ("unlabelled", "bare", 1),
+        ("unlabelled", "odd", 1),
+    ]
+    assert [part.examples[0].target for part in parts] == [None, None]
+    assert len(parts[0].examples[0].encoded.rows) == 1
 
 
 def test_a_hub_that_cannot_be_reached_is_a_clear_error(reader: Reader) -> None:

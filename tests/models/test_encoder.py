@@ -25,6 +25,12 @@ def _stock_logits(encoder: Encoder) -> Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_states_are_those_of_the_whole_pass(family: str) -> None:
+    encoder = make_encoder(family)
+    assert torch.equal(encoder.states(make_batch()), encoder(make_batch()).states)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_without_a_hook_the_model_is_the_stock_model(family: str) -> None:
     encoder = make_encoder(family)
     assert torch.equal(encoder(make_batch()).logits, _stock_logits(encoder))

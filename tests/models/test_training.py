@@ -15,16 +15,17 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from models.batches import open_subject, plan_batches
+from models.batches import plan_batches
 from models.checkpoint import CheckpointError, DataSource, read_record
 from models.data import DataError, load_validation
 from models.encoder import HEADS, EncoderError
 from models.evaluation import measure
 from models.robust import METHODS, UnknownMethod
+from models.served import open_subject
 from models.settings import TrainingError, TrainingSettings, check_settings, read_toml
 from models.tasks import TASKS, UnknownTask
 from models.training import Interrupted, Watcher, _clip, learning_rate_factor, train
-from tests.tiny import make_base, write_examples, write_sentiment
+from tests.tiny import METHOD_SETTINGS, make_base, write_examples, write_sentiment
 
 
 def _settings(base: Path, data: Path, **changed: Any) -> TrainingSettings:
@@ -98,6 +99,8 @@ def test_the_record_says_how_the_weights_came_to_be(asa_checkpoint: Path) -> Non
     ]
     assert all(len(file.sha256 or "") == 64 for file in record.data)
     assert [epoch.epoch for epoch in record.epochs] == list(range(1, 13))
+    assert record.steps == 12 * 16
+    assert record.cpu_s > 0
     assert record.metrics["accuracy"] == max(epoch.metrics["accuracy"] for epoch in record.epochs)
 
 
@@ -140,7 +143,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(
     assert not _same_weights(tmp_path / "other", plain_checkpoint)
 
 
-@pytest.mark.parametrize("method", ["plain", "asa"])
+@pytest.mark.parametrize("method", ["plain", "asa", "afa"])
 @pytest.mark.parametrize("at", [2, 7])
 def test_killed_and_started_again_the_weights_are_those_of_an_uninterrupted_run(
     base: Path, data: Path, tmp_path: Path, method: str, at: int
@@ -384,7 +387,7 @@ def test_a_run_is_not_continued_on_data_that_have_changed(base: Path, tmp_path: 
     with pytest.raises(Interrupted):
         train(_settings(base, data), tmp_path / "out", _stopping())
     write_sentiment(data, train=64)
-    with pytest.raises(TrainingError, match="begun with other data or in another precision"):
+    with pytest.raises(TrainingError, match="begun with other data, in another precision"):
         train(_settings(base, data), tmp_path / "out", _watch())
 
 
@@ -442,7 +445,10 @@ def test_every_task_is_trained_by_every_method_into_a_stock_model(
     base: Path, tmp_path: Path, task: str, method: str
 ) -> None:
     data = write_examples(tmp_path / "data", task)
-    settings = _settings(base, data, task=task, method=method, epochs=1, batch_size=8, max_tokens=64)
+    given = METHOD_SETTINGS.get(method, {})
+    settings = _settings(
+        base, data, task=task, method=method, method_settings=given, epochs=1, batch_size=8, max_tokens=64
+    )
     record = train(settings, tmp_path / "out", _watch())
     _, report = HEADS[TASKS[task].head].from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))

@@ -8,17 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
+import psutil
 import pytest
 
 from export.package import open_package
 from service.answering import Answerer
-from service.engine import EngineLimits
+from service.engine import EngineLimits, Pool
 from tests.service.tiny import build_package
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +34,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def answerer(package: Path) -> Iterator[Answerer]:
-    with Answerer(open_package(package), EngineLimits(threads=2)) as answerer:
+    with Pool(2) as pool, Answerer(open_package(package), EngineLimits(), pool) as answerer:
         yield answerer
 
 
@@ -43,9 +45,14 @@ class Server:
     port: int
     log: Path
     client: httpx.Client
+    process: subprocess.Popen[bytes]
 
     def ask(self, **request: Any) -> httpx.Response:
         return self.client.post("/v1/sentiment", json=request)
+
+    def workers(self) -> set[int]:
+        """Process ids of those that answer."""
+        return {child.pid for child in psutil.Process(self.process.pid).children()}
 
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
@@ -58,7 +65,11 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     clients: list[httpx.Client] = []
 
     def start(
-        *packages: Path, ready: bool = True, environment: Mapping[str, str] = MappingProxyType({}), **settings: object
+        *packages: Path,
+        ready: bool = True,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        stderr: BinaryIO | None = None,
+        **settings: object,
     ) -> Server:
         folder = tmp_path_factory.mktemp("server")
         port = free_port()
@@ -70,20 +81,22 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
             **environment,
         }
         command = [sys.executable, "-m", "service.cli", "serve", *map(str, packages), "--port", str(port)]
-        with log.open("wb") as stderr, (folder / "stdout").open("wb") as stdout:
-            processes.append(
-                subprocess.Popen(command, cwd=ROOT, env=variables, stdout=stdout, stderr=stderr, start_new_session=True)
+        with log.open("wb") as default, (folder / "stdout").open("wb") as stdout:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=variables, stdout=stdout, stderr=stderr or default, start_new_session=True
             )
+        processes.append(process)
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
         clients.append(client)
         wait_for(lambda: _status(client, "/readyz" if ready else "/livez") == 200)
-        return Server(port, log, client)
+        return Server(port, log, client, process)
 
     yield start
     for client in clients:
         client.close()
     for process in processes:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
     for process in processes:
         process.wait(timeout=30)
 
@@ -91,6 +104,12 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 @pytest.fixture(scope="session")
 def server(start_server: Callable[..., Server], package: Path) -> Server:
     return start_server(package)
+
+
+@pytest.fixture(scope="session")
+def pair(start_server: Callable[..., Server], package: Path) -> Server:
+    """A server of two workers."""
+    return start_server(package, workers=2, threads=1)
 
 
 def free_port() -> int:

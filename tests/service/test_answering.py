@@ -3,8 +3,11 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import Future
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,14 @@ import numpy as np
 import pytest
 
 from export.package import MANIFEST_FILE, open_package
+from export.session import Arrays
 from models.tasks.sentiment import SENTIMENT, SentimentItem
+from models.text import Row
 from service.answering import Answerer, BrokenModel, NotOffered
+from service.backlog import Computed
 from service.border import Exchange, current_exchange
 from service.contract import request_type
-from service.engine import Computed, EngineLimits
+from service.engine import Engine, EngineLimits, Pool
 from tests.service.tiny import reseal
 
 
@@ -32,7 +38,7 @@ def attentive(package: Path, tmp_path: Path) -> Iterator[Answerer]:
     folder = Path(shutil.copytree(package, tmp_path / "attentive"))
     outputs = json.loads((folder / MANIFEST_FILE).read_bytes())["outputs"]
     reseal(folder, outputs=[output for output in outputs if output["name"] != "rollout"], probes=[])
-    with Answerer(open_package(folder), EngineLimits()) as answerer:
+    with Pool(1) as pool, Answerer(open_package(folder), EngineLimits(), pool) as answerer:
         yield answerer
 
 
@@ -51,7 +57,7 @@ def test_an_explanation_that_is_not_offered_is_the_callers_mistake(
     monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
     from service import app
 
-    monkeypatch.setattr(app.LINEUP, "find", lambda _: attentive)
+    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(attentive))
     current_exchange.set(Exchange("id"))
     request = request_type(SENTIMENT, 1).model_validate({"inputs": ["a"], "explain": "rollout"})
     steadfast: Any = app.Steadfast
@@ -72,9 +78,69 @@ def test_a_model_that_gives_no_numbers_gives_no_answer(
     readings, _ = answerer.read([SentimentItem(text="good")], "window")
     computed: Future[Computed] = Future()
     computed.set_result(Computed([{"logits": np.array([0, number], dtype=np.float32)}], 0.0, 0.0))
-    monkeypatch.setattr(answerer._engine, "submit", lambda *_: computed)
+    monkeypatch.setattr(answerer._engine, "submit", lambda *_, **__: computed)
     with pytest.raises(BrokenModel, match="an output is not finite"):
         answerer.compute(readings, None).result()
+
+
+def test_an_answer_that_comes_too_late_is_the_problem_of_the_contract(
+    package: Path, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
+    from service import app
+
+    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(answerer))
+    current_exchange.set(Exchange("id", deadline=time.monotonic() - 1))
+    request = request_type(SENTIMENT, 1).model_validate({"inputs": ["a"]})
+    steadfast: Any = app.Steadfast
+    response = asyncio.run(steadfast.apis["sentiment"].func(None, request))
+    assert (response.status_code, json.loads(response.body)["code"]) == (504, "deadline_exceeded")
+
+
+@pytest.mark.parametrize("task", ["sentiment", "ner"])
+def test_an_answer_that_nobody_waits_for_is_not_computed(made: Callable[[str], Path], task: str) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold_up(rows: Sequence[Row], _: Sequence[str]) -> list[Arrays]:
+        entered.set()
+        assert go_on.wait(30)
+        return [{} for _ in rows]
+
+    package = open_package(made(task) / "package")
+    with (
+        Pool(1) as pool,
+        Engine(hold_up, EngineLimits(), pool) as other,
+        Answerer(package, EngineLimits(), pool) as answerer,
+    ):
+        readings, _ = answerer.read([package.task.item(text="Ada met Bo.")], "window")
+        other.submit(readings[0].encoded.rows, ("logits",))
+        assert entered.wait(30)
+        given_up = answerer.compute(readings, "rollout")
+        wanted = answerer.compute(readings, "rollout")
+        assert given_up.cancel()
+        assert answerer._engine._backlog.rows == 1
+        go_on.set()
+        assert len(wanted.result(30).predictions) == 1
+
+
+def test_an_explanation_that_nobody_waits_for_is_not_computed(made: Callable[[str], Path]) -> None:
+    """Of answers at tokens, whose explanation is a second run."""
+    with Pool(1) as pool, Answerer(open_package(made("ner") / "package"), EngineLimits(), pool) as answerer:
+        readings, _ = answerer.read([answerer.task.item(text="Ada met Bo.")], "window")
+        asked: list[tuple[str, ...]] = []
+        submit = answerer._engine.submit
+
+        def cancel_before_the_second(rows: Sequence[Row], outputs: tuple[str, ...], **options: Any) -> Future[Computed]:
+            asked.append(outputs)
+            future = submit(rows, outputs, **options)
+            if len(asked) == 2:
+                answered.cancel()
+            return future
+
+        answerer._engine.submit = cancel_before_the_second  # type: ignore[method-assign]
+        answered: Future[Any] = answerer.compute(readings, "rollout")
+        with pytest.raises(CancelledError):
+            answered.result(30)
 
 
 def test_an_answer_that_does_not_fit_is_not_blamed_on_the_caller(
@@ -86,7 +152,7 @@ def test_an_answer_that_does_not_fit_is_not_blamed_on_the_caller(
     def give_nonsense(*_: Any) -> Any:
         return SentimentItem.model_validate(5)
 
-    monkeypatch.setattr(app.LINEUP, "find", lambda _: answerer)
+    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(answerer))
     monkeypatch.setattr(answerer, "read", give_nonsense)
     current_exchange.set(Exchange("id"))
     request = request_type(SENTIMENT, 1).model_validate({"inputs": ["a"]})

@@ -10,20 +10,23 @@ import pytest
 from export.package import open_package
 from service.answering import Answerer, NotOffered
 from service.contract import Options
-from service.engine import EngineLimits
+from service.engine import EngineLimits, Pool
 from service.predicting import predict_items
 from tests.service.conftest import Server
 
 
 @pytest.fixture(scope="module")
 def single(made_bilstm: Callable[[str], Path]) -> Iterator[Answerer]:
-    with Answerer(open_package(made_bilstm("sentiment") / "package"), EngineLimits()) as answerer:
+    with (
+        Pool(1) as pool,
+        Answerer(open_package(made_bilstm("sentiment") / "package"), EngineLimits(), pool) as answerer,
+    ):
         yield answerer
 
 
 @pytest.fixture(scope="module")
 def pair(made_bilstm: Callable[[str], Path]) -> Iterator[Answerer]:
-    with Answerer(open_package(made_bilstm("nli") / "package"), EngineLimits()) as answerer:
+    with Pool(1) as pool, Answerer(open_package(made_bilstm("nli") / "package"), EngineLimits(), pool) as answerer:
         yield answerer
 
 

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,16 +16,30 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from service.border import Border, current_exchange
+from service.border import Border, BorderLimits, current_exchange
+from service.keys import KeyRing
 from service.logs import configure_logs
+from service.metrics import Metrics
+from service.traffic import Traffic
 
 SECRET = "zebra"
+
+
+def bordered(application: Any, keys: Sequence[str] = (), traffic: Traffic | None = None, **limits: Any) -> Border:
+    return Border(
+        application,
+        json_paths={"/v1/task"},
+        limits=BorderLimits(**{"max_body_bytes": 100, **limits}),
+        keys=KeyRing(keys),
+        traffic=traffic or Traffic(),
+        metrics=Metrics(routes={"/v1/task"}),
+    )
 
 
 def ask(application: Any, method: str = "POST", path: str = "/v1/task", **request: Any) -> httpx.Response:
     # Here, so that the logs go where the test that asks captures them.
     configure_logs()
-    border = Border(application, json_paths={"/v1/task"}, max_body_bytes=100)
+    border = application if isinstance(application, Border) else bordered(application)
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(app=border, raise_app_exceptions=True)
@@ -150,7 +167,7 @@ def test_what_is_not_http_passes() -> None:
     async def application(scope: Any, *_: Any) -> None:
         seen.append(scope["type"])
 
-    asyncio.run(Border(application, json_paths=(), max_body_bytes=1)({"type": "lifespan"}, broken, broken))
+    asyncio.run(bordered(application)({"type": "lifespan"}, broken, broken))
     assert seen == ["lifespan"]
 
 
@@ -167,3 +184,129 @@ def test_a_line_of_log_is_one_json_object(capsys: pytest.CaptureFixture[str]) ->
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["method"], line["path"], line["status"]) == ("request", "POST", "/v1/task", 200)
     assert line["request_id"] == "abc"
+
+
+KEY = {"Authorization": "Bearer right"}
+
+
+@pytest.mark.parametrize("path", ["/v1/task", "/v1/models", "/nowhere"])
+def test_without_a_key_nobody_gets_past_the_door(path: str) -> None:
+    guarded = bordered(returning(Response()), keys=["right"])
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        response = ask(guarded, path=path, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
+        assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_key_opens_the_door() -> None:
+    assert ask(bordered(returning(Response()), keys=["wrong", "right"]), headers=KEY).status_code == 200
+
+
+def test_probes_need_no_key() -> None:
+    application = Starlette(routes=[Route("/readyz", lambda _: Response())])
+    assert ask(bordered(application, keys=["right"]), method="GET", path="/readyz").status_code == 200
+
+
+def test_a_key_is_never_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    ask(bordered(broken, keys=["right"]), headers=KEY)
+    ask(bordered(broken, keys=["right"]), headers={"Authorization": "Bearer wrong"})
+    said = capsys.readouterr().err
+    assert "right" not in said
+    assert "wrong" not in said
+
+
+def test_a_request_says_when_its_answer_is_of_no_more_use() -> None:
+    async def handler(_: Request) -> Response:
+        deadline = current_exchange.get().deadline
+        assert deadline is not None
+        return JSONResponse(deadline - time.monotonic())
+
+    assert 3.0 < ask(routed(handler), headers={"X-Request-Timeout-Ms": "5000"}).json() <= 5.0
+    assert 7.0 < ask(bordered(routed(handler), timeout_ms=9_000)).json() <= 9.0
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "1e3", "soon", "1001", "9" * 30])
+def test_a_time_that_makes_no_sense_is_refused(value: str) -> None:
+    response = ask(bordered(broken, max_timeout_ms=1_000), headers={"X-Request-Timeout-Ms": value})
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+    assert "from 1 to 1,000" in response.json()["detail"]
+
+
+def test_an_answer_that_comes_too_late_is_not_waited_for() -> None:
+    cancelled = []
+
+    async def handler(_: Request) -> Response:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+        return Response()
+
+    response = ask(routed(handler), headers={"X-Request-Timeout-Ms": "20"})
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+    assert "0.02 s" in response.json()["detail"]
+    assert cancelled
+
+
+async def _slowly() -> Any:
+    yield b"{"
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [({}, 408, "body_timeout"), ({"X-Request-Timeout-Ms": "20"}, 504, "deadline_exceeded")],
+    ids=["server's patience", "caller's patience"],
+)
+def test_a_body_that_never_ends_is_not_waited_for(headers: dict[str, str], status: int, code: str) -> None:
+    border = bordered(broken, body_timeout_s=0.04)
+    response = ask(border, json=None, content=_slowly(), headers={"Content-Type": "application/json", **headers})
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    # What is left of the body is not waited for either.
+    assert response.headers["connection"] == "close"
+
+
+def test_nobody_computes_for_a_caller_who_left(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs()
+    cancelled = []
+
+    async def application(_scope: Any, receive: Any, _send: Any) -> None:
+        await receive()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    messages = [{"type": "http.request", "body": b"{}"}, {"type": "http.request"}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        await asyncio.sleep(0)
+        return messages.pop(0)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/task", "headers": [(b"content-type", b"application/json")]}
+    asyncio.run(bordered(application)(scope, receive, broken))
+    assert cancelled
+    assert json.loads(capsys.readouterr().err)["status"] == 499
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/task", 503), ("/readyz", 503), ("/livez", 200)])
+def test_a_server_that_drains_is_alive_and_takes_nothing_more(path: str, status: int) -> None:
+    traffic = Traffic()
+    traffic.is_draining = True
+    application = Starlette(routes=[Route(known, lambda _: Response()) for known in ("/livez", "/readyz")])
+    response = ask(bordered(application, traffic=traffic), method="GET", path=path)
+    assert response.status_code == status
+    if status == 503:
+        assert response.json()["code"] == "draining"
+        assert response.headers["connection"] == "close"
+
+
+def test_a_full_disk_for_the_log_breaks_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = []
+    # Closing says once more what could not be written.
+    with suppress(OSError), Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        statuses = [ask(application).status_code for application in (returning(Response()), broken)]
+    assert statuses == [200, 500]

@@ -115,7 +115,7 @@ def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
         (("serve", "nowhere"), "nowhere: no such folder"),
         (("serve", "PACKAGE", "--host", "example.org"), "host (STEADFAST_HOST)"),
         (("serve", "PACKAGE", "--port", "70000"), "port (STEADFAST_PORT)"),
-        (("serve", "PACKAGE", "PACKAGE"), "both answer sentiment; name one of them"),
+        (("serve", "PACKAGE", "PACKAGE"), "both called tiny and answer sentiment; name one"),
     ],
 )
 def test_what_a_user_can_put_right_is_one_sentence(
@@ -169,9 +169,9 @@ def test_settings_come_from_the_command_line_over_the_environment_over_defaults(
     assert (shown["STEADFAST_HOST"], shown["STEADFAST_PACKAGES"]) == ("127.0.0.1", str(package))
 
 
-def test_a_package_is_not_guessed_when_the_zoo_has_two(tmp_path: Path) -> None:
+def test_a_package_is_not_guessed_when_the_zoo_has_two_of_one_name(tmp_path: Path) -> None:
     for name in ("one", "two"):
         build_package(tmp_path / name)
     completed = steadfast("predict", "sentiment", "good", env=os.environ | {"STEADFAST_ZOO": str(tmp_path)})
     assert completed.returncode == 2
-    assert "both answer sentiment" in completed.stderr
+    assert "both called tiny" in completed.stderr

@@ -127,7 +127,24 @@ BAD_REQUESTS = [
     Bad(name="unknown model", status=404, code="model_not_found", path="/v1/models/nli", method="GET"),
     Bad(name="GET of a task", status=405, code="method_not_allowed", method="GET"),
     Bad(name="DELETE of a task", status=405, code="method_not_allowed", method="DELETE"),
-    Bad(name="POST to the models", status=405, code="method_not_allowed", path="/v1/models"),
+    Bad(name="DELETE of the models", status=405, code="method_not_allowed", path="/v1/models", method="DELETE"),
+    Bad(name="POST of nothing to the models", status=400, code="malformed_json", path="/v1/models"),
+    Bad(
+        name="unload the models",
+        status=422,
+        code="validation",
+        path="/v1/models",
+        body=b'{"reload": false}',
+        pointers=("/reload",),
+    ),
+    Bad(
+        name="unknown model of a task",
+        status=404,
+        code="model_not_found",
+        body=json.dumps(GOOD | {"model": "huge"}).encode(),
+        pointers=("/model",),
+    ),
+    invalid("a number for a model", GOOD | {"model": 5}, "/model"),
     Bad(name="POST to a probe", status=405, code="method_not_allowed", path="/readyz"),
 ]
 

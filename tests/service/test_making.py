@@ -59,6 +59,30 @@ def test_a_checkpoint_and_its_package_are_measured_alike(workshop: Path) -> None
     assert abs(found[0]["accuracy"] - found[1]["accuracy"]) <= 0.05  # two of 40 rows
 
 
+def test_robustness_is_measured_too_where_it_is_asked_for(workshop: Path) -> None:
+    measured = _run("evaluate", "package", "--data", "data", "--robust", "--json", cwd=workshop)
+    found = json.loads(measured.stdout)
+    assert list(found) == ["validation", "validation, typos", "validation, word swaps"]
+    assert found["validation, typos"]["rows"] == 40
+    assert "left out: IMDB contrast: data has no imdb_contrast_validation" in measured.stderr
+
+
+def test_methods_are_compared_in_one_table_that_says_how_it_was_made(workshop: Path) -> None:
+    command = (
+        "compare", "--config", "run.toml", "--methods", "plain,asa", "--set", "asa.tau=0.4", "--seeds", "1", "--base",
+        "base", "--data", "data", "--rows", "64", "--measured-rows", "20", "--epochs", "1", "--out", "compared",
+    )  # fmt: skip
+    compared = _run(*command, cwd=workshop)
+    assert compared.returncode == 0, compared.stderr
+    assert "| figure | rows | plain | asa |" in compared.stdout
+    assert "- asa: seeds 42; tau 0.4" in compared.stdout
+    assert f"Made by `steadfast {' '.join(command)}`." in compared.stdout
+    assert (workshop / "compared" / "comparison.md").read_text() == compared.stdout.removesuffix("\n")
+    record = json.loads((workshop / "compared" / "comparison.json").read_text())
+    assert set(record["rows"].values()) == {20}
+    assert record["settings"]["rows"] == 64
+
+
 def test_verify_passes_every_check_of_a_whole_package(workshop: Path) -> None:
     verified = _run("verify", "package", "--data", "data", "--checkpoint", "checkpoint", cwd=workshop)
     assert verified.returncode == 0, verified.stdout + verified.stderr
@@ -78,6 +102,20 @@ def test_verify_names_the_file_that_was_changed(workshop: Path, tmp_path: Path) 
 def test_the_package_answers_in_a_terminal(workshop: Path) -> None:
     answered = _run("predict", "sentiment", "a lovely film", "--package", "package", "--json", cwd=workshop)
     assert json.loads(answered.stdout)[0]["label"] == "positive"
+
+
+def test_a_pre_trained_base_is_trained_from_and_not_exported(workshop: Path) -> None:
+    options = ("--data", "data", "--epochs", "1", "--max-tokens", "32", "--batch-size", "50")
+    pretrained = _run("pretrain", "--method", "asa", "--base", "base", "--out", "new-base", *options, cwd=workshop)
+    assert pretrained.returncode == 0, pretrained.stderr
+    assert "next: steadfast train --task TASK --base new-base" in pretrained.stderr
+    trained = _run(
+        "train", "--task", "sentiment", "--base", "new-base", "--out", "from-new-base", *options, cwd=workshop
+    )
+    assert trained.returncode == 0, trained.stderr
+    refused = _run("export", "new-base", "-o", "new-package", cwd=workshop)
+    assert refused.returncode == 2
+    assert "new-base: pre-trained on masked-words, which answers nothing and cannot be exported" in refused.stderr
 
 
 def test_interrupted_training_says_how_to_go_on_and_does(workshop: Path) -> None:
@@ -113,6 +151,7 @@ def test_interrupted_training_says_how_to_go_on_and_does(workshop: Path) -> None
     ("arguments", "message"),
     [
         (("train", "--task", "sentimnt", "--base", "base", "--data", "data"), "no task 'sentimnt'"),
+        ((*TRAIN, "--base", "base", "--data", "data", "--unlabelled", "train"), "learns from labelled rows alone"),
         (
             (*TRAIN, "--base", "nowhere/at-all", "--data", "data"),
             "nowhere/at-all: no tokenizer here",
@@ -122,6 +161,12 @@ def test_interrupted_training_says_how_to_go_on_and_does(workshop: Path) -> None
             "'nowhere' is neither a folder",
         ),
         ((*TRAIN, "--base", "base"), "source.data: field required"),
+        (("compare", "--methods", "plain,asb", "--out", "x", *TRAIN[1:5]), "source.data: field required"),
+        (
+            ("compare", "--methods", "plain,asb", "--out", "x", *TRAIN[1:5], "--base", "base", "--data", "data"),
+            "no training method 'asb'; choose one of: plain, asa",
+        ),
+        (("compare", "--methods", "plain", "--out", "x", "--set", "asa.tau=1"), "write METHOD.NAME=VALUE"),
         (("export", "data", "-o", "x"), "not a checkpoint, it has no training.json"),
         (("export", "checkpoint", "-o", "package"), "package: exists already"),
         (("evaluate", "data", "--data", "data"), "not a checkpoint"),

@@ -12,7 +12,7 @@ import pytest
 
 from export.package import MANIFEST_FILE, open_package
 from service.answering import Answerer
-from service.engine import EngineLimits
+from service.engine import EngineLimits, Pool
 from service.lineup import Lineup, ProbeFailed, check_probes
 from service.problems import Problem
 from service.settings import Settings
@@ -36,7 +36,8 @@ def test_probes_that_reproduce_pass(answerer: Answerer) -> None:
 
 def test_a_probe_that_does_not_reproduce_names_its_package(strange: Path) -> None:
     with (
-        Answerer(open_package(strange), EngineLimits()) as answerer,
+        Pool(1) as pool,
+        Answerer(open_package(strange), EngineLimits(), pool) as answerer,
         pytest.raises(ProbeFailed, match=rf"{strange}: probe 1 is off by 0\.05"),
     ):
         check_probes(answerer)
@@ -73,7 +74,7 @@ def test_models_that_cannot_be_loaded_leave_no_threads_behind(strange: Path) -> 
         )
     )
     with pytest.raises(Problem, match="could not be loaded"):
-        lineup.find("sentiment")
+        lineup.of("sentiment")
 
 
 def test_what_does_not_fit_into_the_queue_is_told_when_to_come_again(

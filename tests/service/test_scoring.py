@@ -22,7 +22,7 @@ from export.package import open_package
 from models.records import Record, RecordsError, UnknownColumn, read_records
 from service.answering import Answerer
 from service.contract import Options
-from service.engine import EngineLimits
+from service.engine import EngineLimits, Pool
 from service.partial import PartialError
 from service.scoring import InputChanged, Job, OutputError, Tally, score_file
 from tests.service.conftest import ROOT, Server, steadfast, wait_for
@@ -225,7 +225,7 @@ def test_a_missing_text_column_lists_those_there_are(answerer: Answerer, tmp_pat
 def test_a_row_that_the_model_has_no_numbers_for_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OPINIONS, "fine", float("nan"))
     source = write(tmp_path / "in.csv", [{"text": text} for text in ("good", "fine", "bad")])
-    with Answerer(open_package(build_package(tmp_path / "broken")), EngineLimits()) as broken:
+    with Pool(1) as pool, Answerer(open_package(build_package(tmp_path / "broken")), EngineLimits(), pool) as broken:
         tally = run(broken, source, tmp_path / "out.csv")
     rows = read(tmp_path / "out.csv")
     assert [row["label"] for row in rows] == ["positive", "", "negative"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.serving import serve
-from service.settings import Settings, SettingsError, available_cores, read_settings
+from service.settings import Settings, SettingsError, read_settings
 from tests.service.conftest import free_port
 
 
@@ -23,7 +23,14 @@ def test_packages_are_separated_as_paths_are(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_another_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    chosen = Settings(packages=(tmp_path / "a", tmp_path / "b"), port=4000, max_items=3, host="::1", zoo=tmp_path)
+    chosen = Settings(
+        packages=(tmp_path / "a", tmp_path / "b"),
+        port=4000,
+        max_items=3,
+        host="::1",
+        zoo=tmp_path,
+        pinned={"a": "0" * 64},
+    )
     for name, value in chosen.as_environment().items():
         monkeypatch.setenv(name, value)
     assert read_settings() == chosen
@@ -68,16 +75,22 @@ def test_the_server_starts_where_bentoml_tells_nobody(package: Path, monkeypatch
     assert started["BENTOML_DO_NOT_TRACK"] == "true"
 
 
-@pytest.mark.parametrize(
-    ("quota", "cores"), [("max 100000", 8), ("150000 100000", 2), ("50000 100000", 1), ("1600000 100000", 8), ("", 8)]
-)
-def test_a_containers_quota_cuts_the_cores_down(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int
-) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
-    (tmp_path / "cpu.max").write_text(quota + "\n")
-    assert available_cores(tmp_path / "cpu.max") == cores
+DIGEST = "0123456789abcdef" * 4
 
 
-def test_without_a_quota_all_cores_count(tmp_path: Path) -> None:
-    assert available_cores(tmp_path / "none") >= 1
+def test_pins_are_names_and_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEADFAST_PINNED", f" one={DIGEST}, two = {DIGEST[::-1]},")
+    assert read_settings().pinned == {"one": DIGEST, "two": DIGEST[::-1]}
+
+
+@pytest.mark.parametrize("pin", ["one", "one=12", f"one={DIGEST.upper()}"])
+def test_a_pin_without_a_whole_digest_is_refused(monkeypatch: pytest.MonkeyPatch, pin: str) -> None:
+    monkeypatch.setenv("STEADFAST_PINNED", pin)
+    with pytest.raises(SettingsError, match=r"pinned \(STEADFAST_PINNED\)"):
+        read_settings()
+
+
+def test_an_unknown_provider_lists_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEADFAST_PROVIDER", "tpu")
+    with pytest.raises(SettingsError, match="'cpu', 'cuda', 'tensorrt' or 'openvino'"):
+        read_settings()

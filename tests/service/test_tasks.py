@@ -15,7 +15,7 @@ from export.package import open_package
 from models.tasks import ENDPOINTS, TASKS
 from service.answering import Answerer, NotOffered
 from service.contract import Options
-from service.engine import EngineLimits
+from service.engine import EngineLimits, Pool
 from service.predicting import predict_items
 from service.scoring import Job, score_file
 from tests.service.conftest import Server, steadfast
@@ -33,12 +33,13 @@ def answerers(made: Callable[[str], Path]) -> Iterator[Callable[[str], Answerer]
 
     def find(task: str) -> Answerer:
         if task not in opened:
-            opened[task] = Answerer(open_package(made(task) / "package"), EngineLimits(threads=2))
+            opened[task] = Answerer(open_package(made(task) / "package"), EngineLimits(), pool)
         return opened[task]
 
-    yield find
-    for answerer in opened.values():
-        answerer.close()
+    with Pool(2) as pool:
+        yield find
+        for answerer in opened.values():
+            answerer.close()
 
 
 @pytest.fixture(scope="module")

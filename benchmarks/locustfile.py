@@ -1,0 +1,46 @@
+"""Load for a server of yours: `pip install 'steadfast[load]'`, then, for instance,
+
+    locust -f benchmarks/locustfile.py --host http://localhost:3000 --users 32 --run-time 1m --headless
+
+STEADFAST_KEY names the key to send. Each user asks for as many texts as comes, mostly one.
+"""
+
+import os
+import random
+
+from locust import FastHttpUser, constant, task
+
+from benchmarks.texts import make_texts
+
+TEXTS = make_texts(2_000)
+
+
+class Caller(FastHttpUser):
+    """Asks, waits for the answer, and asks again."""
+
+    wait_time = constant(0)
+
+    def on_start(self) -> None:
+        """The key goes with every request."""
+        key = os.environ.get("STEADFAST_KEY")
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    @task(8)
+    def one_text(self) -> None:
+        """The usual request."""
+        self._ask(1, None)
+
+    @task(1)
+    def many_texts(self) -> None:
+        """A request that fills batches by itself."""
+        self._ask(32, None)
+
+    @task(1)
+    def explained(self) -> None:
+        """A text with what its words count."""
+        self._ask(1, "rollout")
+
+    def _ask(self, texts: int, explain: str | None) -> None:
+        body = {"inputs": random.sample(TEXTS, texts), "explain": explain}
+        name = f"sentiment x {texts}" + (f", {explain}" if explain else "")
+        self.client.post("/v1/sentiment", json=body, headers=self.headers, name=name)

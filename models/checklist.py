@@ -1,0 +1,156 @@
+"""CheckList's behaviour tests of sentiment (Ribeiro et al., ACL 2020), as a failure rate of each kind of test.
+
+A case is one text or several versions of one. MFT: each text has the expected label. INV: the versions are answered
+alike. DIR: the answer moves in no wrong direction. A case fails when one of its texts does.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.data import DataError, read_part
+from models.evaluation import Subject, predict_all
+from models.records import Record
+from models.tasks.classification import LabelAnswer
+
+LABELS = ("negative", "neutral", "positive")
+"""In the order of the suite's numbers."""
+
+TOLERANCE = 0.1
+"""What a probability may move by before it counts, as in the authors' suite."""
+
+NEUTRAL_BAND = (1 / 3, 2 / 3)
+"""Probabilities of positive that count as neutral, for a model without that label; the authors' choice for SST-2."""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Where a probability must not go when the first text of a case becomes another."""
+
+    rises: bool
+    """It must not fall; else it must not rise."""
+    label: str | None = None
+    """Whose probability; None: that of the first text's label, and no case is made of a neutral one."""
+
+
+DIRECTIONS: dict[str, Direction] = {
+    "intensifiers": Direction(rises=True),
+    "reducers": Direction(rises=False),
+    '"used to" should reduce': Direction(rises=False),
+    "add positive phrases": Direction(rises=True, label="positive"),
+    "add negative phrases": Direction(rises=False, label="positive"),
+}
+"""What each DIR test expects, which the suite's file says in words alone."""
+
+NEUTRAL_MAY_BE_POSITIVE = ("Q & A: no",)
+"""MFT tests in which what is expected to be neutral must only not be negative, as in the authors' suite."""
+
+
+class Case(BaseModel):
+    """A row of the suite's file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    test: str
+    type: str
+    inputs: tuple[str, ...] = Field(min_length=1)
+    expected: int | None = Field(ge=0, lt=len(LABELS), description="None: anything but negative.")
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a model says of one text."""
+
+    label: str
+    probabilities: Mapping[str, float]
+
+
+def read_cases(data: str, name: str) -> list[Case]:
+    """The cases of a suite; raises DataError where a row is none, or expects what is not known here."""
+    cases = []
+    for row in read_part(data, name):
+        try:
+            case = Case.model_validate(row.values if isinstance(row, Record) else {})
+        except ValidationError as error:
+            raise DataError(f"{name}: row {row.number} is no case of a suite ({error.errors()[0]['msg']})") from error
+        if case.type not in _CHECKS or (case.type == "DIR" and case.test not in DIRECTIONS):
+            raise DataError(f"{name}: row {row.number}: what {case.type} {case.test!r} expects is not known")
+        cases.append(case)
+    return cases
+
+
+def judge(subject: Subject, cases: Sequence[Case]) -> list[bool | None]:
+    """Whether each case passes; None where it does not apply."""
+    texts = [subject.task.item(text=text) for case in cases for text in case.inputs]
+    encoded = [subject.task.encode(item, subject.reader, "window") for item in texts]
+    opinions = iter([form_opinion(prediction.answer) for prediction in predict_all(subject, encoded)])
+    return [_CHECKS[case.type](case, [next(opinions) for _ in case.inputs]) for case in cases]
+
+
+def form_opinion(answer: LabelAnswer) -> Opinion:
+    """The label and probabilities of an answer, with neutral found between the two others where it is no label."""
+    probabilities = {score.label: score.score for score in answer.scores}
+    low, high = NEUTRAL_BAND
+    is_between = "neutral" not in probabilities and low < probabilities["positive"] < high
+    return Opinion("neutral" if is_between else answer.label, probabilities)
+
+
+def failure_rates(cases: Sequence[Case], results: Sequence[bool | None]) -> dict[str, dict[str, float]]:
+    """By kind of test: the share of failed cases among those that apply, how many these are, and the rate by test."""
+    rates: dict[str, dict[str, float]] = {}
+    for kind in _CHECKS:
+        by_test: dict[str, list[bool]] = {}
+        for case, result in zip(cases, results, strict=True):
+            if case.type == kind and result is not None:
+                by_test.setdefault(case.test, []).append(result)
+        if by_test:
+            together = list(itertools.chain.from_iterable(by_test.values()))
+            rates[kind] = {"failure_rate": _share_failed(together), "rows": len(together)}
+            rates[kind] |= {f"failure_rate/{test}": _share_failed(results) for test, results in by_test.items()}
+    return rates
+
+
+def _share_failed(results: Sequence[bool]) -> float:
+    return results.count(False) / len(results)
+
+
+def _has_expected_label(case: Case, opinions: Sequence[Opinion]) -> bool:
+    is_loose = case.expected is None or (LABELS[case.expected] == "neutral" and case.test in NEUTRAL_MAY_BE_POSITIVE)
+    if is_loose or case.expected is None:
+        return all(opinion.label != "negative" for opinion in opinions)
+    return all(opinion.label == LABELS[case.expected] for opinion in opinions)
+
+
+def _is_answered_alike(case: Case, opinions: Sequence[Opinion]) -> bool:
+    """A label that changes while its probability hardly moves is let pass, as in the authors' suite."""
+    del case
+    first = opinions[0]
+    return all(
+        other.label == first.label
+        or abs(_probability(other, first.label) - _probability(first, first.label)) <= TOLERANCE
+        for other in opinions[1:]
+    )
+
+
+def _keeps_direction(case: Case, opinions: Sequence[Opinion]) -> bool | None:
+    direction = DIRECTIONS[case.test]
+    first = opinions[0]
+    if direction.label is None and first.label == "neutral":
+        return None
+    label = direction.label or first.label
+    moves = [_probability(other, label) - _probability(first, label) for other in opinions[1:]]
+    return all(move >= -TOLERANCE if direction.rises else move <= TOLERANCE for move in moves)
+
+
+def _probability(opinion: Opinion, label: str) -> float:
+    """Where neutral is no label, how far it is from being positive stands for it."""
+    return opinion.probabilities.get(label, opinion.probabilities["positive"])
+
+
+_CHECKS: dict[str, Callable[[Case, Sequence[Opinion]], bool | None]] = {
+    "MFT": _has_expected_label,
+    "INV": _is_answered_alike,
+    "DIR": _keeps_direction,
+}

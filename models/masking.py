@@ -1,0 +1,101 @@
+"""Which tokens of a text are hidden and what stands in their place (BERT, Devlin et al., NAACL 2019, section 3.1).
+
+Of every token that the text gave, 15 % are chosen, each on its own; of these 80 % become the mask, 10 % a token drawn
+from the vocabulary and 10 % stay. Special tokens are neither chosen nor drawn; the released BERT code draws them too.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Self, overload
+
+from transformers import PreTrainedTokenizerFast
+
+from models.data import Example
+from models.text import Row
+
+CHOSEN = 0.15
+MASKED, REDRAWN = 0.8, 0.1
+"""Shares of the chosen; the rest stays."""
+
+
+class NoMask(ValueError):
+    """A tokenizer that words cannot be hidden with."""
+
+
+@dataclass(frozen=True)
+class MaskedRow(Row):
+    """A row some of whose tokens are to be guessed."""
+
+    shown: tuple[int, ...] = ()
+    """Token ids with others in the place of some."""
+    hidden: dict[int, int] = field(default_factory=dict)
+    """By position, the token id to be guessed: that of the text."""
+
+    @cached_property
+    def ids(self) -> list[int]:
+        """As the model sees them."""
+        return list(self.shown)
+
+
+@dataclass(frozen=True)
+class Masking:
+    """What a tokenizer has to hide tokens with."""
+
+    mask_id: int
+    drawable: tuple[int, ...]
+    """Every token id but the special ones."""
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerFast) -> Self:
+        """Raises NoMask where the tokenizer names no mask token."""
+        if tokenizer.mask_token_id is None:
+            raise NoMask(
+                f"{tokenizer.name_or_path}: its tokenizer has no mask token; choose a base that was made with one"
+            )
+        special = set(tokenizer.all_special_ids)
+        return cls(int(tokenizer.mask_token_id), tuple(sorted(set(tokenizer.get_vocab().values()) - special)))
+
+    def hide(self, row: Row, key: str) -> MaskedRow:
+        """The row with tokens hidden that are drawn by `key` and by nothing else."""
+        draw = random.Random(key)
+        shown, hidden = list(row.encoding.ids), {}
+        for position, is_special in enumerate(row.encoding.special_tokens_mask):
+            if is_special or draw.random() >= CHOSEN:
+                continue
+            hidden[position] = shown[position]
+            kind = draw.random()
+            if kind < MASKED:
+                shown[position] = self.mask_id
+            elif kind < MASKED + REDRAWN:
+                shown[position] = draw.choice(self.drawable)
+        return MaskedRow(row.encoding, row.segments, row.group, row.read_at, tuple(shown), hidden)
+
+    def hide_always(self, row: Row) -> MaskedRow:
+        """The row with tokens hidden that its own tokens decide: the same in every run, whatever is beside it."""
+        return self.hide(row, f"always/{row.encoding.ids}")
+
+
+class MaskedExamples(Sequence[Example]):
+    """Examples whose tokens are hidden when they are read, a pure function of their index, the epoch and the seed."""
+
+    def __init__(self, examples: Sequence[Example], masking: Masking, seed: int, epoch: int) -> None:
+        self._examples = examples
+        self._masking = masking
+        self._key = f"{seed}/{epoch}"
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        number = range(len(self))[index]
+        example = self._examples[number]
+        rows = (self._masking.hide(row, f"{self._key}/{number}") for row in example.encoded.rows)
+        return replace(example, encoded=replace(example.encoded, rows=tuple(rows)))

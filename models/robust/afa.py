@@ -1,0 +1,330 @@
+"""AFA (our reading): the attention of the last layer is taught by what goes unnoticed when words are masked.
+
+After "From Fake Focus to Real Precision: Confusion-Driven Adversarial Attention Learning in Transformers" (arXiv
+2512.20661), of which no code was found and only the abstract could be read: a dynamic mask tries to deceive a
+discriminator, and a policy gradient moves attention. Everything more exact than that is a choice made here, so results
+of this module are no reproduction of the paper. Attention is the policy: words it leaves out are likely to be masked. A
+word whose absence the discriminator notices gains attention, one whose absence goes unnoticed loses it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from models.encoder import Batch, EncoderError, Pass
+from models.robust.arrays import Arrays, WrongArray
+from models.robust.discriminator import Comparison, Discriminator
+from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
+
+BASE_DECAY = 0.9
+"""Of the running mean of rewards."""
+UNDECIDED = 0.5
+"""Where that mean begins: the reward given by a discriminator that knows nothing."""
+TINY = 1e-6
+LEAST_ATTENTION = 1e-12
+"""A text that gives its words less in all, so nearly all to special tokens, is read as one that gives this much: else
+the gradient of its shares would overflow."""
+
+
+class AfaSettings(MethodSettings):
+    """How words are masked and how much the answer counts. None of the defaults come from the paper."""
+
+    feedback_weight: float = Field(default=0.1, ge=0, description="Weight of the policy's loss (lambda).")
+    rho: float = Field(default=0.25, gt=0, lt=1, description="Chance of masking a word of typical attention.")
+    kappa: float = Field(default=1.0, gt=0, description="How steeply the chance falls with attention.")
+    q_min: float = Field(default=0.02, gt=0, lt=1, description="Least chance of masking a word.")
+    q_max: float = Field(default=0.9, gt=0, lt=1, description="Greatest chance of masking a word.")
+    discriminator_learning_rate: float = Field(default=1e-3, gt=0, description="1e-4 suits large encoders.")
+    warmup_share: float = Field(
+        default=0.1, ge=0, le=1, description="Share of the steps in which only the discriminator learns from masking."
+    )
+    permute_rewards: bool = Field(
+        default=False, description="Give each text another's reward: a control that should gain nothing."
+    )
+
+    @model_validator(mode="after")
+    def _refuse_falling(self) -> "AfaSettings":
+        if not self.q_min <= self.rho <= self.q_max:
+            raise ValueError(f"q_min {self.q_min}, rho {self.rho} and q_max {self.q_max} must not fall in this order")
+        return self
+
+
+def judged(words: Bool[Tensor, "rows seq"]) -> Bool[Tensor, "rows seq"]:
+    """`u`: the words of rows that have two or more, so that one can be masked and one kept."""
+    return words & (words.sum(1, keepdim=True) >= 2)
+
+
+def attention_received(
+    attention: Float[Tensor, "rows heads query key"], queries: Bool[Tensor, "rows query"]
+) -> Float[Tensor, "rows key"]:
+    """Mean over heads and over these query rows."""
+    weights = queries.to(attention.dtype)
+    weights = weights / weights.sum(1, keepdim=True)
+    return (attention.mean(1) * weights[:, :, None]).sum(1)
+
+
+def first_positions(real: Bool[Tensor, "rows seq"]) -> Bool[Tensor, "rows seq"]:
+    """True on the first token of each row, [CLS]."""
+    return (torch.arange(real.shape[1], device=real.device) == 0).expand_as(real)
+
+
+def word_shares(received: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"]) -> Float[Tensor, "rows seq"]:
+    """`abar`: each word's share of the attention that words get, 0 on what cannot be masked."""
+    received = received.masked_fill(~maskable, 0.0)
+    return received / received.sum(1, keepdim=True).clamp(min=LEAST_ATTENTION)
+
+
+def neglect(shares: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"]) -> Float[Tensor, "rows seq"]:
+    """`e`: how far below a typical word of its text a word's share lies, in logarithms; 0 on what cannot be masked.
+
+    Centred on each text, so that no attention can mask nothing.
+    """
+    surprise = -(shares + TINY).log()
+    words = maskable.sum(1, keepdim=True).clamp(min=1)
+    mean = surprise.masked_fill(~maskable, 0.0).sum(1, keepdim=True) / words
+    return (surprise - mean).masked_fill(~maskable, 0.0)
+
+
+def mask_chances(
+    neglected: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"], settings: AfaSettings
+) -> Float[Tensor, "rows seq"]:
+    """`q`: the chance that each word is masked, 0 on what cannot be. Clipped ones pass no gradient."""
+    typical = torch.logit(torch.tensor(settings.rho, dtype=neglected.dtype, device=neglected.device))
+    chances = torch.sigmoid(settings.kappa * neglected + typical).clamp(settings.q_min, settings.q_max)
+    return chances.masked_fill(~maskable, 0.0)
+
+
+def draw_masks(chances: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"]) -> Bool[Tensor, "rows seq"]:
+    """True on words to mask, each drawn by itself from torch's generator; word pieces count as words."""
+    masked = torch.zeros_like(maskable)
+    # One number for each word and none for padding, so that masks do not depend on how much of it there is.
+    draws = torch.rand(int(maskable.sum()), device=chances.device)
+    masked[maskable] = draws < chances[maskable]
+    return masked
+
+
+def mend_masks(
+    masked: Bool[Tensor, "rows seq"], chances: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"]
+) -> Bool[Tensor, "rows seq"]:
+    """Where nothing was masked, mask the word of greatest chance; where everything, keep that of least.
+
+    Ties go to the first. Texts without a word are left alone; one word alone would be masked and then kept.
+    """
+    positions = torch.arange(maskable.shape[1], device=maskable.device)
+    likeliest = positions == chances.masked_fill(~maskable, -1.0).argmax(1, keepdim=True)
+    unlikeliest = positions == chances.masked_fill(~maskable, 2.0).argmin(1, keepdim=True)
+    masked = masked | (likeliest & ~masked.any(1, keepdim=True))
+    is_full = (masked | ~maskable).all(1, keepdim=True)
+    return masked & ~(unlikeliest & is_full) & maskable
+
+
+def log_policy(
+    masked: Bool[Tensor, "rows seq"], chances: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"]
+) -> Float[Tensor, " rows"]:
+    """`logpi`: log probability of these masks under the chances."""
+    return torch.where(masked, chances, 1.0 - chances).log().masked_fill(~maskable, 0.0).sum(1)
+
+
+def advantages(rewards: Float[Tensor, " rows"], base: Float[Tensor, ""]) -> Float[Tensor, " rows"]:
+    """`adv`: rewards above `base`, in (population) standard deviations of this batch.
+
+    Not divided where there is one reward, or all are as good as alike: a quotient of rounding errors would push hard.
+    """
+    spread = rewards.std(correction=0)
+    return (rewards - base) / torch.where(spread > TINY, spread + TINY, 1.0)
+
+
+def policy_loss(
+    advantage: Float[Tensor, " rows"], log_chance: Float[Tensor, " rows"], maskable: Bool[Tensor, "rows seq"]
+) -> Float[Tensor, ""]:
+    """`l_pg`: descending it makes masks of positive advantage likelier. A mean over rows of a mean over words."""
+    return -(advantage.detach() * log_chance / maskable.sum(1).clamp(min=1)).mean()
+
+
+class Afa(Method):
+    """A plain pass, two passes without gradient to judge it by, and a push on the last layer's attention.
+
+    Of a head that answers for a row, attention is read at the first position, [CLS], and compared are the vectors that
+    the head's last dropout reads; each choice of a multiple-choice item is a reading with a reward of its own. Of a
+    head that answers at tokens there is no one such position: both are means over the real ones.
+
+    Two things depend on which rows come together: the spread that advantages are divided by, and the discriminator,
+    which learns once from every batch that a step adds up.
+    """
+
+    special_ids: Tensor
+    base: Tensor
+
+    def __init__(self, settings: AfaSettings, start: Start) -> None:
+        super().__init__()
+        tokenizer = start.tokenizer
+        if tokenizer.mask_token_id is None:
+            raise EncoderError("the base's tokenizer has no mask token, which AFA puts for words; choose another base")
+        self.settings = settings
+        self.mask_id = int(tokenizer.mask_token_id)
+        self.last_layer = len(start.encoder.layers) - 1
+        self.reads_tokens = start.head == "token-classification"
+        generator = torch.Generator().manual_seed(start.seed)
+        self.discriminator = Discriminator(
+            start.encoder.width, settings.discriminator_learning_rate, generator=generator
+        )
+        # An unknown word is a word, though tokenizers list its token among the special ones.
+        special = sorted({*tokenizer.all_special_ids} - {tokenizer.unk_token_id})
+        self.register_buffer("special_ids", torch.tensor(special), persistent=False)
+        self.register_buffer("base", torch.tensor(UNDECIDED))
+
+    def step(self, batch: Batch, context: StepContext) -> StepResult:
+        """Task loss + weight x policy loss; the weight is 0 while the discriminator warms up.
+
+        Rows of fewer than two words take part in the task loss only, and a batch of such rows reports nothing else.
+        """
+        if self.settings.feedback_weight == 0:
+            return StepResult(losses={"task": self._task_loss(context.encoder(batch), batch, context)})
+        clean = context.encoder(batch, keep=[self.last_layer])
+        losses = {"task": self._task_loss(clean, batch, context)}
+        maskable = self._find_words(batch)
+        is_judged = maskable.any(1)
+        if not is_judged.any():
+            return StepResult(losses=losses)
+        chances = self._chances(clean, batch, maskable)
+        with context.extra_pass(0):
+            masked = mend_masks(draw_masks(chances, maskable), chances, maskable)
+        seen = self._compare(clean, batch, masked, context)
+        discriminator_loss, accuracy = self.discriminator.learn(seen)
+        rewards = self.discriminator.confusion(seen)
+        advantage = torch.zeros_like(chances[:, 0])
+        advantage[is_judged] = advantages(self._permuted(rewards, context), self.base)
+        self.base.lerp_(rewards.mean(), 1 - BASE_DECAY)
+        loss = policy_loss(advantage, log_policy(masked, chances, maskable), maskable)
+        if context.progress < self.settings.warmup_share:
+            losses["policy"] = WeightedLoss(loss.detach(), 0.0)
+        else:
+            losses["policy"] = WeightedLoss(loss, self.settings.feedback_weight)
+        scalars = {
+            "reward": float(rewards.mean()),
+            "reward_spread": float(rewards.std(correction=0)),
+            "discriminator_loss": discriminator_loss,
+            "discriminator_accuracy": accuracy,
+        }
+        return StepResult(losses=losses, scalars=scalars)
+
+    def _task_loss(self, clean: Pass, batch: Batch, context: StepContext) -> WeightedLoss:
+        return WeightedLoss(context.task_loss(clean.logits, batch.targets))
+
+    def _find_words(self, batch: Batch) -> Bool[Tensor, "rows seq"]:
+        """True on what may be masked: real tokens that are not special, of rows with two of them or more."""
+        return judged(batch.mask & ~torch.isin(batch.ids, self.special_ids))
+
+    def _chances(self, clean: Pass, batch: Batch, maskable: Bool[Tensor, "rows seq"]) -> Float[Tensor, "rows seq"]:
+        attention = clean.kept[self.last_layer].probabilities.float()
+        queries = batch.mask if self.reads_tokens else first_positions(batch.mask)
+        received = attention_received(attention, queries)
+        return mask_chances(neglect(word_shares(received, maskable), maskable), maskable, self.settings)
+
+    @torch.no_grad()
+    def _compare(self, clean: Pass, batch: Batch, masked: Bool[Tensor, "rows seq"], context: StepContext) -> Comparison:
+        """Read the rows twice more: with the mask token in place of masked words, and as they are."""
+        hidden = replace(batch, ids=batch.ids.masked_fill(masked, self.mask_id))
+        with context.extra_pass(1):
+            altered = context.encoder(hidden)
+        with context.extra_pass(2):
+            twin = context.encoder(batch)
+        is_judged = masked.any(1)
+        plain, altered, twin = (self._read(one, batch)[is_judged] for one in (clean, altered, twin))
+        return Comparison(plain=plain, masked=altered, twin=twin)
+
+    def _read(self, one: Pass, batch: Batch) -> Float[Tensor, "rows width"]:
+        if one.pooled is None:
+            raise EncoderError("AFA compares what a head's dropout reads, and this base's head has none")
+        read = one.pooled.float()
+        if self.reads_tokens:
+            read = (read * batch.mask[:, :, None]).sum(1) / batch.mask.sum(1, keepdim=True)
+        return read
+
+    def _permuted(self, rewards: Float[Tensor, " texts"], context: StepContext) -> Float[Tensor, " texts"]:
+        if not self.settings.permute_rewards:
+            return rewards
+        with context.extra_pass(3):
+            return rewards[torch.randperm(len(rewards), device=rewards.device)]
+
+
+def build(settings: AfaSettings, start: Start) -> Afa:
+    """The discriminator for this encoder, drawn from a generator of its own."""
+    return Afa(settings, start)
+
+
+def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
+    """The formulas at given arrays, in float64.
+
+    Of `attention` A (batch, heads, seq, seq; queries first), `maskable` u and `masks` mk (batch, seq; 1 on words that
+    may be and that were masked), `rewards` R (batch) and `base`: `abar`, `e`, `q` (all batch, seq), `logpi`,
+    `advantages` (batch), `l_pg`, and `attention_gradient`, that of `l_pg` with respect to A. Masks are taken as they
+    are, without the rule that masks one word and keeps one. `kappa`, `rho`, `q_min` and `q_max` have the settings'
+    defaults unless given. With `real` (batch, seq; 1 on real tokens) attention is read at all real queries, as of a
+    head that answers at tokens, instead of at the first. Rows of fewer than two words give zeros.
+
+    With `plain` f, `masked` f~ and `twin` f0 (texts, width) and the discriminator's `hidden_weight` (width, twice the
+    width; outputs first, |f_1 - f_2| before f_1 f_2), `hidden_bias`, `output_weight` (width) and `output_bias` (a
+    number): `l_dsc`, and `confusion`, the rewards that this discriminator gives (texts).
+
+    Raises:
+        WrongArray: an array is missing, unknown or misshapen, or something is masked that cannot be.
+    """
+    arrays = Arrays(inputs)
+    results = _policy_at(arrays)
+    states = ("plain", "masked", "twin")
+    weights = {"hidden_weight": "width pair", "hidden_bias": "width", "output_weight": "width", "output_bias": ""}
+    if arrays.has(*states, *weights):
+        seen = Comparison(**{name: arrays.floats(name, "texts width") for name in states})
+        judge = _judge_with({name: arrays.floats(name, axes) for name, axes in weights.items()})
+        results |= {"l_dsc": judge.loss(seen), "confusion": judge.confusion(seen)}
+    arrays.finish()
+    return {name: tensor.detach().numpy() for name, tensor in results.items()}
+
+
+def _policy_at(arrays: Arrays) -> dict[str, Tensor]:
+    attention = arrays.floats("attention", "batch heads seq seq").requires_grad_()
+    maskable, masks = judged(arrays.flags("maskable", "batch seq")), arrays.flags("masks", "batch seq")
+    rewards = arrays.floats("rewards", "batch")
+    if (masks & ~maskable).any() or not maskable.any():
+        raise WrongArray("array 'masks' must mask maskable words alone, of rows that have two of them or more")
+    defaults = AfaSettings()
+    settings = AfaSettings.model_validate(
+        {name: arrays.number(name, getattr(defaults, name)) for name in ("kappa", "rho", "q_min", "q_max")}
+    )
+    queries = arrays.flags("real", "batch seq") if arrays.has("real") else first_positions(masks)
+    shares = word_shares(attention_received(attention, queries), maskable)
+    neglected = neglect(shares, maskable)
+    chances = mask_chances(neglected, maskable, settings)
+    log_chance = log_policy(masks, chances, maskable)
+    advantage = torch.zeros_like(rewards)
+    is_judged = maskable.any(1)
+    advantage[is_judged] = advantages(rewards[is_judged], rewards.new_tensor(arrays.number("base")))
+    loss = policy_loss(advantage, log_chance, maskable)
+    (gradient,) = torch.autograd.grad(loss, attention)
+    return {
+        "abar": shares,
+        "e": neglected,
+        "q": chances,
+        "logpi": log_chance,
+        "advantages": advantage,
+        "l_pg": loss,
+        "attention_gradient": gradient,
+    }
+
+
+def _judge_with(weights: Mapping[str, Tensor]) -> Discriminator:
+    width, pair = weights["hidden_weight"].shape
+    if pair != 2 * width:
+        raise WrongArray(f"array 'hidden_weight' has shape {(width, pair)}; its second axis is twice the first")
+    judge = Discriminator(width, 0.0, torch.Generator()).double()
+    with torch.no_grad():
+        for name, weight in weights.items():
+            parameter = judge.get_parameter(name.replace("_", "."))
+            parameter.copy_(weight.view_as(parameter))
+    return judge

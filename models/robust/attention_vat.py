@@ -1,0 +1,175 @@
+"""Attention VAT and Attention iVAT (Kitada and Iyatomi, arXiv 2104.08763): attention noise that needs no labels.
+
+Noise of a set length on attention scores moves the prediction as far as it can, and the model learns to predict the
+same all the same, of labelled and unlabelled text alike: L + lambda KL(p || p under noise). No program was published
+and the article's equations were not at hand; this is virtual adversarial training (Miyato et al., arXiv 1704.03976,
+section 3) of attention scores. Choices of this project:
+
+- The direction comes of one power iteration from a random start of length `xi`: at 0 the divergence has no gradient.
+- p and both passes under noise use the same dropout, drawn anew from the first layer that is moved on. Else their
+  divergence would be mostly that of two dropout masks, and its gradient would say little about the noise.
+- Between tokens' labels the divergence is a mean over real tokens, labelled or not; between spans, over first and last
+  token among real positions; between numbers, half the squared difference.
+- Each step reads as many unlabelled examples as labelled ones, drawn by the seed and the step.
+"""
+
+import random
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from models.batches import collate_unlabelled
+from models.encoder import NO_CHOICE, Batch, Pass
+from models.robust.arrays import Arrays
+from models.robust.method import Method, Start, StepContext, StepResult, WeightedLoss
+from models.robust.perturbation import (
+    NoiseSettings,
+    choose_site,
+    draw_noise,
+    emphasise,
+    mean_entropy,
+    scale,
+)
+from models.robust.readout import read_readout
+from models.tasks.task import Head
+
+
+class VatSettings(NoiseSettings):
+    """How far attention scores are moved, which, and from where the direction is looked for."""
+
+    xi: float = Field(default=0.1, gt=0, description="Length of the random start, in units of the score.")
+
+
+class AttentionVat(Method):
+    """A clean pass of labelled and one of unlabelled rows; the layers from the first that is moved on thrice more."""
+
+    def __init__(self, settings: VatSettings, start: Start, *, interpretable: bool) -> None:
+        """`interpretable`: as in Attention iAT, scores that stand out are moved more."""
+        super().__init__()
+        self.settings = settings
+        self.site = choose_site(settings, start.encoder, start.head)
+        self._head = start.head
+        self._pad_id = int(start.tokenizer.pad_token_id)
+        self._unlabelled = start.unlabelled
+        self._interpretable = interpretable
+
+    def step(self, batch: Batch, context: StepContext) -> StepResult:
+        """L + lambda times the mean divergence of all examples, labelled and unlabelled."""
+        if self.settings.weight == 0:
+            clean = context.encoder(batch)
+            return StepResult(losses={"task": WeightedLoss(context.task_loss(clean.logits, batch.targets))})
+        clean = context.encoder(batch, keep=self.site.layers)
+        task = context.task_loss(clean.logits, batch.targets)
+        moved = [self._divergences(batch, clean, context, 0)]
+        if self._unlabelled:
+            unlabelled = self._draw_unlabelled(batch, context)
+            with context.extra_pass(1):
+                read = context.encoder(unlabelled, keep=self.site.layers)
+            moved.append(self._divergences(unlabelled, read, context, 2))
+        return StepResult(
+            losses={
+                "task": WeightedLoss(task),
+                "divergence": WeightedLoss(torch.cat(moved).mean(), self.settings.weight),
+            },
+            scalars={"attention_entropy": mean_entropy(self.site.scores(clean), self.site.real(batch))},
+        )
+
+    def _divergences(self, batch: Batch, clean: Pass, context: StepContext, number: int) -> Float[Tensor, " batch"]:
+        def predict(noise: Tensor) -> Tensor:
+            with context.extra_pass(number):
+                return self.site.rerun(context.encoder, batch, clean, noise).logits
+
+        with torch.no_grad():
+            expected = predict(self.site.zeros(batch))
+        drawn = draw_noise(self.site, batch, f"{context.seed}/{context.step}/{number}")
+        start = scale(drawn, self.site.length(self.settings.xi), self.site.axes).requires_grad_()
+        moved = divergence(expected, predict(start), batch, self._head)
+        (gradient,) = context.gradients(moved.sum(), [start])
+        noise = self._direct(gradient, clean, batch)
+        return divergence(expected, predict(noise), batch, self._head)
+
+    def _direct(self, gradient: Tensor, clean: Pass, batch: Batch) -> Tensor:
+        real, length = self.site.real(batch), self.site.length(self.settings.epsilon)
+        if self._interpretable:
+            return emphasise(gradient, self.site.scores(clean), real, "weighted", length, self.site.axes)
+        return scale(gradient * real, length, self.site.axes)
+
+    def _draw_unlabelled(self, batch: Batch, context: StepContext) -> Batch:
+        examples = self._unlabelled
+        draw = random.Random(f"unlabelled/{context.seed}/{context.step}")
+        chosen = draw.sample(range(len(examples)), min(len(batch.indices), len(examples)))
+        return collate_unlabelled(examples, chosen, self._head, self._pad_id, batch.ids.device)
+
+
+def divergence(
+    expected: Float[Tensor, "batch ..."], found: Float[Tensor, "batch ..."], batch: Batch, head: Head
+) -> Float[Tensor, " batch"]:
+    """KL(expected || found) of each example, between what logits of this head say; half the square between numbers."""
+    if head == "question-answering":
+        # (batch, seq, 2): first and last token are each a choice among the row's real positions.
+        expected, found = (
+            logits.masked_fill(~batch.mask[:, :, None], NO_CHOICE).transpose(1, 2) for logits in (expected, found)
+        )
+        return _kl(expected, found).mean(-1)
+    if head == "token-classification":
+        return (_kl(expected, found) * batch.mask).sum(-1) / batch.mask.sum(-1)
+    if expected.shape[-1] == 1:
+        return 0.5 * (expected.float() - found.float()).square().squeeze(-1)
+    return _kl(expected, found)
+
+
+def _kl(expected: Float[Tensor, "*rest labels"], found: Float[Tensor, "*rest labels"]) -> Float[Tensor, "*rest"]:
+    log_p, log_q = (_at_least_float32(logits).log_softmax(-1) for logits in (expected, found))
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def _at_least_float32(logits: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def build(settings: VatSettings, start: Start) -> AttentionVat:
+    """Attention VAT: noise along the divergence's gradient."""
+    return AttentionVat(settings, start, interpretable=False)
+
+
+def build_ivat(settings: VatSettings, start: Start) -> AttentionVat:
+    """Attention iVAT: the more so where scores stand out."""
+    return AttentionVat(settings, start, interpretable=True)
+
+
+def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
+    """The formulas at given arrays, in float64, under the article's model for single texts.
+
+    Of `u` (batch, seq; attention scores), `m` (batch, seq; 1 on real tokens), `H` (batch, seq, width), `w_o` (width),
+    `b_o`, `n` (batch, seq; normal draws), `eps` and `xi`: `p` (batch; probability of label 1), `g` (batch, seq; the
+    gradient of the mean KL at xi n/|n|), the noise `r_vat` and `r_ivat` (batch, seq), and `KL_vat` and `KL_ivat`, means
+    over examples under each.
+
+    Raises:
+        WrongArray: an array is missing, unknown or misshapen.
+    """
+    arrays = Arrays(inputs)
+    scores, real = arrays.floats("u", "batch seq"), arrays.flags("m", "batch seq")
+    readout = read_readout(arrays)
+    start = scale(arrays.floats("n", "batch seq") * real, arrays.number("xi"), (-1,)).requires_grad_()
+    epsilon = arrays.number("eps")
+    arrays.finish()
+
+    def predict(noise: Tensor) -> Tensor:
+        logits = readout.logits(scores + noise, real)
+        return torch.stack([torch.zeros_like(logits), logits], dim=-1)
+
+    expected = predict(torch.zeros_like(scores))
+    (gradient,) = torch.autograd.grad(_kl(expected, predict(start)).mean(), start)
+    noise = {
+        "vat": scale(gradient * real, epsilon, (-1,)),
+        "ivat": emphasise(gradient, scores, real, "weighted", epsilon, (-1,)),
+    }
+    results = {"p": expected.softmax(-1)[:, 1], "g": gradient}
+    for name, moved in noise.items():
+        results |= {f"r_{name}": moved, f"KL_{name}": _kl(expected, predict(moved)).mean()}
+    return {name: tensor.numpy() for name, tensor in results.items()}

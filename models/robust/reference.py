@@ -1,0 +1,82 @@
+"""`python -m models.robust.reference METHOD --inputs FILE.npz`: a method's formulas at given arrays, as JSON.
+
+For checking the formulas against another implementation; which arrays a method takes and gives stands at `reference` in
+its module.
+"""
+
+import argparse
+import json
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from models.robust import METHODS, find_method
+
+
+class NoReference(ValueError):
+    """A method without formulas of its own."""
+
+
+class NotFinite(ValueError):
+    """Results that are no numbers."""
+
+
+class UnreadableInputs(ValueError):
+    """A file that holds no arrays by name."""
+
+
+def evaluate(method: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
+    """What the formulas of `method` give at `inputs`.
+
+    Raises:
+        UnknownMethod, NoReference: with the names there are.
+        WrongArray: an array is missing, unknown or misshapen.
+    """
+    reference = find_method(method).reference
+    if reference is None:
+        known = ", ".join(name for name, kind in METHODS.items() if kind.reference is not None)
+        raise NoReference(f"method {method!r} has no formulas of its own; choose one of: {known}")
+    return reference(inputs)
+
+
+def read_inputs(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in an .npz file; raises UnreadableInputs."""
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.lib.npyio.NpzFile):
+            with file:
+                return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UnreadableInputs(f"{path}: cannot be read as an .npz file ({error})") from error
+    raise UnreadableInputs(f"{path}: a single array; numpy.savez writes arrays by name")
+
+
+def as_json(results: Mapping[str, np.ndarray | float]) -> str:
+    """Results on one line, arrays as lists; raises NotFinite, since JSON has neither infinities nor NaN."""
+    if broken := [name for name, value in results.items() if not np.isfinite(value).all()]:
+        raise NotFinite(f"not finite at these inputs: {', '.join(broken)}")
+    return json.dumps({name: np.asarray(value).tolist() for name, value in results.items()})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the results; or, with exit code 2, what was wrong with the arguments or the inputs."""
+    parser = argparse.ArgumentParser(
+        prog="python -m models.robust.reference", description="Evaluate a method's formulas at given arrays."
+    )
+    parser.add_argument("method", metavar="METHOD", help=f"{', '.join(METHODS)}")
+    parser.add_argument("--inputs", type=Path, required=True, metavar="FILE.npz", help="arrays by name, as numpy.savez")
+    given = parser.parse_args(arguments)
+    try:
+        results = as_json(evaluate(given.method, read_inputs(given.inputs)))
+    except ValueError as error:
+        # Every error here is one: of the names, the file, an array, or a result that is not finite.
+        parser.error(str(error))
+    sys.stdout.write(results + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

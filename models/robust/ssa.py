@@ -1,0 +1,260 @@
+"""SSA: self-supervised attention (Chen, Kou, Bai, Tong, IEEE Access 9, 2021, arXiv 2004.03808).
+
+Between epochs the model is probed: words that can be masked without changing its right answer are labelled 0, all
+others 1, and the next epoch trains a token classifier on these labels beside the task, on the unmasked texts. SSA-Co
+stops there, and the classifier is dropped; SSA-Hybrid also pools the words that the classifier lets through into what
+the head reads, and is served so.
+
+Numerically this follows the authors' released code (`koukoulala/ssa_BERT`, `yrchen92/ssa_BERT`), since the paper's
+method section was not at hand. Departures: dropout stays on after the first epoch, where the code forgets to switch it
+back on; every special token is ignored, RoBERTa's second separator too; the attention mask is left as it was; the
+token classifier is clipped on its own; and what `models.robust.gate` and `models.robust.probing` say. Not built are the
+code's options to map each position by weights of its own and to append all originals to every epoch.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import BertConfig, PreTrainedTokenizerFast
+
+from models.data import Example
+from models.encoder import Batch, Encoder, EncoderError, last_linear
+from models.heads import IGNORED, token_loss
+from models.robust.arrays import Arrays
+from models.robust.gate import Gate, GatedModel, TokenClassifier, find_special_ids, relevance
+from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
+from models.robust.probing import Probe, Probing, text_positions
+
+
+class SsaCoSettings(MethodSettings):
+    """How words are probed, and how much their labels count."""
+
+    token_weight: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="Share of the token classifier in the loss (lambda); the rest is the task's.",
+    )
+    trigger: float = Field(default=0.1, ge=0, le=1, description="Chance of each word to have one near it masked.")
+    ratio_step: float = Field(
+        default=0.2, ge=0, lt=1, description="How much the share of probed texts grows with each epoch, from 0."
+    )
+    max_rounds: int = Field(default=10, gt=0, description="Times that all texts are probed for one epoch at most.")
+    random_labels: bool = Field(
+        default=False, description="For comparison: as many 0s in each text, but on words drawn at random."
+    )
+
+
+class SsaHybridSettings(SsaCoSettings):
+    """The same, and the gate."""
+
+    start_share: float = Field(
+        default=0.5, ge=0, le=1, description="Weight of the text's start in what the head reads (w)."
+    )
+    threshold: float = Field(default=0.3, ge=0, le=1, description="Least relevance of a word that passes (k).")
+
+
+def probed_share(epoch: int, step: float) -> float:
+    """Share of an epoch's texts that are accepted probes, r_t; epochs count from 1. Rounded as the code rounds it."""
+    share = 0.0
+    for _ in range(epoch - 1):
+        if share + step < 1.0:
+            share += step
+    return share
+
+
+class Ssa(Method):
+    """One pass; the task's loss and the token classifier's on the labels of this epoch."""
+
+    labels: Int[Tensor, "examples max_tokens"]
+    """Of each text of this epoch: 0 on masked words of an accepted probe, 1 on other words, -1 elsewhere."""
+    sources: Int[Tensor, " examples"]
+    """Which training example each text of this epoch is."""
+    made_for: Int[Tensor, ""]
+    """The epoch that both are of."""
+
+    def __init__(self, settings: SsaCoSettings, start: Start, gate: Gate | None) -> None:
+        super().__init__()
+        self.settings = settings
+        self.gate = gate
+        self.tokens = TokenClassifier(start.encoder.model.config, torch.Generator().manual_seed(start.seed))
+        self.probing = Probing(
+            trigger=settings.trigger,
+            max_rounds=settings.max_rounds,
+            score_range=start.score_range,
+            tokenizer=start.tokenizer,
+        )
+        self._seed = start.seed
+        self._epochs = start.epochs
+        self.register_buffer("labels", torch.full((start.examples, start.max_tokens), -1, dtype=torch.int8))
+        self.register_buffer("sources", torch.arange(start.examples))
+        self.register_buffer("made_for", torch.tensor(0))
+
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """The token classifier, trained as the encoder is."""
+        return (ParameterGroup(name="token_classifier", parameters=tuple(self.parameters())),)
+
+    def before_epoch(self, examples: Sequence[Example], epoch: int, context: StepContext) -> Sequence[Example]:
+        """As many examples as there are: of the share r_t some words can be masked, and the labels say which.
+
+        Made once an epoch, with the weights at its start, and kept in the buffers.
+        """
+        if int(self.made_for) != epoch:
+            share = probed_share((epoch - 1) % self._epochs + 1, self.settings.ratio_step)
+            seed = f"{self._seed}/{epoch}"
+            texts = self.probing.plan(examples, share, self.served(context.encoder), seed, context.say)
+            self._keep(texts, examples, random.Random(f"{seed}/labels"))
+            self.made_for.fill_(epoch)
+        return [examples[source] for source in self.sources.tolist()]
+
+    def step(self, batch: Batch, context: StepContext) -> StepResult:
+        """(1 - lambda) x task loss + lambda x cross entropy of the token labels.
+
+        The latter is a mean over the labelled tokens of all rows, so a text counts by its length and accumulated
+        batches are not quite one big batch; 0 where no token is labelled. `irrelevant` is the share of labels that are
+        0, and `irrelevant_found` that of labels 0 which the classifier gives too: their quotient is its recall, which
+        is worth watching, since always saying 1 is nearly always right.
+        """
+        passed = context.encoder(batch)
+        token_logits = self.tokens(passed.states)
+        labels = self.labels[batch.indices, : batch.ids.shape[1]].long()
+        logits = passed.logits
+        if self.gate is not None:
+            assert passed.pooled is not None, "heads without dropout are refused"
+            words = self.gate.words(batch.ids, batch.mask)
+            mixed = self.gate.mix(token_logits, passed.states, passed.pooled, words)
+            logits = last_linear(context.encoder.model)(mixed.head_input)
+        losses = {
+            "task": WeightedLoss(context.task_loss(logits, batch.targets), 1 - self.settings.token_weight),
+            "tokens": WeightedLoss(label_loss(token_logits, labels), self.settings.token_weight),
+        }
+        labelled = (labels >= 0).sum().clamp(min=1)
+        found = (labels == 0) & (token_logits.argmax(dim=-1) == 0)
+        scalars = {
+            "irrelevant": float((labels == 0).sum() / labelled),
+            "irrelevant_found": float(found.sum() / labelled),
+        }
+        return StepResult(losses=losses, scalars=scalars)
+
+    def served(self, encoder: Encoder) -> Encoder:
+        """SSA-Co's is the plain model; SSA-Hybrid's has the gate."""
+        if self.gate is None:
+            return encoder
+        return Encoder(GatedModel(encoder.model, self.tokens, self.gate)).train(encoder.training)
+
+    def _keep(self, texts: Sequence[Probe], examples: Sequence[Example], draw: random.Random) -> None:
+        labels = np.full(tuple(self.labels.shape), -1, dtype=np.int8)
+        for number, text in enumerate(texts):
+            words = [
+                place for positions in text_positions(examples[text.source].encoded.rows[0]) for place in positions
+            ]
+            labels[number, words] = 1
+            masked = draw.sample(words, len(text.masked)) if self.settings.random_labels else text.masked
+            labels[number, list(masked)] = 0
+        self.labels.copy_(torch.from_numpy(labels))
+        self.sources.copy_(torch.tensor([text.source for text in texts]))
+
+
+def label_loss(token_logits: Float[Tensor, "batch seq 2"], labels: Int[Tensor, "batch seq"]) -> Float[Tensor, ""]:
+    """Cross entropy over the tokens labelled 0 or 1; 0 where there are none."""
+    return token_loss(token_logits, labels.masked_fill(labels < 0, IGNORED))
+
+
+def build_co(settings: SsaCoSettings, start: Start) -> Ssa:
+    """SSA-Co; raises EncoderError where the base has no token to mask words with."""
+    _refuse_maskless(start)
+    return Ssa(settings, start, gate=None)
+
+
+def build_hybrid(settings: SsaHybridSettings, start: Start) -> Ssa:
+    """SSA-Hybrid; raises EncoderError where the base has no token to mask words with."""
+    _refuse_maskless(start)
+    return Ssa(settings, start, _make_gate(settings, start.tokenizer))
+
+
+def serve_hybrid(
+    settings: SsaHybridSettings, model: Any, tokenizer: PreTrainedTokenizerFast, weights: Mapping[str, Tensor]
+) -> nn.Module:
+    """A checkpoint's stock model with its gate on; raises RuntimeError where the weights are not the gate's."""
+    tokens = TokenClassifier(model.config)
+    tokens.load_state_dict({name.removeprefix("tokens."): tensor for name, tensor in weights.items()})
+    return GatedModel(model, tokens, _make_gate(settings, tokenizer))
+
+
+def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
+    """The formulas at given arrays, in float32 as in training, by the names they have on paper.
+
+    Of `states` h (batch, seq, width), `real` (batch, seq; 1 on real tokens), `labels` t (batch, seq; 0, 1, or -1 on
+    special tokens and padding), and the token classifier's `dense_weight` (width, width; outputs first), `dense_bias`,
+    `norm_weight` and `norm_bias` (width), `output_weight` (two, width) and `output_bias` (two): `p` (batch, seq) and
+    `l_tok`. `layer_norm_eps` is 1e-12 unless given.
+
+    With `pooled` (batch, width), `head_weight` (classes, width) and `head_bias` (classes): `keep`, `a` (batch, seq),
+    `ctx` (batch, width) and `logits` (batch, classes). `start_share` w is 0.5 and `threshold` k is 0.3 unless given;
+    with w = 1 the logits are SSA-Co's. `keep` is what passes the threshold, `a` has the guards as well.
+
+    With `task_loss`: `loss`; `token_weight` lambda is 0.3 unless given. With `epochs`: `ratios` (epochs), r_t from the
+    first epoch on; `ratio_step` is 0.2 unless given.
+
+    Raises:
+        WrongArray: an array is missing, unknown or misshapen.
+    """
+    arrays, usual = Arrays(inputs), SsaHybridSettings()
+    states, real = arrays.floats("states", "batch seq width").float(), arrays.flags("real", "batch seq")
+    labels = arrays.integers("labels", "batch seq")
+    token_logits = _read_classifier(arrays, states.shape[-1])(states)
+    results: dict[str, Tensor] = {"p": relevance(token_logits), "l_tok": label_loss(token_logits, labels)}
+    if arrays.has("pooled", "head_weight", "head_bias"):
+        gate = Gate(
+            threshold=arrays.number("threshold", usual.threshold),
+            start_share=arrays.number("start_share", usual.start_share),
+            special_ids=(),
+        )
+        words = real & (labels != -1)
+        mixed = gate.mix(token_logits, states, arrays.floats("pooled", "batch width").float(), words)
+        head = arrays.floats("head_weight", "classes width").float(), arrays.floats("head_bias", "classes").float()
+        results |= {
+            "keep": words & (results["p"] >= gate.threshold),
+            "a": mixed.weights,
+            "ctx": mixed.context,
+            "logits": nn.functional.linear(mixed.head_input, *head),
+        }
+    if arrays.has("task_loss"):
+        weight = arrays.number("token_weight", usual.token_weight)
+        results["loss"] = (1 - weight) * arrays.number("task_loss") + weight * results["l_tok"]
+    if arrays.has("epochs"):
+        step = arrays.number("ratio_step", usual.ratio_step)
+        results["ratios"] = torch.tensor(
+            [probed_share(epoch, step) for epoch in range(1, int(arrays.number("epochs")) + 1)], dtype=torch.float64
+        )
+    arrays.finish()
+    return {name: tensor.detach().numpy() for name, tensor in results.items()}
+
+
+def _read_classifier(arrays: Arrays, width: int) -> TokenClassifier:
+    eps = arrays.number("layer_norm_eps", 1e-12)
+    tokens = TokenClassifier(BertConfig(hidden_size=width, layer_norm_eps=eps), torch.Generator())
+    axes = {"dense": ("width width", "width"), "norm": ("width", "width"), "output": ("two width", "two")}
+    tokens.load_state_dict(
+        {
+            f"{part}.{kind}": arrays.floats(f"{part}_{kind}", part_axes)
+            for part, both in axes.items()
+            for kind, part_axes in zip(("weight", "bias"), both, strict=True)
+        }
+    )
+    return tokens
+
+
+def _make_gate(settings: SsaHybridSettings, tokenizer: PreTrainedTokenizerFast) -> Gate:
+    return Gate(threshold=settings.threshold, start_share=settings.start_share, special_ids=find_special_ids(tokenizer))
+
+
+def _refuse_maskless(start: Start) -> None:
+    if start.tokenizer.mask_token_id is None:
+        raise EncoderError("the base's tokenizer has no mask token, which probes need; choose another base")

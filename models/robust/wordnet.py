@@ -1,0 +1,213 @@
+"""WordNet from its own database files (wndb(5WN)): synonyms, hypernyms and antonyms of English words.
+
+Fellbaum (ed.), WordNet: An Electronic Lexical Database, MIT Press 1998. Only `index.*`, `data.*` and `*.exc` are read.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+WordClass = Literal["NOUN", "VERB", "ADJ", "ADV"]
+
+_ENDINGS: Mapping[WordClass, str] = {"NOUN": "noun", "VERB": "verb", "ADJ": "adj", "ADV": "adv"}
+_CLASS_OF_SIGN: Mapping[str, WordClass] = {"n": "NOUN", "v": "VERB", "a": "ADJ", "s": "ADJ", "r": "ADV"}
+_HYPERNYM, _ANTONYM, _SIMILAR = "@", "!", "&"
+
+# Suffixes and what they become, in morphy(7WN)'s order.
+_SUFFIXES: Mapping[WordClass, Sequence[tuple[str, str]]] = {
+    "NOUN": (
+        ("s", ""), ("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"),
+        ("men", "man"), ("ies", "y"),
+    ),
+    "VERB": (("s", ""), ("ies", "y"), ("es", "e"), ("es", ""), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", "")),
+    "ADJ": (("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
+    "ADV": (),
+}  # fmt: skip
+
+
+class WordNetError(ValueError):
+    """A WordNet that cannot be read."""
+
+
+class Pointer(NamedTuple):
+    """A relation to another synset; between words of the two where their numbers, from 1, are given, not 0."""
+
+    symbol: str
+    word_class: WordClass
+    offset: int
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
+class Synset:
+    """Words that mean the same."""
+
+    words: tuple[str, ...]
+    """As written there, with `_` for spaces."""
+    pointers: tuple[Pointer, ...]
+    is_satellite: bool
+    """An adjective that stands around another of like meaning, which has the antonym."""
+
+
+class _Entry(NamedTuple):
+    """A line of an index."""
+
+    offsets: tuple[int, ...]
+    """The most frequent sense first."""
+    tagged: int
+    """How many of the senses were met in annotated texts."""
+
+
+class WordNet:
+    """The database in a folder; what is looked up is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the indices.
+
+        Raises:
+            WordNetError: a file is not there, or not of this format.
+        """
+        wanted = [f"{kind}.{ending}" for ending in _ENDINGS.values() for kind in ("index", "data")]
+        missing = [name for name in wanted if not (folder / name).is_file()]
+        if missing:
+            raise WordNetError(
+                f"{folder}: no WordNet here, {missing[0]} is missing; install the Debian package wordnet-base, or take "
+                "the database files from https://wordnet.princeton.edu and name their folder in the setting 'wordnet'"
+            )
+        self._folder = folder
+        self._index = {word_class: _read_index(folder / f"index.{end}") for word_class, end in _ENDINGS.items()}
+        self._data = {word_class: (folder / f"data.{end}").read_bytes() for word_class, end in _ENDINGS.items()}
+        self._exceptions = {word_class: _read_exceptions(folder / f"{end}.exc") for word_class, end in _ENDINGS.items()}
+        # Of the instance, so that they end with it.
+        self.synset = cache(self._read_synset)
+        self.synsets = cache(self._find_synsets)
+
+    def base_forms(self, word: str, word_class: WordClass) -> tuple[str, ...]:
+        """The word itself and the forms it may be an inflection of, as far as they are in the index.
+
+        What the exception list has of the word takes the place of the suffix rules.
+        """
+        word = word.lower().replace(" ", "_")
+        exceptions = self._exceptions[word_class].get(word)
+        forms = _without_suffix(word, word_class) if exceptions is None else exceptions
+        return tuple(form for form in dict.fromkeys([word, *forms]) if form in self._index[word_class])
+
+    def synonyms(self, word: str, word_class: WordClass) -> frozenset[str]:
+        """All words of all synsets of the word, itself among them."""
+        return frozenset(other for synset in self.synsets(word, word_class) for other in synset.words)
+
+    def hypernyms(self, word: str, word_class: WordClass) -> frozenset[str]:
+        """The words of what the word's synsets are directly a kind of; of adjectives and adverbs there are none."""
+        found = (self._follow(synset, _HYPERNYM) for synset in self.synsets(word, word_class))
+        return frozenset(other for synsets in found for synset in synsets for other in synset.words)
+
+    def antonyms(self, word: str, word_class: WordClass) -> frozenset[str]:
+        """The opposites of any word of the word's synsets."""
+        synsets = self.synsets(word, word_class)
+        return frozenset(opposite for synset in synsets for _, opposite in self._opposites(synset))
+
+    def own_antonyms(self, word: str, word_class: WordClass) -> frozenset[str]:
+        """The opposites of the word itself, in its base forms."""
+        forms, synsets = self.base_forms(word, word_class), self.synsets(word, word_class)
+        pairs = (pair for synset in synsets for pair in self._opposites(synset))
+        return frozenset(opposite for own, opposite in pairs if own.lower() in forms)
+
+    def antonyms_of_heads(self, word: str, word_class: WordClass) -> frozenset[str]:
+        """The opposites of the adjectives that the word stands around: `unsatisfying` has none but by way of them."""
+        satellites = (synset for synset in self.synsets(word, word_class) if synset.is_satellite)
+        heads = (head for synset in satellites for head in self._follow(synset, _SIMILAR))
+        return frozenset(opposite for head in heads for _, opposite in self._opposites(head))
+
+    def frequent_words(self, word_class: WordClass) -> tuple[str, ...]:
+        """Single words in lower case that annotated texts use in their first sense of this class; sorted."""
+        return self._frequent_words[word_class]
+
+    @cached_property
+    def _frequent_words(self) -> dict[WordClass, tuple[str, ...]]:
+        return {
+            word_class: tuple(
+                word
+                for word, entry in sorted(self._index[word_class].items())
+                # Indices are in lower case; how a word is written, its synset says.
+                if entry.tagged and word.isalpha() and word in self.synset(word_class, entry.offsets[0]).words
+            )
+            for word_class in get_args(WordClass)
+        }
+
+    def _find_synsets(self, word: str, word_class: WordClass) -> tuple[Synset, ...]:
+        """All senses of all base forms."""
+        entries = (self._index[word_class][form] for form in self.base_forms(word, word_class))
+        return tuple(self.synset(word_class, offset) for entry in entries for offset in entry.offsets)
+
+    def _opposites(self, synset: Synset) -> Iterator[tuple[str, str]]:
+        """A word of the synset and its opposite, for each that has one."""
+        for pointer in synset.pointers:
+            if pointer.symbol == _ANTONYM:
+                other = self.synset(pointer.word_class, pointer.offset)
+                yield synset.words[pointer.source - 1], other.words[pointer.target - 1]
+
+    def _follow(self, synset: Synset, symbol: str) -> Iterator[Synset]:
+        return (self.synset(to.word_class, to.offset) for to in synset.pointers if to.symbol == symbol)
+
+    def _read_synset(self, word_class: WordClass, offset: int) -> Synset:
+        data = self._data[word_class]
+        line = data[offset : data.find(b"\n", offset)].decode()
+        try:
+            return _parse_synset(line, offset)
+        except (ValueError, IndexError, KeyError) as error:
+            file = self._folder / f"data.{_ENDINGS[word_class]}"
+            raise WordNetError(
+                f"{file}: no synset at byte {offset}; the file is damaged, or its index is another version's"
+            ) from error
+
+
+def _parse_synset(line: str, offset: int) -> Synset:
+    """`offset lexfile type n_words(hex) (word lex_id)* n_pointers (symbol offset class source/target)* ... | gloss`."""
+    fields = line.partition(" | ")[0].split()
+    if int(fields[0]) != offset:
+        raise ValueError(f"offset {fields[0]}")
+    count = int(fields[3], 16)
+    words = fields[4 : 4 + 2 * count : 2]
+    first = 5 + 2 * count
+    pointers = (fields[start : start + 4] for start in range(first, first + 4 * int(fields[first - 1]), 4))
+    return Synset(
+        words=tuple(word.partition("(")[0] for word in words),  # without an adjective's (a), (p) or (ip)
+        pointers=tuple(
+            Pointer(symbol, _CLASS_OF_SIGN[sign], int(to), int(ends[:2], 16), int(ends[2:], 16))
+            for symbol, to, sign, ends in pointers
+        ),
+        is_satellite=fields[2] == "s",
+    )
+
+
+def _read_index(path: Path) -> dict[str, _Entry]:
+    """`lemma class n_synsets n_pointers symbol* n_senses n_tagged offset*`; lines of the licence begin with spaces."""
+    index = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.startswith(" "):
+            continue
+        fields = line.split()
+        try:
+            tagged = 5 + int(fields[3])
+            index[fields[0]] = _Entry(tuple(map(int, fields[tagged + 1 :])), int(fields[tagged]))
+        except (ValueError, IndexError) as error:
+            raise WordNetError(f"{path}: line {number} is not one of a WordNet index") from error
+    return index
+
+
+def _read_exceptions(path: Path) -> dict[str, list[str]]:
+    """`inflected base*`; a class whose list is not there has no exceptions."""
+    if not path.is_file():
+        return {}
+    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    exceptions: dict[str, list[str]] = {}
+    for inflected, *bases in filter(None, lines):
+        exceptions.setdefault(inflected, []).extend(bases)
+    return exceptions
+
+
+def _without_suffix(word: str, word_class: WordClass) -> list[str]:
+    return [word.removesuffix(end) + instead for end, instead in _SUFFIXES[word_class] if word.endswith(end)]

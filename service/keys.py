@@ -1,0 +1,103 @@
+"""Who may ask: callers that send one of the server's keys, or anybody where nobody else reaches the server."""
+
+import hmac
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from ipaddress import ip_address
+from pathlib import Path
+
+import structlog
+
+from service.settings import PREFIX, Settings, SettingsError
+
+_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""What can stand behind `Bearer` (RFC 6750)."""
+
+log = structlog.get_logger()
+
+
+class BadKeys(SettingsError):
+    """Keys that cannot be used."""
+
+
+class KeyRing:
+    """The keys in force; without any, every request passes."""
+
+    def __init__(self, given: Sequence[str], file: Path | None = None) -> None:
+        """`given` keys and those of `file`.
+
+        Raises:
+            BadKeys: a key holds what no header can, or the file cannot be read or holds none.
+        """
+        self._given = tuple(given)
+        self._file = file
+        self._digests = self._read()
+
+    def __bool__(self) -> bool:
+        """Whether there are keys."""
+        return bool(self._digests)
+
+    def admits(self, authorization: Sequence[bytes]) -> bool:
+        """Whether these values of the header `Authorization` open the door; each key is compared, in constant time."""
+        if not self._digests:
+            return True
+        if len(authorization) != 1:
+            return False
+        scheme, _, key = authorization[0].partition(b" ")
+        digest = sha256(key.strip()).digest()
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        return any(matches) and scheme.lower() == b"bearer"
+
+    def reload(self) -> None:
+        """Read the file again; where that fails, the keys stay as they are and the log says why."""
+        try:
+            self._digests = self._read()
+        except BadKeys as error:
+            log.error("keys_not_read", detail=str(error))
+        else:
+            log.info("keys_read", keys=len(self._digests))
+
+    def _read(self) -> tuple[bytes, ...]:
+        keys = [*_checked(self._given, f"{PREFIX}API_KEYS")]
+        if self._file is not None:
+            from_file = [*_checked(_lines(self._file), str(self._file))]
+            if not from_file:
+                raise BadKeys(f"{self._file}: holds no key; write one a line")
+            keys += from_file
+        return tuple(sha256(key.encode()).digest() for key in dict.fromkeys(keys))
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    """The keys that `settings` name.
+
+    Raises:
+        BadKeys: as KeyRing does.
+        SettingsError: there are none, others reach the address, and nothing says that this is meant.
+    """
+    keys = KeyRing([key.get_secret_value() for key in settings.api_keys], settings.api_keys_file)
+    if not keys and not settings.open_to_all and not ip_address(settings.host).is_loopback:
+        raise SettingsError(
+            f"others reach {settings.host} and there are no keys; set {PREFIX}API_KEYS or {PREFIX}API_KEYS_FILE, "
+            f"or {PREFIX}OPEN_TO_ALL=true to let anybody ask"
+        )
+    return keys
+
+
+def _lines(file: Path) -> Iterator[str]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise BadKeys(f"{file}: cannot be read ({type(error).__name__})") from None
+    for line in text.splitlines():
+        key = line.partition("#")[0].strip()
+        if key:
+            yield key
+
+
+def _checked(keys: Iterable[str], source: str) -> Iterator[str]:
+    for number, key in enumerate(keys, start=1):
+        if not _KEY.fullmatch(key):
+            # Not the key itself: this goes into logs.
+            raise BadKeys(f"{source}: key {number} is not made of letters, digits and ._~+/- (with = at its end)")
+        yield key

@@ -1,0 +1,34 @@
+"""The other worker processes of one server, which share nothing but the port."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+
+import psutil
+
+SERVICE = "service.app:Steadfast"
+
+
+def tell_siblings() -> int:
+    """Have every other worker of this server read its packages again; returns how many were told.
+
+    They load in their own time, each answering with the models it has until then. Their logs say how it went.
+    """
+    siblings = list(_siblings())
+    for number in siblings:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGHUP)
+    return len(siblings)
+
+
+def _siblings() -> Iterator[int]:
+    # By the parent's number alone: psutil's own `children` compares times of day, which may jump.
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.pid != os.getpid() and process.ppid() == os.getppid() and _is_worker(process.cmdline()):
+                yield process.pid
+
+
+def _is_worker(command: list[str]) -> bool:
+    return SERVICE in command and "--worker-id" in command

@@ -1,0 +1,159 @@
+"""The process above the workers: it holds the listener they share, and starts again one that dies.
+
+Instead of BentoML's own, which looks for dead workers every ten seconds and in a container not at all, opens two
+control ports to every user of the machine, and loads the whole service beside its workers. The workers are BentoML's.
+Imports only the standard library: it lives as long as the server, and does nothing.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1]
+"""From where workers find the service, wherever the server is started."""
+
+LIFELINE = "STEADFAST_LIFELINE"
+"""Tells workers the pipe whose end they see when the supervisor is gone, however it went."""
+
+BACKLOG = 2_048
+CLOSING_S = 5
+"""For connections to close, after the requests on them were answered."""
+
+STOPPING_S = 30.0
+"""Most that a worker lives on after it was drained."""
+
+SHORT_LIFE_S = 10.0
+"""A worker that dies younger than this is started again after a pause only."""
+PAUSE_S = 1.0
+
+ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT)
+"""How workers end that were told to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crew:
+    """What is to be kept running."""
+
+    workers: int
+    listener: int
+    """File descriptor of the socket that all workers accept from."""
+    drain_s: float
+
+
+class Supervisor:
+    """Keeps a crew running until it is told to stop."""
+
+    def __init__(self, crew: Crew) -> None:
+        """Start nothing yet."""
+        self._crew = crew
+        self._stopping = asyncio.Event()
+        self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._lifeline = os.pipe()
+
+    async def run(self) -> int:
+        """Returns the exit code: 0 if all workers ended well when they were told to."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
+        codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._crew.workers + 1)))
+        return 0 if all(code in ENDED_WELL for code in codes) else 1
+
+    async def _keep(self, number: int) -> int:
+        """Keep one worker running; returns how the last one ended."""
+        while True:
+            began = time.monotonic()
+            process = await asyncio.create_subprocess_exec(
+                *_worker(number, self._crew.listener),
+                cwd=SOURCE,
+                env=os.environ | {LIFELINE: str(self._lifeline[0])},
+                pass_fds=[self._crew.listener, self._lifeline[0]],
+                preexec_fn=_ignore_hangup,
+            )
+            self._running[number] = process
+            if self._stopping.is_set():
+                # Told while it was being started.
+                process.terminate()
+            code = await process.wait()
+            del self._running[number]
+            if self._stopping.is_set():
+                return code
+            _say("worker_died", worker=number, exit_code=code)
+            if time.monotonic() - began < SHORT_LIFE_S:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), PAUSE_S)
+            if self._stopping.is_set():
+                return code
+
+    def _stop(self) -> None:
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._tell(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(self._crew.drain_s + STOPPING_S, self._tell, signal.SIGKILL)
+
+    def _tell(self, number: signal.Signals) -> None:
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+
+
+def command(crew: Crew) -> list[str]:
+    """What becomes the supervisor of `crew`."""
+    words = ["--workers", crew.workers, "--listener", crew.listener, "--drain-s", crew.drain_s]
+    return [sys.executable, "-m", "service.supervision", *map(str, words)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `command` to its end."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--workers", type=int, required=True)
+    parser.add_argument("--listener", type=int, required=True)
+    parser.add_argument("--drain-s", type=float, required=True)
+    with _counters():
+        code = asyncio.run(Supervisor(Crew(**vars(parser.parse_args(arguments)))).run())
+    sys.exit(code)
+
+
+@contextmanager
+def _counters() -> Iterator[None]:
+    """A folder of our own for the counters of all workers, gone when they are."""
+    folder = tempfile.mkdtemp(prefix="steadfast-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _worker(number: int, listener: int) -> list[str]:
+    return [
+        sys.executable, "-m", "_bentoml_impl.worker.service", "service.app:Steadfast", "--service-name", "Steadfast",
+        "--args", "{}", "--fd", str(listener), "--backlog", str(BACKLOG), "--worker-id", str(number),
+        "--timeout-graceful-shutdown", str(CLOSING_S),
+    ]  # fmt: skip
+
+
+def _ignore_hangup() -> None:
+    """A worker that is only starting would die of it; it heeds it as soon as it can, and reads its keys anyway."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _say(event: str, **facts: int) -> None:
+    """A line of log as the workers write theirs."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    with suppress(OSError):
+        os.write(2, (json.dumps({**facts, "event": event, "level": "error", "timestamp": moment}) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

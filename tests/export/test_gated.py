@@ -1,0 +1,89 @@
+"""SSA-Hybrid from training to answers: its gate is in the graph, whose gates it passes as any other model does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from export.build import export_checkpoint
+from export.package import open_package
+from export.verification import verify_package
+from models.encoder import EncoderError, load_trained
+from models.evaluation import predict_all
+from models.served import load_served, open_subject
+from models.settings import check_settings
+from models.tasks.sentiment import SENTIMENT, SentimentItem
+from models.training import Watcher, train
+from service.answering import Answerer
+from service.contract import Options
+from service.engine import EngineLimits, Pool
+from tests.export.conftest import copied
+from tests.tiny import make_base, make_items
+
+
+@pytest.fixture(scope="module")
+def hybrid(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    folder = tmp_path_factory.mktemp("hybrid")
+    settings = {
+        "task": "sentiment", "base": str(make_base(folder / "base", dropout=0.0)), "source": {"data": str(data)},
+        "epochs": 3, "batch_size": 16, "learning_rate": 5e-3, "max_tokens": 32, "precision": "fp32", "seed": 3,
+        "method": "ssa-hybrid", "method_settings": {"threshold": 0.5, "start_share": 0.2},
+    }  # fmt: skip
+    train(check_settings(settings), folder / "trained", Watcher(say=lambda _: None, advance=lambda *_: None))
+    return folder / "trained"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory, hybrid: Path) -> Path:
+    out = tmp_path_factory.mktemp("packages") / "hybrid"
+    export_checkpoint(hybrid, out)
+    return out
+
+
+def test_its_int8_package_passes_every_gate_and_verifies_with_checkpoint_and_data(
+    package: Path, hybrid: Path, data: Path
+) -> None:
+    manifest = open_package(package).manifest
+    assert (manifest.method.name, manifest.precision) == ("ssa-hybrid", "int8")
+    assert [tensor.name for tensor in manifest.inputs] == ["input_ids", "attention_mask", "token_type_ids"]
+    assert manifest.quality.fp32 > 0.9
+    report = verify_package(package, checkpoint=hybrid, data=str(data))
+    assert [check.name for check in report.checks if not check.passed] == []
+
+
+def test_it_answers_as_torch_does(hybrid: Path, tmp_path: Path) -> None:
+    export_checkpoint(hybrid, tmp_path / "exact", precision="fp32")
+    items = [SentimentItem.model_validate(item) for item in make_items("sentiment", 30)]
+    subject = open_subject(hybrid)
+    encoded = [SENTIMENT.encode(item, subject.reader, "window") for item in items]
+    expected = [prediction.answer for prediction in predict_all(subject, encoded)]
+    with Pool(1) as pool, Answerer(open_package(tmp_path / "exact"), EngineLimits(), pool) as answerer:
+        readings, refusals = answerer.read(items, "window")
+        options = Options()
+        answers = answerer.answer(readings, answerer.compute(readings, None).result(), options)
+    assert not refusals
+    for answer, wanted in zip(answers, expected, strict=True):
+        found = answer.model_dump()
+        assert found["label"] == wanted.label
+        scores = {one["label"]: one["score"] for one in found["scores"]}
+        assert scores == pytest.approx({one.label: one.score for one in wanted.scores}, abs=1e-5)  # float32
+
+
+def test_the_gate_changes_what_is_answered(hybrid: Path) -> None:
+    subject = open_subject(hybrid)
+    (row,) = subject.reader.read("the story was lovely").rows
+    stock = load_trained(hybrid, "sequence-classification")
+    served = load_served(hybrid, "sequence-classification")
+    assert type(served.model) is type(stock)
+    inputs = {"input_ids": torch.tensor([row.ids]), "attention_mask": torch.ones(1, len(row), dtype=torch.long)}
+    apart = np.abs(served(**inputs).logits.detach().numpy() - stock(**inputs).logits.detach().numpy())
+    assert apart.max() > 0.1
+
+
+def test_without_the_gates_weights_nothing_is_exported(hybrid: Path, tmp_path: Path) -> None:
+    folder = copied(hybrid, tmp_path)
+    (folder / "method.safetensors").unlink()
+    with pytest.raises(EncoderError, match=r"method\.safetensors: missing"):
+        export_checkpoint(folder, tmp_path / "package")
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]

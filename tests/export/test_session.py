@@ -1,0 +1,69 @@
+"""Sessions: what they compute with, and what they do to memory."""
+
+import gc
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import onnxruntime
+import psutil
+import pytest
+
+from export.package import open_package
+from export.session import PROVIDERS, ProviderMissing, ProviderName, Session, find_provider
+from models.text import Row
+
+RUNS = 2_000
+MEBIBYTE = 2**20
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert find_provider("cpu") == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("name", "distribution"),
+    [("cuda", "onnxruntime-gpu"), ("tensorrt", "onnxruntime-gpu"), ("openvino", "onnxruntime-openvino")],
+)
+def test_a_provider_that_is_not_there_names_what_to_install(
+    graph: Path, name: ProviderName, distribution: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ProviderMissing, match=f"{PROVIDERS[name].called}.*pip install {distribution}$"):
+        Session(graph, pad_id=0, provider=name)
+
+
+def test_a_provider_that_does_not_start_is_not_replaced_in_silence(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _: [])
+    with pytest.raises(ProviderMissing, match="could not start it"):
+        Session(graph, pad_id=0)
+
+
+def test_memory_does_not_grow_with_the_runs(package: Path, rows: list[Row]) -> None:
+    opened = open_package(package)
+    sessions = [Session(opened.graph, pad_id=opened.manifest.pad_id) for _ in range(2)]
+    draw = random.Random(0)
+
+    def run(count: int) -> int:
+        for number in range(count):
+            sessions[number % 2].run(draw.choices(rows, k=draw.randint(1, 16)), ("logits", "rollout"))
+        gc.collect()
+        return int(psutil.Process().memory_info().rss)
+
+    after_some = run(RUNS // 4)
+    # What a run takes is some megabytes; a leak of a kilobyte a run would be seen.
+    assert run(RUNS) - after_some < 2 * MEBIBYTE
+
+
+def test_texts_are_read_by_many_threads_at_once(package: Path) -> None:
+    reader = open_package(package).reader()
+    texts = [f"the film number {number} was {'very ' * (number % 40)}good" for number in range(64)]
+    alone = [[row.ids for row in reader.read(text).rows] for text in texts]
+
+    def read_all(_: int) -> list[list[list[int]]]:
+        return [[row.ids for row in reader.read(text).rows] for text in texts]
+
+    with ThreadPoolExecutor(16) as threads:
+        assert all(found == alone for found in threads.map(read_all, range(48)))

@@ -1,0 +1,207 @@
+"""The whole server, processes and all, while things happen to it."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import httpx
+import pytest
+
+from service.supervision import SHORT_LIFE_S
+from tests.service.conftest import Server, steadfast, wait_for
+
+JSON = {"Content-Type": "application/json"}
+LONG = ["good film " * 1_500] * 12
+"""Some tenths of a second of work."""
+
+
+def ask_anew(server: Server, inputs: list[str], headers: Mapping[str, str] = MappingProxyType({})) -> int:
+    """The status of a request on a connection of its own."""
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        connection.request("POST", "/v1/sentiment", json.dumps({"inputs": inputs}), {**JSON, **headers})
+        return connection.getresponse().status
+
+
+def logged(server: Server, request_id: str) -> dict[str, Any]:
+    """The line of log of a request, once it is there."""
+    found: list[dict[str, Any]] = []
+
+    def look() -> bool:
+        found.extend(line for line in server.log_lines() if line.get("request_id") == request_id)
+        return bool(found)
+
+    wait_for(look)
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def slow(start_server: Callable[..., Server], package: Path) -> Server:
+    return start_server(package, threads=1, body_timeout_s=0.5)
+
+
+def test_an_answer_that_comes_too_late_is_a_504(slow: Server) -> None:
+    response = slow.client.post("/v1/sentiment", json={"inputs": LONG}, headers={"X-Request-Timeout-Ms": "30"})
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+    assert slow.ask(inputs=["good"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [b"Content-Length: 999\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"],
+    ids=["length", "chunks"],
+)
+def test_a_body_that_does_not_come_is_a_408_and_the_end_of_the_connection(slow: Server, framing: bytes) -> None:
+    head = b"POST /v1/sentiment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=30) as connection:
+        connection.sendall(head + framing)
+        said = b"".join(iter(lambda: connection.recv(4_096), b""))
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"body_timeout"' in said
+
+
+def test_a_caller_who_leaves_is_logged_and_computed_for_no_more(slow: Server) -> None:
+    body = json.dumps({"inputs": LONG}).encode()
+    head = f"POST /v1/sentiment HTTP/1.1\r\nHost: x\r\nX-Request-ID: left\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=30) as connection:
+        connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
+        time.sleep(0.05)
+    assert logged(slow, "left")["status"] == 499
+    assert slow.ask(inputs=["good"]).status_code == 200
+
+
+def test_what_is_no_http_is_a_400(slow: Server) -> None:
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=30) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00 hello\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert slow.ask(inputs=["good"]).status_code == 200
+
+
+def test_keys_are_read_again_while_requests_go_on(
+    start_server: Callable[..., Server], package: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text("old-key\n")
+    server = start_server(package, api_keys_file=file)
+    assert [ask_anew(server, ["a"]), ask_anew(server, ["a"], bearer("old-key"))] == [401, 200]
+    workers = server.workers()
+    body = b'{"inputs": ["a"]}'
+    head = f"POST /v1/sentiment HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer old-key\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(head.encode() + b"Content-Type: application/json\r\nExpect: 100-continue\r\n\r\n")
+        # Said once the key has been looked at.
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        file.write_text("new-key\n")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: ask_anew(server, ["a"], bearer("new-key")) == 200)
+        connection.sendall(body)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert ask_anew(server, ["a"], bearer("old-key")) == 401
+    assert server.workers() == workers
+    assert "-key" not in server.log.read_text()
+
+
+def test_nobody_serves_others_without_keys(package: Path) -> None:
+    completed = steadfast("serve", package, "--host", "0.0.0.0", "--port", "1")
+    assert completed.returncode == 2
+    assert completed.stderr.startswith("steadfast: others reach 0.0.0.0 and there are no keys; set STEADFAST_API_KEYS")
+
+
+def test_the_configuration_shown_holds_no_key(package: Path) -> None:
+    environment = {**os.environ, "STEADFAST_API_KEYS": "secret-one"}
+    said = steadfast("serve", package, "--print-config", env=environment)
+    assert "STEADFAST_PORT=3000" in said.stdout
+    assert "secret-one" not in said.stdout + said.stderr
+
+
+def test_every_request_taken_before_sigterm_is_answered(start_server: Callable[..., Server], package: Path) -> None:
+    server = start_server(package, threads=1)
+    outcomes: list[tuple[float, int | None]] = []
+    stopping = threading.Event()
+
+    def call() -> None:
+        while not stopping.is_set():
+            began = time.monotonic()
+            try:
+                status = ask_anew(server, LONG[:4])
+            except (OSError, http.client.HTTPException):
+                status = None
+            outcomes.append((began, status))
+            if status is None:
+                return
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    wait_for(lambda: len(outcomes) >= 4)
+    told = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=30) == 0
+    stopping.set()
+    for caller in callers:
+        caller.join()
+    before = [status for began, status in outcomes if began < told]
+    assert len(before) > 4
+    assert set(before) <= {200, 503}
+    # Those who came when it was draining heard so, or found nobody.
+    assert {status for began, status in outcomes if began >= told} <= {503, None}
+
+
+def test_what_takes_longer_than_the_drain_is_refused_and_the_server_ends(
+    start_server: Callable[..., Server], package: Path
+) -> None:
+    server = start_server(package, threads=1, drain_s=0.1)
+    responses: list[httpx.Response] = []
+    caller = threading.Thread(target=lambda: responses.append(server.ask(inputs=LONG * 4)))
+    caller.start()
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGTERM)
+    caller.join()
+    assert (responses[0].status_code, responses[0].json()["code"]) == (503, "draining")
+    assert server.process.wait(timeout=30) == 0
+
+
+def test_a_worker_that_is_killed_comes_back_and_the_other_answers_meanwhile(pair: Server) -> None:
+    server = pair
+    before = server.workers()
+    assert len(before) == 2
+    killed = min(before)
+    os.kill(killed, signal.SIGKILL)
+    assert [ask_anew(server, ["good"]) for _ in range(20)] == [200] * 20
+    wait_for(lambda: len(server.workers() - {killed}) == 2)
+    assert any(line["event"] == "worker_died" and line["exit_code"] == -9 for line in server.log_lines())
+    # Nobody is sent to it before its models are loaded.
+    end = time.monotonic() + min(SHORT_LIFE_S, 4.0)
+    statuses = set()
+    while time.monotonic() < end:
+        statuses.add(ask_anew(server, ["good"]))
+    assert statuses == {200}
+
+
+def test_workers_end_when_their_supervisor_is_killed(start_server: Callable[..., Server], package: Path) -> None:
+    server = start_server(package)
+    (worker,) = server.workers()
+    server.process.kill()
+    server.process.wait()
+    wait_for(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def test_a_full_disk_for_the_log_breaks_no_answer(start_server: Callable[..., Server], package: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        server = start_server(package, stderr=full)
+    assert server.ask(inputs=["good"]).status_code == 200
+    assert server.ask(inputs=[5]).status_code == 422
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=30) == 0
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}

@@ -1,0 +1,78 @@
+"""What watches a server: alert rules and a dashboard that ask for nothing but what the server counts."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.contract import ModelName
+from service.metrics import Metrics
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+
+
+@pytest.fixture(scope="module")
+def exported() -> set[str]:
+    text = Metrics(routes=()).render([]).decode()
+    return {
+        family.name + suffix
+        for family in text_string_to_metric_families(text)
+        if family.type in SUFFIXES
+        for suffix in SUFFIXES[family.type]
+    }
+
+
+def _rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def _panels() -> list[dict[str, Any]]:
+    panels: list[dict[str, Any]] = json.loads((DEPLOY / "dashboard.json").read_text())["panels"]
+    return panels
+
+
+def _expressions() -> Iterator[str]:
+    yield from (rule["expr"] for rule in _rules())
+    yield from (target["expr"] for panel in _panels() for target in panel["targets"])
+
+
+def test_every_metric_that_is_asked_for_is_exported(exported: set[str]) -> None:
+    asked = {name for expression in _expressions() for name in re.findall(r"\bsteadfast_\w+", expression)}
+    assert asked <= exported
+    # And the other way round: the dashboard shows all there is.
+    families = {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in exported}
+    assert {re.sub("_(bucket|sum|count)$", "", name) for name in asked} == families
+
+
+@pytest.mark.parametrize("expression", [*_expressions()])
+def test_every_expression_is_closed(expression: str) -> None:
+    bare = re.sub(r'"[^"]*"', "", expression)
+    assert '"' not in bare
+    for opening, closing in ("()", "{}", "[]"):
+        assert bare.count(opening) == bare.count(closing)
+    assert "{{" not in bare
+
+
+def test_labels_are_those_that_the_metrics_have() -> None:
+    known = {"route", "code", "reason", "task", "model", "label", "le", "instance", "job", *ModelName.model_fields}
+    for expression in _expressions():
+        selected = re.findall(r"(\w+)\s*=~?", re.sub(r'"[^"]*"', "", expression.replace("==", "")))
+        grouped = [name.strip() for names in re.findall(r"by \(([^)]*)\)", expression) for name in names.split(",")]
+        assert {*selected, *grouped} <= known, expression
+
+
+def test_every_rule_says_what_is_wrong_and_how_bad_that_is() -> None:
+    rules = _rules()
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}
+        assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+        assert re.fullmatch(r"\d+[mh]", rule["for"])
+        assert rule["annotations"]["summary"]
