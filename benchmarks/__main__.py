@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rich
 
-from benchmarks import serving, training
+from benchmarks import footprint, scoring, serving, training
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
 
@@ -28,5 +28,5 @@ def _machine() -> Iterator[str]:
 
 if __name__ == "__main__":
     zoo = Path(__file__).parents[1] / "zoo"
-    for line in chain(_machine(), serving.report(zoo), training.report()):
+    for line in chain(_machine(), serving.report(zoo), scoring.report(zoo), footprint.report(zoo), training.report()):
         rich.get_console().print(line, soft_wrap=True)

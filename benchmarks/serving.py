@@ -44,6 +44,11 @@ class Server:
         family = [self.process, *self.process.children(recursive=True)]
         return float(sum(member.cpu_times().user + member.cpu_times().system for member in family))
 
+    def memory_mb(self) -> float:
+        """Proportional set size of the process and all its children."""
+        family = [self.process, *self.process.children(recursive=True)]
+        return float(sum(member.memory_full_info().pss for member in family) / 1e6)
+
 
 def report(zoo: Path) -> Iterator[str]:
     """Lines to print."""
@@ -53,7 +58,7 @@ def report(zoo: Path) -> Iterator[str]:
         asyncio.run(_load(server, texts[:256], 1, None))
         measured = _take_turns(
             {
-                "raw": lambda: _raw_seconds(package, texts) / len(texts),
+                "raw": lambda: raw_seconds(package, texts) / len(texts),
                 "1 text a request, 32 at once": lambda: _http_seconds(server, texts, 1, None),
                 "32 texts a request, 4 at once": lambda: _http_seconds(server, texts, 32, None),
                 "32 texts, explain=attention": lambda: _http_seconds(server, texts, 32, "attention"),
@@ -90,7 +95,8 @@ def _take_turns(subjects: dict[str, Callable[[], float]]) -> dict[str, list[floa
     return results
 
 
-def _raw_seconds(package: Package, texts: list[str]) -> float:
+def raw_seconds(package: Package, texts: list[str]) -> float:
+    """CPU time of the control."""
     session = Session(package.graph, pad_id=package.manifest.pad_id)
     reader = package.reader()
     before = time.process_time()

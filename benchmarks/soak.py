@@ -127,7 +127,7 @@ async def ask(server: Server, pools: Mapping[str, Sequence[Question]], requests:
     async def work(client: httpx.AsyncClient) -> None:
         for number in numbers:
             if number % 250 == 0:
-                tally.memory.append((number, _memory_mb(server)))
+                tally.memory.append((number, server.memory_mb()))
             question = draw.choice(bad) if draw.random() < BAD_SHARE else draw.choice(pools[draw.choice(list(pools))])
             await _ask_one(client, question, tally)
 
@@ -173,11 +173,6 @@ def _make_item(answerer: Answerer, texts: Iterator[str], draw: random.Random) ->
         else (next(texts) if name == long else next(texts)[:200])
         for name in fields
     }
-
-
-def _memory_mb(server: Server) -> float:
-    family = [server.process, *server.process.children(recursive=True)]
-    return sum(member.memory_full_info().pss for member in family) / 1e6
 
 
 if __name__ == "__main__":

@@ -7,6 +7,11 @@ import itertools
 import random
 import re
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from models.robust.triples import REFINED, TripleMaker, make_triples
+from models.robust.wordnet import default_folder
 
 Perturbation = Callable[[str, random.Random], str]
 
@@ -15,6 +20,9 @@ TYPO_SHARE = 0.2
 
 SWAP_SHARE = 0.1
 """Swaps a word of the text; each moves two words. At least one is made."""
+
+SYNONYM_SHARE = 0.2
+"""Most words that are replaced by synonyms; at least one is, if any has one."""
 
 _LONG_WORD = re.compile(r"[^\W\d_]{4,}")
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
@@ -60,6 +68,23 @@ def swap_words(text: str, draw: random.Random) -> str:
     return text
 
 
+def replace_synonyms(text: str, draw: random.Random) -> str:
+    """Nouns, verbs, adjectives and adverbs in place of which WordNet has others, in the word's own inflection.
+
+    Of any of a word's senses: some readings are lost, so a drop here is partly the noise's own (compare Ren et al., ACL
+    2019, who choose words by attacking a model).
+
+    Raises:
+        WordNetError: no WordNet is there.
+    """
+    return _word_changer(default_folder()).substitute(text, "synonym", SYNONYM_SHARE, draw)
+
+
+@cache
+def _word_changer(folder: Path) -> TripleMaker:
+    return make_triples(folder, REFINED)
+
+
 def _misspell(word: str, draw: random.Random) -> str:
     change = draw.choice((_press_neighbour, _swap_letters, _drop_letter, _double_letter))
     changed = change(word, draw.randrange(1, len(word) - 1), draw)
@@ -94,4 +119,8 @@ def _double_letter(word: str, place: int, draw: random.Random) -> str:
     return word[: place + 1] + word[place:]
 
 
-PERTURBATIONS: dict[str, Perturbation] = {"typos": make_typos, "word swaps": swap_words}
+PERTURBATIONS: dict[str, Perturbation] = {
+    "typos": make_typos,
+    "word swaps": swap_words,
+    "synonyms": replace_synonyms,
+}

@@ -32,6 +32,7 @@ from models.robust.arrays import Arrays
 from models.robust.copies import Copies, CopyReader, Form, texts_in_row
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
 from models.robust.triples import AS_RELEASED, REFINED, Construction, TripleMaker, make_triples
+from models.robust.wordnet import default_folder
 from models.tasks.task import Head
 
 LOSSES = ("task", "detection", "contrast")
@@ -70,7 +71,7 @@ class ClineSettings(MethodSettings):
     opposite_share: float | None = Field(
         default=None, ge=0, le=1, description="The same of the other copy; None: 0.2 (code: 0.5)."
     )
-    wordnet: Path = Field(default=Path("/usr/share/wordnet"), description="Folder of WordNet's database files.")
+    wordnet: Path = Field(default_factory=default_folder, description="Folder of WordNet's database files.")
     nouns: Path | None = Field(
         default=None,
         description="File of random nouns, one a line, for triples as in the code; None: WordNet's frequent nouns.",

@@ -173,6 +173,15 @@ class TripleMaker:
             opposite=copy(opposite, order_opposite, self._construction.opposite_share),
         )
 
+    def substitute(self, text: str, kind: Kind, share: float, draw: random.Random) -> str:
+        """The text with at most this share of its words, and one at least, replaced by what is of this kind."""
+        spans = _split(text)
+        words = self._candidates(text, spans)
+        replaced = self._replace(
+            kind, words, draw.sample(sorted(words), len(words)), max(1, int(len(spans) * share)), draw
+        )
+        return "".join(piece.text for piece in _assemble(text, words, replaced))
+
     def _candidates(self, text: str, spans: Sequence[Span]) -> dict[Span, Word]:
         """The words that may be replaced. What is not all letters may not, whatever it was tagged."""
         written = [text[start:end] for start, end in spans]

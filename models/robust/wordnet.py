@@ -3,6 +3,7 @@
 Fellbaum (ed.), WordNet: An Electronic Lexical Database, MIT Press 1998. Only `index.*`, `data.*` and `*.exc` are read.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -29,6 +30,11 @@ _SUFFIXES: Mapping[WordClass, Sequence[tuple[str, str]]] = {
 
 class WordNetError(ValueError):
     """A WordNet that cannot be read."""
+
+
+def default_folder() -> Path:
+    """Where WordNet lies unless one is named: as its own variable says, or where Debian puts it."""
+    return Path(os.environ.get("WNSEARCHDIR", "/usr/share/wordnet"))
 
 
 class Pointer(NamedTuple):
@@ -75,7 +81,8 @@ class WordNet:
         if missing:
             raise WordNetError(
                 f"{folder}: no WordNet here, {missing[0]} is missing; install the Debian package wordnet-base, or take "
-                "the database files from https://wordnet.princeton.edu and name their folder in the setting 'wordnet'"
+                "the database files from https://wordnet.princeton.edu and name their folder in WNSEARCHDIR "
+                "or, for a training, in the setting 'wordnet'"
             )
         self._folder = folder
         self._index = {word_class: _read_index(folder / f"index.{end}") for word_class, end in _ENDINGS.items()}

@@ -3,14 +3,26 @@
 import random
 import re
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.perturbations import PERTURBATIONS, make_typos, swap_words
+from models.perturbations import PERTURBATIONS, make_typos, replace_synonyms, swap_words
+from models.robust.wordnet import WordNetError
+from tests.tiny import WORDNET
 
 TEXT = "the president of this company gladly advised every other doctor about nothing"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _wordnet() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WNSEARCHDIR", str(WORDNET))
+        replace_synonyms("good", random.Random(0))  # what is read once is no matter of any one text
+        yield
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
@@ -66,3 +78,16 @@ def test_neighbours_change_places_once(seed: int) -> None:
 
 def test_words_are_not_swapped_across_punctuation() -> None:
     assert {swap_words("good, bad", random.Random(seed)) for seed in range(20)} == {"good, bad"}
+
+
+def test_a_synonym_takes_the_words_place_in_its_inflection() -> None:
+    text = "A happy child increased the good."
+    found = {replace_synonyms(text, random.Random(seed)) for seed in range(30)}
+    assert text not in found
+    assert "A glad child increased the good." in found
+
+
+def test_without_wordnet_it_says_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(tmp_path))
+    with pytest.raises(WordNetError, match="install the Debian package wordnet-base"):
+        replace_synonyms("good", random.Random(0))

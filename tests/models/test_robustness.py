@@ -16,11 +16,16 @@ from models.robustness import ROBUSTNESS, _make_noisy, draw_rows, measure_robust
 from models.tasks import TASKS
 from models.tasks.task import Logits
 from models.text import Reader, ReadingLimits, Row
-from tests.tiny import make_tokenizer, write_examples
+from tests.tiny import WORDNET, make_tokenizer, write_examples
 
 TOKENIZER = make_tokenizer()
 READER = Reader(TOKENIZER.backend_tokenizer, ReadingLimits(max_tokens=64))
 PRAISE = frozenset(TOKENIZER.convert_tokens_to_ids(["good", "great", "lovely", "fine"]))
+
+
+@pytest.fixture(autouse=True)
+def _wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
 
 
 def _subject(task: str) -> Subject:
@@ -82,11 +87,15 @@ def test_a_set_with_labels_that_the_model_has_not_is_left_out(tmp_path: Path) ->
     assert "label 'maybe' is none of" in report.left_out["PAWS"]
 
 
-def test_what_is_not_in_the_folder_is_said(tmp_path: Path) -> None:
+def test_what_is_not_in_the_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_examples(tmp_path, "sentiment")
+    monkeypatch.setenv("WNSEARCHDIR", str(tmp_path))
     report = measure_robustness(_subject("sentiment"), str(tmp_path), ["validation"], _ignore)
     assert list(report.found) == ["validation", "validation, typos", "validation, word swaps"]
-    assert list(report.left_out) == ["IMDB contrast", "IMDB counterfactual", "Rotten Tomatoes", "CheckList"]
+    assert list(report.left_out) == [
+        "validation, synonyms", "IMDB contrast", "IMDB counterfactual", "Rotten Tomatoes", "CheckList",
+    ]  # fmt: skip
+    assert "no WordNet here" in report.left_out["validation, synonyms"]
     assert report.left_out["IMDB contrast"] == f"{tmp_path} has no imdb_contrast_validation"
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import make_base, write_sentiment
+from tests.tiny import WORDNET, make_base, write_sentiment
 
 
 def _run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "service.cli", *map(str, arguments)]
     # PYTHONPATH: started elsewhere than in the source tree, as a user would.
-    environment = os.environ | {"COLUMNS": "200", "PYTHONPATH": str(Path(__file__).parents[2])}
+    source = {"PYTHONPATH": str(Path(__file__).parents[2]), "WNSEARCHDIR": str(WORDNET)}
+    environment = os.environ | {"COLUMNS": "200"} | source
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -62,7 +63,7 @@ def test_a_checkpoint_and_its_package_are_measured_alike(workshop: Path) -> None
 def test_robustness_is_measured_too_where_it_is_asked_for(workshop: Path) -> None:
     measured = _run("evaluate", "package", "--data", "data", "--robust", "--json", cwd=workshop)
     found = json.loads(measured.stdout)
-    assert list(found) == ["validation", "validation, typos", "validation, word swaps"]
+    assert list(found) == ["validation", "validation, typos", "validation, word swaps", "validation, synonyms"]
     assert found["validation, typos"]["rows"] == 40
     assert "left out: IMDB contrast: data has no imdb_contrast_validation" in measured.stderr
 

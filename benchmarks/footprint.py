@@ -1,0 +1,70 @@
+"""What a server takes beside CPU time: seconds until it is ready, memory, and how much of its batches is padding."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.serving import serving
+from benchmarks.texts import make_mixed_texts
+from export.package import Package, is_package, open_package
+from export.session import Arrays, Session
+from models.text import Row
+from service.engine import Engine, EngineLimits, Pool
+
+WORKERS = 2
+CALLERS = 32
+
+
+def report(zoo: Path) -> Iterator[str]:
+    """Lines to print."""
+    packages = [folder for folder in sorted(zoo.iterdir()) if is_package(folder)]
+    began = time.perf_counter()
+    with serving(packages) as server:
+        ready_s = time.perf_counter() - began
+        alone_mb = server.memory_mb()
+    with serving(packages, workers=WORKERS) as server:
+        # Each worker says that it is ready by accepting callers at all.
+        time.sleep(ready_s)
+        together_mb = server.memory_mb()
+    share = padding_share(open_package(packages[0]), make_mixed_texts(2_000, words=(4, 240)))
+    names = ", ".join(folder.name for folder in packages)
+    yield f"a server of {names}"
+    yield f"  from start to ready {ready_s:.1f} s"
+    yield f"  memory (PSS) {alone_mb:.0f} MB; of {WORKERS} workers {together_mb:.0f} MB"
+    yield f"  padding in batches of mixed lengths (5 to 300 tokens, {CALLERS} callers): {share:.1%} of all tokens"
+
+
+def padding_share(package: Package, texts: Sequence[str]) -> float:
+    """Padding among the tokens computed, while so many callers each ask for a text and then the next."""
+    session = Session(package.graph, pad_id=package.manifest.pad_id)
+    reader = package.reader()
+    rows = [reader.read(text, truncation="right").rows[0] for text in texts]
+    random.Random(0).shuffle(rows)
+    waiting = iter(rows)
+    taken = threading.Lock()
+    real, computed = 0, 0
+
+    def run(batch: Sequence[Row], outputs: Sequence[str]) -> list[Arrays]:
+        nonlocal real, computed
+        with taken:
+            real += sum(map(len, batch))
+            computed += len(batch) * max(map(len, batch))
+        return session.run(batch, outputs)
+
+    def call(engine: Engine) -> None:
+        while True:
+            with taken:
+                row = next(waiting, None)
+            if row is None:
+                return
+            engine.submit([row], ("logits",)).result()
+
+    with Pool(2) as pool, Engine(run, EngineLimits(), pool) as engine:
+        callers = [threading.Thread(target=call, args=(engine,)) for _ in range(CALLERS)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+    return 1 - real / computed
