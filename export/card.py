@@ -50,9 +50,9 @@ padding.
 ## Use and limits
 
 Meant for texts like those it was trained on; on other kinds of text, in other languages and in other years the
-figures above do not hold, so measure first. Scores are shares the model gives, not chances of being right. Attention
-and rollout show where the model looked, which need not be why it answered so. It repeats what its data hold, prejudice
-included: do not let it decide about people alone.
+figures above do not hold, so measure first. Scores are shares the model gives, not chances of being right. Explanations
+show where the model looked, which need not be why it answered so. It repeats what its data hold, prejudice included: do
+not let it decide about people alone.
 
 ## Serve it
 
@@ -107,7 +107,7 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         data=_data_table(manifest.data),
         licences=manifest.licences,
         fallback_note=_FALLBACK_NOTE if manifest.fallback_probes else "",
-        optimum_note=_optimum_note(head),
+        optimum_note=_optimum_note(manifest, head),
         inputs=", ".join(f"`{tensor.name}`" for tensor in manifest.inputs),
         outputs=", ".join(f"`{tensor.name}`" for tensor in manifest.outputs),
         settings=_training_toml(record),
@@ -115,8 +115,10 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
     )
 
 
-def _optimum_note(head: Head) -> str:
-    ort_class = ORT_CLASSES.get(head)
+def _optimum_note(manifest: Manifest, head: Head) -> str:
+    # What has no rollout is no transformer, and transformers has no class for its configuration.
+    is_transformer = any(tensor.name == "rollout" for tensor in manifest.outputs)
+    ort_class = ORT_CLASSES.get(head) if is_transformer else None
     call = f'optimum.onnxruntime.{ort_class}.from_pretrained("PACKAGE")'
     return f"It also loads with\n`{call}`, and " if ort_class else ""
 
@@ -170,22 +172,35 @@ def _training_toml(record: TrainingRecord) -> str:
         "no_answer_threshold": record.no_answer_threshold,
         "max_tokens": record.max_tokens,
         "seed": record.seed,
-        **{name: value for name, value in record.settings.items() if name in TrainingSettings.model_fields},
+        **{
+            name: value
+            for name, value in record.settings.items()
+            if name in TrainingSettings.model_fields and name != "bilstm"
+        },
         # As it came out where it was trained; "auto" may come out otherwise elsewhere.
         "precision": "bf16" if record.settings.get("bf16") else "fp32",
     }
     # Where a folder lay on the machine that trained says nothing to the reader; a hub's name does.
-    is_folder = any(file.sha256 for file in record.data)
+    is_folder = any(file.sha256 for file in record.data if file.part != "vectors")
     source = record.source.model_dump() | ({"data": "FOLDER"} if is_folder else {})
     tables = {
         "source": source,
         "method_settings": record.method.settings,
+        **_bilstm_table(record),
         "licences": record.licences.model_dump(),
     }
     lines = _toml_lines(settings)
     for name, values in tables.items():
         lines += ["", f"[{name}]", *_toml_lines(values)]
     return "\n".join(lines)
+
+
+def _bilstm_table(record: TrainingRecord) -> dict[str, dict[str, Any]]:
+    given = record.settings.get("bilstm")
+    if given is None:
+        return {}
+    names = [file.name for file in record.data if file.part == "vectors"]
+    return {"bilstm": given | ({"vectors": names[0]} if names else {})}
 
 
 def _toml_lines(values: Mapping[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 `rollout` is Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers".
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -15,12 +16,12 @@ from optimum.exporters.onnx import export
 from optimum.exporters.onnx.config import TextEncoderOnnxConfig
 from optimum.utils import DEFAULT_DUMMY_SHAPES, DummyInputGenerator, NormalizedTextConfig
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from export.package import TensorInfo
 from export.refusals import TooLarge
 from export.session import OUTPUTS
-from models.encoder import read_logits
+from models.encoder import read_logits, self_attends
 from models.robust.gate import GatedModel
 from models.tasks.task import Head
 
@@ -52,6 +53,8 @@ class Explained(nn.Module):
     ) -> dict[str, Float[Tensor, "batch ..."]]:
         """Logits, and [batch, sequence] attention and rollout that are exactly 0 on padding.
 
+        Where tokens do not attend to each other there is no rollout, and attention is that by which the text is read.
+
         Logits are [batch, labels]; of a head that labels tokens [batch, sequence, labels]; of one that compares
         choices [batch, 1], a row being one choice; of one that finds spans [batch, sequence, 2].
         """
@@ -61,11 +64,13 @@ class Explained(nn.Module):
         if self._choices:
             inputs = {name: tensor.unsqueeze(1) for name, tensor in inputs.items()}
         answer = self.model(output_attentions=True, **inputs)
-        return {
-            "logits": read_logits(answer),
-            "attention": read_row(answer.attentions[-1], read_at),
-            "rollout": roll_out(answer.attentions, read_at),
-        }
+        found = {"logits": read_logits(answer), "attention": read_row(answer.attentions[-1], read_at)}
+        return found | {"rollout": roll_out(answer.attentions, read_at)} if self_attends(self.config) else found
+
+
+def outputs_of(config: PretrainedConfig) -> tuple[str, ...]:
+    """The names of what `Explained` gives of a model of this configuration."""
+    return tuple(name for name in OUTPUTS if name != "rollout" or self_attends(config))
 
 
 def read_row(
@@ -118,8 +123,10 @@ def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> 
         )
     reads_anywhere = head in READS_ANYWHERE
     config = (_TokenGraphConfig if reads_anywhere else _GraphConfig)(model.config, task="feature-extraction")
-    reads_all = reads_anywhere or isinstance(model, GatedModel)
-    with nullcontext() if reads_all else _last_layer_reads_only_the_start(model):
+    reads_all = reads_anywhere or isinstance(model, GatedModel) or not self_attends(model.config)
+    with nullcontext() if reads_all else _last_layer_reads_only_the_start(model), warnings.catch_warnings():
+        # Of an LSTM torch doubts that it runs with batches of another size than it was traced with; the gates prove it.
+        warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1", UserWarning)
         export(Explained(model, head), config, path, opset=OPSET)
 
 
@@ -150,7 +157,7 @@ class _GraphConfig(TextEncoderOnnxConfig):  # type: ignore[misc]  # optimum has 
 
     @property
     def outputs(self) -> dict[str, dict[int, str]]:
-        return {name: {0: "batch"} | ({} if name == "logits" else {1: "sequence"}) for name in OUTPUTS}
+        return {name: {0: "batch"} | ({} if name == "logits" else {1: "sequence"}) for name in outputs_of(self._config)}
 
 
 class _PositionGenerator(DummyInputGenerator):  # type: ignore[misc]

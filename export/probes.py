@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from export.package import Probe
-from export.session import OUTPUTS, Session
+from export.session import Session
 from models.tasks.task import AnyTask
 from models.text import BadInput, Reader, Row
 
@@ -95,7 +95,7 @@ ITEMS: dict[str, tuple[dict[str, Any], ...]] = {
 def record_probes(task: AnyTask, reader: Reader, session: Session) -> tuple[Probe, ...]:
     """Each of the task's items that this model's rows can hold, with what the graph says of it."""
     return tuple(
-        Probe(item=item, outputs=probe_outputs(task, reader, session, item, OUTPUTS))
+        Probe(item=item, outputs=probe_outputs(task, reader, session, item, session.outputs))
         for item in ITEMS[task.name]
         if _is_readable(task, reader, item)
     )

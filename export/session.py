@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 Arrays = dict[str, npt.NDArray[np.float32]]
 """One row's outputs by name; `logits` is as its task has it, `attention` and `rollout` have one a token."""
 
-OUTPUTS = ("logits", "attention", "rollout")
 SHARES = ("attention", "rollout")
-"""Outputs that share 1 among the tokens of a row."""
+"""Outputs that share 1 among the tokens of a row; rollout only where tokens attend to each other."""
+
+OUTPUTS = ("logits", *SHARES)
+"""All that a graph may have."""
 
 # ONNX Runtime 1.31 fuses an addition and the LayerNormalization after it into a kernel that takes five times as long as
 # the two apart: a quarter of a MiniLM int8 run.
@@ -83,6 +85,7 @@ class Session:
             )
         self._pad_id = pad_id
         self._inputs = [tensor.name for tensor in self._session.get_inputs()]
+        self.outputs = tuple(tensor.name for tensor in self._session.get_outputs())
         self._by_token = {tensor.name for tensor in self._session.get_outputs() if "sequence" in tensor.shape}
 
     @property

@@ -24,10 +24,12 @@ class DataFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    part: Literal["train", "unlabelled", "validation"]
+    part: Literal["train", "unlabelled", "validation", "vectors"]
     name: str
     sha256: str | None = Field(description="Of the file; None for a part of a hub data set.")
-    rows: int = Field(ge=0, description="Rows used; a row whose text or target cannot be read is not.")
+    rows: int = Field(
+        ge=0, description="Rows used; a row whose text or target cannot be read is not. Of vectors, the words' own."
+    )
     bad_rows: int = Field(default=0, ge=0)
 
 

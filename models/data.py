@@ -105,7 +105,7 @@ def load_train(
     Raises:
         DataError: as `load_part` does, or there are fewer rows.
     """
-    selected = [(name, iter) for name in source.train] if rows is None else _draw(source, rows)
+    selected = _select_train(source, rows)
     return tuple(load_part(source.data, name, "train", task, outputs, reader, select) for name, select in selected)
 
 
@@ -119,6 +119,21 @@ def load_validation(source: DataSource, task: AnyTask, outputs: Outputs, reader:
     return load_part(source.data, source.validation, "validation", task, outputs, reader)
 
 
+def read_texts(source: DataSource, task: AnyTask, rows: int | None = None) -> Iterator[tuple[str, ...]]:
+    """The texts of every row that `load_train` reads and that has any, as they are: what a vocabulary is made of.
+
+    Raises:
+        DataError: a part or a column is not there, or there are fewer rows.
+    """
+    for name, select in _select_train(source, rows):
+        columns: dict[str, str] | None = None
+        for row in select(read_part(source.data, name)):
+            if isinstance(row, Record):
+                columns = columns or _find_columns(row, name, task, "train")
+                values = (row.values.get(column) for column in columns.values())
+                yield tuple(value for value in values if isinstance(value, str))
+
+
 def read_part(data: str, name: str) -> Rows:
     """The rows of one part as they stand in its file; raises DataError."""
     return _open(data, name)[0]
@@ -129,7 +144,9 @@ def has_part(data: str, name: str) -> bool:
     return Path(data).is_dir() and bool(_part_files(Path(data), name))
 
 
-def _draw(source: DataSource, rows: int) -> list[tuple[str, Selection]]:
+def _select_train(source: DataSource, rows: int | None) -> list[tuple[str, Selection]]:
+    if rows is None:
+        return [(name, iter) for name in source.train]
     counts = [sum(1 for _ in read_part(source.data, name)) for name in source.train]
     if rows > sum(counts):
         raise DataError(f"rows: {rows} are wanted, and {', '.join(source.train)} hold {sum(counts)}")

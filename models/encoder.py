@@ -1,10 +1,11 @@
 """A transformers model with one hook: a bias on any layer's attention scores, and that layer's insides on request.
 
-BERT, RoBERTa and ELECTRA in eager attention compute `scores + attention_mask`. A forward pre-hook on each
-self-attention module sees the state that enters the layer and adds the bias to that mask, so no model file is copied,
-the padding bias always stays, and no method can unmask padding.
+BERT, RoBERTa and ELECTRA in eager attention compute `scores + attention_mask`, and so does our BiLSTM. A forward
+pre-hook on each attention module sees the state that enters the layer and adds the bias to that mask, so no model file
+is copied, the padding bias always stays, and no method can unmask padding.
 """
 
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from models.bilstm import BilstmConfig, BilstmForSequenceClassification
 from models.tasks.task import Head
+
+AutoConfig.register(BilstmConfig.model_type, BilstmConfig)
+AutoModelForSequenceClassification.register(BilstmConfig, BilstmForSequenceClassification)
 
 HEADS: dict[Head, Any] = {
     "sequence-classification": AutoModelForSequenceClassification,
@@ -35,12 +40,16 @@ HEADS: dict[Head, Any] = {
     "question-answering": AutoModelForQuestionAnswering,
     "masked-language-model": AutoModelForMaskedLM,
 }
-FAMILIES = ("bert", "roberta", "electra")
+FAMILIES = ("bert", "roberta", "electra", BilstmConfig.model_type)
 
 ScoreBias = Callable[
-    [Float[Tensor, "batch seq width"], Bool[Tensor, "batch seq"]], Float[Tensor, "batch #heads seq seq"]
+    [Float[Tensor, "batch seq width"], Bool[Tensor, "batch seq"]], Float[Tensor, "batch #heads #query #seq"]
 ]
-"""Entering state and padding mask (True = real token) -> what is added to that layer's scores; may need a gradient."""
+"""Entering state and `Encoder.attended` -> what is added to that layer's scores; may need a gradient.
+
+A BiLSTM has one row of scores: of a bias with a row for every token it takes the first, as a head that reads the first
+token would.
+"""
 
 
 class EncoderError(ValueError):
@@ -68,8 +77,8 @@ class Kept:
     """The insides of one layer, with their graph."""
 
     entering: Float[Tensor, "batch seq width"]
-    probabilities: Float[Tensor, "batch heads seq seq"]
-    """Attention before its dropout; rows are queries."""
+    probabilities: Float[Tensor, "batch heads query seq"]
+    """Attention before its dropout; rows are queries, and a BiLSTM has only one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,14 +112,16 @@ class Encoder(nn.Module):
 
     @property
     def layers(self) -> nn.ModuleList:
-        """The transformer layers, first to last."""
+        """The layers that attend, first to last; a BiLSTM has one."""
         layers: nn.ModuleList = self.model.base_model.encoder.layer
         return layers
 
     @property
     def max_tokens(self) -> int:
-        """Longest row that has positions; RoBERTa's begin after the padding token's number."""
+        """Longest row that has positions; RoBERTa's begin after the padding token's number, a BiLSTM needs none."""
         config = self.model.config
+        if not self.self_attends:
+            return sys.maxsize
         taken = config.pad_token_id + 1 if config.model_type == "roberta" else 0
         return int(config.max_position_embeddings) - taken
 
@@ -118,6 +129,17 @@ class Encoder(nn.Module):
     def width(self) -> int:
         """Size of the hidden states."""
         return int(self.model.config.hidden_size)
+
+    @property
+    def self_attends(self) -> bool:
+        """Whether tokens attend to each other; else a single row of attention takes the mean of their states."""
+        return self_attends(self.model.config)
+
+    def attended(self, batch: Batch) -> Bool[Tensor, "rows seq"]:
+        """The tokens that attention can fall on: the real ones; of a BiLSTM's pairs, those of the first text."""
+        if self.self_attends or not _has_segments(self.model):
+            return batch.mask
+        return batch.mask & (batch.type_ids == 0)
 
     @property
     def word_vectors(self) -> Float[Tensor, "vocabulary embedding"]:
@@ -142,14 +164,14 @@ class Encoder(nn.Module):
     ) -> Pass:
         """Run the model, or its layers from `start_layer` on with `hidden` as the state that enters there.
 
-        Biases go beside the padding bias of the layers they are named for. Layers in `keep` return their insides.
-        Noise is added to the word vectors, before positions and LayerNorm.
+        Then what lies below is not computed. Biases go beside the padding bias of the layers they are named for. Layers
+        in `keep` return their insides. Noise is added to the word vectors, before positions and LayerNorm.
 
         Raises:
-            ValueError: `start_layer` without `hidden`, or a layer that is not there.
+            ValueError: a later `start_layer` without `hidden`, or a layer that is not there.
         """
         layers: Any = self.layers
-        if (start_layer > 0) != (hidden is not None):
+        if start_layer > 0 and hidden is None:
             raise ValueError("start_layer and hidden go together: the state that enters that layer")
         for number in {*(score_bias or ()), *keep}:
             if not start_layer <= number < len(layers):
@@ -163,7 +185,7 @@ class Encoder(nn.Module):
             if hidden is not None:
                 hooks.enter_context(_start_at(self.model, start_layer, hidden))
             for number, bias in (score_bias or {}).items():
-                hooks.enter_context(_biased(layers[number].attention.self, bias, batch.mask))
+                hooks.enter_context(_biased(layers[number].attention.self, bias, self.attended(batch)))
             for number in keep:
                 hooks.enter_context(_captured_input(layers[number].attention.self, entering, number))
                 hooks.enter_context(_captured_input(layers[number].attention.self.dropout, probabilities, number))
@@ -188,6 +210,11 @@ class Encoder(nn.Module):
             inputs["token_type_ids"] = batch.type_ids
         # transformers' multiple-choice models take (examples, choices, seq): every row as an example of one choice.
         return {name: tensor[:, None] for name, tensor in inputs.items()} if self._chooses else inputs
+
+
+def self_attends(config: Any) -> bool:
+    """Whether a model's tokens attend to each other; else a single row of attention takes the mean of their states."""
+    return not isinstance(config, BilstmConfig)
 
 
 @contextmanager
@@ -244,18 +271,18 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
     Raises:
         EncoderError: nothing there, a family that cannot be trained, or weights that are damaged or missing.
     """
-    numbered = {
-        "num_labels": len(labels),
-        "id2label": dict(enumerate(labels)),
-        "label2id": {label: number for number, label in enumerate(labels)},
-    }
     try:
         # Words have no labels: the configuration stays the base's.
-        config = AutoConfig.from_pretrained(str(base), **({} if head == "masked-language-model" else numbered))
+        named = {} if head == "masked-language-model" else name_labels(labels)
+        config = AutoConfig.from_pretrained(str(base), **named)
     except (OSError, ValueError) as error:
         raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({error})") from error
     if config.model_type not in FAMILIES:
         raise EncoderError(f"{base}: family {config.model_type!r}; can be trained: {', '.join(FAMILIES)}")
+    if isinstance(config, BilstmConfig) and head != "sequence-classification":
+        raise EncoderError(
+            f"{base}: a BiLSTM, which cannot have the head {head}; it gives one answer for all of a text"
+        )
     model, found = _load_weights(base, head, config=config)
     # The head, and the pooler that belongs to it, may be new; a hole elsewhere would be filled with noise.
     inside = f"{model.base_model_prefix}."
@@ -265,6 +292,15 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
     if holes:
         raise EncoderError(f"{base}: {len(holes)} of the encoder's weights are missing, {holes[0]} among them")
     return Encoder(model)
+
+
+def name_labels(labels: tuple[str, ...]) -> dict[str, Any]:
+    """What a transformers configuration says of a head's labels."""
+    return {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
 
 
 def load_trained(checkpoint: Path, head: Head) -> Any:
@@ -368,19 +404,26 @@ def _captured_output(layer: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> I
 def _start_at(model: Any, layer: int, hidden: Tensor) -> Iterator[None]:
     """Let `hidden` stand for what the embeddings and the layers before `layer` would give."""
 
-    def replace(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        del module, args, output
-        return hidden
-
     base = model.base_model
     encoder = base.encoder
-    whole = encoder.layer
     # ELECTRA's embeddings may be narrower than its layers, with a projection between.
-    last = base.embeddings_project if hasattr(base, "embeddings_project") else base.embeddings
-    handle = last.register_forward_hook(replace)
+    name = "embeddings_project" if hasattr(base, "embeddings_project") else "embeddings"
+    whole, below = encoder.layer, getattr(base, name)
+    setattr(base, name, _Given(hidden))
     encoder.layer = whole[layer:]
     try:
         yield
     finally:
         encoder.layer = whole
-        handle.remove()
+        setattr(base, name, below)
+
+
+class _Given(nn.Module):
+    """Gives a state that is there already."""
+
+    def __init__(self, state: Tensor) -> None:
+        super().__init__()
+        self._state = state
+
+    def forward(self, *_: Any, **__: Any) -> Tensor:
+        return self._state

@@ -10,12 +10,32 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationErro
 
 from models.checkpoint import DataSource, Licences
 from models.robust import METHODS, read_settings
-from models.tasks import find_task
+from models.tasks import TASKS, find_task
 from models.tasks.task import Outputs
 
 
 class TrainingError(ValueError):
     """A run that cannot start or go on."""
+
+
+BILSTM = "bilstm"
+"""The base that is no model yet: a BiLSTM is made for the training data."""
+
+
+class BilstmSettings(BaseModel):
+    """What a new BiLSTM is made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_documents: int = Field(
+        default=1, gt=0, description="Training rows that a word must stand in; fewer, and it is an unknown one."
+    )
+    vectors: str | None = Field(
+        default=None,
+        description="Text file of fastText's or GloVe's to start word vectors from; a word not in it starts at random.",
+    )
+    word_width: int = Field(default=300, gt=0, description="Size of a word's vector.")
+    state_width: int = Field(default=128, gt=0, description="Size of a state, for each direction.")
 
 
 class TrainingSettings(BaseModel):
@@ -25,7 +45,7 @@ class TrainingSettings(BaseModel):
 
     task: str
     method: str = "plain"
-    base: str = Field(description="Folder or hub id of the encoder to start from.")
+    base: str = Field(description="Folder or hub id of the encoder to start from, or bilstm for a new BiLSTM.")
     base_name: str | None = Field(default=None, description="What the record calls the base; `base` if not given.")
     source: DataSource
     labels: tuple[str, ...] | None = Field(
@@ -58,6 +78,7 @@ class TrainingSettings(BaseModel):
     seed: int = Field(default=42, ge=0, lt=2**32)
     save_every: int = Field(default=500, gt=0, description="Steps between saved states.")
     method_settings: dict[str, Any] = {}
+    bilstm: BilstmSettings | None = Field(default=None, description="What a new BiLSTM is made of; None: the defaults.")
     licences: Licences = Licences()
 
     @field_validator("labels")
@@ -133,6 +154,11 @@ def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
         raise TrainingError(f"settings: labels: {error}") from error
     if settings.score_range is not None and task.outputs.score_range is None:
         raise TrainingError(f"settings: score_range: {task.name} gives no score")
+    if settings.base == BILSTM and task.head != "sequence-classification":
+        able = ", ".join(name for name, one in TASKS.items() if one.head == "sequence-classification")
+        raise TrainingError(f"settings: base: {BILSTM} cannot answer {task.name}; it can: {able}")
+    if settings.bilstm is not None and settings.base != BILSTM:
+        raise TrainingError(f"settings: bilstm: is for a new one; leave it out, or set base to {BILSTM!r}")
     if settings.source.unlabelled and not METHODS[settings.method].reads_unlabelled:
         reading = ", ".join(name for name, kind in METHODS.items() if kind.reads_unlabelled)
         raise TrainingError(

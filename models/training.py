@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from transformers import PreTrainedTokenizerFast
 
+from models.bases import Base, open_base
 from models.batches import collate, plan_batches, torch_runner
 from models.checkpoint import (
     METHOD_FILE,
@@ -36,7 +37,7 @@ from models.checkpoint import (
     TrainingRecord,
 )
 from models.data import Example, Part, load_train, load_unlabelled, load_validation
-from models.encoder import Encoder, load_encoder, load_tokenizer
+from models.encoder import Encoder
 from models.evaluation import Subject, measure
 from models.heads import HEAD_TRAINING
 from models.masking import MaskedExamples, Masking
@@ -122,7 +123,7 @@ class _Run:
     parts: tuple[Part, ...]
     """Training parts, then the validation part."""
     unlabelled: tuple[Part, ...]
-    tokenizer: PreTrainedTokenizerFast
+    base: Base
     reader: Reader
     replicas: Replicas
     encoder: Encoder
@@ -132,13 +133,17 @@ class _Run:
     watcher: Watcher
 
     @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        return self.base.tokenizer
+
+    @property
     def train_examples(self) -> list[Example]:
         return [example for part in self.parts[:-1] for example in part.examples]
 
     @property
     def origins(self) -> tuple[DataFile, ...]:
-        """Of all data: for training, validation, and without right answers."""
-        return tuple(part.origin for part in (*self.parts, *self.unlabelled))
+        """Of all data: for training, validation, without right answers, and what the base was made from."""
+        return (*(part.origin for part in (*self.parts, *self.unlabelled)), *self.base.files)
 
     @property
     def bare(self) -> Parts:
@@ -223,8 +228,8 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     kind = find_method(settings.method)
     method_settings = read_settings(settings.method, settings.method_settings)
     outputs = settings.outputs
-    tokenizer = load_tokenizer(settings.base)
-    reader = Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
+    base = open_base(settings, task)
+    reader = Reader(base.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
     unlabelled = load_unlabelled(settings.source, task, outputs, reader)
     parts = (
@@ -232,7 +237,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         load_validation(settings.source, task, outputs, reader),
     )
     set_seed(settings.seed)
-    encoder = load_encoder(settings.base, task.head, outputs.labels)
+    encoder = base.make_encoder()
     if settings.max_tokens > encoder.max_tokens:
         raise TrainingError(
             f"max_tokens {settings.max_tokens}: {settings.base} reads at most {encoder.max_tokens} tokens"
@@ -240,7 +245,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
     start = Start(
         encoder=encoder,
         head=task.head,
-        tokenizer=tokenizer,
+        tokenizer=base.tokenizer,
         seed=settings.seed,
         examples=sum(len(part.examples) for part in parts[:-1]),
         max_tokens=settings.max_tokens,
@@ -257,7 +262,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         work=work,
         parts=parts,
         unlabelled=unlabelled,
-        tokenizer=tokenizer,
+        base=base,
         reader=reader,
         replicas=replicas,
         encoder=encoder,

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +16,24 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """By task, a folder with `data`, the checkpoint `trained` on them, and its int8 `package`; made when asked for."""
+    from tests.tiny import make_base
+
+    return _maker(tmp_path_factory, lambda folder: {"base": str(make_base(folder / "base", dropout=0.0))})
+
+
+@pytest.fixture(scope="session")
+def made_bilstm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The same, from a BiLSTM."""
+    return _maker(tmp_path_factory, lambda _: {"base": "bilstm", "bilstm": {"word_width": 16, "state_width": 8}})
+
+
+def _maker(
+    tmp_path_factory: pytest.TempPathFactory, make_base: Callable[[Path], dict[str, Any]]
+) -> Callable[[str], Path]:
     from export.build import export_checkpoint
     from models.settings import check_settings
     from models.training import Watcher, train
-    from tests.tiny import make_base, write_examples
+    from tests.tiny import write_examples
 
     folders: dict[str, Path] = {}
 
@@ -27,8 +42,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             folder = folders[task] = tmp_path_factory.mktemp(task)
             data = write_examples(folder / "data", task, train=128, validation=40)
             settings = {
-                "task": task, "base": str(make_base(folder / "base", dropout=0.0)), "source": {"data": str(data)},
-                "epochs": 6, "batch_size": 8, "learning_rate": 5e-3, "max_tokens": 64, "precision": "fp32",
+                "task": task, **make_base(folder), "source": {"data": str(data)}, "epochs": 6, "batch_size": 8,
+                "learning_rate": 5e-3, "max_tokens": 64, "precision": "fp32",
             }  # fmt: skip
             train(check_settings(settings), folder / "trained", Watcher(say=lambda _: None, advance=lambda *_: None))
             export_checkpoint(folder / "trained", folder / "package")

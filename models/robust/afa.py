@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from models.encoder import Batch, Pass
+from models.encoder import Batch, EncoderError, Pass
 from models.robust.arrays import Arrays, WrongArray
 from models.robust.discriminator import Comparison, Discriminator
 from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
@@ -164,7 +164,7 @@ class Afa(Method):
         super().__init__()
         tokenizer = start.tokenizer
         if tokenizer.mask_token_id is None:
-            raise ValueError("the base's tokenizer has no mask token, which AFA puts for words; choose another base")
+            raise EncoderError("the base's tokenizer has no mask token, which AFA puts for words; choose another base")
         self.settings = settings
         self.mask_id = int(tokenizer.mask_token_id)
         self.last_layer = len(start.encoder.layers) - 1
@@ -240,7 +240,7 @@ class Afa(Method):
 
     def _read(self, one: Pass, batch: Batch) -> Float[Tensor, "rows width"]:
         if one.pooled is None:
-            raise ValueError("AFA compares what a head's dropout reads, and this base's head has none")
+            raise EncoderError("AFA compares what a head's dropout reads, and this base's head has none")
         read = one.pooled.float()
         if self.reads_tokens:
             read = (read * batch.mask[:, :, None]).sum(1) / batch.mask.sum(1, keepdim=True)

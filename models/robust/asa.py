@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from models.encoder import Batch, Encoder, ScoreBias
+from models.encoder import Batch, Encoder, EncoderError, ScoreBias
 from models.robust.arrays import Arrays
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
 
@@ -181,7 +181,16 @@ class Asa(Method):
 
 
 def build(settings: AsaSettings, start: Start) -> Asa:
-    """The adversaries for this encoder, drawn from their own generator so that plain training's stream is untouched."""
+    """The adversaries for this encoder, drawn from their own generator so that plain training's stream is untouched.
+
+    Raises:
+        EncoderError: its tokens do not attend to each other, so that there are no units to mask.
+    """
+    if not start.encoder.self_attends:
+        raise EncoderError(
+            "method asa masks what each token sees of each other; a BiLSTM has one row of attention for a whole text: "
+            "choose another method, or another base"
+        )
     return Asa(settings, start.encoder, start.seed)
 
 

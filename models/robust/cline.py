@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from models.batches import collate
 from models.data import Example
-from models.encoder import Batch
+from models.encoder import Batch, EncoderError
 from models.heads import IGNORED
 from models.masking import MaskedExamples, Masking
 from models.robust.arrays import Arrays
@@ -290,9 +290,15 @@ def build(settings: ClineSettings, start: Start) -> Method:
     """The method or its control. WordNet is read only where copies are made.
 
     Raises:
+        EncoderError: a base whose first token's state is not that of a whole text.
         ClineError: the control beside a task.
         WordNetError: there is no WordNet to make copies with.
     """
+    if not start.encoder.self_attends:
+        raise EncoderError(
+            "method cline compares texts by what their first token holds of all others; a BiLSTM has no such token: "
+            "choose another method, or another base"
+        )
     if settings.control:
         if start.head != "masked-language-model":
             raise ClineError("control: masked words are learnt in pre-training only; leave it out beside a task")

@@ -6,7 +6,9 @@ with one row a text; how that reads for the many heads and rows of a transformer
 
 import math
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Literal
 
 import torch
@@ -51,6 +53,8 @@ class Site:
     first_row: bool
     by_row: bool
     """Whether each row's noise has its own length, or a row of the batch one over all layers, heads and rows."""
+    attended: Callable[[Batch], Bool[Tensor, "rows key"]] = field(default=attrgetter("mask"), compare=False)
+    """The keys that attention can fall on, as `Encoder.attended` has them."""
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -62,9 +66,9 @@ class Site:
         return epsilon if self.by_row else epsilon * math.sqrt(self.heads)
 
     def real(self, batch: Batch) -> Bool[Tensor, "rows 1 query key"]:
-        """Where neither the query nor the key is padding."""
+        """Where the query is not padding and the key can be attended to."""
         queries = batch.mask[:, :1] if self.first_row else batch.mask
-        return queries[:, None, :, None] & batch.mask[:, None, None, :]
+        return queries[:, None, :, None] & self.attended(batch)[:, None, None, :]
 
     def zeros(self, batch: Batch) -> Float[Tensor, "layers rows heads query key"]:
         """No noise."""
@@ -96,7 +100,7 @@ class Site:
     ) -> Pass:
         """The layers from the first that is moved on, again and under noise; what lies below is shared."""
         first = self.layers[0]
-        below = passed.kept[first].entering if first > 0 else None
+        below = passed.kept[first].entering
         return encoder(batch, start_layer=first, hidden=below, score_bias=self.bias(noise))  # type: ignore[no-any-return]
 
 
@@ -116,7 +120,7 @@ def choose_site(settings: NoiseSettings, encoder: Encoder, head: Head) -> Site:
         raise NoSuchLayer(f"layers {list(named)}: name layers from 0 to {count - 1}, or from -1 back, each once")
     first_row = head in READ_AT_FIRST and layers == (count - 1,)
     by_row = first_row if settings.scope is None else settings.scope == "row"
-    return Site(layers=layers, heads=encoder.heads, first_row=first_row, by_row=by_row)
+    return Site(layers=layers, heads=encoder.heads, first_row=first_row, by_row=by_row, attended=encoder.attended)
 
 
 def scale(direction: Float[Tensor, "*axes"], length: float, axes: tuple[int, ...]) -> Float[Tensor, "*axes"]:

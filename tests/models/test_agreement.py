@@ -10,8 +10,10 @@ from scipy.stats import kendalltau, pearsonr
 
 from models.agreement import NothingToCompare, attention_gradient_agreement, weigh_tokens
 from models.batches import batch_rows
+from models.bilstm import BilstmConfig, BilstmForSequenceClassification
 from models.data import Example
 from models.encoder import Encoder
+from models.tasks.paraphrase import PARAPHRASE
 from models.tasks.sentiment import SENTIMENT
 from models.text import Reader, ReadingLimits
 from tests.models.passes import make_batch, make_encoder
@@ -125,3 +127,19 @@ def test_a_training_encoder_is_left_training_and_without_gradients() -> None:
     assert found[0] == found[1]
     assert encoder.training
     assert all(parameter.grad is None for parameter in encoder.parameters())
+
+
+def test_of_a_bilstms_pair_the_first_texts_tokens_are_compared() -> None:
+    torch.manual_seed(5)
+    config = BilstmConfig(vocab_size=len(TOKENIZER), word_width=8, state_width=6, reads_pairs=True)
+    encoder = Encoder(BilstmForSequenceClassification(config)).eval()
+    reader = Reader(TOKENIZER.backend_tokenizer, ReadingLimits(max_tokens=24))
+    item = PARAPHRASE.item(text_a="the film was very good", text_b="a plot is dull and poor")
+    example = Example(PARAPHRASE.encode(item, reader, "window"), 0)
+    attention, importance = weigh_tokens(
+        encoder, batch_rows(example.encoded.rows, 0, torch.device("cpu")), detached=False
+    )
+    found = attention_gradient_agreement(encoder, [example], 0, SPECIAL)
+    # After [CLS] come the five words of the first text.
+    expected = pearsonr(attention[0, 1:6].double(), importance[0, 1:6].double()).statistic
+    assert found.pearson.mean == pytest.approx(expected, abs=1e-6)

@@ -86,6 +86,13 @@ def test_the_table_has_every_figure_of_every_method(compared: Path) -> None:
     assert (compared / "comparison.md").read_text() == write_markdown(table)
 
 
+def test_a_bilstm_has_the_same_figures(data: Path, tmp_path: Path) -> None:
+    settings = _settings(Path("bilstm"), data, bilstm={"word_width": 8, "state_width": 6})
+    table = _compare(_plan(settings, tmp_path, "plain", "attention-at"))
+    assert set(table.figures[AGREEMENT]) == {"plain", "attention-at"}
+    assert all(-1 <= figure.mean <= 1 for figure in table.figures[AGREEMENT].values())
+
+
 def test_what_has_a_result_is_not_trained_again(compared: Path, settings: TrainingSettings) -> None:
     taken: list[int] = []
     before = {path: path.stat().st_mtime_ns for path in compared.rglob("result.json")}
