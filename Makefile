@@ -18,7 +18,7 @@ serve: install  ## serve zoo/ on port 3000
 	$(BIN)/steadfast serve
 
 test: install-dev lint  ## lint, types and the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: install-dev  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -3,9 +3,12 @@
 The texts were written for this file. A new task adds its items to `ITEMS`.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from export.package import Probe
 from export.session import Session
@@ -139,3 +142,11 @@ def _beginnings(task: AnyTask, item: dict[str, Any]) -> Iterator[dict[str, Any]]
     words = item[longest].split()
     for count in range(1, len(words) + 1):
         yield item | {longest: " ".join(words[:count])}
+
+
+def distance(expected: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> float:
+    """Largest absolute difference; infinite where the rows are of other shapes or hold what is no number."""
+    if list(map(len, expected)) != list(map(len, found)):
+        return math.inf
+    difference = max(float(np.abs(np.subtract(*pair)).max()) for pair in zip(expected, found, strict=True))
+    return math.inf if math.isnan(difference) else difference

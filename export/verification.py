@@ -4,13 +4,10 @@ Its files and its answers to the probes are always checked; with the data set an
 graph's agreement with torch too.
 """
 
-import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from export.consistency import check_shares
 from export.determinism import rows_that_differ
@@ -76,19 +73,11 @@ def _check_probes(package: Package, session: Session) -> Check:
     for probe in package.probes:
         found = probe_outputs(package.task, package.reader(), session, probe.item, tuple(probe.outputs))
         for name, expected in probe.outputs.items():
-            differences[name] = max(differences.get(name, 0.0), _distance(expected, found[name]))
+            differences[name] = max(differences.get(name, 0.0), distance(expected, found[name]))
     tolerance = PROBE_TOLERANCE[package.precision]
     passed = all(difference <= tolerance for difference in differences.values())
     shown = ", ".join(f"{name} within {difference:.2g}" for name, difference in differences.items())
     return Check("probes", passed, f"{len(package.probes)} probes: {shown} (accepted: {tolerance:g})")
-
-
-def _distance(expected: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> float:
-    """Largest absolute difference; infinite where the rows are of other shapes or hold what is no number."""
-    if list(map(len, expected)) != list(map(len, found)):
-        return math.inf
-    difference = max(float(np.abs(np.subtract(*pair)).max()) for pair in zip(expected, found, strict=True))
-    return math.inf if math.isnan(difference) else difference
 
 
 def _check_determinism(session: Session, rows: Sequence[Row]) -> Check:

@@ -31,7 +31,10 @@ RESULT_FILE = "result.json"
 
 STEP_COST = "step cost, CPU time over plain's"
 
-AGREEMENT = "attention-gradient correlation"
+AGREEMENT = {
+    "pearson_detached": "attention-gradient correlation, attention detached",
+    "pearson": "attention-gradient correlation",
+}
 AGREEMENT_ROWS = 500
 """Most validation rows that it is measured on: two gradients for each label."""
 
@@ -216,8 +219,9 @@ def write_markdown(table: Comparison) -> str:
         *(f"- {name}: seeds {', '.join(map(str, seeds))}{_shown(table, name)}" for name, seeds in table.seeds.items()),
         "",
         "Mean over the seeds ± sample standard deviation. Failure rates and step cost are better low, the rest high. "
-        f"The {AGREEMENT} is Pearson's, over the tokens of a text, between the attention that the head reads and the "
-        "gradient times the word vector.",
+        "Correlations of attention and gradient are Pearson's, over the tokens of a text, between the attention that "
+        "the head reads and the gradient times the word vector; detached, the gradient does not pass through it. "
+        "Step cost is CPU time of training, work between epochs included, for each step.",
         "",
         f"| figure | rows | {' | '.join(methods)} |",
         f"|---|---|{'---|' * len(methods)}",
@@ -253,7 +257,7 @@ def _measure(
     record = read_record(checkpoint) if checkpoint.is_dir() else train(settings, checkpoint, watcher)
     subject = open_subject(checkpoint)
     report = measure_robustness(subject, settings.source.data, [settings.source.validation], progress, most_rows)
-    progress(AGREEMENT, 0, 0)
+    progress(AGREEMENT["pearson"], 0, 0)
     agreement = _measure_agreement(settings, checkpoint, subject)
     return Measured(
         settings=settings,
@@ -289,7 +293,8 @@ def _figures(result: Measured, results: Sequence[Measured]) -> Iterator[tuple[st
             if metric in metrics:
                 yield f"{name}: {metric}", metrics[metric]
     if result.agreement is not None:
-        yield AGREEMENT, result.agreement["pearson"]["mean"]
+        for name, figure in AGREEMENT.items():
+            yield figure, result.agreement[name]["mean"]
     seed = result.settings.seed
     for plain in results:
         if plain.settings.method == "plain" and plain.settings.seed == seed and plain.cpu_s > 0:

@@ -172,7 +172,7 @@ class Encoder(nn.Module):
         """
         layers: Any = self.layers
         if start_layer > 0 and hidden is None:
-            raise ValueError("start_layer and hidden go together: the state that enters that layer")
+            raise ValueError(f"start_layer {start_layer} needs hidden, the state that enters that layer")
         for number in {*(score_bias or ()), *keep}:
             if not start_layer <= number < len(layers):
                 raise ValueError(f"no layer {number} in this pass; it runs layers {start_layer} to {len(layers) - 1}")

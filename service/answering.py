@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from export.package import Package, Probe
-from export.probes import probe_rows
+from export.probes import distance, probe_rows
 from export.session import Arrays, ProviderName, Session
 from models.tasks.task import Item, Prediction
 from models.text import BadInput, Encoded, ReadingLimits, Row, Truncation
@@ -171,15 +171,12 @@ class Answerer:
         return computed.queue_s + computed.infer_s
 
     def replay(self, probe: Probe) -> float:
-        """The outputs for a probe against those in the manifest: the largest absolute difference, NaN if any is."""
+        """The outputs for a probe against those in the manifest: the largest absolute difference; see `distance`."""
         wanted = probe_rows(self.task, self._reader, probe.item)
         rows = self._engine.submit(wanted, tuple(probe.outputs), admitted=True).result().rows
-        differences = [
-            np.abs(row[name].ravel() - np.asarray(expected)).max()
-            for name, given in probe.outputs.items()
-            for row, expected in zip(rows, given, strict=True)
-        ]
-        return float(np.max(differences, initial=0.0))
+        return max(
+            distance(expected, [row[name].ravel().tolist() for row in rows]) for name, expected in probe.outputs.items()
+        )
 
     def close(self, *, drain: bool = True) -> None:
         """Answer what is queued, or fail it, and stop the engine."""

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import bentoml
 from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory
 from pydantic import ValidationError
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
@@ -75,7 +76,7 @@ def endpoint(*tasks: AnyTask) -> Any:
         except DeadlineExceeded as error:
             return respond(Problem("deadline_exceeded", str(error)))
         except EngineClosed:
-            return respond(Problem("not_ready", "the server is shutting down"))
+            return respond(Problem("draining", "the server is shutting down"))
         except ValidationError as error:
             # Of an answer: BentoML would take it for one of the request, and blame the caller.
             raise RuntimeError("an answer does not fit its own type") from error
@@ -87,8 +88,19 @@ def endpoint(*tasks: AnyTask) -> Any:
     return bentoml.api(route=f"/v1/{task.endpoint}")(answer)
 
 
+_PAGES = frozenset({"index", "static_content", "assets", "openapi-spec", "schema"})
+
+
 class BorderedApp(ServiceAppFactory):  # type: ignore[misc]
     """BentoML's application without what the border does, or nobody reads."""
+
+    def __call__(self) -> Starlette:
+        """Without BentoML's own pages, one of which reports to others whoever opens it."""
+        app: Starlette = super().__call__()
+        app.router.routes[:] = [route for route in app.router.routes if getattr(route, "name", None) not in _PAGES]
+        # A redirect would name the address that this process sees, which behind a proxy is another.
+        app.router.redirect_slashes = False
+        return app
 
     @property
     def middlewares(self) -> list[Middleware]:
@@ -119,13 +131,14 @@ class BorderedService(bentoml.Service[Any]):  # type: ignore[misc]
                 max_timeout_ms=SETTINGS.max_timeout_ms,
             ),
             keys=KEYS,
+            is_open=SETTINGS.open_to_all,
             traffic=TRAFFIC,
             metrics=METRICS,
             tracing=TRACING,
         )
 
 
-@bentoml.asgi_app(catalogue(LINEUP, SETTINGS, METRICS))
+@bentoml.asgi_app(catalogue(LINEUP, SETTINGS, METRICS, KEYS))
 @bentoml.service(
     service_class=BorderedService,
     http={"host": SETTINGS.host, "port": SETTINGS.port},

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Container, Iterable, MutableMapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
 import structlog
@@ -92,6 +93,7 @@ class Border:
         json_paths: Container[str],
         limits: BorderLimits,
         keys: KeyRing,
+        is_open: bool,
         traffic: Traffic,
         metrics: Metrics,
         tracing: Tracing | None = None,
@@ -101,6 +103,7 @@ class Border:
         self._json_paths = json_paths
         self._limits = limits
         self._keys = keys
+        self._is_open = is_open
         self._traffic = traffic
         self._metrics = metrics
         self._tracing = tracing
@@ -121,6 +124,11 @@ class Border:
             await answer.give(problem)
         except _CallerLeft:
             answer.status = 499
+        except asyncio.CancelledError:
+            # The server ends and waits no longer; nobody is to blame who called.
+            answer.status = answer.status or 503
+            exchange.facts.setdefault("code", "draining")
+            raise
         except Exception:
             # Starlette answers and raises all the same, for its server to log; ours never shows a message, only where.
             log.error("failed", request_id=exchange.request_id, exc_info=True)
@@ -155,6 +163,13 @@ class Border:
         headers = scope["headers"]
         if scope["path"] not in PROBES:
             self._traffic.begin(interruption)
+            if not self._keys and not self._is_open and not _is_loopback(scope):
+                # However it was started: the address is not always the one in the settings.
+                raise Problem(
+                    "unauthorized",
+                    "this server has no keys and answers on loopback only; whoever runs it can set STEADFAST_API_KEYS",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
             if not self._keys.admits(_values(headers, b"authorization")):
                 raise Problem(
                     "unauthorized",
@@ -212,6 +227,15 @@ class Border:
             "payload_too_large",
             f"the body is larger than {self._limits.max_body_bytes:,} bytes; send fewer inputs at once",
         )
+
+
+def _is_loopback(scope: Scope) -> bool:
+    """Whether the caller came by an address that this machine alone reaches; a socket file counts as one."""
+    host = (scope.get("server") or (None,))[0]
+    try:
+        return host is None or ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 class _CallerLeft(Exception):

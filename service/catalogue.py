@@ -14,6 +14,7 @@ from models.text import Truncation
 from service.answering import Answerer
 from service.border import current_exchange, respond
 from service.contract import Limits, ModelCard, ModelList, Reload
+from service.keys import KeyRing
 from service.lineup import Lineup
 from service.metrics import CONTENT_TYPE, Metrics
 from service.openapi import describe_api
@@ -25,7 +26,7 @@ from service.translation import explain_mistakes
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def catalogue(lineup: Lineup, settings: Settings, metrics: Metrics) -> Starlette:
+def catalogue(lineup: Lineup, settings: Settings, metrics: Metrics, keys: KeyRing) -> Starlette:
     """An application for the models in `lineup`."""
     document = describe_api(settings.max_items)
 
@@ -40,8 +41,8 @@ def catalogue(lineup: Lineup, settings: Settings, metrics: Metrics) -> Starlette
             raise explain_mistakes(
                 [{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()], body
             ) from None
-        await asyncio.to_thread(lineup.reload)
-        await asyncio.to_thread(tell_siblings)
+        # To its end, even if the caller gives up meanwhile: the workers must not be left with different models.
+        await asyncio.shield(asyncio.to_thread(_change_everywhere, lineup, keys))
         return _json(_list(lineup, settings))
 
     async def show_model(request: Request) -> Response:
@@ -81,6 +82,13 @@ def _list(lineup: Lineup, settings: Settings) -> ModelList:
     endpoints = dict.fromkeys(answerer.task.endpoint for answerer in lineup.answerers)
     found = [lineup.of(endpoint) for endpoint in endpoints]
     return ModelList(models=[_card(models, number, settings) for models in found for number in range(len(models))])
+
+
+def _change_everywhere(lineup: Lineup, keys: KeyRing) -> None:
+    """Read packages and keys again, here and, as far as that went well, in the other workers."""
+    lineup.reload()
+    keys.reload()
+    tell_siblings()
 
 
 def _card(models: Sequence[Answerer], number: int, settings: Settings) -> ModelCard:

@@ -3,13 +3,15 @@
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
+from export.package import Package
 from export.session import find_provider
 from service.keys import key_ring
 from service.packages import open_packages
-from service.settings import Settings
-from service.supervision import BACKLOG, Crew, command
+from service.settings import Settings, SettingsError
+from service.supervision import BACKLOG, SOURCE, Crew, command
 from service.tracing import check_tracing
 
 
@@ -25,7 +27,7 @@ def serve(settings: Settings) -> NoReturn:
     """
     key_ring(settings)
     check_tracing(settings)
-    open_packages(settings)
+    _check_pins(settings, open_packages(settings))
     find_provider(settings.provider)
     listener = listen(settings.host, settings.port)
     # Inherited by what this process becomes, and shared by its workers.
@@ -33,7 +35,18 @@ def serve(settings: Settings) -> NoReturn:
     os.environ.update(settings.as_environment() | {"BENTOML_DO_NOT_TRACK": "true"})
     sys.stdout.flush()
     words = command(Crew(workers=settings.workers, listener=listener.fileno(), drain_s=settings.drain_s))
+    # A folder named `service` where the command was given must not stand before ours.
+    os.chdir(SOURCE)
     os.execv(words[0], words)
+
+
+def _check_pins(settings: Settings, packages: Sequence[Package]) -> None:
+    names = [package.manifest.name for package in packages]
+    unknown = sorted(set(settings.pinned) - set(names))
+    if unknown:
+        raise SettingsError(
+            f"pinned (STEADFAST_PINNED): no package is called {', '.join(unknown)}; there are: {', '.join(names)}"
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import psutil
 
-SERVICE = "service.app:Steadfast"
+from service.supervision import SERVICE
 
 
 def tell_siblings() -> int:

@@ -1,4 +1,4 @@
-"""What a worker does when it is told to stop, or to read its keys again."""
+"""What a worker does when it is told to stop, or to read its keys and models again."""
 
 import asyncio
 import os

@@ -22,6 +22,9 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1]
 """From where workers find the service, wherever the server is started."""
 
+SERVICE = "service.app:Steadfast"
+"""What workers run, as BentoML names it."""
+
 LIFELINE = "STEADFAST_LIFELINE"
 """Tells workers the pipe whose end they see when the supervisor is gone, however it went."""
 
@@ -30,7 +33,7 @@ CLOSING_S = 5
 """For connections to close, after the requests on them were answered."""
 
 STOPPING_S = 30.0
-"""Most that a worker lives on after it was drained."""
+"""Most that a worker is given after it was drained; more than it gives itself in `service.signals`."""
 
 SHORT_LIFE_S = 10.0
 """A worker that dies younger than this is started again after a pause only."""
@@ -73,13 +76,11 @@ class Supervisor:
         """Keep one worker running; returns how the last one ended."""
         while True:
             began = time.monotonic()
-            process = await asyncio.create_subprocess_exec(
-                *_worker(number, self._crew.listener),
-                cwd=SOURCE,
-                env=os.environ | {LIFELINE: str(self._lifeline[0])},
-                pass_fds=[self._crew.listener, self._lifeline[0]],
-                preexec_fn=_ignore_hangup,
-            )
+            process = await self._start(number)
+            if process is None:
+                if self._stopping.is_set():
+                    return 1
+                continue
             self._running[number] = process
             if self._stopping.is_set():
                 # Told while it was being started.
@@ -94,6 +95,22 @@ class Supervisor:
                     await asyncio.wait_for(self._stopping.wait(), PAUSE_S)
             if self._stopping.is_set():
                 return code
+
+    async def _start(self, number: int) -> asyncio.subprocess.Process | None:
+        """A worker; None, after a pause, where the machine has no room for one just now."""
+        try:
+            return await asyncio.create_subprocess_exec(
+                *_worker(number, self._crew.listener),
+                cwd=SOURCE,
+                env=os.environ | {LIFELINE: str(self._lifeline[0])},
+                pass_fds=[self._crew.listener, self._lifeline[0]],
+                preexec_fn=_ignore_hangup,
+            )
+        except OSError as error:
+            _say("worker_not_started", worker=number, errno=error.errno or 0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), PAUSE_S)
+            return None
 
     def _stop(self) -> None:
         if not self._stopping.is_set():
@@ -137,7 +154,7 @@ def _counters() -> Iterator[None]:
 
 def _worker(number: int, listener: int) -> list[str]:
     return [
-        sys.executable, "-m", "_bentoml_impl.worker.service", "service.app:Steadfast", "--service-name", "Steadfast",
+        sys.executable, "-m", "_bentoml_impl.worker.service", SERVICE, "--service-name", "Steadfast",
         "--args", "{}", "--fd", str(listener), "--backlog", str(BACKLOG), "--worker-id", str(number),
         "--timeout-graceful-shutdown", str(CLOSING_S),
     ]  # fmt: skip

@@ -10,7 +10,8 @@ section 3) of attention scores. Choices of this project:
   divergence would be mostly that of two dropout masks, and its gradient would say little about the noise.
 - Between tokens' labels the divergence is a mean over real tokens, labelled or not; between spans, over first and last
   token among real positions; between numbers, half the squared difference.
-- Each step reads as many unlabelled examples as labelled ones, drawn by the seed and the step.
+- Each step reads as many unlabelled examples as labelled ones, drawn by the seed, the step and,
+  of several processes, which one it is.
 """
 
 import random
@@ -100,7 +101,7 @@ class AttentionVat(Method):
 
     def _draw_unlabelled(self, batch: Batch, context: StepContext) -> Batch:
         examples = self._unlabelled
-        draw = random.Random(f"unlabelled/{context.seed}/{context.step}")
+        draw = random.Random(f"unlabelled/{context.seed}/{context.step}/{context.process}")
         chosen = draw.sample(range(len(examples)), min(len(batch.indices), len(examples)))
         return collate_unlabelled(examples, chosen, self._head, self._pad_id, batch.ids.device)
 

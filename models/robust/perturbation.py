@@ -39,7 +39,9 @@ class NoiseSettings(MethodSettings):
         default=None, min_length=1, description="Layers moved, from 0; -1 is the last, which is the default."
     )
     scope: Literal["row", "example"] | None = Field(
-        default=None, description="What has the length: every row of attention, or an example's rows together."
+        default=None,
+        description="What has the length: every row of attention, or an example's rows together, which then have "
+        "epsilon times the root of the number of heads.",
     )
 
 

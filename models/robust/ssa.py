@@ -105,6 +105,8 @@ class Ssa(Method):
 
         Made once an epoch, with the weights at its start, and kept in the buffers.
         """
+        if self.settings.token_weight == 0 and self.gate is None:
+            return examples  # nothing reads labels: plain training
         if int(self.made_for) != epoch:
             share = probed_share((epoch - 1) % self._epochs + 1, self.settings.ratio_step)
             seed = f"{self._seed}/{epoch}"

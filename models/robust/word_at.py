@@ -3,7 +3,7 @@
 What Kitada and Iyatomi compare attention noise with (arXiv 2009.12064): L + L_adv, with one step from zero along the
 gradient and one length a text, the one that published programs use. Departures: word vectors are not normalised over
 the vocabulary, since a pretrained encoder's cannot be; of several choices each counts as a text; no word is moved
-towards a special token.
+towards a special token; the noisy pass has dropout of its own, so to first order the loss rises on average.
 """
 
 from collections.abc import Mapping, Sequence

@@ -24,7 +24,7 @@ from models.comparison import (
 )
 from models.settings import TrainingSettings, check_settings
 from models.training import Interrupted, Watcher
-from tests.tiny import write_sentiment
+from tests.tiny import WORDNET, write_sentiment
 
 
 def _settings(base: Path, data: Path, **changed: Any) -> TrainingSettings:
@@ -63,7 +63,9 @@ def settings(base: Path, data: Path) -> TrainingSettings:
 @pytest.fixture(scope="module")
 def compared(settings: TrainingSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("compared")
-    _compare(_plan(settings, out, "plain", "asa", seeds=2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WNSEARCHDIR", str(WORDNET))
+        _compare(_plan(settings, out, "plain", "asa", seeds=2))
     return out
 
 
@@ -77,11 +79,11 @@ def test_every_method_and_seed_leaves_a_result_and_no_weights(compared: Path) ->
 def test_the_table_has_every_figure_of_every_method(compared: Path) -> None:
     table = Comparison.model_validate_json((compared / "comparison.json").read_bytes())
     assert list(table.seeds) == ["plain", "asa"]
-    accuracy = [f"validation{noise}: accuracy" for noise in ("", ", typos", ", word swaps")]
-    assert list(table.figures) == [*accuracy, AGREEMENT, STEP_COST]
+    accuracy = [f"validation{noise}: accuracy" for noise in ("", ", typos", ", word swaps", ", synonyms")]
+    assert list(table.figures) == [*accuracy, *AGREEMENT.values(), STEP_COST]
     assert all(set(figures) == {"plain", "asa"} for figures in table.figures.values())
     assert table.figures[STEP_COST]["plain"].mean == 1.0
-    assert -1 <= table.figures[AGREEMENT]["asa"].mean <= 1
+    assert -1 <= table.figures[AGREEMENT["pearson_detached"]]["asa"].mean <= 1
     assert table.rows == dict.fromkeys(accuracy, 40)
     assert (compared / "comparison.md").read_text() == write_markdown(table)
 
@@ -89,8 +91,9 @@ def test_the_table_has_every_figure_of_every_method(compared: Path) -> None:
 def test_a_bilstm_has_the_same_figures(data: Path, tmp_path: Path) -> None:
     settings = _settings(Path("bilstm"), data, bilstm={"word_width": 8, "state_width": 6})
     table = _compare(_plan(settings, tmp_path, "plain", "attention-at"))
-    assert set(table.figures[AGREEMENT]) == {"plain", "attention-at"}
-    assert all(-1 <= figure.mean <= 1 for figure in table.figures[AGREEMENT].values())
+    for name in AGREEMENT.values():
+        assert set(table.figures[name]) == {"plain", "attention-at"}
+        assert all(-1 <= figure.mean <= 1 for figure in table.figures[name].values())
 
 
 def test_what_has_a_result_is_not_trained_again(compared: Path, settings: TrainingSettings) -> None:

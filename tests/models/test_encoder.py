@@ -101,7 +101,7 @@ def test_a_layer_outside_the_pass_is_refused() -> None:
     encoder, batch = make_encoder(), make_batch()
     with pytest.raises(ValueError, match="no layer 3 in this pass; it runs layers 0 to 2"):
         encoder(batch, keep=[3])
-    with pytest.raises(ValueError, match="go together"):
+    with pytest.raises(ValueError, match="start_layer 1 needs hidden"):
         encoder(batch, start_layer=1)
 
 

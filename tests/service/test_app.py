@@ -17,3 +17,12 @@ def test_what_is_left_out_is_what_we_know_of() -> None:
     # One more in a later BentoML is one to look at.
     assert names(ServiceAppFactory) == ["OpenTelemetryMiddleware", "TimeoutMiddleware", "ContextMiddleware"]
     assert names(BorderedApp) == ["ContextMiddleware"]
+
+
+def test_none_of_bentomls_pages_is_served() -> None:
+    service: Any = Steadfast
+    service.inject_config()
+    pages = {getattr(route, "name", None) for route in ServiceAppFactory(service, is_main=True)().routes}
+    ours = {getattr(route, "name", None) for route in BorderedApp(service, is_main=True)().routes}
+    # One more in a later BentoML is one to look at.
+    assert pages - ours == {"index", "static_content", "openapi-spec", "schema"}

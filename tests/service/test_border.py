@@ -25,12 +25,15 @@ from service.traffic import Traffic
 SECRET = "zebra"
 
 
-def bordered(application: Any, keys: Sequence[str] = (), traffic: Traffic | None = None, **limits: Any) -> Border:
+def bordered(
+    application: Any, keys: Sequence[str] = (), traffic: Traffic | None = None, is_open: bool = False, **limits: Any
+) -> Border:
     return Border(
         application,
         json_paths={"/v1/task"},
         limits=BorderLimits(**{"max_body_bytes": 100, **limits}),
         keys=KeyRing(keys),
+        is_open=is_open,
         traffic=traffic or Traffic(),
         metrics=Metrics(routes={"/v1/task"}),
     )
@@ -40,10 +43,11 @@ def ask(application: Any, method: str = "POST", path: str = "/v1/task", **reques
     # Here, so that the logs go where the test that asks captures them.
     configure_logs()
     border = application if isinstance(application, Border) else bordered(application)
+    address = request.pop("address", "127.0.0.1")
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(app=border, raise_app_exceptions=True)
-        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{address}") as client:
             return await client.request(method, path, **{"json": {}, **request})
 
     return asyncio.run(send())
@@ -310,3 +314,14 @@ def test_a_full_disk_for_the_log_breaks_no_answer(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr("sys.stderr", full)
         statuses = [ask(application).status_code for application in (returning(Response()), broken)]
     assert statuses == [200, 500]
+
+
+@pytest.mark.parametrize(
+    ("address", "is_open", "status"),
+    [("127.0.0.1", False, 200), ("[::1]", False, 200), ("192.0.2.7", False, 401), ("192.0.2.7", True, 200)],
+)
+def test_without_keys_only_this_machine_is_answered_however_the_server_was_started(
+    address: str, is_open: bool, status: int
+) -> None:
+    application = bordered(returning(Response("fine")), is_open=is_open)
+    assert ask(application, address=address).status_code == status

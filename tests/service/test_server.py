@@ -115,6 +115,13 @@ def test_nobody_serves_others_without_keys(package: Path) -> None:
     assert completed.stderr.startswith("steadfast: others reach 0.0.0.0 and there are no keys; set STEADFAST_API_KEYS")
 
 
+def test_a_pin_on_a_model_that_is_not_there_is_refused(package: Path) -> None:
+    environment = {**os.environ, "STEADFAST_PINNED": "sentimnt=" + 64 * "0"}
+    said = steadfast("serve", package, "--port", "1", env=environment)
+    assert said.returncode == 2
+    assert "no package is called sentimnt; there are: " in said.stderr
+
+
 def test_the_configuration_shown_holds_no_key(package: Path) -> None:
     environment = {**os.environ, "STEADFAST_API_KEYS": "secret-one"}
     said = steadfast("serve", package, "--print-config", env=environment)

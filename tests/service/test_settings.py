@@ -94,3 +94,8 @@ def test_an_unknown_provider_lists_those_there_are(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("STEADFAST_PROVIDER", "tpu")
     with pytest.raises(SettingsError, match="'cpu', 'cuda', 'tensorrt' or 'openvino'"):
         read_settings()
+
+
+def test_a_default_longer_than_the_most_that_may_be_asked_for_is_refused() -> None:
+    with pytest.raises(SettingsError, match="timeout_ms 60000 is more than max_timeout_ms 1000"):
+        read_settings(max_timeout_ms=1_000)

@@ -148,13 +148,15 @@ def test_unlabelled_examples_weigh_as_labelled_ones_do(texts: list[Example]) -> 
     torch.testing.assert_close(found, (labelled + alone.mean()) / 2)
 
 
-def test_unlabelled_examples_are_drawn_by_the_seed_and_the_step_alone(texts: list[Example]) -> None:
+def test_unlabelled_examples_are_drawn_by_the_seed_the_step_and_the_process(texts: list[Example]) -> None:
     encoder, batch = make_encoder(), make_batch()
     drawn = [
         _method(encoder, unlabelled=texts)._draw_unlabelled(batch, make_context(encoder, step=step)).indices.tolist()
         for step in (0, 0, 1)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
+    elsewhere = replace(make_context(encoder), process=1)
+    assert _method(encoder, unlabelled=texts)._draw_unlabelled(batch, elsewhere).indices.tolist() != drawn[0]
     few = _method(encoder, unlabelled=texts[:2])._draw_unlabelled(batch, make_context(encoder))
     assert sorted(few.indices.tolist()) == [0, 1]
 

@@ -373,7 +373,7 @@ def _same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 
 
 def test_with_lambda_0_and_no_probes_co_is_plain_training_bit_for_bit(base: Path, data: Path, tmp_path: Path) -> None:
-    off = {"token_weight": 0.0, "ratio_step": 0.0}
+    off = {"token_weight": 0.0}
     _train(_settings(base, data, "plain"), tmp_path / "plain")
     _train(_settings(base, data, "ssa-co", method_settings=off), tmp_path / "co")
     assert _same(*(load_file(tmp_path / name / "model.safetensors") for name in ("plain", "co")))
