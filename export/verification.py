@@ -12,7 +12,7 @@ from pathlib import Path
 from export.consistency import check_shares
 from export.determinism import rows_that_differ
 from export.package import GRAPH_FILE, PROBE_TOLERANCE, WEIGHTS_FILE, Package, file_digest, open_package
-from export.probes import probe_outputs, rows_of_many_lengths
+from export.probes import distance, probe_outputs, rows_of_many_lengths
 from export.refusals import NotAnExplanation, NotTheSameModel
 from export.session import Session, open_subject
 from models.data import load_part
