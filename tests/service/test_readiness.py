@@ -46,7 +46,7 @@ def test_a_probe_that_does_not_reproduce_names_its_package(strange: Path) -> Non
 def test_a_probe_that_gives_no_number_does_not_pass(answerer: Answerer) -> None:
     probe = answerer.package.manifest.probes[0]
     rollout = [[math.nan] * len(row) for row in probe.outputs["rollout"]]
-    assert math.isnan(answerer.replay(probe.model_copy(update={"outputs": probe.outputs | {"rollout": rollout}})))
+    assert math.isinf(answerer.replay(probe.model_copy(update={"outputs": probe.outputs | {"rollout": rollout}})))
 
 
 def test_a_server_whose_probes_fail_is_alive_but_never_ready(
