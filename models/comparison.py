@@ -20,6 +20,7 @@ from models.checkpoint import DataFile, EpochRecord, read_record
 from models.data import load_validation
 from models.encoder import Encoder, load_tokenizer, load_trained
 from models.evaluation import Subject
+from models.robust.gate import find_special_ids
 from models.robustness import Found, Progress, draw_rows, measure_robustness
 from models.served import open_subject
 from models.settings import TrainingSettings
@@ -281,7 +282,7 @@ def _measure_agreement(settings: TrainingSettings, checkpoint: Path, subject: Su
     encoder = Encoder(load_trained(checkpoint, subject.task.head))
     rows = draw_rows(part.examples, AGREEMENT_ROWS)
     try:
-        return attention_gradient_agreement(encoder, rows, int(tokenizer.pad_token_id), tokenizer.all_special_ids)
+        return attention_gradient_agreement(encoder, rows, int(tokenizer.pad_token_id), find_special_ids(tokenizer))
     except NothingToCompare:
         return None
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from models.encoder import Batch, EncoderError, Pass
 from models.robust.arrays import Arrays, WrongArray
 from models.robust.discriminator import Comparison, Discriminator
+from models.robust.gate import find_special_ids
 from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
 
 BASE_DECAY = 0.9
@@ -173,9 +174,7 @@ class Afa(Method):
         self.discriminator = Discriminator(
             start.encoder.width, settings.discriminator_learning_rate, generator=generator
         )
-        # An unknown word is a word, though tokenizers list its token among the special ones.
-        special = sorted({*tokenizer.all_special_ids} - {tokenizer.unk_token_id})
-        self.register_buffer("special_ids", torch.tensor(special), persistent=False)
+        self.register_buffer("special_ids", torch.tensor(find_special_ids(tokenizer)), persistent=False)
         self.register_buffer("base", torch.tensor(UNDECIDED))
 
     def step(self, batch: Batch, context: StepContext) -> StepResult:

@@ -10,10 +10,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from models.batches import batch_rows
 from models.encoder import Batch
 from models.heads import IGNORED
 from models.robust.triples import Copy, Piece
-from models.text import Encoded, Row, pad
+from models.text import Encoded, Row
 
 Form = Literal["article", "code"]
 """Whose labels and losses: the article's, or those of the code released for it."""
@@ -53,18 +54,10 @@ class CopyReader:
         """One or two copies an example, as its row has one or two texts; what is too long is cut off."""
         read = [self._read_row(copies, 1) for copies in synonymous]
         read += [self._read_row(copies, 1 if self._form == "article" else 2) for copies in opposite]
-        arrays = {name: torch.from_numpy(array) for name, array in pad([row for row, _ in read], self._pad_id).items()}
-        labels = torch.full_like(arrays["input_ids"], IGNORED)
+        batch = batch_rows([row for row, _ in read], self._pad_id, device)
+        labels = torch.full(batch.ids.shape, IGNORED)
         for number, (_, row_labels) in enumerate(read):
             labels[number, : len(row_labels)] = torch.tensor(row_labels)
-        nothing = torch.zeros(len(read), dtype=torch.long, device=device)
-        batch = Batch(
-            ids=arrays["input_ids"].to(device),
-            type_ids=arrays["token_type_ids"].to(device),
-            mask=arrays["attention_mask"].bool().to(device),
-            targets=nothing,
-            indices=nothing,
-        )
         return Copies(batch=batch, labels=labels.to(device), is_changed=(labels > 0).any(1).to(device))
 
     def _read_row(self, copies: Sequence[Copy], replaced: int) -> tuple[Row, list[int]]:

@@ -15,11 +15,12 @@ from functools import cached_property
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from models.batches import batch_rows
 from models.data import Example
-from models.encoder import Batch, Encoder
+from models.encoder import Encoder
 from models.evaluation import by_length
 from models.tasks.task import Logits
-from models.text import Row, pad
+from models.text import Row
 
 LONG_SPAN = 0.7
 """A probe masks three words in a row where a uniform draw is above this, two where it is above the next, else one."""
@@ -180,15 +181,6 @@ class _MaskedRow(Row):
 def _run(encoder: Encoder, rows: Sequence[Row], pad_id: int) -> list[Logits]:
     def run_batch(chosen: Sequence[Row]) -> list[Logits]:
         device = next(encoder.parameters()).device
-        padded = {name: torch.from_numpy(array).to(device) for name, array in pad(chosen, pad_id).items()}
-        nothing = torch.zeros(len(chosen), dtype=torch.long, device=device)
-        batch = Batch(
-            ids=padded["input_ids"],
-            type_ids=padded["token_type_ids"],
-            mask=padded["attention_mask"].bool(),
-            targets=nothing,
-            indices=nothing,
-        )
-        return list(encoder(batch).logits.float().cpu().numpy())
+        return list(encoder(batch_rows(chosen, pad_id, device)).logits.float().cpu().numpy())
 
     return by_length(rows, run_batch, BATCH_SIZE)
