@@ -80,8 +80,8 @@ def exchange(port: int, request: bytes, *, hang_up: bool) -> bytes:
                 connection.settimeout(10)
             while piece := connection.recv(65_536):
                 said += piece
-        except (TimeoutError, ConnectionError):
-            # A server may wait for more, or close on what is none; it may not fail.
+        except OSError:
+            # A server may wait for more, or close on what is none, even before we do; it may not fail.
             pass
         return said
 
