@@ -120,9 +120,10 @@ def probe_rows(task: AnyTask, reader: Reader, item: dict[str, Any]) -> tuple[Row
 
 def rows_of_many_lengths(task: AnyTask, reader: Reader, count: int = 64) -> list[Row]:
     """Rows made of the items' first words, no two of one length, from the shortest to a full one."""
-    readable = (item for item in ITEMS[task.name] if _is_readable(task, reader, item))
-    beginnings = (item for whole in readable for item in _beginnings(task, whole))
-    rows = {len(row): row for item in beginnings for row in probe_rows(task, reader, item)[:1]}
+    rows: dict[int, Row] = {}
+    for whole in ITEMS[task.name]:
+        if _is_readable(task, reader, whole):
+            rows |= {len(row): row for row in _growing_rows(task, reader, whole)}
     lengths = sorted(rows)
     chosen = {lengths[index * (len(lengths) - 1) // (count - 1)] for index in range(count)}
     return [rows[length] for length in sorted(chosen)]
@@ -136,12 +137,20 @@ def _is_readable(task: AnyTask, reader: Reader, item: dict[str, Any]) -> bool:
     return True
 
 
-def _beginnings(task: AnyTask, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The item with its longest text cut after each of its words."""
+def _growing_rows(task: AnyTask, reader: Reader, item: dict[str, Any]) -> Iterator[Row]:
+    """First rows of the item with its longest text cut after each of its words, until it takes more rows than at first.
+
+    Longer texts would give the same first row again, a full one.
+    """
     longest = max(task.columns, key=lambda field: len(item[field]) if isinstance(item[field], str) else 0)
     words = item[longest].split()
+    fewest = None
     for count in range(1, len(words) + 1):
-        yield item | {longest: " ".join(words[:count])}
+        rows = probe_rows(task, reader, item | {longest: " ".join(words[:count])})
+        yield rows[0]
+        fewest = fewest or len(rows)
+        if len(rows) > fewest:
+            return
 
 
 def distance(expected: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> float:

@@ -1,9 +1,5 @@
 """Pre-training by masked words, on a tiny encoder and real files: the same loop, and a base for `train` at its end."""
 
-import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ from models.robust import METHODS
 from models.served import open_subject
 from models.settings import TrainingError, TrainingSettings, check_settings
 from models.training import Watcher, train
+from tests.models.killed import train_until_killed
 from tests.tiny import METHOD_SETTINGS, make_base, make_texts
 
 WATCHER = Watcher(say=lambda _: None, advance=lambda *_: None)
@@ -125,21 +122,7 @@ def test_killed_in_the_second_epoch_the_weights_are_those_of_an_uninterrupted_ru
 ) -> None:
     settings = _settings(base, texts, method=method, method_settings=METHOD_SETTINGS.get(method, {}))
     train(settings, tmp_path / "whole", WATCHER)
-    program = textwrap.dedent(
-        f"""
-        import os, signal
-        from pathlib import Path
-        from models.settings import TrainingSettings
-        from models.training import Watcher, train
-        settings = TrainingSettings.model_validate_json({settings.model_dump_json()!r})
-        def advance(step, steps, seen):
-            if step == 9:
-                os.kill(os.getpid(), signal.SIGKILL)
-        train(settings, Path({str(tmp_path / "killed")!r}), Watcher(say=print, advance=advance))
-        """
-    )
-    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    train_until_killed(settings, tmp_path / "killed", 9)
     train(settings, tmp_path / "killed", WATCHER)
     assert _same_weights(tmp_path / "killed", tmp_path / "whole")
     assert read_record(tmp_path / "killed").epochs == read_record(tmp_path / "whole").epochs

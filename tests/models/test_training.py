@@ -1,11 +1,7 @@
 """The training loop, on a tiny encoder and real files."""
 
 import json
-import math
 import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +14,14 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from models.batches import plan_batches
 from models.checkpoint import CheckpointError, DataSource, read_record
 from models.data import DataError, load_validation
-from models.encoder import HEADS, EncoderError
+from models.encoder import EncoderError
 from models.evaluation import measure
 from models.robust import METHODS, UnknownMethod
 from models.served import open_subject
 from models.settings import TrainingError, TrainingSettings, check_settings, read_toml
 from models.tasks import TASKS, UnknownTask
 from models.training import Interrupted, Watcher, _clip, learning_rate_factor, train
+from tests.models.killed import train_until_killed
 from tests.tiny import METHOD_SETTINGS, make_base, write_examples, write_sentiment
 
 
@@ -143,30 +140,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(
     assert not _same_weights(tmp_path / "other", plain_checkpoint)
 
 
-@pytest.mark.parametrize("method", ["plain", "asa", "afa"])
-@pytest.mark.parametrize("at", [2, 7])
+@pytest.mark.parametrize(("method", "at"), [("asa", 2), *((method, 7) for method in METHODS)])
 def test_killed_and_started_again_the_weights_are_those_of_an_uninterrupted_run(
     base: Path, data: Path, tmp_path: Path, method: str, at: int
 ) -> None:
     """Once before the first saved state, once after one (every 4 steps) and in the second of two epochs of 6."""
-    settings = _settings(base, data, method=method)
+    settings = _settings(base, data, method=method, method_settings=METHOD_SETTINGS.get(method, {}))
     train(settings, tmp_path / "whole", _watch())
-    program = textwrap.dedent(
-        f"""
-        import os, signal
-        from pathlib import Path
-        from models.settings import TrainingSettings
-        from models.training import Watcher, train
-        settings = TrainingSettings.model_validate_json({settings.model_dump_json()!r})
-        def advance(step, steps, seen):
-            if step == {at}:
-                os.kill(os.getpid(), signal.SIGKILL)
-        train(settings, Path({str(tmp_path / "killed")!r}), Watcher(say=print, advance=advance))
-        """
-    )
-    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not (tmp_path / "killed").exists()
+    train_until_killed(settings, tmp_path / "killed", at)
     train(settings, tmp_path / "killed", _watch())
     assert _same_weights(tmp_path / "killed", tmp_path / "whole")
     assert read_record(tmp_path / "killed").epochs == read_record(tmp_path / "whole").epochs
@@ -433,27 +414,6 @@ def test_broken_toml_is_a_clear_error(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"not a checkpoint, it has no training\.json"):
         open_subject(tmp_path)
-
-
-MEANT = [
-    (name, method) for name, task in TASKS.items() for method, kind in METHODS.items() if task.head not in kind.refuses
-]
-
-
-@pytest.mark.parametrize(("task", "method"), MEANT)
-def test_every_task_is_trained_by_every_method_into_a_stock_model(
-    base: Path, tmp_path: Path, task: str, method: str
-) -> None:
-    data = write_examples(tmp_path / "data", task)
-    given = METHOD_SETTINGS.get(method, {})
-    settings = _settings(
-        base, data, task=task, method=method, method_settings=given, epochs=1, batch_size=8, max_tokens=64
-    )
-    record = train(settings, tmp_path / "out", _watch())
-    _, report = HEADS[TASKS[task].head].from_pretrained(tmp_path / "out", output_loading_info=True)
-    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    assert all(map(math.isfinite, [*record.metrics.values(), *record.epochs[0].losses.values()]))
-    assert TASKS[task].main_metric in record.metrics
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -1,0 +1,44 @@
+"""Every task by every method that means something for it: trained, then exported through all gates."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from export.build import export_checkpoint
+from export.session import OUTPUTS
+from models.encoder import HEADS
+from models.robust import METHODS
+from models.settings import check_settings
+from models.tasks import TASKS
+from models.training import Watcher, train
+from tests.tiny import METHOD_SETTINGS, make_base, write_examples
+
+MEANT = [
+    (name, method) for name, task in TASKS.items() for method, kind in METHODS.items() if task.head not in kind.refuses
+]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("base") / "base")
+
+
+@pytest.mark.parametrize(("task", "method"), MEANT)
+def test_a_stock_model_is_trained_and_a_package_made_of_it(base: Path, tmp_path: Path, task: str, method: str) -> None:
+    data, checkpoint = write_examples(tmp_path / "data", task), tmp_path / "trained"
+    settings = {
+        "task": task, "method": method, "method_settings": METHOD_SETTINGS.get(method, {}), "base": str(base),
+        "source": {"data": str(data)}, "epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "max_tokens": 64,
+        "precision": "fp32", "seed": 3,
+    }  # fmt: skip
+    record = train(check_settings(settings), checkpoint, Watcher(say=lambda _: None, advance=lambda *_: None))
+    assert all(map(math.isfinite, [*record.metrics.values(), *record.epochs[0].losses.values()]))
+    assert TASKS[task].main_metric in record.metrics
+    _, report = HEADS[TASKS[task].head].from_pretrained(checkpoint, output_loading_info=True)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+
+    manifest = export_checkpoint(checkpoint, tmp_path / "package", precision="fp32")
+    assert (manifest.task, manifest.method.name) == (task, method)
+    assert set(manifest.parity.largest_difference) == set(OUTPUTS)
+    assert max(manifest.parity.largest_difference.values()) <= 1e-4
