@@ -34,6 +34,10 @@ class AsaSettings(MethodSettings):
         default=None, ge=0, description="Weight of the kept units; None means tau squared."
     )
     real_queries_only: bool = Field(default=False, description="Count kept units of real query rows only.")
+    control: bool = Field(
+        default=False,
+        description="For comparison: mask nothing, so that only dropout tells the passes apart, as in R-Drop.",
+    )
 
     @property
     def price(self) -> float:
@@ -43,7 +47,7 @@ class AsaSettings(MethodSettings):
     @property
     def is_off(self) -> bool:
         """Whether nothing but the plain pass is left."""
-        return self.divergence_weight == 0 and self.price == 0
+        return self.divergence_weight == 0 and (self.control or self.price == 0)
 
 
 class MaskScorer(nn.Module):
@@ -136,10 +140,13 @@ class Asa(Method):
         super().__init__()
         self.settings = settings
         generator = torch.Generator().manual_seed(seed)
-        self.scorers = nn.ModuleList(MaskScorer(encoder.width, generator) for _ in encoder.layers)
+        count = 0 if settings.control else len(encoder.layers)
+        self.scorers = nn.ModuleList(MaskScorer(encoder.width, generator) for _ in range(count))
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
-        """The adversaries: the encoder's learning rate and schedule, clipped on their own."""
+        """The adversaries: the encoder's learning rate and schedule, clipped on their own. The control has none."""
+        if not self.scorers:
+            return ()
         return (ParameterGroup(name="adversary", parameters=tuple(self.parameters())),)
 
     def step(self, batch: Batch, context: StepContext) -> StepResult:
@@ -158,10 +165,12 @@ class Asa(Method):
                 batch,
                 score_bias={layer: self._bias(scorer, kept.append) for layer, scorer in enumerate(self.scorers)},
             )
-        units = torch.stack(kept).sum()
         losses["divergence"] = WeightedLoss(
             symmetric_divergence(clean.logits, masked.logits), self.settings.divergence_weight
         )
+        if self.settings.control:
+            return StepResult(losses=losses)
+        units = torch.stack(kept).sum()
         losses["kept_units"] = WeightedLoss(units, self.settings.price)
         queries = batch.mask.sum(1) if self.settings.real_queries_only else batch.ids.shape[1]
         possible = len(kept) * (queries * batch.mask.sum(1)).sum() / batch.ids.shape[0]

@@ -310,6 +310,22 @@ def test_switched_off_there_is_no_second_pass() -> None:
     assert set(result.losses) == {"task"}
 
 
+@pytest.mark.parametrize(("dropout", "differs"), [(0.0, False), (0.3, True)])
+def test_the_control_masks_nothing_so_that_only_dropout_tells_its_passes_apart(dropout: float, differs: bool) -> None:
+    encoder = make_encoder(dropout=dropout)
+    method = _asa(encoder, control=True)
+    result = _step(method, encoder)
+    assert (method.parameter_groups(), list(method.parameters())) == ((), [])
+    assert set(result.losses) == {"task", "divergence"}
+    assert (float(result.losses["divergence"].value.detach()) > 0) is differs
+
+
+def test_the_control_without_its_divergence_is_off() -> None:
+    encoder = make_encoder()
+    result = _step(_asa(encoder, control=True, divergence_weight=0), encoder)
+    assert set(result.losses) == {"task"}
+
+
 def test_bf16_gives_no_nan_and_scores_the_mask_in_float32() -> None:
     encoder = make_encoder()
     method = _asa(encoder)
