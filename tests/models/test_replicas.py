@@ -16,7 +16,7 @@ from models.checkpoint import read_record
 from models.replicas import join_replicas
 from models.settings import TrainingError, TrainingSettings, check_settings
 from models.training import Watcher, train
-from tests.tiny import METHOD_SETTINGS, make_base, write_sentiment
+from tests.tiny import make_base, write_sentiment
 
 PROGRAM = """
 import json, os, sys
@@ -65,7 +65,7 @@ def _ignore(*_: object) -> None:
     """What a run says is not looked at here."""
 
 
-def _assert_same_weights(left: Path, right: Path, atol: float = 1e-6) -> None:
+def _assert_same_weights(left: Path, right: Path) -> None:
     for file in ("model.safetensors", "method.safetensors"):
         a, b = (load_file(folder / file) if (folder / file).is_file() else {} for folder in (left, right))
         assert a.keys() == b.keys()
@@ -73,7 +73,7 @@ def _assert_same_weights(left: Path, right: Path, atol: float = 1e-6) -> None:
             # AdamW's step has the size of the learning rate however small the gradient: where the true gradient is 0 (a
             # key's bias), the order of a sum decides it.
             if not name.endswith("key.bias"):
-                torch.testing.assert_close(a[name], b[name], rtol=0, atol=atol)
+                torch.testing.assert_close(a[name], b[name], rtol=0, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -105,16 +105,18 @@ def test_two_processes_reach_what_one_reaches_and_only_the_first_speaks(calm: Pa
         assert two["metrics"] == one.metrics
 
 
-@pytest.mark.parametrize("method", ["attention-iat", "attention-vat", "word-iat", "ssa-hybrid", "cline"])
-def test_two_processes_reach_what_one_reaches_by_every_kind_of_method(
+@pytest.mark.parametrize("method", ["attention-iat", "attention-vat", "word-iat"])
+def test_two_processes_reach_what_one_reaches_by_methods_whose_losses_are_of_single_rows(
     calm: Path, rows: Path, tmp_path: Path, method: str
 ) -> None:
-    """ASA is below. AFA draws the words it masks in each process apart, so its weights are others."""
-    settings = _settings(calm, rows, method=method, method_settings=METHOD_SETTINGS.get(method, {}))
+    """ASA is below. SSA's and CLINE's losses are means over a batch's words, and so depend on how rows are shared out;
+    AFA draws the words it masks in each process apart.
+    """
+    settings = _settings(calm, rows, method=method)
     launched = _launch(settings, tmp_path / "two")
     assert launched.returncode == 0, launched.stderr
     _alone(settings, tmp_path / "one")
-    _assert_same_weights(tmp_path / "two", tmp_path / "one", atol=1e-5)
+    _assert_same_weights(tmp_path / "two", tmp_path / "one")
 
 
 def test_killed_and_launched_again_they_reach_it_too(calm: Path, rows: Path, tmp_path: Path) -> None:
