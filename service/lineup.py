@@ -42,6 +42,8 @@ class Lineup:
         """Guards which answerers there are and who uses them."""
         self._users: Counter[Answerer] = Counter()
         self._loading = threading.Lock()
+        self._reload_waits = threading.Lock()
+        """Held while a reload has been asked for that has not begun."""
 
     def load_aside(self) -> threading.Thread:
         """Load in a thread; what goes wrong is logged and stays the reason for not being ready."""
@@ -97,7 +99,7 @@ class Lineup:
             Problem: a package cannot be used, or another reload is under way; the models are what they were.
         """
         if not self._loading.acquire(blocking=False):
-            raise Problem("reload_failed", "models are being loaded already; try again when that is done")
+            raise Problem("reload_under_way", "models are being loaded already; try again when that is done")
         try:
             self._exchange()
         except Exception as error:
@@ -108,8 +110,12 @@ class Lineup:
             self._loading.release()
 
     def reload_aside(self) -> None:
-        """Reload in a thread, after any reload that is under way; what goes wrong is logged."""
-        threading.Thread(target=self._reload_in_turn, name="load-models", daemon=True).start()
+        """Reload in a thread, after any reload that is under way; what goes wrong is logged.
+
+        Where one waits already nothing is done: it will find what lies there then.
+        """
+        if self._reload_waits.acquire(blocking=False):
+            threading.Thread(target=self._reload_in_turn, name="load-models", daemon=True).start()
 
     def close(self) -> None:
         """Answer what is queued and stop."""
@@ -140,6 +146,7 @@ class Lineup:
 
     def _reload_in_turn(self) -> None:
         with self._loading:
+            self._reload_waits.release()
             try:
                 self._exchange()
             except Exception as error:

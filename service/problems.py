@@ -26,6 +26,7 @@ KINDS: dict[str, Kind] = {
     "method_not_allowed": Kind(405, "This address does not take this method"),
     "body_timeout": Kind(408, "The body came too slowly"),
     "reload_failed": Kind(409, "The models were not changed"),
+    "reload_under_way": Kind(409, "The models are being changed already"),
     "payload_too_large": Kind(413, "The body is too large"),
     "too_many_items": Kind(413, "Too many inputs in one request"),
     "unsupported_media_type": Kind(415, "The body must be JSON"),

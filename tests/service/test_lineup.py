@@ -2,16 +2,18 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
-from export.package import FALLBACK_FILE, open_package, write_manifest
+from export.package import FALLBACK_FILE, Package, open_package, write_manifest
 from service.contract import Options
 from service.engine import EngineClosed, Pool
 from service.lineup import Lineup, ProbeFailed, start_answerer
+from service.packages import open_packages
 from service.predicting import predict_items, read_items
 from service.problems import Problem
 from service.settings import Settings
@@ -187,9 +189,36 @@ def test_one_reload_at_a_time(
     monkeypatch.setattr("service.lineup.open_packages", hold_up)
     lineup.reload_aside()
     assert entered.wait(30)
-    with pytest.raises(Problem, match="being loaded already"):
+    with pytest.raises(Problem, match="being loaded already") as problem:
         lineup.reload()
+    assert problem.value.code == "reload_under_way"
     go_on.set()
+
+
+def test_of_reloads_asked_for_meanwhile_one_is_done(
+    open_lineup: Callable[..., Lineup], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lineup = open_lineup(folder)
+    entered, go_on = threading.Semaphore(0), threading.Event()
+    begun: list[str] = []
+
+    def hold_up(settings: Settings) -> Sequence[Package]:
+        begun.append(threading.current_thread().name)
+        entered.release()
+        assert go_on.wait(30)
+        return open_packages(settings)
+
+    monkeypatch.setattr("service.lineup.open_packages", hold_up)
+    lineup.reload_aside()
+    assert entered.acquire(timeout=30)
+    digest = exchange_package(folder, "later")
+    for _ in range(20):
+        lineup.reload_aside()
+    go_on.set()
+    assert entered.acquire(timeout=30)
+    wait_for(lambda: not any(thread.name == "load-models" for thread in threading.enumerate()))
+    assert len(begun) == 2
+    assert [answerer.name.digest for answerer in lineup.answerers] == [digest]
 
 
 def test_int8_that_gives_something_else_here_is_replaced_by_fp32(made: Callable[[str], Path], tmp_path: Path) -> None:
@@ -240,3 +269,35 @@ def test_a_server_exchanges_its_models_when_asked_to(
     assert (refused.status_code, refused.json()["code"]) == (409, "reload_failed")
     assert "model.onnx" in refused.json()["detail"]
     assert server.ask(inputs=["good"]).json()["model"]["digest"] == digest
+
+
+def test_two_workers_both_exchange_their_models_and_no_request_fails(
+    start_server: Callable[..., Server], folder: Path
+) -> None:
+    old = open_package(folder).manifest.digest
+    server = start_server(folder, workers=2, threads=1)
+    stop = threading.Event()
+    said: list[str] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            # A connection of its own each time: any of the workers takes it.
+            answered = httpx.post(f"http://127.0.0.1:{server.port}/v1/sentiment", json={"inputs": ["good"]}, timeout=30)
+            said.append(answered.raise_for_status().json()["model"]["digest"])
+
+    with ThreadPoolExecutor(3) as callers:
+        asking = [callers.submit(ask) for _ in range(3)]
+        try:
+            wait_for(lambda: len(said) > 10)
+            new = exchange_package(folder, "second")
+            server.client.post("/v1/models", json={"reload": True}).raise_for_status()
+            wait_for(lambda: sum(line["event"] == "retired" for line in server.log_lines()) == 2)
+            seen = len(said)
+            wait_for(lambda: len(said) > seen + 20)
+        finally:
+            stop.set()
+        for each in asking:
+            each.result(60)
+    assert set(said) == {old, new}
+    # Requests that were under way when both workers had changed were begun before.
+    assert set(said[seen + 3 :]) == {new}
