@@ -21,7 +21,7 @@ from models.robust.method import Start, StepContext
 from models.robust.wordnet import WordNetError
 from models.text import Reader, ReadingLimits
 
-ROUNDS = 5
+ROUNDS = 3
 TEXT = " ".join(["The new film tells an old story slowly, and few people who saw it were ever truly happy."] * 8)
 TOKENIZER = Path(__file__).parents[1] / "zoo" / "sentiment"
 
