@@ -1,0 +1,70 @@
+"""More than the server can do, over real HTTP: what it takes it answers, the rest hears so, and others go on."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.service.conftest import Server, wait_for
+from tests.service.tiny import build_package
+
+LONG = "good film " * 1_500
+"""About a hundred rows: one request of it may wait, and then no other."""
+CALLERS = 8
+"""One is computed for and one waits: four times what fits."""
+
+
+@contextmanager
+def flood(server: Server, *, model: str | None = None) -> Iterator[list[httpx.Response]]:
+    """Callers who ask again and again; what they are told is in the list."""
+    stop = threading.Event()
+    told: list[httpx.Response] = []
+
+    def ask() -> None:
+        with httpx.Client(base_url=server.client.base_url, timeout=60) as client:
+            while not stop.is_set():
+                told.append(client.post("/v1/sentiment", json={"inputs": [LONG], "model": model}))
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        asking = [pool.submit(ask) for _ in range(CALLERS)]
+        try:
+            yield told
+        finally:
+            stop.set()
+            for each in asking:
+                each.result(60)
+
+
+@pytest.fixture(scope="module")
+def server(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+    folder = tmp_path_factory.mktemp("packages")
+    packages = [build_package(folder / name, name=name) for name in ("flooded", "quiet")]
+    return start_server(*packages, threads=1, queued_rows=16, batch_tokens=64)
+
+
+def test_callers_of_four_times_what_fits_are_answered_or_told_to_come_again(server: Server) -> None:
+    with flood(server) as told:
+        wait_for(lambda: len(told) >= 20 * CALLERS)
+    refused = [response for response in told if response.status_code == 429]
+    answered = [response for response in told if response.status_code == 200]
+    assert len(refused) + len(answered) == len(told)
+    assert refused
+    assert all(int(response.headers["retry-after"]) >= 1 for response in refused)
+    assert all(response.json()["results"][0]["label"] == "positive" for response in answered)
+    # At once, nothing being left over.
+    assert server.ask(inputs=["good"], model="flooded").status_code == 200
+    assert "steadfast_queue_rows 0.0" in server.client.get("/metrics").text
+
+
+def test_whom_one_model_is_flooded_by_keeps_nobody_of_another_waiting(server: Server) -> None:
+    with flood(server, model="flooded") as told:
+        statuses = []
+        for number in itertools.count():
+            statuses.append(server.ask(inputs=["great"], model="quiet").status_code)
+            if number >= 20 and {response.status_code for response in told} == {200, 429}:
+                break
+    assert set(statuses) == {200}
