@@ -37,7 +37,12 @@ COUNTED = {
     "ssa-hybrid": 1.0,
     "cline": 3.0,
 }
-"""What counting passes predicts at this shape. Probing between epochs, which SSA adds, is no part of a step."""
+"""What counting passes predicts: a forward pass is 1, a backward one 2, a plain step 3; the last of 4 layers a quarter.
+
+ASA has two forwards and their backward, and its adversaries (6.3). Attention AT has the last layer's pass again, with
+its backward, and its gradient's (4). AFA has two forwards more without gradient (5), CLINE three texts for one (9). SSA
+adds a token classifier; probing between epochs is no part of a step.
+"""
 
 
 def measure_steps() -> dict[str, float]:

@@ -138,18 +138,13 @@ def _is_readable(task: AnyTask, reader: Reader, item: dict[str, Any]) -> bool:
 
 
 def _growing_rows(task: AnyTask, reader: Reader, item: dict[str, Any]) -> Iterator[Row]:
-    """First rows of the item with its longest text cut after each of its words, until it takes more rows than at first.
-
-    Longer texts would give the same first row again, a full one.
-    """
+    """First rows of the item with its longest text cut after each of its words, until one is full."""
     longest = max(task.columns, key=lambda field: len(item[field]) if isinstance(item[field], str) else 0)
     words = item[longest].split()
-    fewest = None
     for count in range(1, len(words) + 1):
-        rows = probe_rows(task, reader, item | {longest: " ".join(words[:count])})
-        yield rows[0]
-        fewest = fewest or len(rows)
-        if len(rows) > fewest:
+        row = probe_rows(task, reader, item | {longest: " ".join(words[:count])})[0]
+        yield row
+        if len(row) == reader.limits.max_tokens:
             return
 
 

@@ -115,7 +115,11 @@ class Lineup:
         Where one waits already nothing is done: it will find what lies there then.
         """
         if self._reload_waits.acquire(blocking=False):
-            threading.Thread(target=self._reload_in_turn, name="load-models", daemon=True).start()
+            try:
+                threading.Thread(target=self._reload_in_turn, name="load-models", daemon=True).start()
+            except RuntimeError:
+                self._reload_waits.release()
+                raise
 
     def close(self) -> None:
         """Answer what is queued and stop."""

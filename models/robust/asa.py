@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from models.encoder import Batch, Encoder, EncoderError, ScoreBias
@@ -38,6 +38,16 @@ class AsaSettings(MethodSettings):
         default=False,
         description="For comparison: mask nothing, so that only dropout tells the passes apart, as in R-Drop.",
     )
+
+    @model_validator(mode="after")
+    def _control_has_no_masks(self) -> "AsaSettings":
+        of_masks = [name for name in ("tau", "count_weight", "real_queries_only") if self._is_given(name)]
+        if self.control and of_masks:
+            raise ValueError(f"the control masks nothing, so {', '.join(of_masks)} would mean nothing; leave it out")
+        return self
+
+    def _is_given(self, name: str) -> bool:
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
 
     @property
     def price(self) -> float:
@@ -134,7 +144,7 @@ def symmetric_divergence(clean: Float[Tensor, "batch ..."], perturbed: Float[Ten
 
 
 class Asa(Method):
-    """A clean pass, a masked pass, and a price on every masked unit."""
+    """A clean pass, a masked pass, and a price on every masked unit; in the control the second pass masks nothing."""
 
     def __init__(self, settings: AsaSettings, encoder: Encoder, seed: int) -> None:
         super().__init__()
@@ -150,7 +160,7 @@ class Asa(Method):
         return (ParameterGroup(name="adversary", parameters=tuple(self.parameters())),)
 
     def step(self, batch: Batch, context: StepContext) -> StepResult:
-        """Task loss + divergence + price x kept units.
+        """Task loss + divergence + price x kept units, without these in the control.
 
         Descending this sum moves the adversaries *up* on divergence + price x kept units, since their masks reverse the
         gradient; the encoder gets the task loss (clean pass) and the divergence (both passes).

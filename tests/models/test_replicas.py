@@ -106,11 +106,13 @@ def test_two_processes_reach_what_one_reaches_and_only_the_first_speaks(calm: Pa
 
 
 @pytest.mark.parametrize("method", ["attention-iat", "attention-vat", "word-iat"])
-def test_two_processes_reach_what_one_reaches_by_methods_whose_losses_are_of_single_rows(
+def test_two_processes_reach_what_one_reaches_by_an_attention_a_virtual_and_a_word_method(
     calm: Path, rows: Path, tmp_path: Path, method: str
 ) -> None:
-    """ASA is below. SSA's and CLINE's losses are means over a batch's words, and so depend on how rows are shared out;
-    AFA draws the words it masks in each process apart.
+    """The others of these families share their steps, and ASA is below.
+
+    SSA's and CLINE's losses are means over a batch's words, and so depend on how rows are shared out; AFA draws the
+    words it masks in each process apart.
     """
     settings = _settings(calm, rows, method=method)
     launched = _launch(settings, tmp_path / "two")

@@ -18,7 +18,7 @@ Scores = list[dict[str, float]]
 
 @pytest.fixture(scope="module")
 def server(start_server: Callable[..., Server]) -> Server:
-    """The real model, with two workers of two threads, so that rows meet in all ways."""
+    """The real model; under load, rows of many callers meet in two workers of two threads."""
     return start_server(ROOT / "zoo" / "sentiment", workers=2, threads=2)
 
 
@@ -39,19 +39,19 @@ def _requests(texts: Sequence[str], draw: random.Random) -> Iterator[list[str]]:
         yield some
 
 
-def test_in_full_requests(server: Server, alone: list[Scores]) -> None:
+def test_scores_are_the_same_bits_in_full_requests(server: Server, alone: list[Scores]) -> None:
     requests = [TEXTS[start : start + LARGEST] for start in range(0, len(TEXTS), LARGEST)]
     assert [found for texts in requests for found in _ask(server, texts)] == alone
 
 
-def test_shuffled(server: Server, alone: list[Scores]) -> None:
+def test_scores_are_the_same_bits_in_another_order_and_company(server: Server, alone: list[Scores]) -> None:
     draw = random.Random(1)
     order = draw.sample(range(len(TEXTS)), len(TEXTS))
     found = [scores for texts in _requests([TEXTS[place] for place in order], draw) for scores in _ask(server, texts)]
     assert found == [alone[place] for place in order]
 
 
-def test_under_load(server: Server, alone: list[Scores]) -> None:
+def test_scores_are_the_same_bits_under_load(server: Server, alone: list[Scores]) -> None:
     draw = random.Random(2)
     requests = list(_requests(TEXTS, draw))
     with ThreadPoolExecutor(16) as callers:

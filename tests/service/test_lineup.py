@@ -200,13 +200,14 @@ def test_of_reloads_asked_for_meanwhile_one_is_done(
 ) -> None:
     lineup = open_lineup(folder)
     entered, go_on = threading.Semaphore(0), threading.Event()
-    begun: list[str] = []
+    begun: list[Sequence[Package]] = []
 
     def hold_up(settings: Settings) -> Sequence[Package]:
-        begun.append(threading.current_thread().name)
+        found = open_packages(settings)
         entered.release()
         assert go_on.wait(30)
-        return open_packages(settings)
+        begun.append(found)
+        return found
 
     monkeypatch.setattr("service.lineup.open_packages", hold_up)
     lineup.reload_aside()
@@ -277,27 +278,28 @@ def test_two_workers_both_exchange_their_models_and_no_request_fails(
     old = open_package(folder).manifest.digest
     server = start_server(folder, workers=2, threads=1)
     stop = threading.Event()
-    said: list[str] = []
+    said: list[list[str]] = [[], [], []]
 
-    def ask() -> None:
+    def ask(told: list[str]) -> None:
         while not stop.is_set():
             # A connection of its own each time: any of the workers takes it.
             answered = httpx.post(f"http://127.0.0.1:{server.port}/v1/sentiment", json={"inputs": ["good"]}, timeout=30)
-            said.append(answered.raise_for_status().json()["model"]["digest"])
+            told.append(answered.raise_for_status().json()["model"]["digest"])
 
     with ThreadPoolExecutor(3) as callers:
-        asking = [callers.submit(ask) for _ in range(3)]
+        asking = [callers.submit(ask, told) for told in said]
         try:
-            wait_for(lambda: len(said) > 10)
+            wait_for(lambda: all(map(len, said)))
             new = exchange_package(folder, "second")
             server.client.post("/v1/models", json={"reload": True}).raise_for_status()
             wait_for(lambda: sum(line["event"] == "retired" for line in server.log_lines()) == 2)
-            seen = len(said)
-            wait_for(lambda: len(said) > seen + 20)
+            seen = [len(told) for told in said]
+            # One may have been under way, and answered as it was begun.
+            wait_for(lambda: all(len(told) > before + 1 for told, before in zip(said, seen, strict=True)))
         finally:
             stop.set()
-        for each in asking:
-            each.result(60)
-    assert set(said) == {old, new}
-    # Requests that were under way when both workers had changed were begun before.
-    assert set(said[seen + 3 :]) == {new}
+            for each in asking:
+                each.result(60)
+    assert {digest for told in said for digest in told} == {old, new}
+    for told, before in zip(said, seen, strict=True):
+        assert set(told[before + 1 :]) == {new}

@@ -1,6 +1,5 @@
-"""More than the server can do, over real HTTP: what it takes it answers, the rest hears so, and others go on."""
+"""More than the server can do, over real HTTP: what it takes it answers, whom it refuses it tells so, others go on."""
 
-import itertools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +12,9 @@ from tests.service.conftest import Server, wait_for
 from tests.service.tiny import build_package
 
 LONG = "good film " * 1_500
-"""About a hundred rows: one request of it may wait, and then no other."""
+"""More rows than may wait: another request is let in only while its last batch is being computed."""
 CALLERS = 8
-"""One is computed for and one waits: four times what fits."""
+"""Four times what fits, even while a second is let in."""
 
 
 @contextmanager
@@ -53,18 +52,17 @@ def test_callers_of_four_times_what_fits_are_answered_or_told_to_come_again(serv
     answered = [response for response in told if response.status_code == 200]
     assert len(refused) + len(answered) == len(told)
     assert refused
+    assert answered
     assert all(int(response.headers["retry-after"]) >= 1 for response in refused)
     assert all(response.json()["results"][0]["label"] == "positive" for response in answered)
-    # At once, nothing being left over.
-    assert server.ask(inputs=["good"], model="flooded").status_code == 200
+    # Nothing is left over: the next one in finds nobody before it.
     assert "steadfast_queue_rows 0.0" in server.client.get("/metrics").text
+    assert server.ask(inputs=["good"], model="flooded").status_code == 200
 
 
-def test_whom_one_model_is_flooded_by_keeps_nobody_of_another_waiting(server: Server) -> None:
+def test_a_flood_of_one_model_fills_no_queue_but_its_own(server: Server) -> None:
     with flood(server, model="flooded") as told:
-        statuses = []
-        for number in itertools.count():
-            statuses.append(server.ask(inputs=["great"], model="quiet").status_code)
-            if number >= 20 and {response.status_code for response in told} == {200, 429}:
-                break
-    assert set(statuses) == {200}
+        statuses = {server.ask(inputs=["great"], model="quiet").status_code for _ in range(20)}
+        wait_for(lambda: {response.status_code for response in told} >= {200, 429})
+    assert statuses == {200}
+    assert {response.status_code for response in told} == {200, 429}

@@ -341,3 +341,8 @@ def test_bf16_gives_no_nan_and_scores_the_mask_in_float32() -> None:
 def test_a_negative_tau_is_refused() -> None:
     with pytest.raises(ValueError, match="tau"):
         AsaSettings(tau=-1)
+
+
+def test_the_control_refuses_settings_of_masks() -> None:
+    with pytest.raises(ValueError, match="the control masks nothing, so tau, real_queries_only would mean nothing"):
+        AsaSettings(control=True, tau=0.3, real_queries_only=True)

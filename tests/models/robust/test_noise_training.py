@@ -84,7 +84,7 @@ def test_of_weight_0_every_method_is_plain_training_bit_for_bit(
 def test_killed_among_unlabelled_texts_and_started_again_the_weights_are_those_of_an_uninterrupted_run(
     base: Path, texts: Path, tmp_path: Path, method: str
 ) -> None:
-    """After step 9, in the second epoch: it goes on from step 8, with the neighbours of the epoch's start."""
+    """After step 9, in the second epoch: it goes on from step 8, with the same unlabelled texts and noise."""
     settings = _settings(base, texts, method, ("more",), epochs=2)
     train(settings, tmp_path / "whole", _watch())
     train_until_killed(settings, tmp_path / "killed", 9)
