@@ -16,6 +16,7 @@ from export.card import write_card
 from export.consistency import check_shares
 from export.determinism import check_determinism
 from export.graph import read_tensors, write_graph
+from export.half import write_half
 from export.origin import CONFIG_FILES, Origin, open_origin, read_calibration_rows, read_validation
 from export.package import (
     FALLBACK_FILE,
@@ -35,7 +36,7 @@ from export.package import (
 )
 from export.parity import check_parity
 from export.probes import record_probes, rows_of_many_lengths
-from export.quality import Shipped, choose_int8, keep_fp32
+from export.quality import Shipped, check_fp16, choose_int8, keep_fp32
 from export.quantization import prepare
 from export.refusals import BadName, ExportError, NoTwin, TargetTaken
 from export.session import Session
@@ -151,6 +152,11 @@ def _choose(
     validation = read_validation(origin, data).examples
     if precision == "fp32":
         return keep_fp32(origin, fp32, validation)
+    if precision == "fp16":
+        half = fp32.with_name("fp16.onnx")
+        write_half(fp32, half)
+        progress("measuring the graph in fp32 and in fp16")
+        return check_fp16(origin, fp32, half, validation)
     rows = read_calibration_rows(origin, data)
     progress(f"quantising, with the ranges of {len(rows)} training texts")
     return choose_int8(origin, fp32, prepare(fp32, rows, fp32.parent), validation, progress)

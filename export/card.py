@@ -129,6 +129,11 @@ def _precision_note(manifest: Manifest) -> str:
         return f"Nothing is quantised: int8 reached only {quality.metric} {quality.best_int8:.4f}."
     if manifest.precision == "fp32":
         return "Nothing is quantised."
+    if manifest.precision == "fp16":
+        return (
+            f"In fp32 it gives {quality.metric} {quality.fp32:.4f}, in fp16 {quality.exported:.4f}. "
+            "It computes in float16, for GPUs, but for normalisation, softmax, attention and rollout."
+        )
     excluded = ", ".join(f"`{node}`" for node in quality.excluded_nodes)
     return (
         f"In fp32 it gives {quality.metric} {quality.fp32:.4f}, in int8 {quality.exported:.4f}. "

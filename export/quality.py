@@ -1,4 +1,4 @@
-"""What int8 costs on the validation rows, and how much of it is therefore shipped."""
+"""What int8 or fp16 costs on the validation rows, and how much of it is therefore shipped."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from export.origin import Origin
 from export.package import Precision, QualityReport
 from export.quantization import Calibration, quantize
+from export.refusals import TooCostly
 from models.data import Example
 from models.evaluation import measure
 from models.text import Row
@@ -37,6 +38,31 @@ def keep_fp32(origin: Origin, fp32: Path, validation: Sequence[Example]) -> Ship
     """The fp32 graph, measured."""
     metrics = measure(origin.subject(fp32), validation)
     return _ship_fp32(origin, fp32, metrics, len(validation), best_int8=None)
+
+
+def check_fp16(origin: Origin, fp32: Path, half: Path, validation: Sequence[Example]) -> Shipped:
+    """The fp16 graph, measured beside the fp32 one.
+
+    Raises:
+        TooCostly: it loses more than the tolerance.
+    """
+    metric = origin.task.main_metric
+    reference, metrics = (measure(origin.subject(graph), validation) for graph in (fp32, half))
+    if not metrics[metric] >= reference[metric] - TOLERANCE:
+        raise TooCostly(
+            f"fp16 gives {metric} {metrics[metric]:.4f} and fp32 {reference[metric]:.4f}, more than {TOLERANCE:g} "
+            "apart: export with --precision fp32"
+        )
+    report = QualityReport(
+        metric=metric,
+        rows=len(validation),
+        fp32=reference[metric],
+        exported=metrics[metric],
+        tolerance=TOLERANCE,
+        calibration_rows=0,
+        excluded_nodes=(),
+    )
+    return Shipped(graph=half, precision="fp16", quality=report, metrics=metrics)
 
 
 def choose_int8(

@@ -33,6 +33,10 @@ class NotTheSameModel(ExportError):
     """The graph does not compute what the checkpoint computes."""
 
 
+class TooCostly(ExportError):
+    """A precision that loses more of the task's metric than is accepted."""
+
+
 class NotDeterministic(ExportError):
     """A row's logits depend on the rows beside it or on its padding."""
 

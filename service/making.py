@@ -26,6 +26,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from export.package import Precision
 from models.tasks import TASKS
 from models.tasks.masked_words import MASKED_WORDS
 
@@ -275,7 +276,7 @@ def export(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PACKAGE", help="Where the package goes; must not exist.")
     ],
-    precision: Annotated[str, typer.Option(help="int8 or fp32.")] = "int8",
+    precision: Annotated[Precision, typer.Option(help="int8 or fp32, or fp16 for GPUs.")] = "int8",
     name: Annotated[str | None, typer.Option(help="What the package is called; the task's name if not given.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the training data is now, if it has moved.")] = None,
     twin: Annotated[
@@ -293,14 +294,12 @@ def export(
     int8 weights are calibrated on training texts; if int8 costs more than half a point, part or all stays fp32.
     """
     _need("export", "torch", "transformers", "optimum", "onnx")
-    if precision not in ("int8", "fp32"):
-        raise typer.BadParameter(f"{precision!r}; choose int8 or fp32", param_hint="--precision")
     from export.build import export_checkpoint
 
     manifest = export_checkpoint(
         checkpoint,
         out,
-        precision="fp32" if precision == "fp32" else "int8",
+        precision=precision,
         name=name,
         data=data,
         twins=twin or (),

@@ -1,0 +1,81 @@
+"""fp16 packages: through the same gates, computed here by the CPU's conversions, and served."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from export.build import export_checkpoint
+from export.half import write_half
+from export.package import open_package
+from export.probes import rows_of_many_lengths
+from export.refusals import TooCostly
+from export.session import Session
+from export.verification import verify_package
+from models.tasks import TASKS
+from service.answering import Answerer
+from service.contract import Options
+from service.engine import EngineLimits, Pool
+from service.predicting import predict_items
+from tests.tiny import make_items
+
+
+@pytest.fixture(scope="module", params=list(TASKS))
+def halved(
+    request: pytest.FixtureRequest, made: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A task's package in fp16, with its fp32 graph beside."""
+    package = tmp_path_factory.mktemp(request.param) / "package"
+    export_checkpoint(made(request.param) / "trained", package, precision="fp16", with_fp32=True)
+    return package, package / "model.fp32.onnx"
+
+
+def test_weights_are_float16_and_what_goes_in_and_out_is_not(halved: tuple[Path, Path]) -> None:
+    graph = onnx.load(halved[0] / "model.onnx").graph
+    kinds = {weight.data_type for weight in graph.initializer if len(weight.dims) == 2}
+    assert kinds == {TensorProto.FLOAT16}
+    assert {tensor.type.tensor_type.elem_type for tensor in graph.output} == {TensorProto.FLOAT}
+
+
+def test_it_gives_what_fp32_gives_within_three_digits(halved: tuple[Path, Path]) -> None:
+    opened = open_package(halved[0])
+    half, single = (Session(graph, pad_id=opened.manifest.pad_id) for graph in (halved[0] / "model.onnx", halved[1]))
+    assert half.outputs == single.outputs
+    for row in rows_of_many_lengths(opened.task, opened.reader()):
+        found, expected = (session.run([row], session.outputs)[0] for session in (half, single))
+        for name in half.outputs:
+            np.testing.assert_allclose(found[name], expected[name], atol=2e-2, err_msg=name)
+    assert not np.array_equal(found["logits"], expected["logits"])
+
+
+def test_it_verifies_and_answers(halved: tuple[Path, Path]) -> None:
+    report = verify_package(halved[0])
+    assert report.passed, report.checks
+    package = open_package(halved[0])
+    assert package.precision == "fp16"
+    items = [package.task.item.model_validate(item) for item in make_items(package.task.name, 4)]
+    with Pool(1) as pool, Answerer(package, EngineLimits(), pool) as answerer:
+        results = predict_items(answerer, items, Options(explain="attention"))
+    assert len(results) == 4
+    card = (halved[0] / "README.md").read_text()
+    assert "in fp16" in card
+
+
+def test_fp16_that_loses_too_much_is_refused(
+    made: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_something_else(fp32: Path, half: Path) -> None:
+        write_half(fp32, half)
+        model = onnx.load(half)
+        for weight in model.graph.initializer:
+            if weight.data_type == TensorProto.FLOAT16:
+                weight.CopyFrom(numpy_helper.from_array(0 * numpy_helper.to_array(weight), weight.name))
+        onnx.save(model, half)
+
+    monkeypatch.setattr("export.build.write_half", write_something_else)
+    with pytest.raises(TooCostly, match=r"fp16 gives accuracy 0\.\d+ and fp32 .*: export with --precision fp32"):
+        export_checkpoint(made("sentiment") / "trained", tmp_path / "package", precision="fp16")
+    assert not (tmp_path / "package").exists()
