@@ -52,6 +52,8 @@ TRACING = Tracing.as_environment_says() if SETTINGS.tracing else None
 
 LARGE_BODY_BYTES = 65_536
 """From here on texts are read in a thread: tokenising 64 KiB takes some 20 ms, for which nobody else would be heard."""
+LARGE_EXPLANATION_TOKENS = 2_000
+"""From here on answers are made in a thread: a long text may have hundreds of entities, each with an explanation."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -199,6 +201,8 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     answered = await asyncio.wrap_future(computing)
     exchange.stages = _stages(began, tokenize_s, answered)
     predicted = time.perf_counter()
+    if answered.token_shares > LARGE_EXPLANATION_TOKENS:
+        aside = asyncio.to_thread
     results = await aside(answerer.answer, readings, answered, request)
     explained = {"explain": time.perf_counter() - predicted} if request.explain else {}
     METRICS.stages(answerer.name, queue=answered.queue_s, tokenize=tokenize_s, infer=answered.infer_s, **explained)

@@ -1,5 +1,6 @@
 """From token scores to word scores: why an answer is what it is, in the words of the text as it was given."""
 
+import bisect
 from collections.abc import Sequence
 from typing import Literal
 
@@ -87,7 +88,9 @@ def _within(rows: Sequence[Row], field: str, words: list[tuple[Span, Span]]) -> 
     """The words that stand in these rows."""
     spans = [span for row in rows for _, span in row.spans(field)]
     start, end = min(span.start for span in spans), max(span.end for span in spans)
-    return [(word, place) for word, place in words if word.start < end and word.end > start]
+    # Looked up, for of a long text with many entities each has a window of its own.
+    first = bisect.bisect_right(words, start, key=lambda word: word[0].end)
+    return words[first : bisect.bisect_left(words, end, lo=first, key=lambda word: word[0].start)]
 
 
 def _word_scores(

@@ -36,7 +36,9 @@ def answer(answerer: Answerer, text: str, method: str = "rollout", unit: OffsetU
 
 
 def read(answerer: Answerer, text: str, *, truncation: str = "window") -> Encoded:
-    readings, _ = answerer.read([SentimentItem(text=text)], truncation)  # type: ignore[arg-type]
+    readings, refusals = answerer.read([SentimentItem(text=text)], truncation)  # type: ignore[arg-type]
+    if refusals:
+        reject()
     return readings[0].encoded
 
 
@@ -99,6 +101,22 @@ def test_a_word_in_two_windows_takes_the_larger_score(answerer: Answerer) -> Non
     first_of_second = encoded.rows[1].spans("text")[0][1].start // 2
     assert {round(word.score / items[0].score) for word in items[:first_of_second]} == {1}
     assert {round(word.score / items[0].score) for word in items[first_of_second:]} == {3}
+
+
+@settings(deadline=None, max_examples=100)
+@given(text=TEXTS.map(lambda text: text * 30))
+def test_of_an_answer_from_one_window_its_words_and_no_others_are_listed(answerer: Answerer, text: str) -> None:
+    encoded = read(answerer, text)
+    if len(encoded.rows) == 1:
+        reject()
+    everything = explained(encoded, [np.ones(len(row), dtype=np.float32) for row in encoded.rows]).items
+    for number, row in enumerate(encoded.rows):
+        spans = [span for _, span in row.spans("text")]
+        start, end = min(span.start for span in spans), max(span.end for span in spans)
+        shares = [np.ones(len(row), dtype=np.float32)]
+        (explanation,) = explain("attention", [Target("x", rows=(number,))], encoded, [shares], "codepoint")
+        wanted = [word for word in everything if word.start < end and word.end > start]
+        assert [word.text for word in explanation.items] == [word.text for word in wanted]
 
 
 def test_words_that_were_cut_off_are_listed_with_nothing(answerer: Answerer) -> None:
