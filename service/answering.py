@@ -71,13 +71,6 @@ class Answered:
     infer_s: float
     """From then until the last was done."""
 
-    @property
-    def token_shares(self) -> int:
-        """How many shares of tokens there are to be made shares of words: of each target, all tokens of its rows."""
-        return sum(
-            len(of_row) for predicted in self.predictions for of_target in predicted.shares for of_row in of_target
-        )
-
 
 class Answerer:
     """One package, loaded. Safe to share between threads; call `close` when done, or use it as a context."""

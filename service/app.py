@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from models.tasks import ENDPOINTS
 from models.tasks.task import AnyTask
-from service.answering import Answered, Answerer, NotOffered, Refusal
+from service.answering import Answered, Answerer, NotOffered, Reading, Refusal
 from service.backlog import DeadlineExceeded
 from service.border import PROBES, App, Border, BorderLimits, Exchange, current_exchange, respond
 from service.catalogue import catalogue
@@ -52,8 +52,8 @@ TRACING = Tracing.as_environment_says() if SETTINGS.tracing else None
 
 LARGE_BODY_BYTES = 65_536
 """From here on texts are read in a thread: tokenising 64 KiB takes some 20 ms, for which nobody else would be heard."""
-LARGE_EXPLANATION_TOKENS = 2_000
-"""From here on answers are made in a thread: a long text may have hundreds of entities, each with an explanation."""
+LARGE_EXPLANATION_CHARACTERS = 10_000
+"""From here on answers are made in a thread: a long text may have hundreds of entities, each explained by its words."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -201,7 +201,7 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     answered = await asyncio.wrap_future(computing)
     exchange.stages = _stages(began, tokenize_s, answered)
     predicted = time.perf_counter()
-    if answered.token_shares > LARGE_EXPLANATION_TOKENS:
+    if _explained_characters(readings, answered) > LARGE_EXPLANATION_CHARACTERS:
         aside = asyncio.to_thread
     results = await aside(answerer.answer, readings, answered, request)
     explained = {"explain": time.perf_counter() - predicted} if request.explain else {}
@@ -221,6 +221,14 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     content = await aside(body.model_dump_json, exclude=None if request.on_error == "report" else {"errors"})
     server_timing = ", ".join(f"{name};dur={value:.3f}" for name, value in timing)
     return Response(content, headers={"Server-Timing": server_timing}, media_type="application/json")
+
+
+def _explained_characters(readings: Sequence[Reading], answered: Answered) -> int:
+    """The texts' length, once for each answer that is explained by their words."""
+    return sum(
+        len(predicted.shares) * sum(map(len, reading.encoded.texts.values()))
+        for reading, predicted in zip(readings, answered.predictions, strict=True)
+    )
 
 
 def _stages(began: float, tokenize_s: float, answered: Answered) -> tuple[Stage, ...]:

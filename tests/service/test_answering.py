@@ -66,9 +66,10 @@ def test_an_explanation_that_is_not_offered_is_the_callers_mistake(
     assert [fault["pointer"] for fault in json.loads(response.body)["errors"]] == ["/explain"]
 
 
+@pytest.mark.parametrize("truncation", ["window", "right"])
 @pytest.mark.parametrize(("words", "aside"), [(100, False), (2_100, True)])
 def test_what_takes_long_to_explain_holds_up_no_other_caller(
-    package: Path, answerer: Answerer, monkeypatch: pytest.MonkeyPatch, words: int, aside: bool
+    package: Path, answerer: Answerer, monkeypatch: pytest.MonkeyPatch, words: int, aside: bool, truncation: str
 ) -> None:
     monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
     from service import app
@@ -83,7 +84,9 @@ def test_what_takes_long_to_explain_holds_up_no_other_caller(
     monkeypatch.setattr(answerer, "answer", answer)
     monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(answerer))
     current_exchange.set(Exchange("id"))
-    request = request_type(SENTIMENT, 1).model_validate({"inputs": ["good " * words], "explain": "attention"})
+    request = request_type(SENTIMENT, 1).model_validate(
+        {"inputs": ["good " * words], "explain": "attention", "truncation": truncation}
+    )
     steadfast: Any = app.Steadfast
     assert asyncio.run(steadfast.apis["sentiment"].func(None, request)).status_code == 200
     assert [thread is not threading.main_thread() for thread in threads] == [aside]

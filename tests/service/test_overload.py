@@ -62,7 +62,7 @@ def test_callers_of_four_times_what_fits_are_answered_or_told_to_come_again(serv
 
 def test_a_flood_of_one_model_fills_no_queue_but_its_own(server: Server) -> None:
     with flood(server, model="flooded") as told:
-        statuses = {server.ask(inputs=["great"], model="quiet").status_code for _ in range(20)}
         wait_for(lambda: {response.status_code for response in told} >= {200, 429})
+        statuses = {server.ask(inputs=["great"], model="quiet").status_code for _ in range(20)}
     assert statuses == {200}
     assert {response.status_code for response in told} == {200, 429}
