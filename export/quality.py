@@ -37,7 +37,7 @@ class Shipped:
 def keep_fp32(origin: Origin, fp32: Path, validation: Sequence[Example]) -> Shipped:
     """The fp32 graph, measured."""
     metrics = measure(origin.subject(fp32), validation)
-    return _ship_fp32(origin, fp32, metrics, len(validation), best_int8=None)
+    return _ship_float(origin, fp32, "fp32", metrics, len(validation))
 
 
 def check_fp16(origin: Origin, fp32: Path, half: Path, validation: Sequence[Example]) -> Shipped:
@@ -53,16 +53,7 @@ def check_fp16(origin: Origin, fp32: Path, half: Path, validation: Sequence[Exam
             f"fp16 gives {metric} {metrics[metric]:.4f} and fp32 {reference[metric]:.4f}, more than {TOLERANCE:g} "
             "apart: export with --precision fp32"
         )
-    report = QualityReport(
-        metric=metric,
-        rows=len(validation),
-        fp32=reference[metric],
-        exported=metrics[metric],
-        tolerance=TOLERANCE,
-        calibration_rows=0,
-        excluded_nodes=(),
-    )
-    return Shipped(graph=half, precision="fp16", quality=report, metrics=metrics)
+    return _ship_float(origin, half, "fp16", metrics, len(validation), fp32=reference)
 
 
 def choose_int8(
@@ -92,7 +83,7 @@ def choose_int8(
             )
             return Shipped(graph=graph, precision="int8", quality=report, metrics=metrics)
     progress(f"int8 costs more than {TOLERANCE:g} of {metric} whatever is left out: the package is fp32")
-    return _ship_fp32(origin, fp32, reference, len(validation), best_int8=max(reached))
+    return _ship_float(origin, fp32, "fp32", reference, len(validation), best_int8=max(reached))
 
 
 def rank_by_damage(origin: Origin, fp32: Path, calibration: Calibration) -> list[str]:
@@ -126,16 +117,26 @@ def _attempts(
         yield excluded, graph
 
 
-def _ship_fp32(origin: Origin, fp32: Path, metrics: dict[str, float], rows: int, *, best_int8: float | None) -> Shipped:
+def _ship_float(
+    origin: Origin,
+    graph: Path,
+    precision: Precision,
+    metrics: dict[str, float],
+    rows: int,
+    *,
+    fp32: dict[str, float] | None = None,
+    best_int8: float | None = None,
+) -> Shipped:
+    """A graph in which nothing is quantised; `fp32` are the metrics that it is to reach, where they are not its own."""
     metric = origin.task.main_metric
     report = QualityReport(
         metric=metric,
         rows=rows,
-        fp32=metrics[metric],
+        fp32=(fp32 or metrics)[metric],
         exported=metrics[metric],
         tolerance=TOLERANCE,
         calibration_rows=0,
         excluded_nodes=(),
         best_int8=best_int8,
     )
-    return Shipped(graph=fp32, precision="fp32", quality=report, metrics=metrics)
+    return Shipped(graph=graph, precision=precision, quality=report, metrics=metrics)

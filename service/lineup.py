@@ -113,6 +113,9 @@ class Lineup:
         """Reload in a thread, after any reload that is under way; what goes wrong is logged.
 
         Where one waits already nothing is done: it will find what lies there then.
+
+        Raises:
+            RuntimeError: no thread can be started; the next call tries again.
         """
         if self._reload_waits.acquire(blocking=False):
             try:
