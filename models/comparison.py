@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.agreement import Agreement, NothingToCompare, attention_gradient_agreement
 from models.checkpoint import DataFile, EpochRecord, read_record
-from models.data import load_validation
+from models.data import draw_rows, load_validation
 from models.encoder import Encoder, load_tokenizer, load_trained
 from models.evaluation import Subject
 from models.robust.gate import find_special_ids
-from models.robustness import Found, Progress, draw_rows, measure_robustness
+from models.robustness import Found, Progress, measure_robustness
 from models.served import open_subject
 from models.settings import TrainingSettings
 from models.tasks import find_task
@@ -99,7 +99,7 @@ class Plan:
     """In the order in which they are made; they differ in `OWN` alone."""
     out: Path
     measured_rows: int | None = None
-    """Most rows of each set that are measured."""
+    """Most rows of each set that are measured, after every epoch too."""
     keeps_checkpoints: bool = False
     command: str = ""
     """The command line, for the table to say."""
@@ -255,7 +255,7 @@ def _claim(plan: Plan, settings: TrainingSettings) -> dict[str, Any]:
 def _measure(
     settings: TrainingSettings, checkpoint: Path, most_rows: int | None, watcher: Watcher, progress: Progress
 ) -> Measured:
-    record = read_record(checkpoint) if checkpoint.is_dir() else train(settings, checkpoint, watcher)
+    record = read_record(checkpoint) if checkpoint.is_dir() else train(settings, checkpoint, watcher, most_rows)
     subject = open_subject(checkpoint)
     report = measure_robustness(subject, settings.source.data, [settings.source.validation], progress, most_rows)
     progress(AGREEMENT["pearson"], 0, 0)

@@ -7,11 +7,11 @@ A folder holds csv, jsonl or parquet files and a part is named by its file, with
 import hashlib
 import itertools
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -19,6 +19,8 @@ from models.checkpoint import DataFile, DataSource
 from models.records import BadRecord, Record, Rows, UnknownColumn, find_column, read_records
 from models.tasks.task import AnyTask, Outputs, read_item
 from models.text import Encoded, Reader
+
+ONE_OF = TypeVar("ONE_OF")
 
 Use = Literal["train", "unlabelled", "validation"]
 
@@ -117,6 +119,20 @@ def load_unlabelled(source: DataSource, task: AnyTask, outputs: Outputs, reader:
 def load_validation(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> Part:
     """The validation part."""
     return load_part(source.data, source.validation, "validation", task, outputs, reader)
+
+
+def draw_rows(rows: Sequence[ONE_OF], most: int | None, groups: Sequence[str | None] | None = None) -> Sequence[ONE_OF]:
+    """At most so many rows in their order, groups whole; a pure function of the groups and their sizes."""
+    if most is None or len(rows) <= most:
+        return rows
+    together: dict[str, list[int]] = {}
+    for place, group in enumerate(groups or [None] * len(rows)):
+        together.setdefault(f"alone {place}" if group is None else f"group {group}", []).append(place)
+    drawn: list[int] = []
+    for places in random.Random(0).sample(list(together.values()), len(together)):
+        if len(drawn) + len(places) <= most:
+            drawn.extend(places)
+    return [rows[place] for place in sorted(drawn)]
 
 
 def read_texts(source: DataSource, task: AnyTask, rows: int | None = None) -> Iterator[tuple[str, ...]]:

@@ -7,11 +7,11 @@ validation part, and are a pure function of each text.
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from models.checklist import LABELS as CHECKLIST_LABELS
 from models.checklist import failure_rates, judge, read_cases
-from models.data import DataError, Example, has_part, load_part
+from models.data import ONE_OF, DataError, Example, draw_rows, has_part, load_part
 from models.evaluation import Subject, predict_all
 from models.perturbations import PERTURBATIONS, Perturbation
 from models.records import Record, Rows
@@ -27,8 +27,6 @@ Found = dict[str, float]
 
 Progress = Callable[[str, int, int], None]
 """What is being measured, rows done, rows in all."""
-
-ONE_OF = TypeVar("ONE_OF")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,20 +234,6 @@ class _Ruler:
     def _check(self, part: str) -> None:
         if not has_part(self.data, part):
             raise DataError(f"{self.data} has no {part}")
-
-
-def draw_rows(rows: Sequence[ONE_OF], most: int | None, groups: Sequence[str | None] | None = None) -> Sequence[ONE_OF]:
-    """At most so many rows in their order, groups whole; a pure function of the groups and their sizes."""
-    if most is None or len(rows) <= most:
-        return rows
-    together: dict[str, list[int]] = {}
-    for place, group in enumerate(groups or [None] * len(rows)):
-        together.setdefault(f"alone {place}" if group is None else f"group {group}", []).append(place)
-    drawn: list[int] = []
-    for places in random.Random(0).sample(list(together.values()), len(together)):
-        if len(drawn) + len(places) <= most:
-            drawn.extend(places)
-    return [rows[place] for place in sorted(drawn)]
 
 
 def _slices(rows: Sequence[ONE_OF]) -> Iterator[Sequence[ONE_OF]]:

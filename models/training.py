@@ -36,7 +36,7 @@ from models.checkpoint import (
     MethodRecord,
     TrainingRecord,
 )
-from models.data import Example, Part, load_train, load_unlabelled, load_validation
+from models.data import Example, Part, draw_rows, load_train, load_unlabelled, load_validation
 from models.encoder import Encoder
 from models.evaluation import Subject, measure
 from models.heads import HEAD_TRAINING
@@ -122,6 +122,8 @@ class _Run:
     work: Path
     parts: tuple[Part, ...]
     """Training parts, then the validation part."""
+    measured: Sequence[Example]
+    """Validation rows that each epoch is measured on."""
     unlabelled: tuple[Part, ...]
     base: Base
     reader: Reader
@@ -161,7 +163,7 @@ class _Run:
         return epoch % self.settings.epochs == 0
 
 
-def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRecord:
+def train(settings: TrainingSettings, out: Path, watcher: Watcher, measured_rows: int | None = None) -> TrainingRecord:
     """Train, or go on training, and leave a checkpoint in `out`.
 
     Started several times by `torchrun`, or on several GPUs by `accelerate launch`, the processes train one checkpoint
@@ -169,13 +171,15 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher) -> TrainingRe
     for random draws and for losses that are no mean over rows: of entities, whose mean is over words, and those that a
     method defines on whole batches. All must see the same folders.
 
+    With `measured_rows`, each epoch is measured on at most so many validation rows, the same in all.
+
     Raises:
         TrainingError: `out` is taken, or an unfinished run with other settings lies beside it.
         Interrupted: on SIGINT or SIGTERM, after saving the state.
     """
     work = out.with_name(out.name + ".training")
     _check_free(settings, out, work)
-    run = _prepare(settings, work, watcher)
+    run = _prepare(settings, work, watcher, measured_rows)
     if run.replicas.is_main:
         _claim(settings, work)
     progress = _resume(run)
@@ -220,7 +224,7 @@ def _claim(settings: TrainingSettings, work: Path) -> None:
     aside.replace(work / CLAIM_FILE)
 
 
-def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
+def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher, measured_rows: int | None) -> _Run:
     replicas = join_replicas()
     if not replicas.is_main:
         watcher = Watcher(say=_say_nothing, advance=_say_nothing)
@@ -261,6 +265,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher) -> _Run:
         outputs=outputs,
         work=work,
         parts=parts,
+        measured=draw_rows(parts[-1].examples, measured_rows, [example.group for example in parts[-1].examples]),
         unlabelled=unlabelled,
         base=base,
         reader=reader,
@@ -460,7 +465,7 @@ def _measure(run: _Run, epoch: int) -> dict[str, float]:
     encoder, method = run.result(epoch)
     runner = torch_runner(method.served(encoder), run.task.head, run.tokenizer)
     subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
-    return measure(subject, run.parts[-1].examples)
+    return measure(subject, run.measured)
 
 
 def _best_epoch(run: _Run, progress: _Progress) -> int | None:

@@ -205,7 +205,10 @@ def compare(
     validation: Validation = None,
     rows: RowCount = None,
     measured_rows: Annotated[
-        int | None, typer.Option(min=1, help="Measure on at most so many rows of each set, the same for all.")
+        int | None,
+        typer.Option(
+            min=1, help="Measure on at most so many rows of each set, the same for all, after every epoch too."
+        ),
     ] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,

@@ -35,9 +35,16 @@ def _settings(base: Path, data: Path, **changed: Any) -> TrainingSettings:
     return check_settings(given | changed)
 
 
-def _plan(settings: TrainingSettings, out: Path, *methods: str, seeds: int = 1, keep: bool = False) -> Plan:
+def _plan(
+    settings: TrainingSettings,
+    out: Path,
+    *methods: str,
+    seeds: int = 1,
+    keep: bool = False,
+    measured_rows: int | None = None,
+) -> Plan:
     runs = plan_runs(settings, {name: {} for name in methods}, seeds)
-    return Plan(runs=runs, out=out, keeps_checkpoints=keep, command="steadfast compare")
+    return Plan(runs=runs, out=out, keeps_checkpoints=keep, measured_rows=measured_rows, command="steadfast compare")
 
 
 def _ignore(*_: object) -> None:
@@ -94,6 +101,16 @@ def test_a_bilstm_has_the_same_figures(data: Path, tmp_path: Path) -> None:
     for name in AGREEMENT.values():
         assert set(table.figures[name]) == {"plain", "attention-at"}
         assert all(-1 <= figure.mean <= 1 for figure in table.figures[name].values())
+
+
+def test_epochs_are_measured_on_the_rows_that_are_measured_in_the_end(
+    settings: TrainingSettings, tmp_path: Path
+) -> None:
+    _compare(_plan(settings, tmp_path, "plain", measured_rows=7))
+    (result,) = read_results(tmp_path)
+    found = result.found["validation"]
+    assert found["rows"] == 7
+    assert result.epochs[-1].metrics == {name: value for name, value in found.items() if name != "rows"}
 
 
 def test_what_has_a_result_is_not_trained_again(compared: Path, settings: TrainingSettings) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.data import load_part
+from models.data import draw_rows, load_part
 from models.evaluation import Subject
 from models.perturbations import make_typos
-from models.robustness import ROBUSTNESS, _make_noisy, draw_rows, measure_robustness
+from models.robustness import ROBUSTNESS, _make_noisy, measure_robustness
 from models.tasks import TASKS
 from models.tasks.task import Logits
 from models.text import Reader, ReadingLimits, Row
