@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.agreement import Agreement, NothingToCompare, attention_gradient_agreement
 from models.checkpoint import DataFile, EpochRecord, read_record
 from models.data import draw_rows, load_validation
-from models.encoder import Encoder, load_tokenizer, load_trained
+from models.encoder import Encoder, load_tokenizer, load_trained, measuring_device
 from models.evaluation import Subject
 from models.robust.gate import find_special_ids
 from models.robustness import Found, Progress, measure_robustness
@@ -76,6 +76,15 @@ class Figure(BaseModel):
     values: dict[int, float] = Field(description="By seed.")
 
 
+class Gain(BaseModel):
+    """How far a method is from plain training, over the seeds that both have."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float = Field(description="Of the differences between runs with the same seed.")
+    standard_error: float | None = Field(description="Of that mean; None for a single seed.")
+
+
 class Comparison(BaseModel):
     """`comparison.json`: the table, and what it was made of."""
 
@@ -88,6 +97,10 @@ class Comparison(BaseModel):
     seeds: dict[str, tuple[int, ...]]
     rows: dict[str, int] = Field(description="How many rows each figure is of, where it is of rows.")
     figures: dict[str, dict[str, Figure]] = Field(description="By name, then by method.")
+    gains: dict[str, dict[str, Gain]] = Field(
+        description="The same without plain and step cost: two runs with one seed saw the same batches, so that what "
+        "the seed does to both falls out."
+    )
     left_out: dict[str, str]
 
 
@@ -184,6 +197,10 @@ def tabulate(results: Sequence[Measured], command: str) -> Comparison:
         }
         for name in names
     }
+    figures = {
+        name: {method: _figure(found) for method, found in per_method.items() if found}
+        for name, per_method in values.items()
+    }
     return Comparison(
         command=command,
         settings=results[0].settings.model_dump(mode="json", exclude=set(OWN)),
@@ -195,10 +212,8 @@ def tabulate(results: Sequence[Measured], command: str) -> Comparison:
             for result in results
             if (measured := name.rpartition(": ")[0]) in result.found
         },
-        figures={
-            name: {method: _figure(found) for method, found in per_method.items() if found}
-            for name, per_method in values.items()
-        },
+        figures=figures,
+        gains={name: found for name in figures if name != STEP_COST and (found := _gains(figures[name]))},
         left_out={name: reason for result in results for name, reason in result.left_out.items()},
     )
 
@@ -230,6 +245,19 @@ def write_markdown(table: Comparison) -> str:
     for name, figures in table.figures.items():
         cells = [_cell(figures.get(method)) for method in methods]
         lines.append(f"| {name} | {table.rows.get(name, '')} | {' | '.join(cells)} |")
+    if table.gains:
+        others = [name for name in methods if name != "plain"]
+        lines += [
+            "",
+            "Against plain with the same seed: mean of the differences ± its standard error.",
+            "",
+            f"| figure | {' | '.join(others)} |",
+            f"|---|{'---|' * len(others)}",
+            *(
+                f"| {name} | {' | '.join(_gain_cell(gains.get(method)) for method in others)} |"
+                for name, gains in table.gains.items()
+            ),
+        ]
     if table.left_out:
         lines += ["", "Left out:", "", *(f"- {name}: {reason}" for name, reason in table.left_out.items())]
     return "\n".join(lines) + "\n"
@@ -279,7 +307,7 @@ def _measure_agreement(settings: TrainingSettings, checkpoint: Path, subject: Su
         return None
     part = load_validation(settings.source, subject.task, subject.outputs, subject.reader)
     tokenizer = load_tokenizer(checkpoint)
-    encoder = Encoder(load_trained(checkpoint, subject.task.head))
+    encoder = Encoder(load_trained(checkpoint, subject.task.head)).to(measuring_device())
     rows = draw_rows(part.examples, AGREEMENT_ROWS)
     try:
         return attention_gradient_agreement(encoder, rows, int(tokenizer.pad_token_id), find_special_ids(tokenizer))
@@ -308,6 +336,25 @@ def _figure(values: Mapping[int, float]) -> Figure:
     return Figure(mean=statistics.fmean(found), spread=spread, values=dict(values))
 
 
+def _gains(by_method: Mapping[str, Figure]) -> dict[str, Gain]:
+    if "plain" not in by_method:
+        return {}
+    plain = by_method["plain"].values
+    differences = {
+        method: [figure.values[seed] - plain[seed] for seed in plain if seed in figure.values]
+        for method, figure in by_method.items()
+        if method != "plain"
+    }
+    return {
+        method: Gain(
+            mean=statistics.fmean(found),
+            standard_error=statistics.stdev(found) / len(found) ** 0.5 if len(found) > 1 else None,
+        )
+        for method, found in differences.items()
+        if found
+    }
+
+
 def _shown(table: Comparison, method: str) -> str:
     given = ", ".join(f"{name} {value}" for name, value in table.method_settings[method].items())
     return f"; {given}" if given else ""
@@ -317,6 +364,12 @@ def _cell(figure: Figure | None) -> str:
     if figure is None:
         return ""
     return f"{figure.mean:.4f}" + ("" if figure.spread is None else f" ± {figure.spread:.4f}")
+
+
+def _gain_cell(gain: Gain | None) -> str:
+    if gain is None:
+        return ""
+    return f"{gain.mean:+.4f}" + ("" if gain.standard_error is None else f" ± {gain.standard_error:.4f}")
 
 
 def _write(path: Path, text: str) -> None:

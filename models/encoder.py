@@ -266,7 +266,7 @@ def _compare(logits: Float[Tensor, "rows 1"], choices: tuple[int, ...]) -> Float
 
 
 def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encoder:
-    """The model in a folder or on a hub, its head newly drawn from torch's generator where the base has none.
+    """The model in a folder or on a hub, its head newly drawn from torch's generator where the base has none that fits.
 
     Raises:
         EncoderError: nothing there, a family that cannot be trained, or weights that are damaged or missing.
@@ -283,15 +283,24 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
         raise EncoderError(
             f"{base}: a BiLSTM, which cannot have the head {head}; it gives one answer for all of a text"
         )
-    model, found = _load_weights(base, head, config=config)
-    # The head, and the pooler that belongs to it, may be new; a hole elsewhere would be filled with noise.
+    # A head of another size is another task's; what of the encoder has another size is not the configuration's.
+    model, found = _load_weights(base, head, config=config, ignore_mismatched_sizes=True)
     inside = f"{model.base_model_prefix}."
+    misshapen = sorted(name for name in found["mismatched_keys"] if name.startswith(inside))
+    if misshapen:
+        raise EncoderError(f"{base}: weights that do not fit its configuration, {misshapen[0]} among them")
+    # The head, and the pooler that belongs to it, may be new; a hole elsewhere would be filled with noise.
     holes = sorted(
         name for name in found["missing_keys"] if name.startswith(inside) and not name.startswith(f"{inside}pooler.")
     )
     if holes:
         raise EncoderError(f"{base}: {len(holes)} of the encoder's weights are missing, {holes[0]} among them")
     return Encoder(model)
+
+
+def measuring_device() -> torch.device:
+    """Where models are measured: on the accelerator, if there is one."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 def name_labels(labels: tuple[str, ...]) -> dict[str, Any]:

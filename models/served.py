@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from models.batches import torch_runner
 from models.checkpoint import METHOD_FILE, read_record
-from models.encoder import Encoder, EncoderError, load_tokenizer, load_trained
+from models.encoder import Encoder, EncoderError, load_tokenizer, load_trained, measuring_device
 from models.evaluation import Subject
 from models.robust import find_method, read_settings
 from models.tasks import find_task
@@ -25,7 +25,7 @@ def open_subject(folder: Path) -> Subject:
     record = read_record(folder)
     task = find_task(record.task)
     tokenizer = load_tokenizer(folder)
-    encoder = Encoder(load_served(folder, task.head))
+    encoder = Encoder(load_served(folder, task.head)).to(measuring_device())
     return Subject(
         task=task,
         outputs=record.outputs,

@@ -222,3 +222,23 @@ def test_figures_are_means_and_sample_deviations_and_costs_are_ratios_of_the_sam
     written = write_markdown(table)
     assert "| validation: accuracy | 8 | 0.5000 ± 0.3536 | 0.7000 ± 0.2000 |" in written
     assert "- HANS: not there" in written
+
+
+def test_gains_are_differences_between_runs_of_the_same_seed(settings: TrainingSettings) -> None:
+    results = [
+        _measured(settings, "asa", 1, 0.5, 6.0), _measured(settings, "plain", 1, 0.25, 3.0),
+        _measured(settings, "asa", 2, 0.7, 4.0), _measured(settings, "asa", 3, 0.9, 9.0),
+        _measured(settings, "plain", 2, 0.75, 1.0),
+    ]  # fmt: skip
+    table = tabulate(results, "steadfast compare")
+    gain = table.gains["validation: accuracy"]["asa"]  # of 0.25 and -0.05: seed 3 has no plain run
+    assert gain.mean == pytest.approx(0.1)
+    assert gain.standard_error == pytest.approx(0.15)
+    assert STEP_COST not in table.gains
+    assert "| validation: accuracy | +0.1000 ± 0.1500 |" in write_markdown(table)
+
+
+def test_without_plain_there_is_nothing_to_gain_on(settings: TrainingSettings) -> None:
+    table = tabulate([_measured(settings, "asa", 1, 0.5, 6.0)], "steadfast compare")
+    assert table.gains == {}
+    assert "Against plain" not in write_markdown(table)

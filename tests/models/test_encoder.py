@@ -1,5 +1,6 @@
 """The hook into a transformers model."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +135,33 @@ def test_a_damaged_base_is_refused(base: Path, tmp_path: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:500])
     with pytest.raises(EncoderError, match="damaged"):
+        load_encoder(folder, "sequence-classification", ("no", "yes"))
+
+
+def test_a_base_with_another_tasks_head_gets_a_new_one_and_keeps_its_encoder(base: Path, tmp_path: Path) -> None:
+    trained = load_encoder(base, "sequence-classification", ("no", "yes"))
+    trained.model.classifier.weight.data.fill_(9.0)
+    trained.model.save_pretrained(tmp_path / "trained")
+    encoder = load_encoder(tmp_path / "trained", "sequence-classification", ("a", "b", "c"))
+    assert encoder.model.classifier.weight.shape[0] == 3
+    assert encoder.model.classifier.weight.abs().max() < 1
+    again = encoder.model.base_model.state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in trained.model.base_model.state_dict().items())
+
+
+def test_a_base_with_a_head_of_the_same_size_keeps_it(base: Path, tmp_path: Path) -> None:
+    trained = load_encoder(base, "sequence-classification", ("no", "yes"))
+    trained.model.save_pretrained(tmp_path / "trained")
+    again = load_encoder(tmp_path / "trained", "sequence-classification", ("a", "b"))
+    assert torch.equal(again.model.classifier.weight, trained.model.classifier.weight)
+
+
+def test_a_base_whose_encoder_does_not_fit_its_configuration_is_refused(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(base, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": config["intermediate_size"] + 2}))
+    with pytest.raises(EncoderError, match=r"do not fit its configuration, bert\.encoder\.layer\.0"):
         load_encoder(folder, "sequence-classification", ("no", "yes"))
 
 
