@@ -3,7 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BASE ?= sentence-transformers/all-MiniLM-L6-v2
-TASKS ?= sentiment
+TASKS ?= sentiment nli sts paraphrase ner reading-comprehension
+# These start from the NLI model by the same method, which is therefore among TASKS before them, or in build/.
+AFTER_NLI := sts reading-comprehension
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev serve test lint bench zoo bento
@@ -29,15 +31,17 @@ bench: install-dev  ## what serving and training cost, as ratios within one run
 	$(BIN)/python -m benchmarks
 
 # DATA names the folder of data files; BASE the encoder, a folder or a hub id; TASKS those of the files in zoo/.
+# What a file in zoo/ sets of a method is ASA's: `train` leaves it out for another.
 zoo: install-dev  ## rebuild the default packages into build/zoo: make zoo DATA=DIR [BASE=DIR] [TASKS="nli sts"]
 	@test -n "$(DATA)" || { echo "say where the data is: make zoo DATA=FOLDER (zoo/README.md says what it holds)"; exit 2; }
 	@for task in $(TASKS); do \
 		data=$(DATA)/$$(echo $$task | tr - _) made=build/$$task; \
 		for method in plain asa; do \
+			case " $(AFTER_NLI) " in *" $$task "*) base=build/nli-$$method;; *) base=$(BASE);; esac; \
 			test -d $$made-$$method || $(BIN)/steadfast train --config zoo/$$task.toml --method $$method \
-				--base $(BASE) --data $$data --out $$made-$$method || exit 1; \
+				--base $$base --data $$data --out $$made-$$method || exit 1; \
 		done; \
-		test -d $$made-plain-package || $(BIN)/steadfast export $$made-plain -o $$made-plain-package || exit 1; \
+		test -d $$made-plain-package || $(BIN)/steadfast export $$made-plain --name $$task -o $$made-plain-package || exit 1; \
 		test -d build/zoo/$$task || $(BIN)/steadfast export $$made-asa --twin $$made-plain-package \
 			-o build/zoo/$$task || exit 1; \
 	done

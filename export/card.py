@@ -76,7 +76,7 @@ steadfast export CHECKPOINT --out PACKAGE
 {settings}
 ```
 
-Versions: {versions}.
+Trained with {trained_with}; exported with {versions}.
 """
 
 _FALLBACK_NOTE = (
@@ -111,6 +111,7 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         inputs=", ".join(f"`{tensor.name}`" for tensor in manifest.inputs),
         outputs=", ".join(f"`{tensor.name}`" for tensor in manifest.outputs),
         settings=_training_toml(record),
+        trained_with=_settings_line(record.versions),
         versions=_settings_line(manifest.versions),
     )
 

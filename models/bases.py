@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from models.bilstm import BilstmConfig, BilstmForSequenceClassification
 from models.checkpoint import DataFile
 from models.data import read_texts
-from models.encoder import Encoder, load_encoder, load_tokenizer, name_labels
+from models.encoder import Encoder, last_linear, load_config, load_encoder, load_tokenizer, load_trained, name_labels
 from models.settings import BILSTM, BilstmSettings, TrainingError, TrainingSettings
 from models.tasks.task import AnyTask
 from models.vocabulary import make_tokenizer, read_vectors
@@ -51,7 +51,24 @@ def _load(settings: TrainingSettings, task: AnyTask) -> Encoder:
         raise TrainingError(
             f"{settings.base}: a BiLSTM for {read}, which {task.name} has not; start from base {BILSTM!r}"
         )
+    if task.head == "multiple-choice":
+        _score_by_entailment(encoder, settings.base)
     return encoder
+
+
+def _score_by_entailment(encoder: Encoder, base: str) -> None:
+    """Let choices be scored from the start as an NLI model would, if the base is one: by entailment less contradiction.
+
+    Whether a context entails a question with one of its answers is what NLI asks (Trivedi et al., NAACL 2019). Only
+    where both heads read the same, the pooler's output: BERT's.
+    """
+    labels = {name.lower(): number for name, number in load_config(base).label2id.items()}
+    if encoder.model.config.model_type != "bert" or not {"entailment", "contradiction"} <= labels.keys():
+        return
+    old, new = last_linear(load_trained(base, "sequence-classification")), last_linear(encoder.model)
+    with torch.no_grad():
+        for ours, theirs in ((new.weight, old.weight), (new.bias, old.bias)):
+            ours.copy_((theirs[labels["entailment"]] - theirs[labels["contradiction"]])[None])
 
 
 def _make_bilstm(settings: TrainingSettings, task: AnyTask) -> Base:

@@ -271,12 +271,8 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
     Raises:
         EncoderError: nothing there, a family that cannot be trained, or weights that are damaged or missing.
     """
-    try:
-        # Words have no labels: the configuration stays the base's.
-        named = {} if head == "masked-language-model" else name_labels(labels)
-        config = AutoConfig.from_pretrained(str(base), **named)
-    except (OSError, ValueError) as error:
-        raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({error})") from error
+    # Words have no labels: the configuration stays the base's.
+    config = load_config(base, **({} if head == "masked-language-model" else name_labels(labels)))
     if config.model_type not in FAMILIES:
         raise EncoderError(f"{base}: family {config.model_type!r}; can be trained: {', '.join(FAMILIES)}")
     if isinstance(config, BilstmConfig) and head != "sequence-classification":
@@ -303,6 +299,14 @@ def measuring_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
+def load_config(base: str | Path, **changed: Any) -> Any:
+    """The configuration in a folder or on a hub, a transformers one; raises EncoderError."""
+    try:
+        return AutoConfig.from_pretrained(str(base), **changed)
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({error})") from error
+
+
 def name_labels(labels: tuple[str, ...]) -> dict[str, Any]:
     """What a transformers configuration says of a head's labels."""
     return {
@@ -312,7 +316,7 @@ def name_labels(labels: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def load_trained(checkpoint: Path, head: Head) -> Any:
+def load_trained(checkpoint: str | Path, head: Head) -> Any:
     """The stock transformers model of a checkpoint, in eager attention and ready to evaluate.
 
     Raises:

@@ -1,6 +1,7 @@
-"""Trainings that start from a new BiLSTM, or from one that was saved."""
+"""Trainings that start from a new BiLSTM, from one that was saved, or from a model of another task."""
 
 import math
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from models.bases import open_base
 from models.checkpoint import read_record
-from models.encoder import EncoderError
+from models.encoder import Encoder, EncoderError, load_encoder
 from models.robust import METHODS
 from models.served import open_subject
 from models.settings import TrainingError, TrainingSettings, check_settings
+from models.tasks import find_task
 from models.training import Interrupted, Watcher, train
 from models.vocabulary import VectorsError
+from tests.models.passes import make_batch
 from tests.tiny import write_examples
 
 REFUSED = {
@@ -60,6 +64,38 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_examples(tmp_path_factory.mktemp("pairs"), "nli", train=48)
+
+
+def _choice_settings(base: Path) -> TrainingSettings:
+    return check_settings({"task": "reading-comprehension", "base": str(base), "source": {"data": "nowhere"}})
+
+
+def _save_nli(base: Path, folder: Path, *labels: str) -> Encoder:
+    shutil.copytree(base, folder)
+    encoder = load_encoder(base, "sequence-classification", labels)
+    torch.nn.init.normal_(encoder.model.classifier.bias)
+    encoder.model.save_pretrained(folder)
+    return encoder.eval()
+
+
+def _start(folder: Path) -> Encoder:
+    settings = _choice_settings(folder)
+    return open_base(settings, find_task(settings.task)).make_encoder().eval()
+
+
+def test_from_an_nli_model_choices_are_scored_by_entailment_less_contradiction(base: Path, tmp_path: Path) -> None:
+    nli = _save_nli(base, tmp_path / "nli", "contradiction", "neutral", "Entailment")
+    batch = make_batch()
+    expected = nli(batch).logits
+    scores = _start(tmp_path / "nli")(batch).logits
+    torch.testing.assert_close(scores[:, 0], expected[:, 2] - expected[:, 0])
+
+
+def test_from_a_model_of_other_labels_choices_get_a_new_head(base: Path, tmp_path: Path) -> None:
+    other = _save_nli(base, tmp_path / "other", "a", "b", "c")
+    head = _start(tmp_path / "other").model.classifier
+    assert head.weight.shape == (1, other.width)
+    assert head.bias.item() == 0
 
 
 def test_it_learns_the_words_that_decide(trained: Path) -> None:
