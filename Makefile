@@ -38,10 +38,11 @@ zoo: install-dev  ## rebuild the default packages into build/zoo: make zoo DATA=
 		data=$(DATA)/$$(echo $$task | tr - _) made=build/$$task; \
 		for method in plain asa; do \
 			case " $(AFTER_NLI) " in *" $$task "*) base=build/nli-$$method;; *) base=$(BASE);; esac; \
+			test -d $$base || test $$base = $(BASE) || { echo "$$task starts from $$base: name nli before it in TASKS"; exit 2; }; \
 			test -d $$made-$$method || $(BIN)/steadfast train --config zoo/$$task.toml --method $$method \
 				--base $$base --data $$data --out $$made-$$method || exit 1; \
 		done; \
-		test -d $$made-plain-package || $(BIN)/steadfast export $$made-plain --name $$task -o $$made-plain-package || exit 1; \
+		test -d $$made-plain-package || $(BIN)/steadfast export $$made-plain -o $$made-plain-package || exit 1; \
 		test -d build/zoo/$$task || $(BIN)/steadfast export $$made-asa --twin $$made-plain-package \
 			-o build/zoo/$$task || exit 1; \
 	done

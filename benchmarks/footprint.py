@@ -28,7 +28,7 @@ def report(zoo: Path) -> Iterator[str]:
         # Each worker says that it is ready by accepting callers at all.
         time.sleep(ready_s)
         together_mb = server.memory_mb()
-    share = padding_share(open_package(packages[0]), make_mixed_texts(2_000, words=(4, 240)))
+    share = padding_share(open_package(zoo / "sentiment"), make_mixed_texts(2_000, words=(4, 240)))
     names = ", ".join(folder.name for folder in packages)
     yield f"a server of {names}"
     yield f"  from start to ready {ready_s:.1f} s"

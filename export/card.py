@@ -65,10 +65,11 @@ steadfast serve PACKAGE
 ## Check it and make it again
 
 `steadfast verify PACKAGE` checks every file and replays the recorded probes. With the data above in
-`FOLDER` and these settings in `settings.toml`, the same versions on the same kind of machine give the weights again:
+`FOLDER`, the base in `BASE`, a folder or hub id, and these settings in `settings.toml`, the same versions on the same
+kind of machine give the weights again:
 
 ```
-steadfast train --config settings.toml --out CHECKPOINT
+steadfast train --config settings.toml --base BASE --out CHECKPOINT
 steadfast export CHECKPOINT --out PACKAGE
 ```
 
@@ -111,7 +112,7 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         inputs=", ".join(f"`{tensor.name}`" for tensor in manifest.inputs),
         outputs=", ".join(f"`{tensor.name}`" for tensor in manifest.outputs),
         settings=_training_toml(record),
-        trained_with=_settings_line(record.versions),
+        trained_with=_settings_line(record.versions | _device(record)),
         versions=_settings_line(manifest.versions),
     )
 
@@ -142,6 +143,11 @@ def _precision_note(manifest: Manifest) -> str:
         f"with ranges from {quality.calibration_rows} training texts"
         + (f"; left in fp32, because int8 cost too much there: {excluded}." if excluded else ".")
     )
+
+
+def _device(record: TrainingRecord) -> dict[str, str]:
+    """What computed; older records do not say."""
+    return {"device": record.settings["device"]} if "device" in record.settings else {}
 
 
 def _metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> str:

@@ -111,7 +111,7 @@ def _correlate(encoder: Encoder, batch: Batch, special_ids: Collection[int]) -> 
     _, whole = weigh_tokens(encoder, batch, detached=False)
     special = torch.isin(batch.ids, torch.tensor(sorted(special_ids), device=batch.ids.device))
     for row, counted in enumerate(encoder.attended(batch) & ~special):
-        weights = [one[row][counted].double().cpu().numpy() for one in (attention, detached, whole)]
+        weights = [one[row][counted].cpu().double().numpy() for one in (attention, detached, whole)]
         if counted.sum() >= FEWEST_TOKENS and all(np.ptp(one) > 0 for one in weights):
             looked, *others = weights
             pearson = (float(np.corrcoef(looked, one)[0, 1]) for one in others)

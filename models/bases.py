@@ -60,10 +60,12 @@ def _score_by_entailment(encoder: Encoder, base: str) -> None:
     """Let choices be scored from the start as an NLI model would, if the base is one: by entailment less contradiction.
 
     Whether a context entails a question with one of its answers is what NLI asks (Trivedi et al., NAACL 2019). Only
-    where both heads read the same, the pooler's output: BERT's.
+    where both heads read the same, the pooler's output: BERT's. Other bases keep the head that they have by now.
     """
-    labels = {name.lower(): number for name, number in load_config(base).label2id.items()}
-    if encoder.model.config.model_type != "bert" or not {"entailment", "contradiction"} <= labels.keys():
+    config = load_config(base)
+    labels = {str(name).lower(): number for number, name in config.id2label.items()}
+    judges = "BertForSequenceClassification" in (config.architectures or ())
+    if not judges or not {"entailment", "contradiction"} <= labels.keys():
         return
     old, new = last_linear(load_trained(base, "sequence-classification")), last_linear(encoder.model)
     with torch.no_grad():

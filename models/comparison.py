@@ -98,8 +98,8 @@ class Comparison(BaseModel):
     rows: dict[str, int] = Field(description="How many rows each figure is of, where it is of rows.")
     figures: dict[str, dict[str, Figure]] = Field(description="By name, then by method.")
     gains: dict[str, dict[str, Gain]] = Field(
-        description="The same without plain and step cost: two runs with one seed saw the same batches, so that what "
-        "the seed does to both falls out."
+        description="The same without plain and step cost: runs with one seed start from the same draws, so that much "
+        "of what the seed does falls out."
     )
     left_out: dict[str, str]
 

@@ -7,6 +7,7 @@ goes on from the last saved step; on the CPU in float32 the weights come out the
 import importlib.metadata
 import json
 import math
+import platform
 import shutil
 import signal
 import threading
@@ -526,7 +527,11 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
         base=settings.base_name or settings.base,
         max_tokens=settings.max_tokens,
         settings=settings.model_dump(mode="json", exclude=elsewhere)
-        | {"bf16": settings.uses_bf16, "processes": run.replicas.count},
+        | {
+            "bf16": settings.uses_bf16,
+            "processes": run.replicas.count,
+            "device": _device_name(run.replicas.device),
+        },
         seed=settings.seed,
         source=settings.source,
         data=run.origins,
@@ -539,6 +544,10 @@ def _record(run: _Run, progress: _Progress) -> TrainingRecord:
             name: importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers", "accelerate")
         },
     )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"
 
 
 def _write_checkpoint(run: _Run, record: TrainingRecord, out: Path) -> None:

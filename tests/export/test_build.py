@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from optimum.onnxruntime import ORTModelForSequenceClassification
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
@@ -180,7 +181,8 @@ def test_the_card_says_what_the_package_is(package: Path) -> None:
     for stated in (
         "trained by the method `plain`", "negative, positive", "| validation | 200 |", manifest.weights,
         f"{manifest.quality.exported:.4f}", "## Licences", "## Use and limits", "steadfast serve PACKAGE",
-        "optimum.onnxruntime.ORTModelForSequenceClassification",
+        "optimum.onnxruntime.ORTModelForSequenceClassification", f'Trained with torch "{torch.__version__}"',
+        'device "cpu', "exported with numpy",
     ):  # fmt: skip
         assert stated in card
 

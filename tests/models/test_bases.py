@@ -19,8 +19,8 @@ from models.settings import TrainingError, TrainingSettings, check_settings
 from models.tasks import find_task
 from models.training import Interrupted, Watcher, train
 from models.vocabulary import VectorsError
-from tests.models.passes import make_batch
-from tests.tiny import write_examples
+from tests.models.passes import make_batch, make_encoder
+from tests.tiny import make_tokenizer, write_examples
 
 REFUSED = {
     "asa": "method asa masks what each token sees of each other",
@@ -96,6 +96,23 @@ def test_from_a_model_of_other_labels_choices_get_a_new_head(base: Path, tmp_pat
     head = _start(tmp_path / "other").model.classifier
     assert head.weight.shape == (1, other.width)
     assert head.bias.item() == 0
+
+
+def test_a_base_that_has_lost_its_nli_head_is_no_judge(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pretrained"
+    shutil.copytree(base, folder)
+    model = load_encoder(base, "masked-language-model", ()).model
+    model.config.id2label = {0: "entailment", 1: "neutral", 2: "contradiction"}
+    model.save_pretrained(folder)
+    assert _start(folder).model.classifier.bias.item() == 0
+
+
+def test_of_an_nli_model_whose_head_reads_otherwise_choices_get_a_new_head(tmp_path: Path) -> None:
+    nli = make_encoder("roberta").model
+    nli.config.id2label = {0: "entailment", 1: "neutral", 2: "contradiction"}
+    nli.save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    assert _start(tmp_path).model.classifier.bias.item() == 0
 
 
 def test_it_learns_the_words_that_decide(trained: Path) -> None:

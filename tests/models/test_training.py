@@ -86,6 +86,16 @@ def test_the_stock_model_gives_the_same_logits_bit_for_bit(asa_checkpoint: Path)
     assert torch.equal(torch.from_numpy(subject.run(encoded.rows)[0]), expected)
 
 
+def test_a_checkpoint_is_measured_where_models_are_measured(
+    asa_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.served.measuring_device", lambda: torch.device("meta"))
+    subject = open_subject(asa_checkpoint)
+    # Nothing can be read off what has no storage: so it was moved there.
+    with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+        subject.run(subject.reader.read("good").rows)
+
+
 def test_the_record_says_how_the_weights_came_to_be(asa_checkpoint: Path) -> None:
     record = read_record(asa_checkpoint)
     assert record.method.name == "asa"
