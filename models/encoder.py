@@ -268,6 +268,8 @@ def _compare(logits: Float[Tensor, "rows 1"], choices: tuple[int, ...]) -> Float
 def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encoder:
     """The model in a folder or on a hub, its head newly drawn from torch's generator where the base has none that fits.
 
+    One fits whose tensors have the names and sizes wanted, whatever task it was trained for.
+
     Raises:
         EncoderError: nothing there, a family that cannot be trained, or weights that are damaged or missing.
     """

@@ -45,7 +45,10 @@ class TrainingSettings(BaseModel):
 
     task: str
     method: str = "plain"
-    base: str = Field(description="Folder or hub id of the encoder to start from, or bilstm for a new BiLSTM.")
+    base: str = Field(
+        description="Folder or hub id of the encoder to start from, a checkpoint of another task too, or bilstm for a "
+        "new BiLSTM."
+    )
     base_name: str | None = Field(default=None, description="What the record calls the base; `base` if not given.")
     source: DataSource
     labels: tuple[str, ...] | None = Field(

@@ -50,7 +50,10 @@ MethodName = Annotated[
         "its method settings are left out."
     ),
 ]
-Base = Annotated[str | None, typer.Option(help="Encoder to start from: a folder, a hub id, or bilstm.")]
+Base = Annotated[
+    str | None,
+    typer.Option(help="Encoder to start from: a folder, a checkpoint of another task too, a hub id, or bilstm."),
+]
 Data = Annotated[str | None, typer.Option(help="Folder of data files, or a hub id (ID or ID:CONFIGURATION).")]
 TrainParts = Annotated[
     list[str] | None, typer.Option("--train", help="File (without ending) or split to train on; may be repeated.")
