@@ -65,8 +65,8 @@ steadfast serve PACKAGE
 ## Check it and make it again
 
 `steadfast verify PACKAGE` checks every file and replays the recorded probes. With the data above in
-`FOLDER`, the base in `BASE`, a folder or hub id, and these settings in `settings.toml`, the same versions on the same
-kind of machine give the weights again:
+`FOLDER`, these settings in `settings.toml`, and for `BASE` the base named above or the folder where it lies, the same
+versions on the same kind of machine give the weights again:
 
 ```
 steadfast train --config settings.toml --base BASE --out CHECKPOINT
