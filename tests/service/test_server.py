@@ -167,9 +167,9 @@ def test_what_takes_longer_than_the_drain_is_refused_and_the_server_ends(
 ) -> None:
     server = start_server(package, threads=1, drain_s=0.1)
     responses: list[httpx.Response] = []
-    caller = threading.Thread(target=lambda: responses.append(server.ask(inputs=LONG * 4)))
+    caller = threading.Thread(target=lambda: responses.append(server.ask(inputs=["a " * 7_000] * 60)))
     caller.start()
-    time.sleep(0.3)
+    time.sleep(0.2)
     server.process.send_signal(signal.SIGTERM)
     caller.join()
     assert (responses[0].status_code, responses[0].json()["code"]) == (503, "draining")
