@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,14 @@ def _compare(plan: Plan, taken: list[int] | None = None, stop_after: int | None 
     return compare(plan, Watcher(say=_ignore, advance=advance), _ignore)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _wordnet() -> Iterator[None]:
+    """The same WordNet for every comparison here, whatever this machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WNSEARCHDIR", str(WORDNET))
+        yield
+
+
 @pytest.fixture(scope="module")
 def settings(base: Path, data: Path) -> TrainingSettings:
     return _settings(base, data)
@@ -70,9 +78,7 @@ def settings(base: Path, data: Path) -> TrainingSettings:
 @pytest.fixture(scope="module")
 def compared(settings: TrainingSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("compared")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WNSEARCHDIR", str(WORDNET))
-        _compare(_plan(settings, out, "plain", "asa", seeds=2))
+    _compare(_plan(settings, out, "plain", "asa", seeds=2))
     return out
 
 
