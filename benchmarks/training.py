@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from models.batches import collate
 from models.data import Example
-from models.encoder import Encoder, load_tokenizer
-from models.heads import HEAD_TRAINING
+from models.networks.batches import collate
+from models.networks.encoder import Encoder, load_tokenizer
+from models.networks.heads import HEAD_TRAINING
 from models.robust import METHODS, read_settings
 from models.robust.method import Start, StepContext
-from models.robust.wordnet import WordNetError
+from models.synonyms.wordnet import WordNetError
 from models.text import Reader, ReadingLimits
 
 ROUNDS = 3

@@ -41,7 +41,7 @@ from export.quantization import prepare
 from export.refusals import BadName, ExportError, NoTwin, TargetTaken
 from export.session import Session
 from export.verification import verify_package
-from models.served import load_served
+from models.networks.loading import load_served
 
 CARD_FILE = "README.md"
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers")

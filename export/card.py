@@ -6,8 +6,8 @@ from typing import Any
 
 from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
 from models.checkpoint import DataFile, TrainingRecord
-from models.settings import TrainingSettings
 from models.tasks.task import Head
+from models.training.settings import TrainingSettings
 
 ORT_CLASSES: dict[Head, str] = {"sequence-classification": "ORTModelForSequenceClassification"}
 """Those of optimum's classes that feed a graph what ours takes; the other heads' ask for more, or for less."""

@@ -21,8 +21,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from export.package import TensorInfo
 from export.refusals import TooLarge
 from export.session import OUTPUTS
-from models.encoder import read_logits, self_attends
-from models.robust.gate import GatedModel
+from models.networks.encoder import read_logits, self_attends
+from models.networks.gate import GatedModel
 from models.tasks.task import Head
 
 OPSET = 18

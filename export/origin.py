@@ -10,8 +10,8 @@ from export.refusals import AnswersNothing, IncompleteCheckpoint
 from export.session import graph_subject
 from models.checkpoint import DataSource, TrainingRecord, read_record
 from models.data import Part, load_train, load_validation
-from models.encoder import load_tokenizer
 from models.evaluation import Subject
+from models.networks.encoder import load_tokenizer
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask
 from models.text import Reader, ReadingLimits, Row

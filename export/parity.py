@@ -12,7 +12,7 @@ from export.graph import READS_ANYWHERE, Explained, outputs_of
 from export.package import ParityReport
 from export.refusals import NotTheSameModel
 from export.session import Arrays, Session
-from models.robust.gate import GatedModel
+from models.networks.gate import GatedModel
 from models.tasks.task import Head
 from models.text import Row, pad
 

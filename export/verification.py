@@ -119,7 +119,7 @@ def _check_parity(package: Package, checkpoint: Path, rows: Sequence[Row]) -> Ch
     # Here, not at the top: all other checks run where torch is not installed.
     from export.graph import write_graph
     from export.parity import check_parity
-    from models.served import load_served
+    from models.networks.loading import load_served
 
     model = load_served(checkpoint, package.task.head)
     with tempfile.TemporaryDirectory() as work:

@@ -32,8 +32,8 @@ from models.tasks.masked_words import MASKED_WORDS
 
 if TYPE_CHECKING:
     from models.evaluation import Subject
-    from models.robustness import Progress as Measuring
-    from models.training import Watcher
+    from models.measuring.robustness import Progress as Measuring
+    from models.training.loop import Watcher
 
 _console = Console(stderr=True)
 
@@ -172,7 +172,7 @@ def evaluate(
     share of groups that are right throughout; of CheckList `failure_rate` is the share of cases that fail.
     """
     _need("train", "torch", "sklearn", "scipy", "seqeval")
-    from models.robustness import measure_parts, measure_robustness
+    from models.measuring.robustness import measure_parts, measure_robustness
 
     subject = _open_subject(model)
     parts = part or [_validation_part(model)]
@@ -234,10 +234,10 @@ def compare(
           --base sentence-transformers/all-MiniLM-L6-v2 --data nyu-mll/glue:sst2
     """
     _need("train", "torch", "transformers", "accelerate", "sklearn", "scipy", "seqeval")
-    from models.comparison import Plan, plan_runs, write_markdown
-    from models.comparison import compare as run
-    from models.settings import check_settings, read_toml
-    from models.training import Interrupted
+    from models.measuring.comparison import Plan, plan_runs, write_markdown
+    from models.measuring.comparison import compare as run
+    from models.training.loop import Interrupted
+    from models.training.settings import check_settings, read_toml
 
     given: dict[str, Any] = read_toml(config) if config else {}
     named = [name.strip() for name in methods.split(",") if name.strip()]
@@ -348,10 +348,10 @@ def _train(
 ) -> None:
     """Train by the settings in a file, of which those given here win."""
     _need("train", "torch", "transformers", "accelerate")
-    from models.replicas import join_replicas
-    from models.settings import check_settings, read_toml
-    from models.training import Interrupted
-    from models.training import train as run
+    from models.training.loop import Interrupted
+    from models.training.loop import train as run
+    from models.training.replicas import join_replicas
+    from models.training.settings import check_settings, read_toml
 
     given: dict[str, Any] = read_toml(config) if config else {}
     method = options["method"]
@@ -380,7 +380,7 @@ def _open_subject(folder: Path) -> "Subject":
         from export.session import open_subject as open_package_subject
 
         return open_package_subject(folder)
-    from models.served import open_subject as open_checkpoint_subject
+    from models.networks.loading import open_subject as open_checkpoint_subject
 
     return open_checkpoint_subject(folder)
 
@@ -452,7 +452,7 @@ def _measured() -> Iterator["Measuring"]:
 
 
 def _watcher(bar: Progress, line: TaskID) -> "Watcher":
-    from models.training import Watcher
+    from models.training.loop import Watcher
 
     def advance(step: int, steps: int, seen: Mapping[str, float]) -> None:
         shown = " ".join(f"{name} {value:.3f}" for name, value in seen.items())

@@ -31,8 +31,8 @@ def _maker(
     tmp_path_factory: pytest.TempPathFactory, make_base: Callable[[Path], dict[str, Any]]
 ) -> Callable[[str], Path]:
     from export.build import export_checkpoint
-    from models.settings import check_settings
-    from models.training import Watcher, train
+    from models.training.loop import Watcher, train
+    from models.training.settings import check_settings
     from tests.tiny import write_examples
 
     folders: dict[str, Path] = {}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from export.verification import verify_package
-from models.settings import check_settings, read_toml
 from models.tasks import TASKS
+from models.training.settings import check_settings, read_toml
 
 ZOO = Path(__file__).parents[1] / "zoo"
 

@@ -16,10 +16,10 @@ from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from models.encoder import Batch, EncoderError, Pass
+from models.networks.encoder import Batch, EncoderError, Pass
+from models.networks.gate import find_special_ids
 from models.robust.arrays import Arrays, WrongArray
 from models.robust.discriminator import Comparison, Discriminator
-from models.robust.gate import find_special_ids
 from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
 
 BASE_DECAY = 0.9

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from models.encoder import Batch, Encoder, EncoderError, ScoreBias
+from models.networks.encoder import Batch, Encoder, EncoderError, ScoreBias
 from models.robust.arrays import Arrays
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
 

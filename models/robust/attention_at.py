@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from models.encoder import Batch, Pass
+from models.networks.encoder import Batch, Pass
 from models.robust.arrays import Arrays
 from models.robust.method import Method, Start, StepContext, StepResult, WeightedLoss
 from models.robust.perturbation import (

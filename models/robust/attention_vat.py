@@ -23,8 +23,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from models.batches import collate_unlabelled
-from models.encoder import NO_CHOICE, Batch, Pass
+from models.networks.batches import collate_unlabelled
+from models.networks.encoder import NO_CHOICE, Batch, Pass
 from models.robust.arrays import Arrays
 from models.robust.method import Method, Start, StepContext, StepResult, WeightedLoss
 from models.robust.perturbation import (

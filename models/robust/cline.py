@@ -1,6 +1,6 @@
 """CLINE: contrastive learning with semantic negative examples (Wang et al., ACL 2021, arXiv 2107.00440).
 
-Beside each text stand two copies of it (`models.robust.triples`). The encoder learns the masked words of the text,
+Beside each text stand two copies of it (`models.synonyms.triples`). The encoder learns the masked words of the text,
 which words of the copies were replaced, and to keep the text's vector nearer to the copy that means the same than to
 the one that does not. In pre-training the text's loss is that of its masked words; in fine-tuning on labelled texts it
 is the task's, and the other two are auxiliary.
@@ -23,16 +23,16 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
-from models.batches import collate
 from models.data import Example
-from models.encoder import Batch, EncoderError
-from models.heads import IGNORED
-from models.masking import MaskedExamples, Masking
+from models.networks.batches import collate
+from models.networks.encoder import Batch, EncoderError
+from models.networks.heads import IGNORED
+from models.networks.masking import MaskedExamples, Masking
 from models.robust.arrays import Arrays
 from models.robust.copies import Copies, CopyReader, Form, texts_in_row
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
-from models.robust.triples import AS_RELEASED, REFINED, Construction, TripleMaker, make_triples
-from models.robust.wordnet import default_folder
+from models.synonyms.triples import AS_RELEASED, REFINED, Construction, TripleMaker, make_triples
+from models.synonyms.wordnet import default_folder
 from models.tasks.task import Head
 
 LOSSES = ("task", "detection", "contrast")

@@ -10,10 +10,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from models.batches import batch_rows
-from models.encoder import Batch
-from models.heads import IGNORED
-from models.robust.triples import Copy, Piece
+from models.networks.batches import batch_rows
+from models.networks.encoder import Batch
+from models.networks.heads import IGNORED
+from models.synonyms.triples import Copy, Piece
 from models.text import Encoded, Row
 
 Form = Literal["article", "code"]

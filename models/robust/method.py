@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from models.data import Example
-from models.encoder import Batch, Encoder
-from models.heads import TaskLoss
+from models.networks.encoder import Batch, Encoder
+from models.networks.heads import TaskLoss
 from models.tasks.task import Head
 
 

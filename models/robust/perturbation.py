@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from models.encoder import Batch, Encoder, Pass, ScoreBias
+from models.networks.encoder import Batch, Encoder, Pass, ScoreBias
 from models.robust.method import MethodSettings
 from models.tasks.task import Head
 

@@ -1,6 +1,6 @@
 """Plain fine-tuning: the task's loss and nothing else. What every other method is measured against."""
 
-from models.encoder import Batch
+from models.networks.encoder import Batch
 from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
 
 

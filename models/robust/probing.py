@@ -15,10 +15,10 @@ from functools import cached_property
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from models.batches import batch_rows
 from models.data import Example
-from models.encoder import Encoder
 from models.evaluation import by_length
+from models.networks.batches import batch_rows
+from models.networks.encoder import Encoder
 from models.tasks.task import Logits
 from models.text import Row
 

@@ -8,7 +8,7 @@ the head reads, and is served so.
 Numerically this follows the authors' released code (`koukoulala/ssa_BERT`, `yrchen92/ssa_BERT`), since the paper's
 method section was not at hand. Departures: dropout stays on after the first epoch, where the code forgets to switch it
 back on; every special token is ignored, RoBERTa's second separator too; the attention mask is left as it was; the
-token classifier is clipped on its own; and what `models.robust.gate` and `models.robust.probing` say. Not built are the
+token classifier is clipped on its own; and what `models.networks.gate` and `models.robust.probing` say. Not built are the
 code's options to map each position by weights of its own and to append all originals to every epoch.
 """
 
@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from models.data import Example
-from models.encoder import Batch, Encoder, EncoderError, last_linear
-from models.heads import IGNORED, token_loss
+from models.networks.encoder import Batch, Encoder, EncoderError, last_linear
+from models.networks.gate import Gate, GatedModel, TokenClassifier, find_special_ids, relevance
+from models.networks.heads import IGNORED, token_loss
 from models.robust.arrays import Arrays
-from models.robust.gate import Gate, GatedModel, TokenClassifier, find_special_ids, relevance
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
 from models.robust.probing import Probe, Probing, text_positions
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.data import Example
-from models.encoder import Batch, Encoder
+from models.networks.encoder import Batch, Encoder
 from models.robust.arrays import Arrays, WrongArray
 from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
 from models.robust.perturbation import scale

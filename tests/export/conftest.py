@@ -9,10 +9,10 @@ from export.build import export_checkpoint
 from export.graph import write_graph
 from export.origin import Origin, open_origin
 from export.probes import rows_of_many_lengths
-from models.encoder import load_trained
-from models.settings import check_settings
+from models.networks.encoder import load_trained
 from models.text import Reader, Row
-from models.training import Watcher, train
+from models.training.loop import Watcher, train
+from models.training.settings import check_settings
 from tests.tiny import make_base, write_sentiment
 
 MAX_TOKENS = 32

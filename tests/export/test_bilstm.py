@@ -14,8 +14,8 @@ from export.package import Manifest, open_package, read_manifest
 from export.probes import rows_of_many_lengths
 from export.session import OUTPUTS, Session
 from export.verification import verify_package
-from models.bilstm import BilstmConfig, BilstmForSequenceClassification
-from models.encoder import load_trained
+from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification
+from models.networks.encoder import load_trained
 from models.tasks import find_task
 from models.text import Row, pad
 

@@ -23,8 +23,8 @@ from export.session import Session, open_subject
 from models.checkpoint import CheckpointError
 from models.data import DataError, load_part
 from models.evaluation import measure
-from models.served import open_subject as open_checkpoint
-from models.settings import check_settings
+from models.networks.loading import open_subject as open_checkpoint
+from models.training.settings import check_settings
 from tests.export.conftest import MAX_TOKENS, copied
 
 TEXT = "the story was lovely and the plot is fine"

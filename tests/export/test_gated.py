@@ -9,12 +9,12 @@ import torch
 from export.build import export_checkpoint
 from export.package import open_package
 from export.verification import verify_package
-from models.encoder import EncoderError, load_trained
 from models.evaluation import predict_all
-from models.served import load_served, open_subject
-from models.settings import check_settings
+from models.networks.encoder import EncoderError, load_trained
+from models.networks.loading import load_served, open_subject
 from models.tasks.sentiment import SENTIMENT, SentimentItem
-from models.training import Watcher, train
+from models.training.loop import Watcher, train
+from models.training.settings import check_settings
 from service.answering import Answerer
 from service.contract import Options
 from service.engine import EngineLimits, Pool

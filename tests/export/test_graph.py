@@ -22,7 +22,7 @@ from export.parity import check_parity
 from export.probes import rows_of_many_lengths
 from export.refusals import TooLarge
 from export.session import OUTPUTS, Session
-from models.encoder import load_trained
+from models.networks.encoder import load_trained
 from models.tasks import find_task
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_tokenizer

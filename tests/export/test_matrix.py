@@ -7,11 +7,11 @@ import pytest
 
 from export.build import export_checkpoint
 from export.session import OUTPUTS
-from models.encoder import HEADS
+from models.networks.encoder import HEADS
 from models.robust import METHODS
-from models.settings import check_settings
 from models.tasks import TASKS
-from models.training import Watcher, train
+from models.training.loop import Watcher, train
+from models.training.settings import check_settings
 from tests.tiny import METHOD_SETTINGS, make_base, write_examples
 
 MEANT = [

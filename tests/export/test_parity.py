@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from export.parity import TOLERANCE, check_parity
 from export.refusals import NotTheSameModel
-from models.encoder import load_trained
+from models.networks.encoder import load_trained
 from models.tasks.task import Head
 from models.text import Row
 

@@ -14,7 +14,7 @@ from export.package import Manifest, read_manifest
 from export.parity import run_torch
 from export.session import OUTPUTS, SHARES, Session
 from export.verification import verify_package
-from models.encoder import load_trained
+from models.networks.encoder import load_trained
 from models.tasks import TASKS
 from models.tasks.task import AnyTask, Head
 from models.text import Reader, ReadingLimits, Row

@@ -13,8 +13,8 @@ from transformers import (
     RobertaConfig,
 )
 
-from models.encoder import Batch, Encoder
-from models.heads import HEAD_TRAINING
+from models.networks.encoder import Batch, Encoder
+from models.networks.heads import HEAD_TRAINING
 from models.robust.method import Start, StepContext, StepResult
 from models.tasks.task import Head
 from tests.tiny import make_tokenizer

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from models.checkpoint import read_record
-from models.encoder import Encoder
+from models.networks.encoder import Encoder
+from models.networks.loading import open_subject
 from models.robust.afa import (
     Afa,
     AfaSettings,
@@ -34,9 +35,8 @@ from models.robust.afa import (
 )
 from models.robust.arrays import WrongArray
 from models.robust.method import StepContext, StepResult
-from models.served import open_subject
-from models.settings import TrainingError, TrainingSettings, check_settings
-from models.training import Watcher, train
+from models.training.loop import Watcher, train
+from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.models.passes import make_batch, make_config, make_context, make_encoder, make_start
 from tests.tiny import make_base
 

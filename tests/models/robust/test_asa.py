@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor, nn
 
-from models.encoder import Encoder
+from models.networks.encoder import Encoder
 from models.robust.asa import (
     SLOPE,
     Asa,

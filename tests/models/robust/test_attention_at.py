@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForMultipleChoice, AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
-from models.encoder import Batch, Encoder
-from models.heads import HEAD_TRAINING
+from models.networks.encoder import Batch, Encoder
+from models.networks.heads import HEAD_TRAINING
 from models.robust import METHODS, read_settings
 from models.robust.arrays import WrongArray
 from models.robust.attention_at import AttentionAt, reference

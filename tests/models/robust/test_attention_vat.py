@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.data import Example
-from models.encoder import Batch, Encoder
+from models.networks.encoder import Batch, Encoder
 from models.robust import METHODS, read_settings
 from models.robust.attention_vat import AttentionVat, divergence, reference
 from models.robust.perturbation import draw_noise, scale

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.batches import collate
 from models.data import Example
-from models.encoder import Batch, Encoder, load_encoder
-from models.heads import HEAD_TRAINING, IGNORED
-from models.masking import MaskedExamples, Masking
+from models.networks.batches import collate
+from models.networks.encoder import Batch, Encoder, load_encoder
+from models.networks.heads import HEAD_TRAINING, IGNORED
+from models.networks.masking import MaskedExamples, Masking
 from models.robust.cline import (
     Cline,
     ClineError,
@@ -29,7 +29,7 @@ from models.robust.cline import (
     weigh,
 )
 from models.robust.method import Method, Start, StepContext, StepResult
-from models.robust.wordnet import WordNetError
+from models.synonyms.wordnet import WordNetError
 from models.tasks.masked_words import MASKED_WORDS, Text
 from models.tasks.paraphrase import PARAPHRASE
 from models.tasks.task import Head

@@ -7,9 +7,9 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from models.heads import IGNORED
+from models.networks.heads import IGNORED
 from models.robust.copies import CopyReader
-from models.robust.triples import Piece
+from models.synonyms.triples import Piece
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_byte_tokenizer, make_tokenizer
 

@@ -15,16 +15,16 @@ from transformers import AutoModelForSequenceClassification
 
 from models.checkpoint import read_record
 from models.data import Example, load_validation
-from models.encoder import Batch, Encoder, EncoderError, load_encoder
 from models.evaluation import measure
+from models.networks.encoder import Batch, Encoder, EncoderError, load_encoder
+from models.networks.loading import open_subject
 from models.robust import METHODS, read_settings
 from models.robust.method import StepResult
 from models.robust.reference import evaluate
 from models.robust.ssa import Ssa, label_loss, probed_share
-from models.served import open_subject
-from models.settings import TrainingError, check_settings
 from models.text import Reader, ReadingLimits
-from models.training import Interrupted, Watcher, train
+from models.training.loop import Interrupted, Watcher, train
+from models.training.settings import TrainingError, check_settings
 from tests.models.passes import make_batch, make_context, make_encoder, make_start
 from tests.tiny import make_base, make_texts, make_tokenizer, write_examples
 

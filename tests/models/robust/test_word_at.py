@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.data import Example
-from models.encoder import Encoder
+from models.networks.encoder import Encoder
 from models.robust import METHODS, read_settings
 from models.robust.arrays import WrongArray
 from models.robust.word_at import WordIat, find_neighbours, reference, towards_neighbours

@@ -1,0 +1,151 @@
+"""SSA's gate: the words of a text that a token classifier holds relevant reach the head beside the text's start.
+
+The gate stays in the model that is served: `GatedModel` is a stock model with the gate on, and every pass of it,
+exported or not, goes through `Gate.mix`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedTokenizerFast
+
+from models.networks.encoder import captured_ends, last_linear
+
+SLOPE = 10_000.0
+"""What a word that is not kept loses before the softmax: its weight is exactly 0 in float32."""
+
+
+class TokenClassifier(nn.Module):
+    """Which words are relevant: linear, GELU, LayerNorm, and a map to two logits.
+
+    Initialised as a fresh layer of the backbone is: normal with its standard deviation, biases 0.
+    """
+
+    def __init__(self, config: PretrainedConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        # Unfilled first: a linear layer fills itself from the generator that plain training draws from.
+        width = config.hidden_size
+        self.dense: nn.Linear = nn.utils.skip_init(nn.Linear, width, width)  # type: ignore[no-untyped-call]
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.output: nn.Linear = nn.utils.skip_init(nn.Linear, width, 2)  # type: ignore[no-untyped-call]
+        for linear in (self.dense, self.output):
+            nn.init.normal_(linear.weight, std=config.initializer_range, generator=generator)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, states: Float[Tensor, "batch seq width"]) -> Float[Tensor, "batch seq 2"]:
+        """Logits of "not shown to matter" and "relevant" for each position."""
+        logits: Tensor = self.output(self.norm(nn.functional.gelu(self.dense(states))))
+        return logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixed:
+    """What the gate lets through, with its graph."""
+
+    weights: Float[Tensor, "batch seq"]
+    context: Float[Tensor, "batch width"]
+    head_input: Float[Tensor, "batch width"]
+    """What the head's last linear map reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Which words reach the head, and what share of its input they are."""
+
+    threshold: float
+    """Least relevance of a word that passes."""
+    start_share: float
+    """Weight of what the head reads from the start of the text; the rest is the words'."""
+    special_ids: tuple[int, ...]
+    """Tokens that are no words."""
+
+    def mix(
+        self,
+        token_logits: Float[Tensor, "batch seq 2"],
+        states: Float[Tensor, "batch seq width"],
+        pooled: Float[Tensor, "batch width"],
+        words: Bool[Tensor, "batch seq"],
+    ) -> Mixed:
+        """Pool the words that pass and mix them with the pooled start; nothing is detached and there is no dropout.
+
+        Of a row without words the context is `pooled`.
+        """
+        weights = word_weights(relevance(token_logits), words, self.threshold)
+        # Twice the same row: ONNX Runtime sums along an axis, and multiplies by a single row, in an order that depends
+        # on padding; by two rows it does not.
+        context = (torch.stack([weights, weights], dim=1) @ states)[:, 0]
+        context = torch.where(words.any(dim=1, keepdim=True), context, pooled)
+        head_input = self.start_share * pooled + (1 - self.start_share) * context
+        return Mixed(weights=weights, context=context, head_input=head_input)
+
+    def words(self, ids: Int[Tensor, "batch seq"], real: Bool[Tensor, "batch seq"]) -> Bool[Tensor, "batch seq"]:
+        """True on real tokens that are not special."""
+        for special in self.special_ids:
+            real = real & (ids != special)
+        return real
+
+
+def relevance(token_logits: Float[Tensor, "batch seq 2"]) -> Float[Tensor, "batch seq"]:
+    """Probability that a word is relevant, in float32."""
+    return token_logits.float().softmax(dim=-1)[..., 1]
+
+
+def word_weights(
+    relevance: Float[Tensor, "batch seq"], words: Bool[Tensor, "batch seq"], threshold: float
+) -> Float[Tensor, "batch seq"]:
+    """A softmax over the *probabilities* of the words that pass; 0 elsewhere.
+
+    The threshold passes no gradient. Where no word of a row passes, its words share alike; the released code then
+    spreads the weight over all positions, padding included. A row without words has weights of 0.
+    """
+    passing = words & (relevance >= threshold)
+    passes = passing.any(dim=1, keepdim=True)
+    kept = passing | (words & ~passes)
+    scores = (relevance * passes).masked_fill(~kept, -SLOPE)
+    return scores.softmax(dim=1) * kept
+
+
+def find_special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    """Ids of the tokens that are no words: all special ones, but not the one that stands for an unknown word.
+
+    The released code spares RoBERTa's second separator between two texts and takes it for a word.
+    """
+    return tuple(sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}))
+
+
+class GatedModel(nn.Module):
+    """A stock model whose head reads what the gate lets through; called as the stock model is, and answers alike.
+
+    Its attentions are the stock model's: which words passed the gate is not in them.
+    """
+
+    def __init__(self, model: Any, tokens: TokenClassifier, gate: Gate) -> None:
+        super().__init__()
+        self.model = model
+        self.tokens = tokens
+        self.gate = gate
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The stock model's."""
+        config: PretrainedConfig = self.model.config
+        return config
+
+    @property
+    def base_model(self) -> Any:
+        """The stock model's encoder."""
+        return self.model.base_model
+
+    def forward(
+        self, input_ids: Int[Tensor, "rows seq"], attention_mask: Int[Tensor, "rows seq"], **options: Any
+    ) -> Any:
+        """The stock model's output with the gate's logits."""
+        with captured_ends(self.model) as ends:
+            output = self.model(input_ids=input_ids, attention_mask=attention_mask, **options)
+        words = self.gate.words(input_ids, attention_mask.bool())
+        mixed = self.gate.mix(self.tokens(ends["states"]), ends["states"], ends["pooled"], words)
+        output.logits = last_linear(self.model)(mixed.head_input)
+        return output

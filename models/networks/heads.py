@@ -1,0 +1,92 @@
+"""What a head learns from: its loss, and its targets as tensors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from models.data import Example
+from models.networks.masking import MaskedRow
+from models.tasks.extractive import find_tokens
+from models.tasks.ner import first_tokens
+from models.tasks.task import Head
+
+IGNORED = -100
+"""Target of a token that is not labelled: special tokens, padding, and all tokens of a word but its first."""
+
+TaskLoss = Callable[[Float[Tensor, "batch ..."], Shaped[Tensor, "batch ..."]], Float[Tensor, ""]]
+"""Logits and targets -> the task's own loss, a mean over what is labelled."""
+
+
+@dataclass(frozen=True)
+class HeadTraining:
+    """How one head is trained."""
+
+    loss: TaskLoss
+    batch_targets: Callable[[Sequence[Example], int], Tensor]
+    """Examples and the longest row of their batch -> targets as the loss takes them."""
+    compares_rows: bool = False
+    """Whether an example has a row for each choice and its target is one of them."""
+    masks: bool = False
+    """Whether tokens are hidden from the model, to be guessed."""
+
+
+def label_or_number_loss(logits: Float[Tensor, "batch labels"], targets: Shaped[Tensor, " batch"]) -> Float[Tensor, ""]:
+    """Cross entropy; where the target is no label but a number, the mean squared error."""
+    if targets.is_floating_point():
+        return nn.functional.mse_loss(logits.squeeze(-1).float(), targets)
+    return nn.functional.cross_entropy(logits.float(), targets)
+
+
+def token_loss(logits: Float[Tensor, "batch seq labels"], targets: Shaped[Tensor, "batch seq"]) -> Float[Tensor, ""]:
+    """Cross entropy, a mean over the labelled tokens of all rows; 0 where none is labelled."""
+    summed = nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    return summed / (targets != IGNORED).sum().clamp(min=1)
+
+
+def span_loss(logits: Float[Tensor, "batch seq 2"], targets: Shaped[Tensor, "batch 2"]) -> Float[Tensor, ""]:
+    """Cross entropy of a span's first and last token among all positions of the row, a mean of both."""
+    return nn.functional.cross_entropy(logits.float(), targets)
+
+
+def _one_each(examples: Sequence[Example], width: int) -> Tensor:
+    del width
+    return torch.tensor([example.target for example in examples])
+
+
+def _one_each_token(examples: Sequence[Example], width: int) -> Tensor:
+    targets = torch.full((len(examples), width), IGNORED)
+    for number, example in enumerate(examples):
+        # Texts are cut to one row in training.
+        for word, (_, position) in first_tokens(example.encoded).items():
+            targets[number, position] = example.target[word]
+    return targets
+
+
+def _one_span_each(examples: Sequence[Example], width: int) -> Tensor:
+    del width
+    return torch.tensor([find_tokens(example.encoded.rows[0], example.target.span) for example in examples])
+
+
+def _hidden_tokens(examples: Sequence[Example], width: int) -> Tensor:
+    targets = torch.full((len(examples), width), IGNORED)
+    for number, example in enumerate(examples):
+        # Texts are cut to one row in training.
+        (row,) = example.encoded.rows
+        assert isinstance(row, MaskedRow), "examples of a head that masks are read through MaskedExamples"
+        for position, token in row.hidden.items():
+            targets[number, position] = token
+    return targets
+
+
+HEAD_TRAINING: dict[Head, HeadTraining] = {
+    "sequence-classification": HeadTraining(label_or_number_loss, _one_each),
+    "token-classification": HeadTraining(token_loss, _one_each_token),
+    "multiple-choice": HeadTraining(label_or_number_loss, _one_each, compares_rows=True),
+    "question-answering": HeadTraining(span_loss, _one_span_each),
+    "masked-language-model": HeadTraining(token_loss, _hidden_tokens, masks=True),
+}

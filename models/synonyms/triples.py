@@ -1,0 +1,247 @@
+"""A text beside a copy that means the same and one that does not (CLINE, section 3.1; here from the released code).
+
+Words of the first copy are replaced by synonyms, hypernyms or other inflections, of the second by antonyms or random
+words: one kind a copy. Only nouns, verbs, adjectives and adverbs are touched. There is no word-sense disambiguation.
+"""
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from models.synonyms.tagging import LexiconTagger, Tagger, base_form, inflect, inflections
+from models.synonyms.wordnet import WordClass, WordNet
+from models.words import Span, split_words
+
+Kind = Literal["synonym", "hypernym", "inflection", "antonym", "random"]
+"""What a word is replaced by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Construction:
+    """How copies are made; `REFINED` unless the released code is to be followed."""
+
+    synonymous_share: float
+    """At most this share of a text's words is replaced in the copy that means the same."""
+    opposite_share: float
+    """The same for the other copy."""
+    refined: bool
+    """Candidates as in the design that departs from the released code: see `WordSource`."""
+
+
+REFINED = Construction(synonymous_share=0.4, opposite_share=0.2, refined=True)
+AS_RELEASED = Construction(synonymous_share=0.5, opposite_share=0.5, refined=False)
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of a text, as far as it may be replaced."""
+
+    text: str
+    base: str
+    """In lower case."""
+    tag: str
+    """Penn's."""
+    word_class: WordClass
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A word that might have been replaced, or a stretch of text between such words."""
+
+    text: str
+    """As it stands in the copy, one space before a word included."""
+    is_candidate: bool
+    is_replaced: bool = False
+
+
+Copy = tuple[Piece, ...]
+"""Pieces that make a text, in order."""
+
+
+@dataclass(frozen=True)
+class Triple:
+    """The copies of a text; the text is what both are with nothing replaced."""
+
+    synonymous: Copy
+    opposite: Copy
+
+
+class WordSource:
+    """What words may be replaced by, from WordNet and lemminflect; sorted, so that a draw depends on nothing else.
+
+    In the released code's form: all synonyms, hypernyms and antonyms as WordNet has them, antonyms of any word of the
+    word's synsets, inflections by rule too, and random nouns whatever the class of the word. Refined: the first three
+    in the word's own inflection, and without capitals unless the word has one; antonyms of the word itself before those
+    of its synonyms, and of adjectives that have neither, those of the adjective that they stand around; inflections as
+    in the dictionary; and random words of the same class that are frequent and no synonyms.
+    """
+
+    def __init__(self, wordnet: WordNet, *, refined: bool, nouns: Sequence[str] = ()) -> None:
+        """`nouns` are the random words of the released code's form; WordNet's frequent ones where none are given."""
+        self._wordnet = wordnet
+        self._refined = refined
+        self._nouns = tuple(sorted(set(nouns))) or wordnet.frequent_words("NOUN")
+        # Of the instance, so that it ends with it.
+        self._related = cache(self._find_related)
+
+    def candidates(self, word: Word, kind: Kind) -> tuple[str, ...]:
+        """What may stand in the word's place, sorted; empty where there is nothing of this kind."""
+        if kind == "random":
+            return tuple(name for name in self._random_words(word) if name not in self._not_random(word))
+        return self._related(word, kind)
+
+    def draw(self, word: Word, kind: Kind, draw: random.Random) -> str | None:
+        """One of the candidates, each as likely as any other; None where there is none."""
+        if kind != "random":
+            return draw.choice(found) if (found := self._related(word, kind)) else None
+        # Drawn again where it must not stand: thousands of words are not copied for each that is replaced.
+        pool, excluded = self._random_words(word), self._not_random(word)
+        return next(name for name in iter(lambda: draw.choice(pool), None) if name not in excluded)
+
+    def _find_related(self, word: Word, kind: Kind) -> tuple[str, ...]:
+        match kind:
+            case "synonym":
+                return self._as_written(self._wordnet.synonyms(word.text, word.word_class), word)
+            case "hypernym":
+                return self._as_written(self._wordnet.hypernyms(word.text, word.word_class), word)
+            case "antonym":
+                return self._as_written(self._antonyms(word), word)
+            case _:
+                return inflections(word.base, word.word_class, word.tag, by_rule=not self._refined)
+
+    def _antonyms(self, word: Word) -> frozenset[str]:
+        place = word.text, word.word_class
+        if not self._refined:
+            return self._wordnet.antonyms(*place)
+        return (
+            self._wordnet.own_antonyms(*place)
+            or self._wordnet.antonyms(*place)
+            or self._wordnet.antonyms_of_heads(*place)
+        )
+
+    def _as_written(self, found: frozenset[str], word: Word) -> tuple[str, ...]:
+        own = {word.text.lower(), word.base}
+        written = {name.replace("_", " ") for name in found}
+        others = {name for name in written if name.lower() not in own}
+        if not self._refined:
+            return tuple(sorted(others))
+        may_have_capitals = word.text[0].isupper()
+        fitting = (name for name in others if may_have_capitals or name == name.lower())
+        return tuple(sorted({inflect(name, word.word_class, word.tag) for name in fitting}))
+
+    def _random_words(self, word: Word) -> tuple[str, ...]:
+        return self._wordnet.frequent_words(word.word_class) if self._refined else self._nouns
+
+    def _not_random(self, word: Word) -> frozenset[str]:
+        return self._wordnet.synonyms(word.text, word.word_class) if self._refined else frozenset()
+
+
+class TripleMaker:
+    """Makes triples: a pure function of the text and a key, in any process and any order."""
+
+    def __init__(self, source: WordSource, construction: Construction, tagger: Tagger | None = None) -> None:
+        """The default tagger is textblob's."""
+        self._source = source
+        self._construction = construction
+        self._tagger = tagger or LexiconTagger()
+
+    def make(self, text: str, key: str) -> Triple:
+        """The copies of `text` that the random stream named `key` gives."""
+        spans = _split(text)
+        words = self._candidates(text, spans)
+        draw = random.Random(key)
+        choice_synonymous, choice_opposite = draw.random(), draw.random()
+        order_synonymous, order_opposite = (draw.sample(sorted(words), len(words)) for _ in range(2))
+
+        def copy(kinds: Sequence[Kind], order: Sequence[Span], share: float) -> Copy:
+            most = int(len(spans) * share)
+            tries = (self._replace(kind, words, order, most, draw) for kind in kinds)
+            return _assemble(text, words, next(filter(None, tries), {}))
+
+        opposite = (*(("antonym",) if choice_opposite < 1 / 2 else ()), "random")
+        synonymous = (
+            *(("hypernym",) if choice_synonymous < 1 / 3 else ()),
+            *(("synonym",) if choice_synonymous < 2 / 3 else ()),
+            "inflection",
+        )
+        return Triple(
+            synonymous=copy(synonymous, order_synonymous, self._construction.synonymous_share),
+            opposite=copy(opposite, order_opposite, self._construction.opposite_share),
+        )
+
+    def substitute(self, text: str, kind: Kind, share: float, draw: random.Random) -> str:
+        """The text with at most this share of its words, and one at least, replaced by what is of this kind."""
+        spans = _split(text)
+        words = self._candidates(text, spans)
+        replaced = self._replace(
+            kind, words, draw.sample(sorted(words), len(words)), max(1, int(len(spans) * share)), draw
+        )
+        return "".join(piece.text for piece in _assemble(text, words, replaced))
+
+    def _candidates(self, text: str, spans: Sequence[Span]) -> dict[Span, Word]:
+        """The words that may be replaced. What is not all letters may not, whatever it was tagged."""
+        written = [text[start:end] for start, end in spans]
+        tags = self._tagger.tag([word.replace("\u2019", "'") for word in written])
+        return {
+            span: Word(word, base_form(word, tag.word_class), tag.penn, tag.word_class)
+            for span, word, tag in zip(spans, written, tags, strict=True)
+            if tag.word_class is not None and word.isalpha()
+        }
+
+    def _replace(
+        self, kind: Kind, words: Mapping[Span, Word], order: Sequence[Span], most: int, draw: random.Random
+    ) -> dict[Span, str]:
+        """Up to `most` words, each with one that is drawn from its candidates and differs, case aside."""
+        replaced: dict[Span, str] = {}
+        for span in order:
+            if len(replaced) == most:
+                break
+            drawn = self._source.draw(words[span], kind, draw)
+            if drawn is not None and drawn.lower() != words[span].text.lower():
+                replaced[span] = drawn
+        return replaced
+
+
+_CONTRACTION = re.compile(r"(?i)(?:n['\u2019]t|['\u2019](?:s|m|d|re|ve|ll))$")
+
+
+def _split(text: str) -> tuple[Span, ...]:
+    """The words of a text as treebanks have them: `don't` and `film's` are two each."""
+    return tuple(part for span in split_words(text) for part in _cut_contraction(text, span))
+
+
+def _cut_contraction(text: str, span: Span) -> Iterator[Span]:
+    found = _CONTRACTION.search(text, *span)
+    cut = found.start() if found else span.start
+    if cut > span.start:
+        yield Span(span.start, cut)
+    yield Span(cut, span.end)
+
+
+def _assemble(text: str, words: Mapping[Span, Word], replaced: Mapping[Span, str]) -> Copy:
+    """The text with words replaced. Between candidates it stays in one piece, so that tokenizers read it as always."""
+    pieces: list[Piece] = []
+    done = 0
+    for span in words:  # in the order of the text
+        start = span.start - (text[done : span.start].endswith(" "))
+        pieces.append(Piece(text[done:start], is_candidate=False))
+        word = replaced.get(span, text[span.start : span.end])
+        pieces.append(Piece(text[start : span.start] + word, is_candidate=True, is_replaced=span in replaced))
+        done = span.end
+    pieces.append(Piece(text[done:], is_candidate=False))
+    return tuple(piece for piece in pieces if piece.text)
+
+
+def make_triples(folder: Path, construction: Construction, nouns: Path | None = None) -> TripleMaker:
+    """A maker of triples from the WordNet in a folder and, in the released code's form, a file of nouns, one a line.
+
+    Raises:
+        WordNetError: no WordNet is there.
+        OSError: the file cannot be read.
+    """
+    given = () if nouns is None else tuple(filter(None, map(str.strip, nouns.read_text(encoding="utf-8").splitlines())))
+    return TripleMaker(WordSource(WordNet(folder), refined=construction.refined, nouns=given), construction)

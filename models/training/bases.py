@@ -1,0 +1,113 @@
+"""What a training starts from: the model in a folder or on a hub, or a BiLSTM made for the training data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from models.checkpoint import DataFile
+from models.data import read_texts
+from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification
+from models.networks.encoder import (
+    Encoder,
+    last_linear,
+    load_config,
+    load_encoder,
+    load_tokenizer,
+    load_trained,
+    name_labels,
+)
+from models.networks.vocabulary import make_tokenizer, read_vectors
+from models.tasks.task import AnyTask
+from models.training.settings import BILSTM, BilstmSettings, TrainingError, TrainingSettings
+
+Vectors = Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A start, of which the tokenizer is needed before the data are read and the model after."""
+
+    tokenizer: PreTrainedTokenizerFast
+    make_encoder: Callable[[], Encoder]
+    """Draws what is new in the model from torch's generator. Raises as `load_encoder` does, and TrainingError."""
+    files: tuple[DataFile, ...] = ()
+    """What it was made from, beside the training data."""
+
+
+def open_base(settings: TrainingSettings, task: AnyTask) -> Base:
+    """The start of a run.
+
+    Raises:
+        EncoderError: no tokenizer there.
+        DataError, VectorsError: the training texts, or the file of word vectors, cannot be read.
+    """
+    if settings.base == BILSTM:
+        return _make_bilstm(settings, task)
+    return Base(tokenizer=load_tokenizer(settings.base), make_encoder=lambda: _load(settings, task))
+
+
+def _load(settings: TrainingSettings, task: AnyTask) -> Encoder:
+    encoder = load_encoder(settings.base, task.head, settings.outputs.labels)
+    config = encoder.model.config
+    if isinstance(config, BilstmConfig) and config.reads_pairs != _reads_pairs(task):
+        read = "pairs of texts" if config.reads_pairs else "single texts"
+        raise TrainingError(
+            f"{settings.base}: a BiLSTM for {read}, which {task.name} has not; start from base {BILSTM!r}"
+        )
+    if task.head == "multiple-choice":
+        _score_by_entailment(encoder, settings.base)
+    return encoder
+
+
+def _score_by_entailment(encoder: Encoder, base: str) -> None:
+    """Let choices be scored from the start as an NLI model would, if the base is one: by entailment less contradiction.
+
+    Whether a context entails a question with one of its answers is what NLI asks (Trivedi et al., NAACL 2019). Only
+    where both heads read the same, the pooler's output: BERT's. Other bases keep the head that they have by now.
+    """
+    config = load_config(base)
+    labels = {str(name).lower(): number for number, name in config.id2label.items()}
+    judges = "BertForSequenceClassification" in (config.architectures or ())
+    if not judges or not {"entailment", "contradiction"} <= labels.keys():
+        return
+    old, new = last_linear(load_trained(base, "sequence-classification")), last_linear(encoder.model)
+    with torch.no_grad():
+        for ours, theirs in ((new.weight, old.weight), (new.bias, old.bias)):
+            ours.copy_((theirs[labels["entailment"]] - theirs[labels["contradiction"]])[None])
+
+
+def _make_bilstm(settings: TrainingSettings, task: AnyTask) -> Base:
+    given = settings.bilstm or BilstmSettings()
+    tokenizer = make_tokenizer(read_texts(settings.source, task, settings.rows), given.min_documents)
+    vectors: Vectors = {}
+    files: tuple[DataFile, ...] = ()
+    if given.vectors is not None:
+        path = Path(given.vectors)
+        vectors, digest = read_vectors(path, tokenizer.get_vocab(), given.word_width)
+        files = (DataFile(part="vectors", name=path.name, sha256=digest, rows=len(vectors)),)
+    config = BilstmConfig(
+        vocab_size=len(tokenizer),
+        word_width=given.word_width,
+        state_width=given.state_width,
+        reads_pairs=_reads_pairs(task),
+        **name_labels(settings.outputs.labels),
+    )
+    return Base(tokenizer=tokenizer, make_encoder=lambda: _draw(config, tokenizer, vectors), files=files)
+
+
+def _draw(config: BilstmConfig, tokenizer: PreTrainedTokenizerFast, vectors: Vectors) -> Encoder:
+    model = BilstmForSequenceClassification(config)
+    numbers = tokenizer.get_vocab()
+    with torch.no_grad():
+        for word, vector in vectors.items():
+            model.bilstm.embeddings.word_embeddings.weight[numbers[word]] = torch.from_numpy(vector)
+    return Encoder(model)
+
+
+def _reads_pairs(task: AnyTask) -> bool:
+    return len(task.columns) > 1

@@ -1,0 +1,98 @@
+"""The state of an unfinished training run in one safetensors file, written aside and renamed.
+
+No pickle: tensors by name, everything else as JSON in the file's metadata.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from models.networks.encoder import Encoder
+
+FORMAT = 1
+
+
+class ResumeError(ValueError):
+    """A state that cannot be continued from."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of, to be saved or to be filled."""
+
+    encoder: Encoder
+    method: nn.Module
+    optimizer: Optimizer
+    average: AveragedModel | None = None
+    """Mean of the weights that trainings ended with so far, where the run mixes several."""
+
+
+def save_state(path: Path, parts: Parts, saved: Mapping[str, Any]) -> None:
+    """Write everything that the next step depends on, `saved` as JSON; interrupted, the file stays as it was before."""
+    aside = path.with_suffix(".writing")
+    save_file(_tensors(parts), aside, metadata={"format": str(FORMAT), "saved": json.dumps(saved)})
+    aside.replace(path)
+
+
+def load_state(path: Path, parts: Parts) -> dict[str, Any]:
+    """Fill `parts` and the random streams from `path` and return what was saved with them.
+
+    Raises:
+        ResumeError: the file is damaged or does not fit these parts.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != str(FORMAT):
+                raise ResumeError(f"{path}: not a training state of format {FORMAT}; delete its folder to start anew")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ResumeError(f"{path}: damaged ({error}); delete its folder to start anew") from error
+    try:
+        parts.encoder.load_state_dict(_under("encoder", tensors))
+        parts.method.load_state_dict(_under("method", tensors))
+        _load_optimizer(parts.optimizer, _under("optimizer", tensors))
+        if parts.average is not None:
+            parts.average.load_state_dict(_under("average", tensors))
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise ResumeError(f"{path}: does not fit this run ({error}); delete its folder to start anew") from error
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+    saved: dict[str, Any] = json.loads(metadata["saved"])
+    return saved
+
+
+def _tensors(parts: Parts) -> dict[str, Tensor]:
+    tensors = {f"encoder.{name}": tensor for name, tensor in parts.encoder.state_dict().items()}
+    tensors |= {f"method.{name}": tensor for name, tensor in parts.method.state_dict().items()}
+    if parts.average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in parts.average.state_dict().items()}
+    for number, state in parts.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    return {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,435 @@
+"""The training loop, on a tiny encoder and real files."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from models.checkpoint import CheckpointError, DataSource, read_record
+from models.data import DataError, load_validation
+from models.evaluation import measure
+from models.networks.batches import plan_batches
+from models.networks.encoder import EncoderError
+from models.networks.loading import open_subject
+from models.robust import METHODS, UnknownMethod
+from models.tasks import TASKS, UnknownTask
+from models.training.loop import Interrupted, Watcher, _clip, learning_rate_factor, train
+from models.training.settings import TrainingError, TrainingSettings, check_settings, read_toml
+from tests.models.training.killed import train_until_killed
+from tests.tiny import METHOD_SETTINGS, make_base, write_examples, write_sentiment
+
+
+def _settings(base: Path, data: Path, **changed: Any) -> TrainingSettings:
+    given = {
+        "task": "sentiment", "base": str(base), "source": {"data": str(data)}, "epochs": 2, "batch_size": 16,
+        "learning_rate": 1e-3, "max_tokens": 32, "precision": "fp32", "save_every": 4, "seed": 3,
+    }  # fmt: skip
+    return check_settings(given | changed)
+
+
+def _watch() -> Watcher:
+    return Watcher(say=_ignore, advance=_ignore)
+
+
+def _stopping() -> Watcher:
+    return Watcher(say=_ignore, advance=lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+def _ignore(*_: object) -> None:
+    """What a run says is not looked at here."""
+
+
+def _same_weights(left: Path, right: Path) -> bool:
+    a, b = (load_file(folder / "model.safetensors") for folder in (left, right))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def asa_checkpoint(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = write_sentiment(tmp_path_factory.mktemp("more-data"), train=256)
+    out = tmp_path_factory.mktemp("asa") / "checkpoint"
+    train(_settings(base, data, method="asa", epochs=12, learning_rate=3e-3), out, _watch())
+    return out
+
+
+@pytest.fixture(scope="module")
+def plain_checkpoint(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plain") / "checkpoint"
+    train(_settings(base, data), out, _watch())
+    return out
+
+
+def test_training_learns_the_words_that_decide(asa_checkpoint: Path) -> None:
+    assert read_record(asa_checkpoint).metrics["accuracy"] > 0.9
+
+
+def test_the_checkpoint_loads_into_a_stock_model_with_nothing_missing_or_unexpected(asa_checkpoint: Path) -> None:
+    _, report = AutoModelForSequenceClassification.from_pretrained(asa_checkpoint, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert not report["mismatched_keys"]
+
+
+def test_the_stock_model_gives_the_same_logits_bit_for_bit(asa_checkpoint: Path) -> None:
+    stock = AutoModelForSequenceClassification.from_pretrained(asa_checkpoint, attn_implementation="eager").eval()
+    subject = open_subject(asa_checkpoint)
+    encoded = subject.reader.read("the plot was lovely")
+    tokens = AutoTokenizer.from_pretrained(asa_checkpoint)("the plot was lovely", return_tensors="pt")
+    with torch.inference_mode():
+        expected = stock(**tokens).logits[0]
+    assert torch.equal(torch.from_numpy(subject.run(encoded.rows)[0]), expected)
+
+
+def test_a_checkpoint_is_measured_where_models_are_measured(
+    asa_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.networks.loading.measuring_device", lambda: torch.device("meta"))
+    subject = open_subject(asa_checkpoint)
+    # Nothing can be read off what has no storage: so it was moved there.
+    with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+        subject.run(subject.reader.read("good").rows)
+
+
+def test_the_record_says_how_the_weights_came_to_be(asa_checkpoint: Path) -> None:
+    record = read_record(asa_checkpoint)
+    assert record.method.name == "asa"
+    assert record.method.settings["tau"] == 0.5
+    assert [(file.part, file.name, file.rows) for file in record.data] == [
+        ("train", "train", 256),
+        ("validation", "validation", 40),
+    ]
+    assert all(len(file.sha256 or "") == 64 for file in record.data)
+    assert [epoch.epoch for epoch in record.epochs] == list(range(1, 13))
+    assert record.steps == 12 * 16
+    assert record.cpu_s > 0
+    assert record.metrics["accuracy"] == max(epoch.metrics["accuracy"] for epoch in record.epochs)
+
+
+def test_the_metrics_in_the_record_are_those_of_the_kept_weights(asa_checkpoint: Path) -> None:
+    record, subject = read_record(asa_checkpoint), open_subject(asa_checkpoint)
+    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
+    assert measure(subject, rows.examples) == record.metrics
+
+
+def test_the_tokenizer_no_longer_pads_every_text(asa_checkpoint: Path) -> None:
+    tokenizer = json.loads((asa_checkpoint / "tokenizer.json").read_text())
+    assert tokenizer["padding"] is None
+    assert tokenizer["truncation"] is None
+
+
+def test_the_adversarys_weights_lie_beside_the_models_not_in_them(asa_checkpoint: Path) -> None:
+    assert not any("scorers" in name for name in load_file(asa_checkpoint / "model.safetensors"))
+    assert len(load_file(asa_checkpoint / "method.safetensors")) == 2 * 4
+
+
+def test_nothing_is_left_beside_the_checkpoint(asa_checkpoint: Path) -> None:
+    assert list(asa_checkpoint.parent.iterdir()) == [asa_checkpoint]
+
+
+def test_asa_switched_off_is_plain_training_bit_for_bit(
+    base: Path, data: Path, plain_checkpoint: Path, tmp_path: Path
+) -> None:
+    off = {"tau": 0.0, "divergence_weight": 0.0}
+    train(_settings(base, data, method="asa", method_settings=off), tmp_path / "off", _watch())
+    assert _same_weights(tmp_path / "off", plain_checkpoint)
+    assert read_record(tmp_path / "off").epochs == read_record(plain_checkpoint).epochs
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others(
+    base: Path, data: Path, plain_checkpoint: Path, tmp_path: Path
+) -> None:
+    for name, seed in {"again": 3, "other": 4}.items():
+        train(_settings(base, data, seed=seed), tmp_path / name, _watch())
+    assert _same_weights(tmp_path / "again", plain_checkpoint)
+    assert not _same_weights(tmp_path / "other", plain_checkpoint)
+
+
+@pytest.mark.parametrize(("method", "at"), [("asa", 2), *((method, 9) for method in METHODS)])
+def test_killed_and_started_again_the_weights_are_those_of_an_uninterrupted_run(
+    base: Path, data: Path, tmp_path: Path, method: str, at: int
+) -> None:
+    """Before the first saved state, which are 4 steps apart; and in the second of two epochs of 6 steps, after one."""
+    settings = _settings(base, data, method=method, method_settings=METHOD_SETTINGS.get(method, {}))
+    train(settings, tmp_path / "whole", _watch())
+    train_until_killed(settings, tmp_path / "killed", at)
+    train(settings, tmp_path / "killed", _watch())
+    assert _same_weights(tmp_path / "killed", tmp_path / "whole")
+    assert read_record(tmp_path / "killed").epochs == read_record(tmp_path / "whole").epochs
+
+
+def test_asked_to_stop_it_saves_the_last_step_and_goes_on_from_there(base: Path, data: Path, tmp_path: Path) -> None:
+    settings = _settings(base, data, save_every=1000)
+    train(settings, tmp_path / "whole", _watch())
+    taken: list[int] = []
+
+    def stop(step: int, *_: object) -> None:
+        taken.append(step)
+        if step == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="stopped after step 5 of 12; the same command goes on"):
+        train(settings, tmp_path / "out", Watcher(say=_ignore, advance=stop))
+    train(settings, tmp_path / "out", Watcher(say=_ignore, advance=stop))
+    assert taken == list(range(1, 13))
+    assert _same_weights(tmp_path / "out", tmp_path / "whole")
+
+
+def test_a_soup_is_the_mean_of_the_weights_that_its_trainings_ended_with(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    ends: dict[int, dict[str, torch.Tensor]] = {}
+
+    def keep(said: str) -> None:
+        if said.startswith("epoch"):
+            ends[len(ends) + 1] = load_file(tmp_path / "out.training" / "state.safetensors")
+
+    settings = _settings(base, data, learning_rate=(1e-4, 2e-4, 3e-4), epochs=2, save_every=1)
+    record = train(settings, tmp_path / "out", Watcher(say=keep, advance=_ignore))
+    assert list(ends) == [1, 2, 3, 4, 5, 6]
+    assert record.kept_epoch in (2, 4, 6)
+    mixed = [ends[epoch] for epoch in (2, 4, 6) if epoch <= record.kept_epoch]
+    for name, kept in load_file(tmp_path / "out" / "model.safetensors").items():
+        mean = torch.stack([end[f"encoder.model.{name}"] for end in mixed]).mean(0)
+        torch.testing.assert_close(kept, mean, rtol=0, atol=1e-6)  # the mean is kept as a running one
+
+
+def test_the_first_of_a_soup_is_a_training_as_any(base: Path, data: Path, tmp_path: Path) -> None:
+    train(_settings(base, data, epochs=1), tmp_path / "one", _watch())
+
+    def stop(step: int, *_: object) -> None:
+        if step == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train(
+            _settings(base, data, epochs=1, learning_rate=(1e-3, 5e-4)),
+            tmp_path / "soup",
+            Watcher(say=_ignore, advance=stop),
+        )
+    assert _same_weights(tmp_path / "one", tmp_path / "soup.training" / "epoch-1")
+
+
+def test_a_soup_goes_on_where_it_was(base: Path, data: Path, tmp_path: Path) -> None:
+    settings = _settings(base, data, learning_rate=(1e-4, 2e-4), epochs=2)
+    train(settings, tmp_path / "whole", _watch())
+
+    def stop(step: int, *_: object) -> None:
+        if step in (8, 13):
+            signal.raise_signal(signal.SIGINT)
+
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            train(settings, tmp_path / "out", Watcher(say=_ignore, advance=stop))
+    train(settings, tmp_path / "out", Watcher(say=_ignore, advance=stop))
+    assert _same_weights(tmp_path / "out", tmp_path / "whole")
+
+
+def test_a_soup_takes_the_largest_seed(base: Path, data: Path, tmp_path: Path) -> None:
+    train(_settings(base, data, learning_rate=(1e-4, 1e-4), epochs=1, seed=2**32 - 1), tmp_path / "out", _watch())
+
+
+def test_accumulated_gradients_equal_those_of_the_big_batch(tmp_path: Path, data: Path) -> None:
+    calm = make_base(tmp_path / "base", dropout=0.0)
+    big = _settings(calm, data, batch_size=96, epochs=1)
+    small = _settings(calm, data, batch_size=16, accumulate=6, epochs=1)
+    for name, settings in {"big": big, "small": small}.items():
+        train(settings, tmp_path / name, _watch())
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("big", "small"))
+    for name in a:
+        # AdamW's first step has the size of the learning rate whatever the gradient's: where the true gradient is 0 (a
+        # key's bias), rounding alone decides the step, so those few parameters are left out.
+        if not name.endswith("attention.self.key.bias"):
+            torch.testing.assert_close(a[name], b[name], rtol=0, atol=1e-4)
+
+
+def test_the_adversary_is_clipped_on_its_own() -> None:
+    encoder, adversary = nn.Parameter(torch.zeros(4, 4)), nn.Parameter(torch.zeros(4, 4))
+    optimizer = torch.optim.AdamW(
+        [{"params": [encoder], "clip_group": "encoder"}, {"params": [adversary], "clip_group": "adversary"}]
+    )
+    encoder.grad, adversary.grad = torch.full((4, 4), 0.1), torch.full((4, 4), 900.0)
+    _clip(optimizer, 1.0)
+    assert torch.equal(encoder.grad, torch.full((4, 4), 0.1))
+    assert torch.linalg.vector_norm(adversary.grad).item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_the_learning_rate_rises_then_falls_in_straight_lines() -> None:
+    factors = [learning_rate_factor(step, 10, 0.2) for step in range(11)]
+    assert factors == [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0]
+
+
+def test_every_row_is_used_once_an_epoch_and_epochs_differ() -> None:
+    lengths = [(7 * number) % 23 + 1 for number in range(101)]
+    plans = [plan_batches(lengths, 8, seed=1, epoch=epoch) for epoch in (1, 2)]
+    for plan in plans:
+        assert sorted(index for batch in plan for index in batch) == list(range(101))
+    assert plans[0] != plans[1]
+    assert plan_batches(lengths, 8, seed=1, epoch=1) == plans[0]
+
+
+def test_rows_alike_in_length_go_together() -> None:
+    lengths = [(7 * number) % 100 + 1 for number in range(800)]
+    padding = sum(
+        max(lengths[index] for index in batch) * len(batch) - sum(lengths[index] for index in batch)
+        for batch in plan_batches(lengths, 16, seed=1, epoch=1)
+    )
+    assert padding / sum(lengths) < 0.05
+
+
+def test_an_existing_checkpoint_is_not_overwritten(base: Path, data: Path, plain_checkpoint: Path) -> None:
+    with pytest.raises(TrainingError, match="exists already; choose another name or remove it"):
+        train(_settings(base, data), plain_checkpoint, _watch())
+
+
+def test_an_unfinished_run_with_other_settings_is_not_mixed_in(base: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(_settings(base, data), tmp_path / "out", _stopping())
+    with pytest.raises(TrainingError, match="unfinished run with another learning_rate, seed;"):
+        train(_settings(base, data, seed=9, learning_rate=0.1), tmp_path / "out", _watch())
+
+
+def test_a_damaged_state_is_refused_by_name(base: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(_settings(base, data), tmp_path / "out", _stopping())
+    state = tmp_path / "out.training" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"state\.safetensors: damaged .* delete its folder to start anew"):
+        train(_settings(base, data), tmp_path / "out", _watch())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"task": "sentimnt"}, "no task 'sentimnt'; choose one of: sentiment"),
+        ({"method": "asb"}, "no training method 'asb'; choose one of: plain, asa"),
+        ({"epochs": 0}, "epochs: input should be greater than 0"),
+        ({"epoch": 3}, "epoch: extra inputs are not permitted"),
+        ({"method": "asa", "method_settings": {"tua": 1}}, "tua: extra inputs are not permitted"),
+        ({"method": "plain", "method_settings": {"tau": 1}}, "tau: extra inputs are not permitted"),
+        ({"labels": 3}, "labels: input should be a valid tuple"),
+        ({"labels": ["one"]}, "labels: two labels or more are needed"),
+        ({"task": "ner", "labels": ["O", "S-x"]}, "labels: labels are 'O' and 'B-' or 'I-' with a kind"),
+        ({"task": "sts", "labels": ["a", "b"]}, "labels: this task has no labels to choose"),
+        ({"score_range": [0, 1]}, "score_range: sentiment gives no score"),
+        ({"task": "sts", "score_range": [1, 0]}, "score_range: value error, the first number must be the lower"),
+        (
+            {"task": "extractive-reading-comprehension", "method": "asa"},
+            "method asa means nothing for extractive-reading-comprehension; choose one of: plain",
+        ),
+        ({"labels": ["a", "a"]}, "labels: .*a label stands there twice"),
+        ({"seed": 2**32}, "seed: input should be less than"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_starts(
+    base: Path, data: Path, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((TrainingError, UnknownTask, UnknownMethod), match=message):
+        _settings(base, data, **given)
+
+
+def test_a_text_limit_beyond_the_encoders_positions_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"max_tokens 128: .* reads at most 64 tokens"):
+        train(_settings(base, data, max_tokens=128), tmp_path / "out", _watch())
+
+
+def test_a_missing_part_lists_those_there_are(base: Path, data: Path, tmp_path: Path) -> None:
+    source = {"data": str(data), "train": ["trian"]}
+    with pytest.raises(DataError, match="no part 'trian'; there are: train, validation"):
+        train(_settings(base, data, source=source), tmp_path / "out", _watch())
+
+
+def test_data_without_the_column_lists_those_there_are(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "train.csv").write_text("words,label\ngood,1\n")
+    with pytest.raises(DataError, match=r"no column 'text' or 'sentence'.*there are: 'words', 'label'"):
+        train(_settings(base, folder), tmp_path / "out", _watch())
+
+
+def test_rows_with_unknown_labels_are_refused_with_the_labels_there_are(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text('{"text": "good", "label": 7}\n' * 3)
+    with pytest.raises(DataError, match="3 of 3 rows cannot be used; the first is row 1: label 7 is none of: 0"):
+        train(_settings(base, folder), tmp_path / "out", _watch())
+
+
+def test_no_base_leaves_no_trace_of_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(EncoderError):
+        train(_settings(tmp_path / "no-base", data), tmp_path / "out", _watch())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_after_a_mistake_the_corrected_command_goes_through(base: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(EncoderError):
+        train(_settings(tmp_path / "typo", data), tmp_path / "out", _watch())
+    train(_settings(base, data, epochs=1), tmp_path / "out", _watch())
+    assert read_record(tmp_path / "out").kept_epoch == 1
+
+
+def test_a_run_is_not_continued_on_data_that_have_changed(base: Path, tmp_path: Path) -> None:
+    data = write_sentiment(tmp_path / "data")
+    with pytest.raises(Interrupted):
+        train(_settings(base, data), tmp_path / "out", _stopping())
+    write_sentiment(data, train=64)
+    with pytest.raises(TrainingError, match="begun with other data, in another precision"):
+        train(_settings(base, data), tmp_path / "out", _watch())
+
+
+def test_bf16_trains_in_bf16_and_measures_in_float32(base: Path, data: Path, tmp_path: Path) -> None:
+    train(_settings(base, data, precision="bf16", method="asa"), tmp_path / "out", _watch())
+    record, subject = read_record(tmp_path / "out"), open_subject(tmp_path / "out")
+    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
+    assert record.settings["bf16"] is True
+    assert measure(subject, rows.examples) == record.metrics
+
+
+def test_csv_labels_train_like_numbers(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("train", "validation"):
+        (folder / f"{name}.csv").write_text("text,label\n" + "good film,1\nbad plot,0\n" * 4)
+    train(_settings(base, folder, epochs=1), tmp_path / "out", _watch())
+    assert [file.rows for file in read_record(tmp_path / "out").data] == [8, 8]
+
+
+def test_a_loss_that_explodes_stops_the_run(base: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"the loss or its gradient is not finite .*; lower the learning rate"):
+        train(_settings(base, data, learning_rate=1e30, epochs=5), tmp_path / "out", _watch())
+
+
+def test_settings_read_from_toml_are_the_same_settings(base: Path, data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        f'task = "sentiment"\nmethod = "asa"\nbase = "{base}"\nepochs = 7\n'
+        f'[source]\ndata = "{data}"\n[method_settings]\ntau = 0.3\n'
+    )
+    settings = check_settings(read_toml(path))
+    assert (settings.epochs, settings.method_settings, settings.source) == (7, {"tau": 0.3}, DataSource(data=str(data)))
+
+
+def test_broken_toml_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("task = ")
+    with pytest.raises(TrainingError, match=r"run\.toml: not TOML"):
+        read_toml(path)
+
+
+def test_a_folder_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"not a checkpoint, it has no training\.json"):
+        open_subject(tmp_path)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_measured_again_as_its_record_says(base: Path, tmp_path: Path, task: str) -> None:
+    data = write_examples(tmp_path / "data", task)
+    record = train(_settings(base, data, task=task, epochs=1, max_tokens=64), tmp_path / "out", _watch())
+    subject = open_subject(tmp_path / "out")
+    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
+    assert measure(subject, rows.examples) == record.metrics
