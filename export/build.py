@@ -13,8 +13,11 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from export.card import write_card
-from export.consistency import check_shares
-from export.determinism import check_determinism
+from export.errors import BadName, ExportError, NoTwin, TargetTaken
+from export.gates.consistency import check_shares
+from export.gates.determinism import check_determinism
+from export.gates.parity import check_parity
+from export.gates.quality import Shipped, check_fp16, choose_int8, keep_fp32
 from export.graph import read_tensors, write_graph
 from export.half import write_half
 from export.origin import CONFIG_FILES, Origin, open_origin, read_calibration_rows, read_validation
@@ -34,11 +37,8 @@ from export.package import (
     read_manifest,
     write_manifest,
 )
-from export.parity import check_parity
 from export.probes import record_probes, rows_of_many_lengths
-from export.quality import Shipped, check_fp16, choose_int8, keep_fp32
 from export.quantization import prepare
-from export.refusals import BadName, ExportError, NoTwin, TargetTaken
 from export.session import Session
 from export.verification import verify_package
 from models.networks.loading import load_served

@@ -18,8 +18,8 @@ from optimum.utils import DEFAULT_DUMMY_SHAPES, DummyInputGenerator, NormalizedT
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from export.errors import TooLarge
 from export.package import TensorInfo
-from export.refusals import TooLarge
 from export.session import OUTPUTS
 from models.networks.encoder import read_logits, self_attends
 from models.networks.gate import GatedModel

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from export.errors import AnswersNothing, IncompleteCheckpoint
 from export.package import TOKENIZER_FILE, WEIGHTS_FILE
-from export.refusals import AnswersNothing, IncompleteCheckpoint
 from export.session import graph_subject
 from models.checkpoint import DataSource, TrainingRecord, read_record
 from models.data import Part, load_train, load_validation

@@ -13,7 +13,7 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from export.tables import quantize_tables
+from export.embeddings import quantize_tables
 from models.text import Row, pad
 
 LINEAR_OPS = ("MatMul", "Gemm")

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from export.consistency import check_shares
-from export.determinism import rows_that_differ
+from export.errors import NotAnExplanation, NotTheSameModel
+from export.gates.consistency import check_shares
+from export.gates.determinism import rows_that_differ
 from export.package import GRAPH_FILE, PROBE_TOLERANCE, WEIGHTS_FILE, Package, file_digest, open_package
 from export.probes import distance, probe_outputs, rows_of_many_lengths
-from export.refusals import NotAnExplanation, NotTheSameModel
 from export.session import Session, open_subject
 from models.data import load_part
 from models.evaluation import measure
@@ -117,8 +117,8 @@ def _check_weights(package: Package, checkpoint: Path) -> Check:
 
 def _check_parity(package: Package, checkpoint: Path, rows: Sequence[Row]) -> Check:
     # Here, not at the top: all other checks run where torch is not installed.
+    from export.gates.parity import check_parity
     from export.graph import write_graph
-    from export.parity import check_parity
     from models.networks.loading import load_served
 
     model = load_served(checkpoint, package.task.head)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from export.card import ORT_CLASSES
-from export.determinism import rows_that_differ
+from export.gates.determinism import rows_that_differ
 from export.graph import write_graph
 from export.package import Manifest, open_package, read_manifest
 from export.probes import rows_of_many_lengths

@@ -17,8 +17,8 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from export.build import export_checkpoint
+from export.errors import BadName, ExportError, IncompleteCheckpoint, TargetTaken
 from export.package import file_digest, open_package
-from export.refusals import BadName, ExportError, IncompleteCheckpoint, TargetTaken
 from export.session import Session, open_subject
 from models.checkpoint import CheckpointError
 from models.data import DataError, load_part

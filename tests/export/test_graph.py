@@ -17,10 +17,10 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
+from export.errors import TooLarge
+from export.gates.parity import check_parity
 from export.graph import read_row, read_tensors, roll_out, write_graph
-from export.parity import check_parity
 from export.probes import rows_of_many_lengths
-from export.refusals import TooLarge
 from export.session import OUTPUTS, Session
 from models.networks.encoder import load_trained
 from models.tasks import find_task

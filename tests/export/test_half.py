@@ -9,10 +9,10 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from export.build import export_checkpoint
+from export.errors import TooCostly
 from export.half import write_half
 from export.package import open_package
 from export.probes import rows_of_many_lengths
-from export.refusals import TooCostly
 from export.session import Session
 from export.verification import verify_package
 from models.tasks import TASKS

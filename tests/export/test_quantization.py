@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from export.embeddings import quantize_rows
 from export.session import Session
-from export.tables import quantize_rows
 from models.text import Reader, Row, pad
 from tests.tiny import make_tokenizer
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from export.gates.parity import run_torch
 from export.graph import READS_ANYWHERE, write_graph
 from export.package import Manifest, read_manifest
-from export.parity import run_torch
 from export.session import OUTPUTS, SHARES, Session
 from export.verification import verify_package
 from models.networks.encoder import load_trained

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
-from export.determinism import check_determinism
+from export.gates.determinism import check_determinism
+from export.gates.parity import check_parity
 from export.graph import write_graph
-from export.parity import check_parity
 from export.probes import rows_of_many_lengths
 from export.session import Session
 from models.networks.encoder import Encoder, captured_ends, last_linear

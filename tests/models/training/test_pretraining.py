@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM
 
+from export.errors import AnswersNothing
 from export.origin import open_origin
-from export.refusals import AnswersNothing
 from models.checkpoint import read_record
 from models.data import load_validation
 from models.evaluation import measure

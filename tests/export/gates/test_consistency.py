@@ -8,8 +8,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from export.consistency import check_shares
-from export.refusals import NotAnExplanation
+from export.errors import NotAnExplanation
+from export.gates.consistency import check_shares
 from export.session import Session
 from models.text import Row
 

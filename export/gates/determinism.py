@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from export.errors import NotDeterministic
 from export.package import DeterminismReport
-from export.refusals import NotDeterministic
 from export.session import Session
 from models.text import Row
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.refusals import NotAnExplanation
+from export.errors import NotAnExplanation
 from export.session import SHARES, Session
 from models.text import Row
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from export.determinism import check_determinism
-from export.refusals import NotDeterministic
+from export.errors import NotDeterministic
+from export.gates.determinism import check_determinism
 from export.session import Session
 from models.text import Row
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from export.errors import TooCostly
 from export.origin import Origin
 from export.package import Precision, QualityReport
 from export.quantization import Calibration, quantize
-from export.refusals import TooCostly
 from models.data import Example
 from models.evaluation import measure
 from models.text import Row

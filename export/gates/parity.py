@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from export.errors import NotTheSameModel
 from export.graph import READS_ANYWHERE, Explained, outputs_of
 from export.package import ParityReport
-from export.refusals import NotTheSameModel
 from export.session import Arrays, Session
 from models.networks.gate import GatedModel
 from models.tasks.task import Head

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.parity import TOLERANCE, check_parity
-from export.refusals import NotTheSameModel
+from export.errors import NotTheSameModel
+from export.gates.parity import TOLERANCE, check_parity
 from models.networks.encoder import load_trained
 from models.tasks.task import Head
 from models.text import Row
