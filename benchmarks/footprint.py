@@ -11,7 +11,7 @@ from benchmarks.texts import make_mixed_texts
 from export.package import Package, is_package, open_package
 from export.session import Arrays, Session
 from models.text import Row
-from service.engine import Engine, EngineLimits, Pool
+from service.engine.pool import Engine, EngineLimits, Pool
 
 WORKERS = 2
 CALLERS = 32

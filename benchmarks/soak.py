@@ -24,9 +24,9 @@ from benchmarks.serving import Server, serving
 from benchmarks.texts import make_mixed_texts
 from export.package import open_package
 from models.tasks.task import takes_list
-from service.answering import Answerer
-from service.contract import request_type
-from service.engine import EngineLimits, Pool
+from service.answers.contract import request_type
+from service.answers.predictor import Answerer
+from service.engine.pool import EngineLimits, Pool
 
 AT_ONCE = 32
 BAD_SHARE = 0.05

@@ -20,22 +20,22 @@ from starlette.responses import Response
 
 from models.tasks import ENDPOINTS
 from models.tasks.task import AnyTask
-from service.answering import Answered, Answerer, NotOffered, Reading, Refusal
-from service.backlog import DeadlineExceeded
-from service.border import PROBES, App, Border, BorderLimits, Exchange, current_exchange, respond
-from service.catalogue import catalogue
-from service.contract import Answer as AnswerBody
-from service.contract import ItemError, Timing, Usage, answer_type, request_type
-from service.engine import EngineClosed, Overloaded
-from service.keys import key_ring
-from service.lineup import Lineup
-from service.logs import configure_logs
-from service.metrics import Metrics
-from service.problems import Fault, Problem, pointer
+from service.answers.contract import Answer as AnswerBody
+from service.answers.contract import ItemError, Timing, Usage, answer_type, request_type
+from service.answers.predictor import Answered, Answerer, NotOffered, Reading, Refusal
+from service.engine.backlog import DeadlineExceeded
+from service.engine.pool import EngineClosed, Overloaded
+from service.server.gateway import PROBES, App, Border, BorderLimits, Exchange, current_exchange, respond
+from service.server.in_flight import Traffic
+from service.server.keys import key_ring
+from service.server.logs import configure_logs
+from service.server.metrics import Metrics
+from service.server.models_routes import catalogue
+from service.server.problems import Fault, Problem, pointer
+from service.server.registry import Lineup
+from service.server.signals import heed_signals
+from service.server.tracing import Stage, Tracing
 from service.settings import read_settings
-from service.signals import heed_signals
-from service.tracing import Stage, Tracing
-from service.traffic import Traffic
 
 # Nobody is told that this runs. BentoML's command reads it before it imports this: `steadfast serve` and
 # bentofile.yaml set it too.

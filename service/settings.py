@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import service
 from export.session import ProviderName
-from service.engine import EngineLimits
+from service.engine.pool import EngineLimits
 from service.machine import available_cores
 
 PREFIX = "STEADFAST_"
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     )
     tracing: bool = Field(
         default=False,
-        description="Send spans for OpenTelemetry to where the OTEL_ variables say; see service/tracing.py.",
+        description="Send spans for OpenTelemetry to where the OTEL_ variables say; see service/server/tracing.py.",
     )
     workers: int = Field(default=1, ge=1, description="Processes that answer; each loads every model.")
     threads: int = Field(

@@ -33,7 +33,7 @@ CLOSING_S = 5
 """For connections to close, after the requests on them were answered."""
 
 STOPPING_S = 30.0
-"""Most that a worker is given after it was drained; more than it gives itself in `service.signals`."""
+"""Most that a worker is given after it was drained; more than it gives itself in `service.server.signals`."""
 
 SHORT_LIFE_S = 10.0
 """A worker that dies younger than this is started again after a pause only."""

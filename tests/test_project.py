@@ -13,8 +13,8 @@ import yaml
 from typer.main import get_command
 
 from models.tasks.sentiment import SENTIMENT
+from service.answers.contract import request_type
 from service.cli import app
-from service.contract import request_type
 
 ROOT = Path(__file__).parents[1]
 OURS = ("models", "export", "service")

@@ -61,7 +61,7 @@ class Measured(BaseModel):
     kept_epoch: int
     found: dict[str, Found] = Field(description="By what was measured, the metrics and the rows.")
     agreement: dict[str, Any] | None = Field(
-        description="How well attention agrees with gradients, as `models.measuring.agreement` has it; None where it has nothing."
+        description="How well attention agrees with gradients, as `agreement` has it; None where it has nothing."
     )
     left_out: dict[str, str] = Field(description="What was not measured, and why.")
 

@@ -8,7 +8,7 @@ loss over labels works unchanged. Training departs from theirs as for every enco
 theirs weighs positive rows by #negative / #positive; AdamW without AMSGrad, with one decay for all but biases; a
 warm-up and a linear fall of the learning rate; clipped gradients.
 
-The modules bear the names of a BERT's with one layer, so that `models.networks.encoder` hooks into it as into any other: what
+The modules bear the names of a BERT's with one layer, so that `networks.encoder` hooks into it as into any other: what
 enters the layer are the LSTMs' states, and its attention computes `scores + attention_mask`, in a single row.
 """
 

@@ -8,7 +8,7 @@ the head reads, and is served so.
 Numerically this follows the authors' released code (`koukoulala/ssa_BERT`, `yrchen92/ssa_BERT`), since the paper's
 method section was not at hand. Departures: dropout stays on after the first epoch, where the code forgets to switch it
 back on; every special token is ignored, RoBERTa's second separator too; the attention mask is left as it was; the
-token classifier is clipped on its own; and what `models.networks.gate` and `models.robust.probing` say. Not built are the
+token classifier is clipped on its own; and what `networks.gate` and `robust.probing` say. Not built are the
 code's options to map each position by weights of its own and to append all originals to every epoch.
 """
 

@@ -1,6 +1,6 @@
 """Masked words of one text: what an encoder is pre-trained on. Nothing is answered with it and nothing served.
 
-Its models are measured at the masked tokens alone, which the runner of this head chooses; see `models.networks.masking`.
+Its models are measured at the masked tokens alone, which the runner of this head chooses; see `networks.masking`.
 """
 
 from collections.abc import Sequence

@@ -15,9 +15,9 @@ from models.networks.loading import load_served, open_subject
 from models.tasks.sentiment import SENTIMENT, SentimentItem
 from models.training.loop import Watcher, train
 from models.training.settings import check_settings
-from service.answering import Answerer
-from service.contract import Options
-from service.engine import EngineLimits, Pool
+from service.answers.contract import Options
+from service.answers.predictor import Answerer
+from service.engine.pool import EngineLimits, Pool
 from tests.export.conftest import copied
 from tests.tiny import make_base, make_items
 

@@ -16,10 +16,10 @@ from export.probes import rows_of_many_lengths
 from export.session import Session
 from export.verification import verify_package
 from models.tasks import TASKS
-from service.answering import Answerer
-from service.contract import Options
-from service.engine import EngineLimits, Pool
-from service.predicting import predict_items
+from service.answers.contract import Options
+from service.answers.predictor import Answerer
+from service.cli.predict import predict_items
+from service.engine.pool import EngineLimits, Pool
 from tests.tiny import make_items
 
 

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from export.package import open_package
-from service.answering import Answerer
-from service.engine import EngineLimits, Pool
+from service.answers.predictor import Answerer
+from service.engine.pool import EngineLimits, Pool
 from tests.service.tiny import build_package
 
 ROOT = Path(__file__).parents[2]

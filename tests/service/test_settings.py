@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.serving import serve
+from service.cli.serve import serve
 from service.settings import Settings, SettingsError, read_settings
 from tests.service.conftest import free_port
 

@@ -27,7 +27,7 @@ from models.tasks.ner import (
 from models.tasks.task import Logits, Outputs, Prediction, read_item
 from models.text import BadInput, Encoded, Reader, ReadingLimits, Row
 from models.words import Span, split_words
-from service.offsets import OffsetUnit, convert_spans
+from service.answers.offsets import OffsetUnit, convert_spans
 from tests.tiny import make_byte_tokenizer, make_tokenizer
 
 WORDS = make_tokenizer().backend_tokenizer

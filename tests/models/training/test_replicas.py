@@ -53,7 +53,7 @@ def _launch(
     program.write_text(PROGRAM.replace("SIGNAL", str(int(send))))
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     command = [*launcher, str(program), settings.model_dump_json(), str(out), str(at)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -1,0 +1,177 @@
+"""What callers send and get: the pydantic types behind HTTP, its OpenAPI document, `predict` and `score`."""
+
+from functools import cache
+from typing import Any, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from export.package import DeterminismReport, ParityReport, Precision, QualityReport
+from models.checkpoint import DataFile, Licences
+from models.tasks.task import AnyTask
+from models.text import BadInputCode, Truncation
+from service.answers.explanation import Explanation, Method
+from service.answers.offsets import OffsetUnit
+
+
+class Options(BaseModel):
+    """How the inputs of one request are answered."""
+
+    # An error that quotes its input would carry texts into logs.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    explain: Method | None = Field(default=None, description="Score every word by its part in the answer.")
+    truncation: Truncation = Field(
+        default="window",
+        description="A text longer than the model reads is refused, cut at its end, or read in overlapping windows.",
+    )
+    on_error: Literal["fail", "report"] = Field(
+        default="fail", description="An input that cannot be answered fails the request, or is reported in `errors`."
+    )
+    top_k: int | None = Field(default=None, ge=1, description="Most entries of `scores`; null gives all.")
+    offset_unit: OffsetUnit = Field(default="codepoint", description="What `start` and `end` count.")
+
+
+class Place(BaseModel):
+    """Which input a result belongs to."""
+
+    index: int
+    id: str | None
+
+
+class Extent(BaseModel):
+    """How an input was read."""
+
+    tokens: int = Field(description="Tokens computed, special tokens and the overlap of windows included.")
+    truncated: bool = Field(description="Whether some of the text was not read.")
+    windows: int
+
+
+class Explained(BaseModel):
+    """Why the answer is what it is."""
+
+    explanation: Explanation | None
+
+
+class EachExplained(BaseModel):
+    """Why the parts of the answer are what they are."""
+
+    explanation: tuple[Explanation, ...] | None = Field(description="One for each entity, in their order.")
+
+
+class ItemError(BaseModel):
+    """Why one input has no result."""
+
+    index: int
+    code: BadInputCode
+    detail: str
+
+
+class ModelName(BaseModel):
+    """Which model answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str
+    name: str
+    digest: str
+    method: str
+    precision: Precision
+
+
+class Limits(BaseModel):
+    """How much a request may hold, and a model read."""
+
+    max_items: int
+    max_body_bytes: int
+    max_tokens: int = Field(description="Longest row the model reads, special tokens included.")
+    max_item_tokens: int = Field(description="Longest input in all its windows.")
+    max_characters: int
+
+
+class ModelCard(ModelName):
+    """A model: what it is, what it takes, and how good it is by its own manifest."""
+
+    is_default: bool = Field(description="Whether it answers requests that name no model.")
+    others: tuple[str, ...] = Field(description="The other models for the task, as a request can name them.")
+    is_fallback: bool = Field(description="Whether fp32 answers because int8 gives something else on this machine.")
+    labels: tuple[str, ...]
+    score_range: tuple[float, float] | None
+    base: str
+    limits: Limits
+    explanations: tuple[Method, ...]
+    truncations: tuple[Truncation, ...]
+    metrics: dict[str, dict[str, float]] = Field(description="By data set.")
+    quality: QualityReport
+    parity: ParityReport
+    determinism: DeterminismReport
+    data: tuple[DataFile, ...]
+    licences: Licences
+
+
+class ModelList(BaseModel):
+    """The models there are, for each task the default first."""
+
+    models: list[ModelCard]
+
+
+class Reload(BaseModel):
+    """What is to be done with the models: read their packages again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    reload: Literal[True]
+
+
+class Usage(BaseModel):
+    """What a request cost."""
+
+    items: int = Field(description="Inputs answered.")
+    tokens: int
+
+
+class Timing(BaseModel):
+    """Where the time of a request went, in milliseconds."""
+
+    queue: float = Field(description="From the texts being read until the first of them was taken up.")
+    tokenize: float
+    infer: float = Field(description="From then until the last was done.")
+    total: float = Field(description="Since the request came in, its body included.")
+
+
+class Answer(BaseModel):
+    """What every answer says beside its results."""
+
+    id: str = Field(description="The request's id, as in `X-Request-ID`.")
+    model: ModelName
+    results: list[Any]
+    errors: list[ItemError] = Field(default=[], description='Only with `"on_error": "report"`.')
+    usage: Usage
+    timing_ms: Timing
+
+
+@cache
+def result_type(task: AnyTask) -> type[BaseModel]:
+    """One input's answer: the fields of `task.answer` between its place and its extent."""
+    explained = EachExplained if task.explains_each else Explained
+    # pydantic lists the fields of the last base first.
+    return create_model(f"{_title(task.name)}Result", __base__=(explained, Extent, task.answer, Place))
+
+
+def request_type(task: AnyTask, max_items: int) -> type[Options]:
+    """The body of a request for `task`, or for any other task of the same endpoint."""
+    inputs: Any = list[task.item]
+    limits = Field(min_length=1, max_length=max_items)
+    model = Field(default=None, description="Which of the task's models answers; null: its default.")
+    return create_model(
+        f"{_title(task.endpoint)}Request", __base__=Options, inputs=(inputs, limits), model=(str | None, model)
+    )
+
+
+def answer_type(*tasks: AnyTask) -> type[Answer]:
+    """The body that answers `request_type` at the endpoint of these tasks."""
+    results: Any = list[Union[tuple(map(result_type, tasks))]]  # type: ignore[misc]  # noqa: UP007
+    return create_model(f"{_title(tasks[0].endpoint)}Answer", __base__=Answer, results=(results, ...))
+
+
+def _title(name: str) -> str:
+    return name.title().replace("-", "")

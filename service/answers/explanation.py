@@ -1,0 +1,113 @@
+"""From token scores to word scores: why an answer is what it is, in the words of the text as it was given."""
+
+import bisect
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.tasks.task import Target
+from models.text import Encoded, Row
+from models.words import Span, share_by_overlap, split_words
+from service.answers.offsets import OffsetUnit, convert_spans
+
+Method = Literal["attention", "rollout"]
+"""How token scores are computed; each is an output of the graph of that name."""
+
+
+Shares = npt.NDArray[np.float32]
+"""What each token of a row counts for."""
+
+
+class ExplainedWord(BaseModel):
+    """A word and its share of the answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str = Field(description="The field of the input that it stands in, `choices/2` for the third of `choices`.")
+    text: str
+    start: int = Field(description="In that field, in the request's `offset_unit`.")
+    end: int
+    score: float = Field(description="Share of all words; absolute values add up to 1.")
+
+
+class Explanation(BaseModel):
+    """The words that the answer rests on, in order; of a text that was cut, those the model never saw with score 0."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: Method
+    target: str = Field(description="The answer that is explained.")
+    unit: Literal["word"] = "word"
+    items: tuple[ExplainedWord, ...]
+
+
+def explain(
+    method: Method,
+    targets: Sequence[Target],
+    encoded: Encoded,
+    shares: Sequence[Sequence[Shares]],
+    offset_unit: OffsetUnit,
+) -> list[Explanation]:
+    """An explanation of each target out of its `shares`, one array for each of its rows with an entry a token.
+
+    Where only some rows led to an answer, only the words in them are listed.
+    """
+    words = {field: _split(text, offset_unit) for field, text in encoded.texts.items()}
+    explanations = []
+    for target, of_rows in zip(targets, shares, strict=True):
+        rows = [encoded.rows[number] for number in target.rows]
+        is_whole = len(rows) == len(encoded.rows)
+        seen = {field: words[field] if is_whole else _within(rows, field, words[field]) for field in rows[0].fields}
+        scores = [_word_scores(field, rows, of_rows, tuple(word for word, _ in seen[field])) for field in seen]
+        values = iter(_share_out(np.concatenate(scores)))
+        items = [
+            ExplainedWord(
+                field=field,
+                text=encoded.texts[field][slice(*word)],
+                start=place.start,
+                end=place.end,
+                score=next(values),
+            )
+            for field, found in seen.items()
+            for word, place in found
+        ]
+        explanations.append(Explanation(method=method, target=target.name, items=tuple(items)))
+    return explanations
+
+
+def _split(text: str, offset_unit: OffsetUnit) -> list[tuple[Span, Span]]:
+    """Each word's place in code points and in the unit asked for."""
+    words = split_words(text)
+    return list(zip(words, convert_spans(text, words, offset_unit), strict=True))
+
+
+def _within(rows: Sequence[Row], field: str, words: list[tuple[Span, Span]]) -> list[tuple[Span, Span]]:
+    """The words that stand in these rows."""
+    spans = [span for row in rows for _, span in row.spans(field)]
+    start, end = min(span.start for span in spans), max(span.end for span in spans)
+    # Looked up, for of a long text with many entities each has a window of its own.
+    first = bisect.bisect_right(words, start, key=lambda word: word[0].end)
+    return words[first : bisect.bisect_left(words, end, lo=first, key=lambda word: word[0].start)]
+
+
+def _word_scores(
+    field: str, rows: Sequence[Row], of_rows: Sequence[Shares], words: tuple[Span, ...]
+) -> npt.NDArray[np.float64]:
+    """Absolute token scores added up by word; a word in several windows takes its largest, as one may cut it in two."""
+    largest = np.zeros(len(words))
+    for row, scores in zip(rows, of_rows, strict=True):
+        placed = row.spans(field)
+        values = np.abs(scores).tolist()
+        totals = share_by_overlap([span for _, span in placed], [values[position] for position, _ in placed], words)
+        largest = np.maximum(largest, totals)
+    return largest
+
+
+def _share_out(scores: npt.NDArray[np.float64]) -> list[float]:
+    total = scores.sum()
+    # Where no word has any weight, none stands out.
+    shares = scores / total if total > 0 else np.full(len(scores), 1 / max(len(scores), 1))
+    return [float(share) for share in shares]

@@ -1,0 +1,315 @@
+"""From items to answers with one package: the path that HTTP, `predict` and `score` all take.
+
+item -> Reading -> Predicted -> result
+"""
+
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar, get_args
+
+import numpy as np
+from pydantic import BaseModel
+
+from export.package import Package, Probe
+from export.probes import distance, probe_rows
+from export.session import Arrays, ProviderName, Session
+from models.tasks.task import Item, Prediction
+from models.text import BadInput, Encoded, ReadingLimits, Row, Truncation
+from service.answers.contract import ModelName, Options, result_type
+from service.answers.explanation import Explanation, Method, Shares, explain
+from service.answers.offsets import convert_spans
+from service.engine.backlog import Computed
+from service.engine.pool import Engine, EngineLimits, Pool
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class BrokenModel(RuntimeError):
+    """The graph gave what is no number."""
+
+
+class NotOffered(ValueError):
+    """An explanation that the package cannot give, or not of so much."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An item as the model will read it, and its place among the inputs."""
+
+    index: int
+    item: Item
+    encoded: Encoded
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An item that cannot be answered, and why."""
+
+    index: int
+    reason: BadInput
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the model says of an item."""
+
+    prediction: Prediction[Any]
+    shares: Sequence[Sequence[Shares]]
+    """For each of the prediction's targets, where it is explained, those of the target's rows."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was computed for readings handed in together, in their order."""
+
+    predictions: Sequence[Predicted]
+    queue_s: float
+    """From handing in until the first row was taken up."""
+    infer_s: float
+    """From then until the last was done."""
+
+
+class Answerer:
+    """One package, loaded. Safe to share between threads; call `close` when done, or use it as a context."""
+
+    def __init__(self, package: Package, limits: EngineLimits, pool: Pool, provider: ProviderName = "cpu") -> None:
+        """Load the graph, to be computed by `pool`; raises ProviderMissing."""
+        manifest = package.manifest
+        self.package = package
+        self.task = package.task
+        self.name = ModelName(
+            task=manifest.task,
+            name=manifest.name,
+            digest=manifest.digest,
+            method=manifest.method.name,
+            precision=package.precision,
+        )
+        self._reader = package.reader()
+        self._session = Session(package.graph, pad_id=manifest.pad_id, provider=provider)
+        self._engine = Engine(self._session.run, limits, pool)
+        self._result = result_type(self.task)
+
+    @property
+    def limits(self) -> ReadingLimits:
+        """How much text is read."""
+        return self._reader.limits
+
+    @property
+    def explanations(self) -> tuple[Method, ...]:
+        """The ways in which this package explains its answers."""
+        outputs = {tensor.name for tensor in self.package.manifest.outputs}
+        return tuple(method for method in get_args(Method) if method in outputs)
+
+    def check(self, method: Method | None) -> None:
+        """Raise NotOffered where the package cannot explain by `method`."""
+        if method is not None and method not in self.explanations:
+            offered = ", ".join(map(repr, self.explanations)) or "none"
+            raise NotOffered(f"the model {self.name.name} gives no explanation {method!r}; it gives: {offered}")
+
+    def read(self, items: Iterable[Item], truncation: Truncation) -> tuple[list[Reading], list[Refusal]]:
+        """Encode what can be answered, and say why the rest cannot."""
+        readings: list[Reading] = []
+        refusals: list[Refusal] = []
+        for index, item in enumerate(items):
+            try:
+                readings.append(Reading(index, item, self.task.encode(item, self._reader, truncation)))
+            except BadInput as error:
+                refusals.append(Refusal(index, error))
+        return readings, refusals
+
+    def compute(
+        self, readings: Sequence[Reading], method: Method | None, *, deadline: float | None = None
+    ) -> Future[Answered]:
+        """Predictions for all readings and what explains them; raises as `Engine.submit` does.
+
+        The future holds BrokenModel where an output is not finite. Cancelling it takes what still waits out of the
+        queue.
+        """
+        rows = [row for reading in readings for row in reading.encoded.rows]
+        explains_at_once = method is not None and not self._session.reads_anywhere
+        outputs = ("logits", method) if method and explains_at_once else ("logits",)
+        shown = method if explains_at_once else None
+        first = _then(
+            self._engine.submit(rows, outputs, deadline=deadline),
+            lambda computed: self._predict(readings, computed, shown),
+        )
+        if method is None or explains_at_once:
+            return first
+        # Only the predictions tell where to read.
+        return _then_wait(first, lambda answered: self._explain(readings, answered, method, deadline))
+
+    def answer(self, readings: Sequence[Reading], answered: Answered, options: Options) -> list[BaseModel]:
+        """The result of each reading."""
+        return [
+            self._answer(reading, predicted, options)
+            for reading, predicted in zip(readings, answered.predictions, strict=True)
+        ]
+
+    def sample_rows(self) -> list[Row]:
+        """The rows of the package's probes, one of each length, the shortest first."""
+        rows = (row for probe in self.package.probes for row in probe_rows(self.task, self._reader, probe.item))
+        by_length = {len(row): row for row in rows}
+        return [by_length[length] for length in sorted(by_length)]
+
+    def warm_up(self) -> None:
+        """Compute a row of each order of length with every output, so that first callers wait no longer than others."""
+        rows = {len(row).bit_length(): row for row in self.sample_rows()}
+        futures = [
+            self._engine.submit([row], outputs, admitted=True)
+            for row in rows.values()
+            for outputs in (("logits",), *(("logits", method) for method in self.explanations))
+        ]
+        for future in futures:
+            future.result()
+
+    def time_rows(self, rows: Sequence[Row]) -> float:
+        """Seconds from handing in until the answers to these rows would be known."""
+        computed = self._engine.submit(rows, ("logits",), admitted=True).result()
+        return computed.queue_s + computed.infer_s
+
+    def replay(self, probe: Probe) -> float:
+        """The outputs for a probe against those in the manifest: the largest absolute difference; see `distance`."""
+        wanted = probe_rows(self.task, self._reader, probe.item)
+        rows = self._engine.submit(wanted, tuple(probe.outputs), admitted=True).result().rows
+        return max(
+            distance(expected, [row[name].ravel().tolist() for row in rows]) for name, expected in probe.outputs.items()
+        )
+
+    def close(self, *, drain: bool = True) -> None:
+        """Answer what is queued, or fail it, and stop the engine."""
+        self._engine.close(drain=drain)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        self.close(drain=error_type is None)
+
+    def _predict(self, readings: Sequence[Reading], computed: Computed, method: Method | None) -> Answered:
+        rows = iter(computed.rows)
+        predictions = []
+        for reading in readings:
+            arrays = [next(rows) for _ in reading.encoded.rows]
+            self._refuse_broken(arrays)
+            prediction = self._decode(reading, arrays)
+            shares = [[arrays[row][method] for row in target.rows] for target in prediction.targets] if method else []
+            predictions.append(Predicted(prediction, shares))
+        return Answered(predictions, computed.queue_s, computed.infer_s)
+
+    def _explain(
+        self, readings: Sequence[Reading], first: Answered, method: Method, deadline: float | None
+    ) -> Future[Answered]:
+        """The predictions again, with what explains them, read where they say."""
+        wanted = [
+            replace(reading.encoded.rows[row], read_at=target.read_at)
+            for reading, predicted in zip(readings, first.predictions, strict=True)
+            for target in predicted.prediction.targets
+            for row in target.rows
+        ]
+        tokens = sum(map(len, wanted))
+        if tokens > self.limits.max_item_tokens * len(readings):
+            raise NotOffered(
+                f"{len(wanted):,} answers to explain would take {tokens:,} tokens; "
+                "leave `explain` out, or split the text"
+            )
+        # Those who ask were let in already.
+        second = self._engine.submit(wanted, (method,), deadline=deadline, admitted=True)
+        return _then(second, lambda computed: self._add_shares(first, computed, method))
+
+    def _add_shares(self, first: Answered, computed: Computed, method: Method) -> Answered:
+        self._refuse_broken(computed.rows)
+        arrays = iter(computed.rows)
+        predictions = [
+            Predicted(
+                predicted.prediction,
+                [[next(arrays)[method] for _ in target.rows] for target in predicted.prediction.targets],
+            )
+            for predicted in first.predictions
+        ]
+        return Answered(predictions, first.queue_s, first.infer_s + computed.queue_s + computed.infer_s)
+
+    def _decode(self, reading: Reading, arrays: Sequence[Arrays]) -> Prediction[Any]:
+        logits = [row["logits"] for row in arrays]
+        prediction: Prediction[Any] = self.task.decode(logits, reading.encoded, self.package.manifest.meaning)
+        return prediction
+
+    def _refuse_broken(self, arrays: Sequence[Arrays]) -> None:
+        if not all(np.isfinite(array).all() for row in arrays for array in row.values()):
+            raise BrokenModel(f"{self.package.folder}: an output is not finite")
+
+    def _answer(self, reading: Reading, predicted: Predicted, options: Options) -> BaseModel:
+        encoded, prediction = reading.encoded, predicted.prediction
+        unit = options.offset_unit
+        answer = prediction.answer.moved(lambda field, spans: convert_spans(encoded.texts[field], spans, unit))
+        fields = dict(answer)
+        if "scores" in fields:
+            fields["scores"] = fields["scores"][: options.top_k]
+        explanations = []
+        if options.explain:
+            explanations = explain(options.explain, prediction.targets, encoded, predicted.shares, unit)
+        return self._result(
+            **fields,
+            index=reading.index,
+            id=reading.item.id,
+            tokens=encoded.tokens,
+            truncated=encoded.truncated,
+            windows=encoded.windows,
+            explanation=self._explanation(explanations) if options.explain else None,
+        )
+
+    def _explanation(self, explanations: list[Explanation]) -> Explanation | tuple[Explanation, ...]:
+        return tuple(explanations) if self.task.explains_each else explanations[0]
+
+
+def _then(first: Future[S], make: Callable[[S], T]) -> Future[T]:
+    """What `make` makes of a result, as soon as that is there and in the thread that gave it."""
+    whole: Future[T] = Future()
+    _cancel_along(whole, first)
+    first.add_done_callback(lambda done: _settle(whole, lambda: make(done.result())))
+    return whole
+
+
+def _then_wait(first: Future[S], start: Callable[[S], Future[T]]) -> Future[T]:
+    """The result of what `start` starts with a result, as soon as that is there and in the thread that gave it."""
+    whole: Future[T] = Future()
+
+    def go_on(done: Future[S]) -> None:
+        try:
+            second = start(done.result())
+        except Exception as error:
+            second = Future()
+            second.set_exception(error)
+        _cancel_along(whole, second)
+        second.add_done_callback(lambda done: _settle(whole, done.result))
+
+    _cancel_along(whole, first)
+    first.add_done_callback(go_on)
+    return whole
+
+
+def _cancel_along(whole: Future[T], part: Future[S]) -> None:
+    """Who gives up the whole gives up the part."""
+    # Weakly: each would keep the other, and what was computed, until Python looks for cycles.
+    reference = weakref.ref(part)
+
+    def give_up(whole: Future[T]) -> None:
+        part = reference()
+        if part and whole.cancelled():
+            part.cancel()
+
+    whole.add_done_callback(give_up)
+
+
+def _settle(whole: Future[T], make: Callable[[], T]) -> None:
+    """Give the whole what `make` makes or raises, unless it was given up."""
+    if not whole.set_running_or_notify_cancel():
+        return
+    try:
+        made = make()
+    except Exception as error:
+        whole.set_exception(error)
+    else:
+        whole.set_result(made)

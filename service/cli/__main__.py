@@ -1,0 +1,5 @@
+"""`python -m service.cli`, as `torchrun` starts it."""
+
+from service.cli import main
+
+main()

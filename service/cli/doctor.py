@@ -1,0 +1,68 @@
+"""`steadfast doctor`: what this machine has, and how each package would run on it."""
+
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnxruntime
+
+from service.answers.packages import open_pinned
+from service.answers.predictor import Answerer
+from service.engine.pool import Pool
+from service.machine import available_cores, available_memory, cpu_flags, cpu_model, cpu_quotas
+from service.server.registry import SAID, start_answerer
+from service.settings import Settings
+
+TYPICAL_TOKENS = 32
+"""About a sentence, special tokens included."""
+
+LONE_RUNS = 15
+CROWD_ROWS = 128
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What became of one package."""
+
+    runs: bool
+    detail: str
+    """Which graph runs how and how fast, or why none does."""
+
+
+def describe_machine(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What there is, by name."""
+    quotas = [f"{quota:g}" for quota in cpu_quotas()]
+    yield "cpu", cpu_model() or "of unknown make"
+    yield "instructions", ", ".join(cpu_flags()) or "none of those that make products of matrices fast"
+    yield "cores", f"{available_cores()} usable" + (f", by quotas of {', '.join(quotas)}" if quotas else "")
+    yield "threads", f"{settings.threads} for all models together"
+    yield "memory", f"{available_memory() / 2**30:.1f} GiB"
+    yield "python", sys.version.split()[0]
+    yield "onnxruntime", f"{onnxruntime.__version__} with {', '.join(onnxruntime.get_available_providers())}"
+
+
+def examine_package(folder: Path, settings: Settings) -> Examination:
+    """Start the package as a server would, and time it."""
+    try:
+        package = open_pinned(folder, settings)
+        with Pool(settings.threads) as pool, start_answerer(package, settings, pool) as answerer:
+            fallback = "; int8 does not give here what it gave" if answerer.package.uses_fallback else ""
+            speed = _measure(answerer)
+    except SAID as error:
+        said = str(error)
+        return Examination(False, said if said.startswith(str(folder)) else f"{folder}: {said}")
+    name = answerer.name
+    graph = (
+        f"{folder}: {name.name} answers {answerer.task.endpoint} in {name.precision} on {settings.provider}{fallback}"
+    )
+    return Examination(True, f"{graph}; probes reproduce; {speed}")
+
+
+def _measure(answerer: Answerer) -> str:
+    row = min(answerer.sample_rows(), key=lambda row: abs(len(row) - TYPICAL_TOKENS))
+    lone_s = statistics.median(answerer.time_rows([row]) for _ in range(LONE_RUNS))
+    crowd_s = answerer.time_rows([row] * CROWD_ROWS)
+    alone, together = f"{lone_s * 1000:.1f} ms", f"{CROWD_ROWS / crowd_s:,.0f}"
+    return f"a row of {len(row)} tokens takes {alone} alone, {together} a second are computed in company"

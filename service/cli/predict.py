@@ -1,0 +1,149 @@
+"""Answers for a few texts given by hand, and how they look in a terminal."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from models.tasks.task import AnyTask, Item, takes_list
+from service.answers.contract import Options
+from service.answers.explanation import Explanation
+from service.answers.predictor import Answerer
+
+TOP_WORDS = 5
+"""How many words are named under an explained answer."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""All control characters but tab and newline."""
+
+
+class UnreadableText(ValueError):
+    """A text that cannot be answered for."""
+
+
+def read_items(task: AnyTask, texts: Sequence[str]) -> list[Item]:
+    """Texts in the order of the task's fields as inputs; a field that holds a list takes all that are left.
+
+    Raises:
+        UnreadableText: naming the first text at fault, or saying which texts the task takes.
+    """
+    for number, text in enumerate(texts, start=1):
+        if not _is_unicode(text):
+            raise UnreadableText(f"text {number}: not valid Unicode; is the terminal set to UTF-8?")
+    fields = list(task.columns)
+    if takes_list(task.item, fields[-1]):
+        single = len(fields) - 1
+        inputs = [dict(zip(fields, [*texts[:single], *([texts[single:]] if texts[single:] else [])], strict=False))]
+    else:
+        parts = range(0, len(texts), len(fields))
+        inputs = [dict(zip(fields, texts[start : start + len(fields)], strict=False)) for start in parts]
+    try:
+        return [task.item.model_validate(values) for values in inputs]
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        raise UnreadableText(
+            f"{task.name} reads {', '.join(fields)}, in this order; {'.'.join(map(str, mistake['loc']))}: "
+            f"{mistake['msg'].lower()}"
+        ) from error
+
+
+def predict_items(answerer: Answerer, items: Sequence[Item], options: Options) -> list[Any]:
+    """The result of each input, as HTTP gives it.
+
+    Raises:
+        UnreadableText: naming the first input at fault.
+        NotOffered: the package gives no such explanation.
+    """
+    answerer.check(options.explain)
+    readings, refusals = answerer.read(items, options.truncation)
+    if refusals:
+        refusal = refusals[0]
+        raise UnreadableText(f"input {refusal.index + 1}, {refusal.reason.field}: {refusal.reason}")
+    return answerer.answer(readings, answerer.compute(readings, options.explain).result(), options)
+
+
+def show(items: Sequence[Item], results: Sequence[Any], *, as_json: bool) -> None:
+    """Print the results: a JSON array, one result a line, or for people, in colour where that is wanted."""
+    console = Console(highlight=False, soft_wrap=True)
+    if as_json:
+        console.out("[" + ",\n".join(result.model_dump_json() for result in results) + "]")
+        return
+    for item, result in zip(items, results, strict=True):
+        console.print(_picture(item, result))
+
+
+def _picture(item: Item, result: Any) -> Text:
+    """The answer, then its texts with their words marked, the stronger the more they count; legible without colour."""
+    lines = [Text(line, style="bold") for line in _headlines(result)]
+    texts = _texts(item)
+    given = result.explanation
+    explanations: Sequence[Explanation] = given if isinstance(given, tuple) else [given] if given else []
+    if not explanations:
+        return Text("\n").join([*lines, *(Text(_harmless(text)) for text in texts.values())])
+    for explanation in explanations:
+        explained = {word.field for word in explanation.items}
+        lines += [_mark(field, text, explanation) for field, text in texts.items() if field in explained]
+        lines.append(_name_top_words(explanation))
+    return Text("\n").join(lines)
+
+
+def _headlines(result: Any) -> list[str]:
+    """What is said in the first place: a line for an answer, or one for each of its entities."""
+    parts = getattr(result, "entities", None)
+    if parts == ():
+        return ["no entities"]
+    if getattr(result, "answer", "") is None:
+        return [f"no answer  {result.score:.3f}"]
+    return ["  ".join(_values(part)) for part in ([result] if parts is None else parts)]
+
+
+def _values(part: Any) -> Iterator[str]:
+    for name, value in part:
+        if isinstance(value, str) and name != "id":
+            yield _harmless(value)
+        elif isinstance(value, float):
+            yield f"{value:.3f}"
+
+
+def _texts(item: Item) -> dict[str, str]:
+    """The item's texts by the names that explanations call them."""
+    texts: dict[str, str] = {}
+    for field, value in item:
+        if isinstance(value, tuple):
+            texts |= {f"{field}/{number}": text for number, text in enumerate(value)}
+        elif field != "id" and value is not None:
+            texts[field] = value
+    return texts
+
+
+def _mark(field: str, text: str, explanation: Explanation) -> Text:
+    marked = Text(_harmless(text))
+    strongest = max((word.score for word in explanation.items), default=0.0)
+    for word in explanation.items:
+        strength = round(10 * word.score / strongest) if strongest and word.field == field else 0
+        if strength:
+            marked.stylize(f"black on rgb(255,{255 - 12 * strength},{220 - 20 * strength})", word.start, word.end)
+    return marked
+
+
+def _name_top_words(explanation: Explanation) -> Text:
+    top = sorted(explanation.items, key=lambda word: -word.score)[:TOP_WORDS]
+    words = ", ".join(f"{_harmless(word.text)} {word.score:.2f}" for word in top)
+    return Text(f"{explanation.method} for {_harmless(explanation.target)}: {words}", style="dim")
+
+
+def _harmless(text: str) -> str:
+    """With U+FFFD for what commands a terminal, one for one: rich would drop some, and every place after them shift."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def _is_unicode(text: str) -> bool:
+    """False for arguments with bytes that are no text, which Python passes as half surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""Errors as BentoML and Starlette report them, turned into problems.
+
+BentoML answers 400 with pydantic's list where the body does not fit, a JSON array with one message where a handler
+raised, and plain text where Starlette did. What is said there besides pydantic's list is not passed on.
+"""
+
+import json
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, NoReturn
+
+from service.server.problems import Fault, Problem, pointer
+
+_BY_STATUS = {
+    401: ("unauthorized", "send one of the server's keys: Authorization: Bearer KEY"),
+    404: ("not_found", "nothing is at this address; GET /v1/models lists the models"),
+    405: ("method_not_allowed", "this address takes another method, see the header Allow"),
+    415: ("unsupported_media_type", "send Content-Type: application/json, in UTF-8"),
+    429: ("overloaded", "too many requests at once; try again later"),
+    503: ("not_ready", "the models are not loaded; GET /readyz tells when they are"),
+    504: ("deadline_exceeded", "the answer took too long; send fewer or shorter inputs at once"),
+}
+_KEPT_HEADERS = (b"allow", b"retry-after")
+
+
+def translate(start: MutableMapping[str, Any], body: bytes, request_body: bytes) -> Problem:
+    """The problem behind an ASGI answer of status 400 or more."""
+    status = start["status"]
+    mistakes = _validation_mistakes(body) if status == 400 else []
+    if mistakes:
+        return explain_mistakes(mistakes, request_body)
+    headers = {name.decode(): value.decode() for name, value in start["headers"] if name.lower() in _KEPT_HEADERS}
+    fallback = (
+        ("bad_request", "the request cannot be understood")
+        if status < 500
+        else ("internal", "an unexpected error; the server's log has it under this id")
+    )
+    code, detail = _BY_STATUS.get(status, fallback)
+    return Problem(code, detail, headers=headers)
+
+
+def explain_mistakes(mistakes: Sequence[Mapping[str, Any]], request_body: bytes) -> Problem:
+    """What pydantic's list of errors says of a body."""
+    first = mistakes[0]
+    if first["type"] == "json_invalid":
+        return Problem("malformed_json", first["msg"])
+    if not _is_strict_json(request_body):
+        return Problem("malformed_json", "NaN and Infinity are not JSON")
+    faults = [Fault(pointer=pointer(*mistake["loc"]), detail=mistake["msg"]) for mistake in mistakes]
+    if any(mistake["type"] == "too_long" and mistake["loc"] == ["inputs"] for mistake in mistakes):
+        return Problem("too_many_items", f"{faults[0].detail}; send them in several requests", faults)
+    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return Problem("validation", f"{faults[0].pointer or 'the body'}: {faults[0].detail}{more}", faults)
+
+
+def _validation_mistakes(body: bytes) -> list[dict[str, Any]]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return []
+    mistakes = answer.get("detail", []) if isinstance(answer, dict) else []
+    return mistakes if isinstance(mistakes, list) else []
+
+
+def _is_strict_json(body: bytes) -> bool:
+    """Whether the body, which pydantic could parse, is so without the constants that pydantic reads beyond JSON."""
+    try:
+        json.loads(body, parse_constant=_refuse)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)

@@ -1,0 +1,329 @@
+"""The outermost layer of the server: what comes in is checked, and every error goes out as a problem document.
+
+BentoML, Starlette and our own handlers each report errors in their own way; callers see one. Each request also gets its
+name here, and its line in the log.
+"""
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Container, Iterable, MutableMapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+import structlog
+from starlette.responses import Response
+
+from service.server.framework_errors import translate
+from service.server.in_flight import Interruption, Traffic
+from service.server.keys import KeyRing
+from service.server.metrics import Metrics
+from service.server.problems import CONTENT_TYPE, Problem
+from service.server.tracing import Stage, Tracing
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PROBES = frozenset({"/livez", "/readyz", "/healthz"})
+"""Asked every few seconds by machines, which have no key; logged only when they fail."""
+
+_SANE_ID = re.compile(rb"[\x20-\x7e]{1,128}")
+_JSON_TYPE = re.compile(rb"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)
+_MILLISECONDS = re.compile(rb"[0-9]{1,9}")
+_CLOSE = {"Connection": "close"}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BorderLimits:
+    """How much a body may hold and how long a request may take; the settings of these names say more."""
+
+    max_body_bytes: int = 2_000_000
+    body_timeout_s: float = 20.0
+    timeout_ms: int = 60_000
+    max_timeout_ms: int = 600_000
+
+
+@dataclass
+class Exchange:
+    """One request, from its first byte to the last of its answer."""
+
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    body: bytes = b""
+    deadline: float | None = None
+    """When the answer is of no more use, by `time.monotonic`; None where nothing waits for one."""
+    stages: Sequence[Stage] = ()
+    """What its time went into, in their order."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Numbers for the log; never a text."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the request came in."""
+        return time.perf_counter() - self.started
+
+
+current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
+
+
+def respond(problem: Problem) -> Response:
+    """The answer to the current request that reports `problem`."""
+    exchange = current_exchange.get()
+    exchange.facts["code"] = problem.code
+    body = problem.document(exchange.request_id)
+    return Response(body, problem.status, {**problem.headers, "content-type": CONTENT_TYPE})
+
+
+class Border:
+    """Wraps the whole application."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        json_paths: Container[str],
+        limits: BorderLimits,
+        keys: KeyRing,
+        is_open: bool,
+        traffic: Traffic,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+    ) -> None:
+        """`json_paths` are those whose POST takes a JSON body; nothing else in the application reads a body."""
+        self._app = app
+        self._json_paths = json_paths
+        self._limits = limits
+        self._keys = keys
+        self._is_open = is_open
+        self._traffic = traffic
+        self._metrics = metrics
+        self._tracing = tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(_request_id(scope["headers"]))
+        current_exchange.set(exchange)
+        answer = _Answer(exchange, send)
+        interruption = Interruption()
+        try:
+            async with interruption:
+                await self._admit(scope, receive, answer, interruption)
+        except Problem as problem:
+            await answer.give(problem)
+        except _CallerLeft:
+            answer.status = 499
+        except asyncio.CancelledError:
+            # The server ends and waits no longer; nobody is to blame who called.
+            answer.status = answer.status or 503
+            exchange.facts.setdefault("code", "draining")
+            raise
+        except Exception:
+            # Starlette answers and raises all the same, for its server to log; ours never shows a message, only where.
+            log.error("failed", request_id=exchange.request_id, exc_info=True)
+            await answer.give(Problem("internal", "an unexpected error; the server's log has it under this id"))
+        finally:
+            self._traffic.end(interruption)
+            self._record(scope, answer)
+
+    def _record(self, scope: Scope, answer: "_Answer") -> None:
+        exchange, status = answer.exchange, answer.status or 499
+        reason = "caller_left" if status == 499 else exchange.facts.get("code")
+        self._metrics.request(scope["path"], status, exchange.elapsed_s, reason)
+        if scope["path"] in PROBES and status < 400:
+            return
+        if self._tracing is not None:
+            route = self._metrics.route(scope["path"])
+            whole = Stage(f"{scope['method']} {route}", exchange.started, exchange.elapsed_s)
+            about = {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status}
+            self._tracing.record(scope["headers"], whole, exchange.stages, about, failed=status >= 500)
+        log.info(
+            "request",
+            request_id=exchange.request_id,
+            method=scope["method"],
+            path=scope["path"][:200],
+            status=status,
+            duration_ms=round(exchange.elapsed_s * 1000, 3),
+            **exchange.facts,
+        )
+
+    async def _admit(self, scope: Scope, receive: Receive, answer: "_Answer", interruption: Interruption) -> None:
+        """Check who asks, for what, and for how long; then let the application answer."""
+        headers = scope["headers"]
+        if scope["path"] not in PROBES:
+            self._traffic.begin(interruption)
+            if not self._keys and not self._is_open and not _is_loopback(scope):
+                # However it was started: the address is not always the one in the settings.
+                raise Problem(
+                    "unauthorized",
+                    "this server has no keys and answers on loopback only; whoever runs it can set STEADFAST_API_KEYS",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+            if not self._keys.admits(_values(headers, b"authorization")):
+                raise Problem(
+                    "unauthorized",
+                    "send one of the server's keys: Authorization: Bearer KEY",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+        elif scope["path"] == "/readyz":
+            self._traffic.refuse_if_draining()
+        if scope["method"] == "POST" and scope["path"] in self._json_paths:
+            await self._take(scope, receive, answer, interruption)
+        else:
+            await self._app(scope, receive, answer.send)
+
+    async def _take(self, scope: Scope, receive: Receive, answer: "_Answer", interruption: Interruption) -> None:
+        """Read the body and answer, as long as somebody waits for that."""
+        exchange, limits = answer.exchange, self._limits
+        left_s = _timeout_ms(scope["headers"], limits) / 1000
+        exchange.deadline = time.monotonic() + left_s
+        too_late = Problem("deadline_exceeded", f"no answer within {left_s:g} s; send fewer or shorter inputs at once")
+        if left_s > limits.body_timeout_s:
+            interruption.after(limits.body_timeout_s, _too_slow(limits))
+        else:
+            interruption.after(left_s, Problem(too_late.code, too_late.detail, headers=_CLOSE))
+        exchange.body = await self._read_body(scope["headers"], receive)
+        interruption.after(exchange.deadline - time.monotonic(), too_late)
+        watch = asyncio.create_task(_watch(receive, interruption))
+        try:
+            await self._app(scope, _replay(exchange.body, receive), answer.send)
+        finally:
+            watch.cancel()
+
+    async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
+        _check_type(headers)
+        declared = _values(headers, b"content-length")
+        if declared and int(declared[0]) > self._limits.max_body_bytes:
+            raise self._too_large()
+        chunks: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _CallerLeft
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > self._limits.max_body_bytes:
+                raise self._too_large()
+            more = message.get("more_body", False)
+        if not size:
+            raise Problem("malformed_json", "the body is empty; send a JSON object")
+        return b"".join(chunks)
+
+    def _too_large(self) -> Problem:
+        return Problem(
+            "payload_too_large",
+            f"the body is larger than {self._limits.max_body_bytes:,} bytes; send fewer inputs at once",
+        )
+
+
+def _is_loopback(scope: Scope) -> bool:
+    """Whether the caller came by an address that this machine alone reaches; a socket file counts as one."""
+    host = (scope.get("server") or (None,))[0]
+    try:
+        return host is None or ip_address(host).is_loopback
+    except ValueError:
+        return True
+
+
+class _CallerLeft(Exception):
+    """The connection was closed before the answer was there."""
+
+
+async def _watch(receive: Receive, interruption: Interruption) -> None:
+    """Nobody computes for a caller who left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    interruption(_CallerLeft())
+
+
+class _Answer:
+    """What goes out: named with the request's id, and held back for translation where it is somebody else's error."""
+
+    def __init__(self, exchange: Exchange, send: Send) -> None:
+        self.status: int | None = None
+        self.exchange = exchange
+        self._send = send
+        self._held: Message | None = None
+        self._held_body = b""
+
+    async def send(self, message: Message) -> None:
+        if self._held is not None:
+            self._held_body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self.give(translate(self._held, self._held_body, self.exchange.body))
+        elif message["type"] == "http.response.start" and _is_foreign_error(message):
+            self._held = message
+        else:
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", self.exchange.request_id.encode())]
+            await self._send(message)
+
+    async def give(self, problem: Problem) -> None:
+        """Report `problem`, unless another answer has begun."""
+        if self.status is not None:
+            return
+        self._held = None
+        response = respond(problem)
+        start = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+        await self.send(start)
+        await self.send({"type": "http.response.body", "body": response.body})
+
+
+def _is_foreign_error(start: Message) -> bool:
+    return start["status"] >= 400 and _values(start["headers"], b"content-type") != [CONTENT_TYPE.encode()]
+
+
+def _values(headers: Headers, name: bytes) -> list[bytes]:
+    return [value for key, value in headers if key == name]
+
+
+def _request_id(headers: Headers) -> str:
+    """The caller's name for the request if it is one that can go into logs and headers, else a new one."""
+    given = _values(headers, b"x-request-id")
+    return given[0].decode() if len(given) == 1 and _SANE_ID.fullmatch(given[0]) else f"{random.getrandbits(128):032x}"
+
+
+def _check_type(headers: Headers) -> None:
+    types = _values(headers, b"content-type")
+    # All of them, and none twice: the application looks at another one than we do when there are two.
+    if len(types) != 1 or not _JSON_TYPE.fullmatch(types[0].strip()):
+        raise Problem("unsupported_media_type", "send Content-Type: application/json, in UTF-8")
+    if any(encoding.lower() != b"identity" for encoding in _values(headers, b"content-encoding")):
+        raise Problem("unsupported_media_type", "compressed bodies are not read; send the JSON as it is")
+
+
+def _timeout_ms(headers: Headers, limits: BorderLimits) -> int:
+    given = _values(headers, b"x-request-timeout-ms")
+    if not given:
+        return limits.timeout_ms
+    if len(given) == 1 and _MILLISECONDS.fullmatch(given[0]) and 1 <= int(given[0]) <= limits.max_timeout_ms:
+        return int(given[0])
+    raise Problem("bad_request", f"X-Request-Timeout-Ms is a whole number from 1 to {limits.max_timeout_ms:,}, once")
+
+
+def _too_slow(limits: BorderLimits) -> Problem:
+    return Problem("body_timeout", f"the body was not there within {limits.body_timeout_s:g} s", headers=_CLOSE)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body as one message, then whatever comes next."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay

@@ -1,0 +1,91 @@
+"""One JSON object a line on stderr, from our own code and from the libraries; never a text that came in.
+
+An exception is logged as its type and where it was raised: its message may quote what it failed on.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from contextlib import suppress
+from typing import Any, TextIO, cast
+
+import structlog
+from pydantic import ValidationError
+from structlog.typing import EventDict
+
+from service.server.gateway import current_exchange
+
+
+def configure_logs() -> None:
+    """Send everything to stderr as JSON, whatever was configured before."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _describe_exception,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Stderr())),
+        # Else each line makes a logger of its own, which costs as much as the rest of it.
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(_Stderr())
+    handler.setFormatter(_JsonFormatter())
+    handler.addFilter(_is_worth_a_line)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for name in ("bentoml", "uvicorn.error", "circus"):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.setLevel(logging.WARNING)
+        library.propagate = True
+
+
+class _Stderr:
+    """What is standard error at the time; what cannot be written is lost: a full disk takes no answers with it."""
+
+    def write(self, text: str) -> None:
+        # ValueError: it is closed.
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = {
+            "event": record.getMessage(),
+            "logger": record.name,
+            "level": record.levelname.lower(),
+        }
+        exchange = current_exchange.get(None)
+        if exchange:
+            fields["request_id"] = exchange.request_id
+        if record.exc_info and record.exc_info[1]:
+            fields |= _describe(record.exc_info[1])
+        return json.dumps(fields)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """BentoML logs each body that does not fit, with a traceback; the caller is told and the request has its line."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ValidationError))
+
+
+def _describe_exception(_logger: object, _method: str, event: EventDict) -> EventDict:
+    if event.pop("exc_info", False):
+        error = sys.exception()
+        if error:
+            event.update(_describe(error))
+    return event
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return {
+        "exception": type(error).__qualname__,
+        "where": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]],
+    }

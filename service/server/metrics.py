@@ -1,0 +1,165 @@
+"""What the server counts, for Prometheus.
+
+Nothing that callers choose becomes a label, so that the series are as many after a year as after a day. With several
+workers each counts into files of its own, in the folder that PROMETHEUS_MULTIPROC_DIR names, and whoever is asked adds
+them up. The files bear the worker's number: one that is started again goes on counting where the last one ended.
+"""
+
+import os
+from collections import Counter as Tally
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+import bentoml
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector
+from pydantic import BaseModel
+
+from models.tasks.classification import LabelAnswer
+from models.tasks.extractive import ExtractiveAnswer
+from models.tasks.ner import NerAnswer
+from models.tasks.reading_comprehension import ReadingAnswer
+from service.answers.contract import ModelName
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64)
+TOKENS = (32, 64, 128, 256, 384, 512, 1_024)
+SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
+CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+
+_SHARED = "PROMETHEUS_MULTIPROC_DIR"
+_MODEL = ("task", "model")
+
+# When a counter began is known of a single process only, and asked for by nobody.
+disable_created_metrics()
+_WORKER: int | None = bentoml.server_context.worker_index
+if _SHARED in os.environ and _WORKER is not None:
+    # Before the first metric is made, as the library asks for.
+    values.ValueClass = values.MultiProcessValue(lambda: _WORKER)
+
+
+class Metrics:
+    """The counters of one worker; a `Meter` for its engines."""
+
+    def __init__(self, routes: Collection[str]) -> None:
+        """`routes` are the addresses without parameters; `/v1/models/{task}` is known, all others count as `other`."""
+        self._routes = frozenset(routes)
+        self._registry = CollectorRegistry()
+        self._shown: set[ModelName] = set()
+        self._requests = self._counter("requests", "Requests answered.", "route", "code")
+        self._rejections = self._counter("rejections", "Requests answered by a problem.", "reason")
+        self._request_s = self._histogram("request_seconds", "From a request to its answer.", SECONDS, "route")
+        self._stages = {
+            name: self._histogram(f"{name}_seconds", text, SECONDS, *_MODEL)
+            for name, text in (
+                ("queue", "From the texts being read until the first of them was taken up."),
+                ("tokenize", "Reading the texts of a request."),
+                ("infer", "From the first of the texts being taken up until the last was done."),
+                ("explain", "Making answers with explanations of what the model gave."),
+            )
+        }
+        self._queue_rows = self._gauge("queue_rows", "Rows that wait.")
+        self._queue_tokens = self._gauge("queue_tokens", "Tokens that wait.")
+        self._batch_rows = self._histogram("batch_rows", "Rows of a batch.", ROWS)
+        self._batch_tokens = self._histogram("batch_tokens", "Tokens of a batch, without padding.", TOKENS)
+        self._padding = self._histogram("batch_padding_share", "Share of a batch that is padding.", SHARES)
+        self._truncated = self._counter("truncated_items", "Inputs of which the end was not read.", *_MODEL)
+        self._predictions = self._counter("predictions", "Labels given.", *_MODEL, "label")
+        self._confidence = self._histogram("confidence", "Probability of what was answered.", CONFIDENCES, *_MODEL)
+        self._models = Gauge(
+            "steadfast_model_info",
+            "1 for each model that answers.",
+            tuple(ModelName.model_fields),
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
+        # A worker before this one may have died with rows in its queue.
+        self.queue(0, 0)
+
+    def route(self, path: str) -> str:
+        """The address as it is counted: one of a few, whatever was asked for."""
+        if path in self._routes:
+            return path
+        return "/v1/models/{task}" if path.startswith("/v1/models/") else "other"
+
+    def request(self, path: str, status: int, seconds: float, reason: str | None) -> None:
+        """A request was answered; `reason` is the code of the problem, if it was one."""
+        route = self.route(path)
+        self._requests.labels(route, status).inc()
+        self._request_s.labels(route).observe(seconds)
+        if reason is not None:
+            self._rejections.labels(reason).inc()
+
+    def stages(self, model: ModelName, **seconds: float) -> None:
+        """How long the stages of a request took that the model answered: queue, tokenize, infer, explain."""
+        for name, value in seconds.items():
+            self._stages[name].labels(model.task, model.name).observe(value)
+
+    def answers(self, model: ModelName, results: Sequence[Any]) -> None:
+        """What was answered, as callers get it."""
+        labels: Tally[str] = Tally()
+        confidence = self._confidence.labels(model.task, model.name)
+        for label, probability in _judgements(results):
+            confidence.observe(probability)
+            if label is not None:
+                labels[label] += 1
+        for label, times in labels.items():
+            self._predictions.labels(model.task, model.name, label).inc(times)
+        truncated = sum(result.truncated for result in results)
+        if truncated:
+            self._truncated.labels(model.task, model.name).inc(truncated)
+
+    def batch(self, rows: int, tokens: int, padded: int) -> None:
+        """See `Meter`."""
+        self._batch_rows.observe(rows)
+        self._batch_tokens.observe(tokens)
+        self._padding.observe(1 - tokens / padded)
+
+    def queue(self, rows: int, tokens: int) -> None:
+        """See `Meter`."""
+        self._queue_rows.set(rows)
+        self._queue_tokens.set(tokens)
+
+    def render(self, models: Iterable[ModelName]) -> bytes:
+        """All counters of all workers, and the models that answer now."""
+        now = set(models)
+        for model in now | self._shown:
+            self._models.labels(*model.model_dump().values()).set(model in now)
+        self._shown = now
+        if _SHARED not in os.environ:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)
+        return generate_latest(together)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"steadfast_{name}", text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"steadfast_{name}", text, labels, buckets=buckets, registry=self._registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"steadfast_{name}", text, registry=self._registry, multiprocess_mode="livesum")
+
+
+def _judgements(results: Sequence[BaseModel]) -> Iterator[tuple[str | None, float]]:
+    """What was decided and how probable that is; nothing of a task that decides nothing."""
+    for result in results:
+        match result:
+            case LabelAnswer():
+                yield result.label, result.score
+            case NerAnswer():
+                yield from ((entity.label, entity.score) for entity in result.entities)
+            case ReadingAnswer() | ExtractiveAnswer():
+                yield None, result.score

@@ -1,0 +1,134 @@
+"""The addresses about models rather than of one: what is served, how good it is by its own manifest, and how to ask."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from models.text import Truncation
+from service.answers.contract import Limits, ModelCard, ModelList, Reload
+from service.answers.predictor import Answerer
+from service.server.framework_errors import explain_mistakes
+from service.server.gateway import current_exchange, respond
+from service.server.keys import KeyRing
+from service.server.metrics import CONTENT_TYPE, Metrics
+from service.server.openapi import describe_api
+from service.server.other_workers import tell_siblings
+from service.server.problems import Problem
+from service.server.registry import Lineup
+from service.settings import Settings
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def catalogue(lineup: Lineup, settings: Settings, metrics: Metrics, keys: KeyRing) -> Starlette:
+    """An application for the models in `lineup`."""
+    document = describe_api(settings.max_items)
+
+    async def list_models(_: Request) -> Response:
+        return _json(_list(lineup, settings))
+
+    async def change_models(_: Request) -> Response:
+        body = current_exchange.get().body
+        try:
+            Reload.model_validate_json(body)
+        except ValidationError as error:
+            raise explain_mistakes(
+                [{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()], body
+            ) from None
+        # To its end, even if the caller gives up meanwhile: the workers must not be left with different models.
+        await asyncio.shield(asyncio.to_thread(_change_everywhere, lineup, keys))
+        return _json(_list(lineup, settings))
+
+    async def show_model(request: Request) -> Response:
+        return _json(_card(lineup.of(request.path_params["task"]), 0, settings))
+
+    async def show_document(_: Request) -> Response:
+        return JSONResponse(document)
+
+    def show_metrics(_: Request) -> Response:
+        # In a thread of Starlette's, because it reads files; while nothing is loaded there is no model to show.
+        answerers = lineup.answerers if lineup.is_ready else ()
+        return Response(metrics.render(answerer.name for answerer in answerers), media_type=CONTENT_TYPE)
+
+    async def refuse(request: Request) -> Response:
+        lineup.of(request.path_params["task"])
+        raise _wrong_method("POST")
+
+    async def refuse_list(_: Request) -> Response:
+        raise _wrong_method("GET, POST")
+
+    return Starlette(
+        routes=[
+            Route("/docs.json", show_document),
+            Route("/metrics", show_metrics),
+            Route("/v1/models", list_models),
+            Route("/v1/models", change_models, methods=["POST"]),
+            Route("/v1/models", refuse_list, methods=_METHODS),
+            Route("/v1/models/{task}", show_model),
+            # What is left of /v1/TASK: a task without a model, or another method.
+            Route("/v1/{task}", refuse, methods=_METHODS),
+        ],
+        exception_handlers={Problem: _respond},  # type: ignore[dict-item]
+    )
+
+
+def _list(lineup: Lineup, settings: Settings) -> ModelList:
+    endpoints = dict.fromkeys(answerer.task.endpoint for answerer in lineup.answerers)
+    found = [lineup.of(endpoint) for endpoint in endpoints]
+    return ModelList(models=[_card(models, number, settings) for models in found for number in range(len(models))])
+
+
+def _change_everywhere(lineup: Lineup, keys: KeyRing) -> None:
+    """Read packages and keys again, here and, as far as that went well, in the other workers."""
+    lineup.reload()
+    keys.reload()
+    tell_siblings()
+
+
+def _card(models: Sequence[Answerer], number: int, settings: Settings) -> ModelCard:
+    """The card of one of the models for an endpoint, the default being the first."""
+    answerer = models[number]
+    manifest = answerer.package.manifest
+    reading = answerer.limits
+    return ModelCard(
+        **answerer.name.model_dump(),
+        is_default=number == 0,
+        others=tuple(other.name.name for other in models if other is not answerer),
+        is_fallback=answerer.package.uses_fallback,
+        labels=manifest.labels,
+        score_range=manifest.score_range,
+        base=manifest.base,
+        limits=Limits(
+            max_items=settings.max_items,
+            max_body_bytes=settings.max_body_bytes,
+            max_tokens=reading.max_tokens,
+            max_item_tokens=reading.max_item_tokens,
+            max_characters=reading.max_characters,
+        ),
+        explanations=answerer.explanations,
+        truncations=get_args(Truncation),
+        metrics=manifest.metrics,
+        quality=manifest.quality,
+        parity=manifest.parity,
+        determinism=manifest.determinism,
+        data=manifest.data,
+        licences=manifest.licences,
+    )
+
+
+def _json(body: BaseModel) -> Response:
+    return Response(body.model_dump_json(), media_type="application/json")
+
+
+def _wrong_method(allowed: str) -> Problem:
+    return Problem("method_not_allowed", f"this address takes {allowed}", headers={"Allow": allowed})
+
+
+async def _respond(_: Request, problem: Problem) -> Response:
+    return respond(problem)

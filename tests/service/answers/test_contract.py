@@ -1,0 +1,95 @@
+"""The types behind the contract, for any task."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from models.tasks.sentiment import SENTIMENT
+from models.tasks.task import AnyTask, Item, LabelScore
+from service.answers.contract import answer_type, request_type, result_type
+from service.files.columns import as_columns, column_types, free_names
+
+
+class Pair(Item):
+    text_a: str
+    text_b: str
+
+
+class Likeness(BaseModel):
+    score: float
+    matches: tuple[tuple[int, ...], ...]
+    best: LabelScore | None
+
+
+LIKENESS: AnyTask = replace(
+    cast(AnyTask, SENTIMENT), name="likeness-of-two", endpoint="likeness-of-two", item=Pair, answer=Likeness
+)
+
+
+def test_a_new_task_has_its_types_without_a_line_here() -> None:
+    request = request_type(LIKENESS, 2).model_validate_json('{"inputs": [{"text_a": "x", "text_b": "y"}]}')
+    assert isinstance(request.model_dump()["inputs"][0], dict)
+    assert list(result_type(LIKENESS).model_fields) == [
+        "index",
+        "id",
+        "score",
+        "matches",
+        "best",
+        "tokens",
+        "truncated",
+        "windows",
+        "explanation",
+    ]
+    assert [kind.__name__ for kind in (request_type(LIKENESS, 2), result_type(LIKENESS), answer_type(LIKENESS))] == [
+        "LikenessOfTwoRequest",
+        "LikenessOfTwoResult",
+        "LikenessOfTwoAnswer",
+    ]
+
+
+def test_a_new_task_has_its_columns_without_a_line_here() -> None:
+    types = column_types(LIKENESS, ("a", "b"))
+    assert {name: str(kind) for name, kind in types.items() if name in ("score", "matches", "best")} == {
+        "score": "double",
+        "matches": "list<item: list<item: int64>>",
+        "best": "struct<label: string, score: double>",
+    }
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_the_number_of_inputs_is_bounded_on_both_sides(count: int) -> None:
+    with pytest.raises(ValidationError):
+        request_type(SENTIMENT, 2).model_validate({"inputs": ["a"] * count})
+
+
+def test_a_validation_error_does_not_quote_its_input() -> None:
+    with pytest.raises(ValidationError) as caught:
+        request_type(SENTIMENT, 2).model_validate_json('{"inputs": [{"text": ["zebra"]}], "explain": "zebra"}')
+    assert "zebra" not in str(caught.value)
+
+
+def test_scores_become_a_column_for_each_label() -> None:
+    result: Any = result_type(SENTIMENT)(
+        index=0,
+        id=None,
+        label="x",
+        score=0.75,
+        tokens=3,
+        truncated=False,
+        windows=1,
+        explanation=None,
+        scores=[{"label": "x", "score": 0.75}, {"label": "y", "score": 0.25}],
+    )
+    columns = as_columns(result)
+    assert (columns["score_x"], columns["score_y"]) == (0.75, 0.25)
+    assert set(columns) | {"error"} == set(column_types(SENTIMENT, ("x", "y")))
+
+
+def test_taken_names_get_a_prefix_until_they_are_free() -> None:
+    assert free_names(["label", "score", "prediction_score"], {"score", "other"}) == {
+        "label": "label",
+        "score": "prediction_score",
+        "prediction_score": "prediction_prediction_score",
+    }

@@ -1,0 +1,143 @@
+"""Word scores: what the contract promises for any text, and the rules by example."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
+from models.tasks.sentiment import SentimentItem
+from models.tasks.task import Target
+from models.text import BadInput, Encoded
+from service.answers.contract import Options
+from service.answers.explanation import Explanation, Shares, explain
+from service.answers.offsets import OffsetUnit
+from service.answers.predictor import Answerer
+
+ALPHABETS = (
+    st.characters(exclude_categories=["Cs"]),
+    st.sampled_from("the good film was "),
+    st.sampled_from("👩‍👩‍👧🏽🇩🇪❤️é́مرحبا שלום 漢字かな한국어 \t\r\n\u200d\u200b\u00ad\ufeff\x00\x1b0123.,-'"),
+)
+TEXTS = st.one_of(*(st.text(alphabet, max_size=120) for alphabet in ALPHABETS))
+
+
+def answer(answerer: Answerer, text: str, method: str = "rollout", unit: OffsetUnit = "codepoint") -> Explanation:
+    options = Options.model_validate({"explain": method, "offset_unit": unit})
+    readings, refusals = answerer.read([SentimentItem(text=text)], options.truncation)
+    if refusals:
+        reject()
+    (result,) = answerer.answer(readings, answerer.compute(readings, options.explain).result(), options)
+    explanation: Explanation = result.explanation  # type: ignore[attr-defined]
+    return explanation
+
+
+def read(answerer: Answerer, text: str, *, truncation: str = "window") -> Encoded:
+    readings, refusals = answerer.read([SentimentItem(text=text)], truncation)  # type: ignore[arg-type]
+    if refusals:
+        reject()
+    return readings[0].encoded
+
+
+def explained(encoded: Encoded, scores: Sequence[Shares]) -> Explanation:
+    target = Target("x", rows=tuple(range(len(encoded.rows))))
+    (explanation,) = explain("attention", [target], encoded, [scores], "codepoint")
+    return explanation
+
+
+@settings(deadline=None, max_examples=200)
+@given(text=TEXTS, method=st.sampled_from(["attention", "rollout"]))
+def test_shares_are_finite_not_negative_and_add_up_to_one(answerer: Answerer, text: str, method: str) -> None:
+    scores = [word.score for word in answer(answerer, text, method).items]
+    assert all(math.isfinite(score) and score >= 0 for score in scores)
+    assert math.isclose(sum(scores), 1, abs_tol=1e-6)
+
+
+@settings(deadline=None, max_examples=200)
+@given(text=TEXTS)
+def test_words_are_in_order_disjoint_and_cut_out_of_the_text_as_given(answerer: Answerer, text: str) -> None:
+    words = answer(answerer, text).items
+    assert all(text[word.start : word.end] == word.text != "" for word in words)
+    assert all(one.end <= other.start for one, other in pairwise(words))
+
+
+@settings(deadline=None, max_examples=100)
+@given(text=TEXTS)
+def test_every_unit_names_the_same_words(answerer: Answerer, text: str) -> None:
+    words = answer(answerer, text).items
+    by_byte, by_utf16 = answer(answerer, text, unit="byte").items, answer(answerer, text, unit="utf16").items
+    assert [text.encode()[word.start : word.end].decode() for word in by_byte] == [word.text for word in words]
+    utf16 = text.encode("utf-16-le")
+    assert [utf16[2 * word.start : 2 * word.end].decode("utf-16-le") for word in by_utf16] == [
+        word.text for word in words
+    ]
+
+
+def test_the_pieces_of_a_word_add_up_and_special_tokens_do_not_count(answerer: Answerer) -> None:
+    encoded = read(answerer, "unhappy film")
+    assert encoded.rows[0].encoding.tokens == ["[CLS]", "un", "##happy", "film", "[SEP]"]
+    scores = np.array([9, 1, 2, 5, 9], dtype=np.float32)
+    explanation = explained(encoded, [scores])
+    assert [(word.text, word.score) for word in explanation.items] == [("unhappy", 3 / 8), ("film", 5 / 8)]
+
+
+def test_the_sign_of_a_token_does_not_count(answerer: Answerer) -> None:
+    encoded = read(answerer, "good film")
+    scores = np.array([0, -1, 1, 0], dtype=np.float32)
+    assert [word.score for word in explained(encoded, [scores]).items] == [
+        0.5,
+        0.5,
+    ]
+
+
+def test_a_word_in_two_windows_takes_the_larger_score(answerer: Answerer) -> None:
+    encoded = read(answerer, "a " * 30 + "b " * 10)
+    assert len(encoded.rows) == 2
+    scores = [np.full(len(row), weight, dtype=np.float32) for row, weight in zip(encoded.rows, (1, 3), strict=True)]
+    items = explained(encoded, scores).items
+    first_of_second = encoded.rows[1].spans("text")[0][1].start // 2
+    assert {round(word.score / items[0].score) for word in items[:first_of_second]} == {1}
+    assert {round(word.score / items[0].score) for word in items[first_of_second:]} == {3}
+
+
+@settings(deadline=None, max_examples=100)
+@given(text=TEXTS.map(lambda text: f"good {text} " * 30))
+def test_of_an_answer_from_one_window_its_words_and_no_others_are_listed(answerer: Answerer, text: str) -> None:
+    encoded = read(answerer, text)
+    if len(encoded.rows) == 1:
+        reject()
+    everything = explained(encoded, [np.ones(len(row), dtype=np.float32) for row in encoded.rows]).items
+    for number, row in enumerate(encoded.rows):
+        spans = [span for _, span in row.spans("text")]
+        start, end = min(span.start for span in spans), max(span.end for span in spans)
+        shares = [np.ones(len(row), dtype=np.float32)]
+        (explanation,) = explain("attention", [Target("x", rows=(number,))], encoded, [shares], "codepoint")
+        wanted = [word for word in everything if word.start < end and word.end > start]
+        assert [(word.start, word.end) for word in explanation.items] == [(word.start, word.end) for word in wanted]
+
+
+def test_words_that_were_cut_off_are_listed_with_nothing(answerer: Answerer) -> None:
+    encoded = read(answerer, "good " * 40, truncation="right")
+    items = explained(encoded, [np.ones(32, dtype=np.float32)]).items
+    assert len(items) == 40
+    assert [word.score for word in items[30:]] == [0.0] * 10
+
+
+def test_words_share_alike_when_no_token_counts(answerer: Answerer) -> None:
+    encoded = read(answerer, "good film")
+    items = explained(encoded, [np.zeros(4, dtype=np.float32)]).items
+    assert [word.score for word in items] == [0.5, 0.5]
+
+
+def test_a_text_that_has_words_only_for_the_eye_is_refused(answerer: Answerer) -> None:
+    _, (refusal,) = answerer.read([SentimentItem(text="\u200b\u200d")], "window")
+    assert isinstance(refusal.reason, BadInput)
+    assert refusal.reason.code == "empty_input"
+
+
+@pytest.mark.parametrize("text", ["don't", "3.14", "👩🏽‍🚀", "🇩🇪", "é"])
+def test_what_a_reader_takes_for_one_word_is_one(answerer: Answerer, text: str) -> None:
+    assert [word.text for word in answer(answerer, text).items] == [text]

@@ -1,0 +1,67 @@
+"""Which packages answer."""
+
+from pathlib import Path
+
+import pytest
+
+from service.answers.packages import NoPackage, NotThePinned, TwoPackages, open_package_for, open_packages
+from service.settings import Settings
+from tests.service.tiny import build_package
+
+
+def names(settings: Settings) -> list[str]:
+    return [package.manifest.name for package in open_packages(settings)]
+
+
+def test_the_zoos_packages_are_all_opened(package: Path) -> None:
+    assert names(Settings(zoo=package.parent)) == ["tiny"]
+
+
+def test_a_package_that_is_being_made_is_not_of_the_zoo(tmp_path: Path) -> None:
+    made = build_package(tmp_path / "made")
+    build_package(tmp_path / ".making-made")
+    assert [package.folder for package in open_packages(Settings(zoo=tmp_path))] == [made]
+
+
+def test_packages_that_are_named_win_over_the_zoo(package: Path, tmp_path: Path) -> None:
+    other = build_package(tmp_path / "other", name="other")
+    assert open_package_for("sentiment", Settings(zoo=package.parent, packages=(other,))).manifest.name == "other"
+
+
+def test_an_empty_zoo_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(NoPackage, match="holds no packages; name the folder of one made by `steadfast export`"):
+        open_packages(Settings(zoo=tmp_path))
+
+
+def test_of_packages_that_are_named_the_first_is_the_default(tmp_path: Path) -> None:
+    one, two = build_package(tmp_path / "1", name="sentiment"), build_package(tmp_path / "2", name="better")
+    assert names(Settings(packages=(two, one))) == ["better", "sentiment"]
+    assert open_package_for("sentiment", Settings(packages=(two, one))).manifest.name == "better"
+
+
+def test_of_the_zoo_the_package_called_like_its_task_is_the_default(tmp_path: Path) -> None:
+    for folder, name in (("a", "better"), ("b", "sentiment"), ("c", "worse")):
+        build_package(tmp_path / folder, name=name)
+    assert names(Settings(zoo=tmp_path)) == ["sentiment", "better", "worse"]
+
+
+def test_a_task_without_a_package_lists_those_with_one(package: Path) -> None:
+    with pytest.raises(NoPackage, match="no package answers nli; there are packages for: sentiment"):
+        open_package_for("nli", Settings(packages=(package,)))
+
+
+def test_two_packages_of_one_name_are_refused(package: Path, tmp_path: Path) -> None:
+    other = build_package(tmp_path / "other")
+    with pytest.raises(TwoPackages, match="are both called tiny and answer sentiment; name one of them"):
+        open_packages(Settings(packages=(package, other)))
+
+
+def test_the_package_that_is_pinned_is_opened(package: Path) -> None:
+    digest = open_packages(Settings(packages=(package,)))[0].manifest.digest
+    assert names(Settings(packages=(package,), pinned={"tiny": digest, "another": "0" * 64})) == ["tiny"]
+
+
+def test_another_than_the_one_pinned_is_refused_with_both_digests(package: Path) -> None:
+    digest = open_packages(Settings(packages=(package,)))[0].manifest.digest
+    with pytest.raises(NotThePinned, match=f"tiny has the digest {digest}, but {'0' * 64} is pinned"):
+        open_packages(Settings(packages=(package,), pinned={"tiny": "0" * 64}))

@@ -1,0 +1,62 @@
+"""`steadfast doctor` on this machine, whatever that is."""
+
+import json
+import shutil
+from pathlib import Path
+
+import onnxruntime
+import pytest
+
+from export.package import open_package
+from service.cli.doctor import describe_machine, examine_package
+from service.settings import Settings
+from tests.service.conftest import steadfast
+from tests.service.tiny import reseal
+
+
+@pytest.fixture
+def strange(package: Path, tmp_path: Path) -> Path:
+    """A package whose own answers have changed since it was made."""
+    folder = Path(shutil.copytree(package, tmp_path / "strange"))
+    probe = open_package(folder).manifest.probes[0]
+    reseal(
+        folder, probes=[json.loads(probe.model_copy(update={"outputs": {"logits": [[9.0, 9.0]]}}).model_dump_json())]
+    )
+    return folder
+
+
+def test_the_machine_is_described() -> None:
+    described = dict(describe_machine(Settings(threads=3)))
+    assert set(described) == {"cpu", "instructions", "cores", "threads", "memory", "python", "onnxruntime"}
+    assert described["onnxruntime"].startswith(onnxruntime.__version__)
+    assert "CPUExecutionProvider" in described["onnxruntime"]
+    assert described["threads"].startswith("3 ")
+
+
+def test_a_package_that_runs_is_timed(package: Path) -> None:
+    examination = examine_package(package, Settings(threads=1))
+    assert examination.runs
+    assert examination.detail.startswith(
+        f"{package}: tiny answers sentiment in fp32 on cpu; probes reproduce; a row of "
+    )
+
+
+def test_a_package_that_is_not_there_does_not_run(tmp_path: Path) -> None:
+    examination = examine_package(tmp_path / "none", Settings(threads=1))
+    assert (examination.runs, "no such folder" in examination.detail) == (False, True)
+
+
+def test_a_provider_that_is_not_there_names_what_to_install(package: Path) -> None:
+    examination = examine_package(package, Settings(threads=1, provider="openvino"))
+    assert not examination.runs
+    assert "pip install onnxruntime-openvino" in examination.detail
+
+
+def test_every_package_is_examined_and_one_that_fails_fails_all(package: Path, strange: Path) -> None:
+    completed = steadfast("doctor", strange, package)
+    verdicts = [line.split()[0] for line in completed.stdout.splitlines()[-2:]]
+    assert (completed.returncode, verdicts) == (1, ["FAILS", "runs"])
+
+
+def test_where_all_packages_run_all_is_well(package: Path) -> None:
+    assert steadfast("doctor", package).returncode == 0

@@ -1,0 +1,472 @@
+"""Files in, files out: every kind, bad rows, and runs that are stopped half-way."""
+
+import csv
+import gzip
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from export.package import open_package
+from models.records import Record, RecordsError, UnknownColumn, read_records
+from service.answers.contract import Options
+from service.answers.predictor import Answerer
+from service.engine.pool import EngineLimits, Pool
+from service.files.partial import PartialError
+from service.files.scoring import InputChanged, Job, OutputError, Tally, score_file
+from tests.service.conftest import ROOT, Server, steadfast, wait_for
+from tests.service.tiny import OPINIONS, build_package
+
+ADDED = ["label", "score", "score_negative", "score_positive", "tokens", "truncated", "windows", "explanation", "error"]
+ENDINGS = ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"]
+
+
+SCORE_AND_MEASURE = """
+import resource
+from service.cli import app
+app(standalone_mode=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def texts_of_many_lengths(count: int) -> list[str]:
+    generator = random.Random(0)
+    words = ["good", "bad", "great", "awful", "fine", "boring", "the", "film", "é", "漢字", "👩‍🚀", "un", "happy"]
+    return [" ".join(generator.choices(words, k=generator.randint(1, 60))) for _ in range(count)]
+
+
+def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    if path.name.endswith(".parquet"):
+        parquet.write_table(pa.Table.from_pylist(list(rows)), path)
+        return path
+    with gzip.open(path, "wt", newline="") if path.name.endswith(".gz") else path.open("w", newline="") as file:
+        if ".csv" in path.name:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    return path
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    rows = list(read_records(path))
+    assert all(isinstance(row, Record) for row in rows)
+    return [dict(row.values) for row in rows if isinstance(row, Record)]
+
+
+def run(answerer: Answerer, source: Path, target: Path, **changes: Any) -> Tally:
+    options = Options(explain=changes.pop("explain", None))
+    job = Job(source=source, target=target, options=options, **{"columns": {}, "overwrite": False, **changes})
+    return score_file(answerer, job, lambda *_: None)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("source_ending", ENDINGS)
+def test_any_kind_of_file_becomes_any_other(
+    answerer: Answerer, tmp_path: Path, source_ending: str, ending: str
+) -> None:
+    rows = [{"n": str(number), "text": text} for number, text in enumerate(texts_of_many_lengths(20))]
+    source = write(tmp_path / f"in.{source_ending}", rows)
+    run(answerer, source, tmp_path / f"out.{ending}", explain="attention")
+    scored = read(tmp_path / f"out.{ending}")
+    assert list(scored[0]) == ["n", "text", *ADDED]
+    assert [{"n": row["n"], "text": row["text"]} for row in scored] == rows
+
+
+def test_http_predict_and_score_give_the_same_numbers(
+    answerer: Answerer, package: Path, server: Server, tmp_path: Path
+) -> None:
+    texts = texts_of_many_lengths(120)
+    asked = [
+        result
+        for start in range(0, len(texts), 40)
+        for result in server.ask(inputs=texts[start : start + 40], explain="rollout").json()["results"]
+    ]
+    predicted = json.loads(
+        steadfast("predict", "sentiment", *texts, "--explain", "rollout", "--json", "--package", package).stdout
+    )
+    assert predicted == [result | {"index": index} for index, result in enumerate(asked)]
+
+    source = write(tmp_path / "in.jsonl", [{"text": text} for text in texts])
+    run(answerer, source, tmp_path / "out.parquet", explain="rollout")
+    for row, result in zip(read(tmp_path / "out.parquet"), asked, strict=True):
+        scores = {entry["label"]: entry["score"] for entry in result["scores"]}
+        assert (row["label"], row["score"]) == (result["label"], result["score"])
+        assert (row["score_negative"], row["score_positive"]) == (scores["negative"], scores["positive"])
+        assert (row["tokens"], row["windows"], row["truncated"]) == tuple(
+            result[name] for name in ("tokens", "windows", "truncated")
+        )
+        assert row["explanation"] == result["explanation"]
+
+
+def test_the_csv_holds_the_same_numbers_to_the_last_digit(answerer: Answerer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [{"text": text} for text in texts_of_many_lengths(30)])
+    run(answerer, source, tmp_path / "out.csv", explain="attention")
+    run(answerer, source, tmp_path / "out.jsonl", explain="attention")
+    for text, number in zip(read(tmp_path / "out.csv"), read(tmp_path / "out.jsonl"), strict=True):
+        assert float(text["score_positive"]) == number["score_positive"]
+        assert json.loads(text["explanation"]) == number["explanation"]
+        assert json.loads(text["truncated"]) is False
+
+
+def test_bad_rows_are_kept_and_say_why(answerer: Answerer, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(
+        b'{"text": "good"}\n{"text": ""}\n{"text": 5}\nnot json\n{"text": null}\n{"other": 1}\n{"text": "\\ud800"}\n'
+        b'{"text": "\xff"}\n[]\n' + b"[" * 100_000 + b'\n{"text": "bad"}\n'
+    )
+    tally = run(answerer, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    rows = read(tmp_path / "out.jsonl")
+    assert [row["label"] for row in rows] == ["positive", *[None] * 9, "negative"]
+    assert [bool(row["error"]) for row in rows] == [False, *[True] * 9, False]
+    assert (tally.rows, tally.without_answer) == (11, 9)
+
+
+def test_a_csv_with_broken_lines_keeps_its_good_ones(answerer: Answerer, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(b'id,text\n1,good\n2\n3,a,b\n4,"x"y\n5,\xff\n6,"bad, ""really""\nbad"\n')
+    run(answerer, tmp_path / "in.csv", tmp_path / "out.csv")
+    rows = read(tmp_path / "out.csv")
+    assert [(row["id"], row["label"]) for row in rows] == [
+        ("1", "positive"),
+        ("", ""),
+        ("", ""),
+        ("", ""),
+        ("", ""),
+        ("6", "negative"),
+    ]
+    assert rows[-1]["text"] == 'bad, "really"\nbad'
+
+
+def test_a_name_that_the_file_has_already_gets_a_prefix(answerer: Answerer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [{"text": "good", "label": 0, "error": "none", "prediction_error": "no"}])
+    tally = run(answerer, source, tmp_path / "out.jsonl")
+    (row,) = read(tmp_path / "out.jsonl")
+    assert (row["label"], row["prediction_label"], row["error"], row["prediction_error"]) == (
+        0,
+        "positive",
+        "none",
+        "no",
+    )
+    assert row["prediction_prediction_error"] is None
+    assert tally.error_column == "prediction_prediction_error"
+
+
+def test_columns_of_parquet_keep_their_types(answerer: Answerer, tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "text": ["good", "bad"],
+            "small": pa.array([1, None], pa.int8()),
+            "when": pa.array([datetime(2020, 1, 1), None], pa.timestamp("us", "UTC")),
+            "kind": pa.array(["a", "b"]).dictionary_encode(),
+            "nested": [{"x": [1, 2]}, {"x": []}],
+            "bytes": [b"\xff", b""],
+        }
+    )
+    parquet.write_table(table, tmp_path / "in.parquet")
+    run(answerer, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    assert parquet.read_table(tmp_path / "out.parquet").select(table.column_names).equals(table)
+
+
+def test_an_explanation_is_a_list_of_structs_in_parquet(answerer: Answerer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [{"text": "good film"}])
+    run(answerer, source, tmp_path / "out.parquet", explain="attention")
+    kind = parquet.read_schema(tmp_path / "out.parquet").field("explanation").type
+    assert pa.types.is_list(kind.field("items").type)
+    assert [field.name for field in kind.field("items").type.value_type] == ["field", "text", "start", "end", "score"]
+
+
+def test_json_values_of_several_kinds_become_json_in_parquet(answerer: Answerer, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"text": "good", "x": 1, "y": 2},
+        {"text": "bad", "x": "a", "y": 0.5},
+        {"text": "fine", "x": {"k": [1]}},
+    ]
+    run(answerer, write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet")
+    scored = read(tmp_path / "out.parquet")
+    assert [row["x"] for row in scored] == ["1", "a", '{"k": [1]}']
+    assert [row["y"] for row in scored] == [2.0, 0.5, None]
+
+
+def test_columns_that_come_late_are_not_lost(answerer: Answerer, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"text": "good"}] * 1_500 + [{"text": "bad", "late": "here"}]
+    run(answerer, write(tmp_path / "in.jsonl", rows), tmp_path / "out.csv")
+    assert read(tmp_path / "out.csv")[-1]["late"] == "here"
+
+
+def test_a_file_without_rows_becomes_one_with_columns(answerer: Answerer, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id,text\n")
+    assert run(answerer, tmp_path / "in.csv", tmp_path / "out.csv").rows == 0
+    assert (tmp_path / "out.csv").read_text() == ",".join(["id", "text", *ADDED]) + "\n"
+
+
+def test_the_text_column_can_be_named(answerer: Answerer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "bad", "note": "good"}])
+    run(answerer, source, tmp_path / "out.csv", columns={"text": "note"})
+    assert read(tmp_path / "out.csv")[0]["label"] == "positive"
+
+
+def test_a_missing_text_column_lists_those_there_are(answerer: Answerer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"a": "bad", "b": "good"}])
+    with pytest.raises(UnknownColumn, match=r"there are: 'a', 'b'; name it with --text-column"):
+        run(answerer, source, tmp_path / "out.csv")
+
+
+def test_a_row_that_the_model_has_no_numbers_for_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPINIONS, "fine", float("nan"))
+    source = write(tmp_path / "in.csv", [{"text": text} for text in ("good", "fine", "bad")])
+    with Pool(1) as pool, Answerer(open_package(build_package(tmp_path / "broken")), EngineLimits(), pool) as broken:
+        tally = run(broken, source, tmp_path / "out.csv")
+    rows = read(tmp_path / "out.csv")
+    assert [row["label"] for row in rows] == ["positive", "", "negative"]
+    assert "an output is not finite" in rows[1]["error"]
+    assert tally.without_answer == 1
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_that_is_a_folder_is_refused_before_anything_is_computed(
+    answerer: Answerer, tmp_path: Path, overwrite: bool
+) -> None:
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(OutputError, match="is a folder"):
+        run(answerer, write(tmp_path / "in.csv", [{"text": "good"}]), tmp_path / "out.csv", overwrite=overwrite)
+    assert not (tmp_path / "out.csv.partial").exists()
+
+
+def test_an_output_is_not_replaced_unasked(answerer: Answerer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}])
+    (tmp_path / "out.csv").write_text("precious")
+    with pytest.raises(OutputError, match="--overwrite"):
+        run(answerer, source, tmp_path / "out.csv")
+    run(answerer, source, tmp_path / "out.csv", overwrite=True)
+    assert read(tmp_path / "out.csv")[0]["label"] == "positive"
+
+
+def test_the_input_is_never_replaced(answerer: Answerer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}])
+    with pytest.raises(OutputError, match="is the input"):
+        run(answerer, source, source, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["in.txt", "missing.csv", "in.parquet", "cut.csv.gz"])
+def test_a_file_that_cannot_be_read_is_an_error_before_anything_is_written(
+    answerer: Answerer, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "in.txt").write_text("good")
+    (tmp_path / "in.parquet").write_text("no parquet")
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"text\n" + b"good\n" * 10_000)[:-20])
+    before = set(tmp_path.iterdir())
+    with pytest.raises(RecordsError, match=name):
+        run(answerer, tmp_path / name, tmp_path / "out.csv")
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_source_that_grows_meanwhile_is_noticed(answerer: Answerer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}] * 50)
+
+    def grow(done: int, total: int) -> None:
+        if done == total:
+            source.write_text(source.read_text() + "more\n")
+
+    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    with pytest.raises(InputChanged, match="run the command again"):
+        score_file(answerer, job, grow)
+    assert not (tmp_path / "out.csv").exists()
+
+
+class Stopped(Exception):
+    """Stands for whatever ends a run half-way."""
+
+
+def stop_at(row: int) -> Any:
+    def progress(done: int, _: int) -> None:
+        if done == row:
+            raise Stopped
+
+    return progress
+
+
+def test_a_stopped_run_goes_on_where_it_was(answerer: Answerer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": text} for text in texts_of_many_lengths(300)])
+    run(answerer, source, tmp_path / "whole.csv")
+    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    for row in (100, 101, 250):
+        with pytest.raises(Stopped):
+            score_file(answerer, job, stop_at(row))
+        assert not (tmp_path / "out.csv").exists()
+    told: list[int] = []
+    tally = score_file(answerer, job, lambda done, _: told.append(done))
+    assert tally.kept == told[0] == 250
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not job.partial.exists()
+
+
+@pytest.mark.parametrize("change", ["source", "options"])
+def test_what_another_run_left_is_not_mixed_in(answerer: Answerer, tmp_path: Path, change: str) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
+    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    with pytest.raises(Stopped):
+        score_file(answerer, job, stop_at(10))
+    if change == "source":
+        write(source, [{"text": "bad"}] * 20)
+    changes = {"explain": "attention"} if change == "options" else {}
+    with pytest.raises(PartialError, match="--overwrite"):
+        run(answerer, source, tmp_path / "out.csv", **changes)
+    assert run(answerer, source, tmp_path / "out.csv", overwrite=True, **changes).kept == 0
+
+
+def test_a_source_that_changes_in_place_is_noticed(answerer: Answerer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}] * 50)
+
+    def change(done: int, total: int) -> None:
+        if done == total:
+            source.write_text(source.read_text().replace("good", "evil"))
+
+    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    with pytest.raises(InputChanged, match="run the command again"):
+        score_file(answerer, job, change)
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["notes.txt", "000000000000.rows"])
+def test_a_folder_of_somebody_else_is_never_touched(
+    answerer: Answerer, tmp_path: Path, name: str, overwrite: bool
+) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}])
+    (tmp_path / "out.csv.partial").mkdir()
+    precious = tmp_path / "out.csv.partial" / name
+    precious.write_text("precious")
+    with pytest.raises(PartialError, match="holds what no run left there"):
+        run(answerer, source, tmp_path / "out.csv", overwrite=overwrite)
+    assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize("left", [[], ["journal.tmp"]], ids=["nothing", "half a journal"])
+def test_a_run_that_was_stopped_while_it_began_begins_again(
+    answerer: Answerer, tmp_path: Path, left: list[str]
+) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}])
+    (tmp_path / "out.csv.partial").mkdir()
+    for name in left:
+        (tmp_path / "out.csv.partial" / name).write_text("{")
+    assert run(answerer, source, tmp_path / "out.csv").kept == 0
+
+
+@pytest.mark.parametrize("damage", ["journal", "rows"])
+def test_a_damaged_beginning_is_refused_until_it_is_discarded(answerer: Answerer, tmp_path: Path, damage: str) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
+    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    for row in (5, 10):
+        with pytest.raises(Stopped):
+            score_file(answerer, job, stop_at(row))
+    if damage == "journal":
+        (job.partial / "journal.json").write_text("{")
+    else:
+        (job.partial / "000000000000.rows").unlink()
+    with pytest.raises(PartialError, match=rf"{damage} (is damaged|are missing).* discard it with --overwrite"):
+        score_file(answerer, job, lambda *_: None)
+    assert run(answerer, source, tmp_path / "out.csv", overwrite=True).kept == 0
+    assert len(read(tmp_path / "out.csv")) == 20
+
+
+def _hear_interrupts() -> None:
+    """A suite that runs in a shell's background was started deaf to SIGINT, and so would be what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def start_long_run(package: Path, tmp_path: Path, rows: int = 6_000) -> tuple[list[str], Path]:
+    write(tmp_path / "in.csv", [{"n": number, "text": text} for number, text in enumerate(texts_of_many_lengths(rows))])
+    target = tmp_path / "out.csv"
+    arguments = ["score", "sentiment", tmp_path / "in.csv", "-o", target, "--package", package]
+    return [sys.executable, "-m", "service.cli", *map(str, arguments)], target
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
+    package: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    # Twelve times what is kept at once, so that it is still under way when the first of it is there.
+    command, target = start_long_run(package, tmp_path, rows=24_000)
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_interrupts)
+    wait_for(lambda: any(tmp_path.glob("out.csv.partial/*.rows")))
+    process.send_signal(how)
+    _, said = process.communicate(timeout=30)
+    assert not target.exists()
+    if how == signal.SIGINT:
+        assert (process.returncode, said.count("\n")) == (130, 1)
+        assert "the same command goes on" in said
+
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert "by an earlier run" in completed.stderr
+    assert [row["n"] for row in read(target)] == [str(number) for number in range(24_000)]
+    assert not (tmp_path / "out.csv.partial").exists()
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(200_000, 0), (800_000, 6_000)], ids=["predictions", "output"])
+def test_a_full_disk_is_one_sentence_and_leaves_no_output(package: Path, tmp_path: Path, limit: int, kept: int) -> None:
+    command, target = start_long_run(package, tmp_path)
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    completed = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, preexec_fn=limit_files
+    )
+    assert completed.returncode == 2
+    assert completed.stderr.count("\n") == 1
+    assert "File too large" in completed.stderr
+    assert not target.exists()
+    left = sorted((tmp_path / "out.csv.partial").iterdir())
+    assert sum(len(path.read_text().splitlines()) for path in left if path.suffix == ".rows") == kept
+    assert {path.suffix for path in left} <= {".rows", ".json"}
+
+
+def test_the_limits_of_a_server_do_not_concern_a_file(package: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good " * 200}] * 100)
+    environment = os.environ | {"STEADFAST_QUEUED_ROWS": "1", "STEADFAST_QUEUED_TOKENS": "1"}
+    completed = steadfast(
+        "score", "sentiment", source, "-o", tmp_path / "out.csv", "--package", package, env=environment
+    )
+    assert completed.stderr == "100 rows\n"
+
+
+def test_a_number_that_is_missing_is_null_in_json(answerer: Answerer, tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"text": ["good"], "x": [float("nan")]}), tmp_path / "in.parquet")
+    run(answerer, tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    assert '"x": null' in (tmp_path / "out.jsonl").read_text()
+
+
+def test_memory_does_not_grow_with_the_file(package: Path, tmp_path: Path) -> None:
+    peaks = []
+    for rows in (2_000, 9_000):
+        source = write(tmp_path / "in.jsonl", [{"text": "good film " * 10}] * rows)
+        arguments = ["score", "sentiment", source, "-o", tmp_path / f"{rows}.parquet", "--package", package]
+        completed = subprocess.run(
+            [sys.executable, "-c", SCORE_AND_MEASURE, *map(str, arguments)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        peaks.append(int(completed.stdout) / 1024)
+    # MiB; what is held for one row more, some 2 kB, would show as 14.
+    assert peaks[1] - peaks[0] < 7
+
+
+def test_the_command_says_how_it_went(package: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": " "}])
+    completed = steadfast("score", "sentiment", source, "-o", tmp_path / "out.csv", "--package", package)
+    assert (completed.returncode, completed.stdout) == (0, "")
+    assert completed.stderr == "2 rows; 1 without an answer, see the column 'error'\n"

@@ -1,0 +1,108 @@
+"""Tables written and read back: nothing of a text is lost in any kind of file."""
+
+import json
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.records import Record, read_records
+from service.files.tables import survey, write_rows
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.text(
+    ",\"'\r\n\t\x00 é漢👩‍🚀a=;|\\", max_size=20
+)
+ENDINGS = ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@settings(deadline=None, max_examples=60)
+@given(rows=st.lists(st.tuples(TEXTS, TEXTS), max_size=6))
+def test_texts_read_back_as_they_were_written(ending: str, rows: list[tuple[str, str]]) -> None:
+    columns = {"a": pa.string(), "b": pa.string()}
+    written = [dict(zip(columns, row, strict=True)) for row in rows]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"rows.{ending}"
+        write_rows(path, written, columns)
+        assert list(read_records(path)) == [Record(number, row) for number, row in enumerate(written, start=1)]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_table_without_rows_keeps_what_it_can(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"rows.{ending}"
+    write_rows(path, [], {"a": pa.string()})
+    rows, columns = survey(path)
+    assert rows == 0
+    assert list(columns) == ([] if "jsonl" in ending else ["a"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "kinds"),
+    [
+        (['{"x": 1}', '{"x": 2}'], {"x": "int64"}),
+        (['{"x": 1}', '{"x": 2.5}'], {"x": "double"}),
+        (['{"x": 1}', '{"x": "a"}'], {"x": "string"}),
+        (['{"x": true}', '{"x": 1}'], {"x": "string"}),
+        (['{"x": [1]}'], {"x": "string"}),
+        (['{"x": {}}'], {"x": "string"}),
+        (['{"x": 100000000000000000000}'], {"x": "string"}),
+        (['{"x": null}'], {"x": "string"}),
+        (['{"x": null}', '{"x": 1}'], {"x": "int64"}),
+        (['{"a": 1}', "bad", '{"b": "x", "a": 2}'], {"a": "int64", "b": "string"}),
+    ],
+)
+@pytest.mark.parametrize("apart", [0, 2_000], ids=["near", "far"])
+def test_the_kind_of_a_column_holds_all_its_values(
+    tmp_path: Path, lines: list[str], kinds: dict[str, str], apart: int
+) -> None:
+    # Far apart, the lines lie in batches of their own, whose kinds are joined.
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(line + "\n" + "{}\n" * apart for line in lines))
+    rows, columns = survey(path)
+    assert rows == len(lines) * (1 + apart)
+    assert {name: str(kind) for name, kind in columns.items()} == kinds
+
+
+PLAIN = {
+    date(2020, 1, 2): "2020-01-02",
+    datetime(2020, 1, 2, 3, 4, 5): "2020-01-02 03:04:05",
+    time(3, 4): "03:04:00",
+    Decimal("1.50"): "1.50",
+    UUID(int=1): "00000000-0000-0000-0000-000000000001",
+    b"\xff": "/w==",
+}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(("value", "written"), PLAIN.items(), ids=str)
+def test_what_json_does_not_know_is_written_plainly_and_bytes_in_base64(
+    tmp_path: Path, value: Any, written: str, ending: str
+) -> None:
+    path = tmp_path / f"rows.{ending}"
+    write_rows(path, [{"x": value}], {"x": pa.string()})
+    assert list(read_records(path)) == [Record(1, {"x": written})]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_missing_number_inside_a_list_is_null(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"rows.{ending}"
+    write_rows(path, [{"x": [1.5, {"y": float("nan"), "z": b"a"}]}], {"x": pa.string()})
+    (row,) = read_records(path)
+    assert isinstance(row, Record)
+    value = row.values["x"]
+    assert (value if ending == "jsonl" else json.loads(value)) == [1.5, {"y": None, "z": "YQ=="}]
+
+
+def test_whole_numbers_among_others_are_written_however_large(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.parquet", [{"x": 2**60 + 1}, {"x": 0.5}], {"x": pa.float64()})
+    assert [row.values for row in read_records(tmp_path / "rows.parquet") if isinstance(row, Record)] == [
+        {"x": float(2**60)},
+        {"x": 0.5},
+    ]

@@ -1,0 +1,327 @@
+"""The outermost layer around applications that misbehave in every way."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from service.server.gateway import Border, BorderLimits, current_exchange
+from service.server.in_flight import Traffic
+from service.server.keys import KeyRing
+from service.server.logs import configure_logs
+from service.server.metrics import Metrics
+
+SECRET = "zebra"
+
+
+def bordered(
+    application: Any, keys: Sequence[str] = (), traffic: Traffic | None = None, is_open: bool = False, **limits: Any
+) -> Border:
+    return Border(
+        application,
+        json_paths={"/v1/task"},
+        limits=BorderLimits(**{"max_body_bytes": 100, **limits}),
+        keys=KeyRing(keys),
+        is_open=is_open,
+        traffic=traffic or Traffic(),
+        metrics=Metrics(routes={"/v1/task"}),
+    )
+
+
+def ask(application: Any, method: str = "POST", path: str = "/v1/task", **request: Any) -> httpx.Response:
+    # Here, so that the logs go where the test that asks captures them.
+    configure_logs()
+    border = application if isinstance(application, Border) else bordered(application)
+    address = request.pop("address", "127.0.0.1")
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(app=border, raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{address}") as client:
+            return await client.request(method, path, **{"json": {}, **request})
+
+    return asyncio.run(send())
+
+
+def routed(handler: Callable[[Request], Awaitable[Response]]) -> Starlette:
+    return Starlette(routes=[Route("/v1/task", handler, methods=["POST", "GET"])])
+
+
+def returning(response: Response) -> Starlette:
+    async def handler(_: Request) -> Response:
+        return response
+
+    return routed(handler)
+
+
+async def broken(*_: Any) -> Any:
+    raise RuntimeError(f"cannot read {SECRET}")
+
+
+def test_a_good_answer_passes_unchanged_but_for_its_name() -> None:
+    response = ask(returning(JSONResponse({"a": 1}, headers={"x-own": "kept"})))
+    assert (response.status_code, response.json(), response.headers["x-own"]) == (200, {"a": 1}, "kept")
+    assert "x-request-id" in response.headers
+
+
+@pytest.mark.parametrize("application", [broken, routed(broken)], ids=["bare", "in Starlette"])
+def test_an_exception_becomes_a_problem_without_its_message(
+    application: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    response = ask(application)
+    assert (response.status_code, response.json()["code"]) == (500, "internal")
+    assert SECRET not in response.text
+    said = capsys.readouterr().err
+    assert SECRET not in said
+    assert "RuntimeError" in said
+    assert "broken" in said
+
+
+@pytest.mark.parametrize(
+    ("foreign", "status", "code"),
+    [
+        (JSONResponse([{"error": SECRET}], 400), 400, "bad_request"),
+        (JSONResponse({"detail": SECRET}, 400), 400, "bad_request"),
+        (PlainTextResponse(SECRET, 404), 404, "not_found"),
+        (PlainTextResponse(SECRET, 405, {"Allow": "GET"}), 405, "method_not_allowed"),
+        (PlainTextResponse(SECRET, 418), 400, "bad_request"),
+        (JSONResponse({"error": SECRET}, 429, {"Retry-After": "7"}), 429, "overloaded"),
+        (JSONResponse({"error": SECRET}, 500), 500, "internal"),
+        (PlainTextResponse(SECRET, 502), 500, "internal"),
+        (PlainTextResponse(SECRET, 503), 503, "not_ready"),
+        (JSONResponse({"error": SECRET}, 504), 504, "deadline_exceeded"),
+    ],
+    ids=lambda value: str(value.status_code) if isinstance(value, Response) else None,
+)
+def test_somebody_elses_error_becomes_a_problem(foreign: Response, status: int, code: str) -> None:
+    response = ask(returning(foreign))
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert SECRET not in response.text
+    for kept in ("allow", "retry-after"):
+        assert response.headers.get(kept) == foreign.headers.get(kept)
+
+
+def test_an_http_exception_becomes_a_problem() -> None:
+    async def handler(_: Request) -> Response:
+        raise HTTPException(503, SECRET)
+
+    assert ask(routed(handler)).json()["code"] == "not_ready"
+
+
+def test_an_answer_in_pieces_passes_whole() -> None:
+    async def application(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for piece in (b"a", b"b"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"c"})
+
+    assert ask(application).text == "abc"
+
+
+def test_an_answer_that_breaks_off_is_left_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    async def application(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError(SECRET)
+
+    with pytest.raises(AssertionError):  # httpx's transport wants the answer's end
+        ask(application)
+    assert SECRET not in capsys.readouterr().err
+
+
+def test_the_application_reads_the_body_as_it_was_sent() -> None:
+    async def handler(request: Request) -> Response:
+        return Response(await request.body())
+
+    assert (
+        ask(routed(handler), content=b'{"a": "b"}', headers={"Content-Type": "application/json"}).text == '{"a": "b"}'
+    )
+
+
+def test_the_limit_is_on_what_arrives_not_on_what_is_announced() -> None:
+    async def pieces() -> Any:
+        for _ in range(11):
+            yield b" " * 10
+
+    response = ask(broken, content=pieces(), json=None, headers={"Content-Type": "application/json"})
+    assert response.json()["code"] == "payload_too_large"
+
+
+def test_only_the_paths_that_take_json_are_checked_for_it() -> None:
+    async def handler(_: Request) -> Response:
+        return Response()
+
+    application = Starlette(routes=[Route("/other", handler, methods=["POST"])])
+    assert ask(application, path="/other", json=None, content=b"x" * 1_000).status_code == 200
+
+
+def test_what_is_not_http_passes() -> None:
+    seen = []
+
+    async def application(scope: Any, *_: Any) -> None:
+        seen.append(scope["type"])
+
+    asyncio.run(bordered(application)({"type": "lifespan"}, broken, broken))
+    assert seen == ["lifespan"]
+
+
+def test_handlers_know_the_request_by_its_name() -> None:
+    async def handler(_: Request) -> Response:
+        return PlainTextResponse(current_exchange.get().request_id)
+
+    response = ask(routed(handler), headers={"X-Request-ID": "abc"})
+    assert response.text == response.headers["x-request-id"] == "abc"
+
+
+def test_a_line_of_log_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    ask(returning(Response()), path="/v1/task", headers={"X-Request-ID": "abc"})
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["method"], line["path"], line["status"]) == ("request", "POST", "/v1/task", 200)
+    assert line["request_id"] == "abc"
+
+
+KEY = {"Authorization": "Bearer right"}
+
+
+@pytest.mark.parametrize("path", ["/v1/task", "/v1/models", "/nowhere"])
+def test_without_a_key_nobody_gets_past_the_door(path: str) -> None:
+    guarded = bordered(returning(Response()), keys=["right"])
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        response = ask(guarded, path=path, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
+        assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_key_opens_the_door() -> None:
+    assert ask(bordered(returning(Response()), keys=["wrong", "right"]), headers=KEY).status_code == 200
+
+
+def test_probes_need_no_key() -> None:
+    application = Starlette(routes=[Route("/readyz", lambda _: Response())])
+    assert ask(bordered(application, keys=["right"]), method="GET", path="/readyz").status_code == 200
+
+
+def test_a_key_is_never_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    ask(bordered(broken, keys=["right"]), headers=KEY)
+    ask(bordered(broken, keys=["right"]), headers={"Authorization": "Bearer wrong"})
+    said = capsys.readouterr().err
+    assert "right" not in said
+    assert "wrong" not in said
+
+
+def test_a_request_says_when_its_answer_is_of_no_more_use() -> None:
+    async def handler(_: Request) -> Response:
+        deadline = current_exchange.get().deadline
+        assert deadline is not None
+        return JSONResponse(deadline - time.monotonic())
+
+    assert 3.0 < ask(routed(handler), headers={"X-Request-Timeout-Ms": "5000"}).json() <= 5.0
+    assert 7.0 < ask(bordered(routed(handler), timeout_ms=9_000)).json() <= 9.0
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "1e3", "soon", "1001", "9" * 30])
+def test_a_time_that_makes_no_sense_is_refused(value: str) -> None:
+    response = ask(bordered(broken, max_timeout_ms=1_000), headers={"X-Request-Timeout-Ms": value})
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+    assert "from 1 to 1,000" in response.json()["detail"]
+
+
+def test_an_answer_that_comes_too_late_is_not_waited_for() -> None:
+    cancelled = []
+
+    async def handler(_: Request) -> Response:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+        return Response()
+
+    response = ask(routed(handler), headers={"X-Request-Timeout-Ms": "20"})
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+    assert "0.02 s" in response.json()["detail"]
+    assert cancelled
+
+
+async def _slowly() -> Any:
+    yield b"{"
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [({}, 408, "body_timeout"), ({"X-Request-Timeout-Ms": "20"}, 504, "deadline_exceeded")],
+    ids=["server's patience", "caller's patience"],
+)
+def test_a_body_that_never_ends_is_not_waited_for(headers: dict[str, str], status: int, code: str) -> None:
+    border = bordered(broken, body_timeout_s=0.04)
+    response = ask(border, json=None, content=_slowly(), headers={"Content-Type": "application/json", **headers})
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    # What is left of the body is not waited for either.
+    assert response.headers["connection"] == "close"
+
+
+def test_nobody_computes_for_a_caller_who_left(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs()
+    cancelled = []
+
+    async def application(_scope: Any, receive: Any, _send: Any) -> None:
+        await receive()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    messages = [{"type": "http.request", "body": b"{}"}, {"type": "http.request"}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        await asyncio.sleep(0)
+        return messages.pop(0)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/task", "headers": [(b"content-type", b"application/json")]}
+    asyncio.run(bordered(application)(scope, receive, broken))
+    assert cancelled
+    assert json.loads(capsys.readouterr().err)["status"] == 499
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/task", 503), ("/readyz", 503), ("/livez", 200)])
+def test_a_server_that_drains_is_alive_and_takes_nothing_more(path: str, status: int) -> None:
+    traffic = Traffic()
+    traffic.is_draining = True
+    application = Starlette(routes=[Route(known, lambda _: Response()) for known in ("/livez", "/readyz")])
+    response = ask(bordered(application, traffic=traffic), method="GET", path=path)
+    assert response.status_code == status
+    if status == 503:
+        assert response.json()["code"] == "draining"
+        assert response.headers["connection"] == "close"
+
+
+def test_a_full_disk_for_the_log_breaks_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = []
+    # Closing says once more what could not be written.
+    with suppress(OSError), Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        statuses = [ask(application).status_code for application in (returning(Response()), broken)]
+    assert statuses == [200, 500]
+
+
+@pytest.mark.parametrize(
+    ("address", "is_open", "status"),
+    [("127.0.0.1", False, 200), ("[::1]", False, 200), ("192.0.2.7", False, 401), ("192.0.2.7", True, 200)],
+)
+def test_without_keys_only_this_machine_is_answered_however_the_server_was_started(
+    address: str, is_open: bool, status: int
+) -> None:
+    application = bordered(returning(Response("fine")), is_open=is_open)
+    assert ask(application, address=address).status_code == status

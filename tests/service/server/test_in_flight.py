@@ -1,0 +1,131 @@
+"""Ending requests: by a reason, at a time, and all of them."""
+
+import asyncio
+import time
+
+import pytest
+
+from service.server.in_flight import Interruption, Traffic
+from service.server.problems import Problem
+
+
+class Reason(Exception):
+    pass
+
+
+async def interrupted_by(reason: Exception | None, sleep_s: float = 5.0) -> None:
+    interruption = Interruption()
+    async with interruption:
+        if reason is not None:
+            asyncio.get_running_loop().call_soon(interruption, reason)
+        await asyncio.sleep(sleep_s)
+
+
+def test_the_reason_is_raised_where_the_task_waits() -> None:
+    with pytest.raises(Reason):
+        asyncio.run(interrupted_by(Reason()))
+
+
+def test_a_task_goes_on_after_it_was_interrupted() -> None:
+    async def go_on() -> int:
+        with pytest.raises(Reason):
+            await interrupted_by(Reason())
+        await asyncio.sleep(0)
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    assert asyncio.run(go_on()) == 0
+
+
+def test_a_real_cancellation_stays_one() -> None:
+    async def cancelled() -> None:
+        task = asyncio.create_task(interrupted_by(None))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+
+
+def test_the_first_reason_counts() -> None:
+    async def twice() -> None:
+        interruption = Interruption()
+        async with interruption:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(interruption, Reason())
+            loop.call_soon(interruption, ValueError())
+            await asyncio.sleep(5)
+
+    with pytest.raises(Reason):
+        asyncio.run(twice())
+
+
+def test_what_has_ended_is_not_interrupted() -> None:
+    async def late() -> None:
+        interruption = Interruption()
+        async with interruption:
+            interruption.after(0.0, Reason())
+        await asyncio.sleep(0.01)
+        interruption(Reason())
+        await asyncio.sleep(0.01)
+
+    asyncio.run(late())
+
+
+def test_a_later_time_replaces_an_earlier_one() -> None:
+    async def replaced() -> None:
+        interruption = Interruption()
+        async with interruption:
+            interruption.after(0.01, ValueError())
+            interruption.after(0.03, Reason())
+            await asyncio.sleep(5)
+
+    with pytest.raises(Reason):
+        asyncio.run(replaced())
+
+
+async def requested(traffic: Traffic, seconds: float) -> str:
+    interruption = Interruption()
+    try:
+        async with interruption:
+            traffic.begin(interruption)
+            await asyncio.sleep(seconds)
+    except Problem as problem:
+        return problem.code
+    finally:
+        traffic.end(interruption)
+    return "answered"
+
+
+def test_draining_waits_for_what_is_under_way_and_refuses_what_comes() -> None:
+    async def drained() -> list[str]:
+        traffic = Traffic()
+        first = asyncio.create_task(requested(traffic, 0.05))
+        await asyncio.sleep(0)
+        draining = asyncio.create_task(traffic.drain(5.0))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(requested(traffic, 0.0))
+        await draining
+        assert first.done()
+        return [await first, await second]
+
+    assert asyncio.run(drained()) == ["answered", "draining"]
+
+
+def test_what_takes_too_long_is_told_so() -> None:
+    async def drained() -> str:
+        traffic = Traffic()
+        request = asyncio.create_task(requested(traffic, 60.0))
+        await asyncio.sleep(0)
+        await traffic.drain(0.02)
+        return await request
+
+    began = time.monotonic()
+    assert asyncio.run(drained()) == "draining"
+    assert time.monotonic() - began < 30
+
+
+def test_draining_an_idle_server_returns_at_once() -> None:
+    asyncio.run(Traffic().drain(60.0))

@@ -1,0 +1,187 @@
+"""What is counted: rightly with several workers, and with labels that nobody can add to."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from models.tasks.ner import NER
+from models.tasks.sentiment import SENTIMENT
+from models.tasks.sts import STS
+from service.answers.contract import ModelName, result_type
+from service.server.metrics import Metrics
+from tests.service.conftest import ROOT, Server, wait_for
+
+MODEL = ModelName(task="sentiment", name="tiny", digest="d1", method="plain", precision="fp32")
+PLACE = {"index": 0, "id": None, "tokens": 3, "windows": 1, "explanation": None}
+
+
+def read(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def value(text: bytes, name: str, **labels: str) -> float:
+    """The sum of all samples of that name with these labels."""
+    return sum(
+        number
+        for (sample, its), number in read(text).items()
+        if sample == f"steadfast_{name}" and labels.items() <= its
+    )
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(routes={"/v1/sentiment", "/livez"})
+
+
+def sentiment(label: str, score: float, truncated: bool = False) -> Any:
+    return result_type(SENTIMENT)(label=label, score=score, scores=(), truncated=truncated, **PLACE)
+
+
+def test_requests_are_counted_by_route_and_code(metrics: Metrics) -> None:
+    for status in (200, 200, 422):
+        metrics.request("/v1/sentiment", status, 0.02, "validation" if status == 422 else None)
+    text = metrics.render([])
+    assert value(text, "requests_total", route="/v1/sentiment", code="200") == 2
+    assert value(text, "requests_total", route="/v1/sentiment", code="422") == 1
+    assert value(text, "rejections_total", reason="validation") == 1
+    assert value(text, "request_seconds_bucket", le="0.025") == 3
+    assert value(text, "request_seconds_bucket", le="0.01") == 0
+
+
+def test_addresses_that_callers_make_up_are_one_series(metrics: Metrics) -> None:
+    for number in range(50):
+        metrics.request(f"/v1/{number}", 404, 0.0, "not_found")
+        metrics.request(f"/v1/models/{number}", 404, 0.0, "model_not_found")
+        metrics.request(f"/livez/{number}", 404, 0.0, "not_found")
+    text = metrics.render([])
+    routes = {dict(labels)["route"] for name, labels in read(text) if name == "steadfast_requests_total"}
+    assert routes == {"other", "/v1/models/{task}"}
+    assert value(text, "requests_total", route="other") == 100
+
+
+def test_labels_and_their_probabilities_are_counted(metrics: Metrics) -> None:
+    metrics.answers(MODEL, [sentiment("good", 0.97), sentiment("good", 0.55), sentiment("bad", 0.7, truncated=True)])
+    text = metrics.render([])
+    assert value(text, "predictions_total", label="good", task="sentiment", model="tiny") == 2
+    assert value(text, "predictions_total", label="bad") == 1
+    assert value(text, "confidence_bucket", le="0.7") == 2
+    assert value(text, "confidence_count") == 3
+    assert value(text, "truncated_items_total") == 1
+
+
+def test_each_entity_is_a_prediction(metrics: Metrics) -> None:
+    entities = [{"label": "LOC", "text": "a", "start": 0, "end": 1, "score": 0.8}] * 2
+    metrics.answers(MODEL, [result_type(NER)(entities=entities, truncated=False, **PLACE)])
+    assert value(metrics.render([]), "predictions_total", label="LOC") == 2
+
+
+def test_a_similarity_is_no_confidence(metrics: Metrics) -> None:
+    metrics.answers(MODEL, [result_type(STS)(score=4.2, normalized=0.84, truncated=False, **PLACE)])
+    assert value(metrics.render([]), "confidence_count") == 0
+
+
+def test_batches_and_the_queue_are_measured(metrics: Metrics) -> None:
+    metrics.batch(rows=8, tokens=90, padded=100)
+    metrics.queue(rows=5, tokens=60)
+    text = metrics.render([])
+    assert value(text, "batch_rows_sum") == 8
+    assert value(text, "batch_tokens_sum") == 90
+    assert value(text, "batch_padding_share_sum") == pytest.approx(0.1)
+    assert (value(text, "queue_rows"), value(text, "queue_tokens")) == (5, 60)
+
+
+def test_a_model_that_answers_no_more_is_shown_as_gone(metrics: Metrics) -> None:
+    metrics.render([MODEL])
+    text = metrics.render([MODEL.model_copy(update={"digest": "d2"})])
+    assert value(text, "model_info", digest="d1") == 0
+    assert value(text, "model_info", digest="d2", method="plain", precision="fp32") == 1
+
+
+def test_stages_are_timed_by_model(metrics: Metrics) -> None:
+    metrics.stages(MODEL, queue=0.5, infer=0.25)
+    text = metrics.render([])
+    assert value(text, "queue_seconds_sum", task="sentiment", model="tiny") == 0.5
+    assert value(text, "infer_seconds_count") == 1
+    assert value(text, "explain_seconds_count") == 0
+
+
+COUNT = """
+import bentoml, sys
+bentoml.server_context.worker_index = int(sys.argv[1])
+from service.server.metrics import Metrics
+metrics = Metrics(routes=())
+metrics.request("/", 200, 0.1, None)
+metrics.queue(3, 30)
+sys.stdout.buffer.write(metrics.render([]))
+"""
+
+
+def count_as(worker: int, folder: Path) -> bytes:
+    """What a process says that counted one request as this worker, and then died."""
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    command = [sys.executable, "-c", COUNT, str(worker)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True).stdout
+
+
+def test_a_worker_that_is_started_again_goes_on_counting_in_the_same_files(tmp_path: Path) -> None:
+    count_as(1, tmp_path)
+    files = set(tmp_path.iterdir())
+    text = count_as(1, tmp_path)
+    assert set(tmp_path.iterdir()) == files
+    assert value(text, "requests_total") == 2
+    assert value(text, "queue_rows") == 3
+    both = count_as(2, tmp_path)
+    assert value(both, "requests_total") == 3
+    assert value(both, "queue_rows") == 6
+
+
+def scrape(server: Server) -> bytes:
+    return httpx.get(f"http://127.0.0.1:{server.port}/metrics").content
+
+
+def test_any_worker_tells_what_all_have_counted(pair: Server) -> None:
+    def counted() -> tuple[float, float]:
+        text = scrape(pair)
+        answered = value(text, "requests_total", route="/v1/sentiment", code="200")
+        return answered, value(text, "predictions_total", label="negative")
+
+    answered, negative = counted()
+    for _ in range(12):
+        response = httpx.post(f"http://127.0.0.1:{pair.port}/v1/sentiment", json={"inputs": ["good", "awful"]})
+        assert response.status_code == 200
+    # A request is counted after its answer; then several times, so that both are likely to be asked.
+    wait_for(lambda: counted() == (answered + 12, negative + 12))
+    assert [counted() for _ in range(6)] == [(answered + 12, negative + 12)] * 6
+    text = scrape(pair)
+    assert value(text, "infer_seconds_count", task="sentiment") >= 12
+    assert value(text, "model_info", task="sentiment") == 1
+
+
+def test_counters_never_go_back_when_a_worker_is_killed(pair: Server) -> None:
+    httpx.post(f"http://127.0.0.1:{pair.port}/v1/sentiment", json={"inputs": ["good"]})
+    before = value(scrape(pair), "requests_total")
+    killed = min(pair.workers())
+    os.kill(killed, signal.SIGKILL)
+    assert value(scrape(pair), "requests_total") >= before
+    wait_for(lambda: len(pair.workers() - {killed}) == 2)
+    assert value(scrape(pair), "requests_total") >= before
+
+
+def test_metrics_take_a_key_where_there_are_keys(start_server: Callable[..., Server], package: Path) -> None:
+    server = start_server(package, api_keys="a-key")
+    assert server.client.get("/metrics").status_code == 401
+    response = server.client.get("/metrics", headers={"Authorization": "Bearer a-key"})
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert value(response.content, "rejections_total", reason="unauthorized") >= 1

@@ -1,0 +1,51 @@
+"""What the document promises, the server keeps: requests made from it, good ones and bad."""
+
+import os
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from service.server.openapi import describe_api
+from tests.service.conftest import Server
+
+CASES = int(os.environ.get("STEADFAST_CONTRACT_CASES", "300"))
+"""In all; many more find more, and take longer."""
+CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
+DOCUMENT = describe_api(64)
+OPERATIONS: list[Any] = [
+    result.ok()  # type: ignore[union-attr]
+    for result in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()
+]
+ASKED = [(operation, GenerationMode.POSITIVE) for operation in OPERATIONS] + [
+    # Of the others nothing is given that could be given wrongly.
+    (operation, GenerationMode.NEGATIVE)
+    for operation in OPERATIONS
+    if operation.body
+]
+
+
+def test_the_server_shows_this_document(server: Server) -> None:
+    assert server.client.get("/docs.json").json() == DOCUMENT
+
+
+@pytest.mark.parametrize(("operation", "mode"), ASKED, ids=lambda value: getattr(value, "label", value))
+def test_what_is_answered_fits_the_document(server: Server, operation: Any, mode: GenerationMode) -> None:
+    @settings(
+        max_examples=-(-CASES // len(ASKED)), deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Any) -> None:
+        response = case.call(base_url=f"http://127.0.0.1:{server.port}")
+        case.validate_response(response, checks=CHECKS)
+        # A time that is too short is part of the contract.
+        assert response.status_code < 500 or response.status_code == 504
+
+    ask()

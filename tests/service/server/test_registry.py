@@ -1,0 +1,305 @@
+"""Several models for one task, exchanged while they answer."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from export.package import FALLBACK_FILE, Package, open_package, write_manifest
+from service.answers.contract import Options
+from service.answers.packages import open_packages
+from service.cli.predict import predict_items, read_items
+from service.engine.pool import EngineClosed, Pool
+from service.server.problems import Problem
+from service.server.registry import Lineup, ProbeFailed, start_answerer
+from service.settings import Settings
+from tests.service.conftest import Server, wait_for
+from tests.service.tiny import build_package, reseal
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return build_package(tmp_path / "a", name="first")
+
+
+@pytest.fixture
+def open_lineup() -> Iterator[Callable[..., Lineup]]:
+    """Loads packages; all are closed at the end."""
+    lineups: list[Lineup] = []
+
+    def open_them(*packages: Path) -> Lineup:
+        lineups.append(Lineup(Settings(packages=packages, threads=1)))
+        lineups[-1].load_aside()
+        wait_for(lambda: lineups[-1].is_ready)
+        return lineups[-1]
+
+    yield open_them
+    for lineup in lineups:
+        lineup.close()
+
+
+def exchange_package(folder: Path, name: str) -> str:
+    """Put another package where one is; returns the digest of the new one."""
+    shutil.rmtree(folder)
+    return open_package(build_package(folder, name=name)).manifest.digest
+
+
+def label(lineup: Lineup, text: str, name: str | None = None) -> str:
+    with lineup.using("sentiment", name) as answerer:
+        (result,) = predict_items(answerer, read_items(answerer.task, [text]), Options())
+    found: str = result.label
+    return found
+
+
+def serving(lineup: Lineup) -> list[str]:
+    return [answerer.name.name for answerer in lineup.answerers]
+
+
+def engine_threads() -> int:
+    return sum(thread.name.startswith("engine-") for thread in threading.enumerate())
+
+
+def test_a_model_is_chosen_by_name_and_the_first_without(
+    open_lineup: Callable[..., Lineup], folder: Path, tmp_path: Path
+) -> None:
+    lineup = open_lineup(folder, build_package(tmp_path / "b", name="second"))
+    for asked, given in ((None, "first"), ("first", "first"), ("second", "second")):
+        with lineup.using("sentiment", asked) as answerer:
+            assert answerer.name.name == given
+
+
+def test_a_model_that_is_not_there_lists_those_that_are(
+    open_lineup: Callable[..., Lineup], folder: Path, tmp_path: Path
+) -> None:
+    lineup = open_lineup(folder, build_package(tmp_path / "b", name="second"))
+    with pytest.raises(Problem, match="no such model for this task; there are: first, second") as problem:
+        label(lineup, "good", "third")
+    assert (problem.value.code, problem.value.faults[0].pointer) == ("model_not_found", "/model")
+
+
+def test_models_share_the_threads(open_lineup: Callable[..., Lineup], folder: Path, tmp_path: Path) -> None:
+    before = engine_threads()
+    open_lineup(folder, build_package(tmp_path / "b", name="second"))
+    assert engine_threads() == before + 1
+
+
+def test_a_reload_answers_with_what_lies_there_now(open_lineup: Callable[..., Lineup], folder: Path) -> None:
+    lineup = open_lineup(folder)
+    digest = exchange_package(folder, "newer")
+    lineup.reload()
+    assert [answerer.name.digest for answerer in lineup.answerers] == [digest]
+    assert label(lineup, "great") == "positive"
+
+
+def test_a_reload_keeps_what_has_not_changed(open_lineup: Callable[..., Lineup], folder: Path) -> None:
+    lineup = open_lineup(folder)
+    before = list(lineup.answerers)
+    lineup.reload()
+    assert list(lineup.answerers) == before
+
+
+@pytest.mark.parametrize("damage", ["graph", "manifest", "missing", "probes", "no graph"])
+def test_a_package_that_cannot_be_used_leaves_the_old_models_in_place(
+    open_lineup: Callable[..., Lineup], folder: Path, damage: str
+) -> None:
+    lineup = open_lineup(folder)
+    before = list(lineup.answerers)
+    exchange_package(folder, "newer")
+    if damage == "graph":
+        (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-1])
+    elif damage == "manifest":
+        (folder / "package.json").write_text("{}")
+    elif damage == "missing":
+        shutil.rmtree(folder)
+    elif damage == "probes":
+        probe = open_package(folder).manifest.probes[0]
+        wrong = probe.model_copy(update={"outputs": {"logits": [[9.0, 9.0]]}})
+        reseal(folder, probes=[wrong.model_dump()])
+    else:
+        manifest = open_package(folder).manifest
+        (folder / "package.json").unlink()
+        (folder / "model.onnx").write_bytes(b"no graph")
+        write_manifest(folder, manifest)
+    reason = "the server's log says why" if damage == "no graph" else str(folder)
+    with pytest.raises(Problem, match=f"the models are what they were: .*{reason}") as problem:
+        lineup.reload()
+    assert problem.value.code == "reload_failed"
+    assert list(lineup.answerers) == before
+    assert label(lineup, "awful") == "negative"
+
+
+def test_what_is_under_way_ends_with_the_model_it_began_with(open_lineup: Callable[..., Lineup], folder: Path) -> None:
+    lineup = open_lineup(folder)
+    with lineup.using("sentiment") as old:
+        exchange_package(folder, "newer")
+        lineup.reload()
+        assert serving(lineup) == ["newer"]
+        (result,) = predict_items(old, read_items(old.task, ["great"]), Options())
+        assert result.label == "positive"
+    readings, _ = old.read(read_items(old.task, ["great"]), "window")
+    wait_for(lambda: is_closed(lambda: old.compute(readings, None)))
+
+
+def is_closed(compute: Callable[[], object]) -> bool:
+    try:
+        compute()
+    except EngineClosed:
+        return True
+    return False
+
+
+def test_no_request_fails_while_models_are_exchanged(open_lineup: Callable[..., Lineup], folder: Path) -> None:
+    lineup = open_lineup(folder)
+    stop = threading.Event()
+
+    def ask() -> int:
+        answered = 0
+        while not stop.is_set():
+            assert label(lineup, "great film") == "positive"
+            answered += 1
+        return answered
+
+    with ThreadPoolExecutor(4) as callers:
+        asking = [callers.submit(ask) for _ in range(4)]
+        try:
+            for number in range(6):
+                exchange_package(folder, f"number-{number}")
+                lineup.reload()
+        finally:
+            stop.set()
+        assert all(each.result(30) for each in asking)
+    assert serving(lineup) == ["number-5"]
+
+
+def test_one_reload_at_a_time(
+    open_lineup: Callable[..., Lineup], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lineup = open_lineup(folder)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_: Settings) -> tuple[()]:
+        entered.set()
+        assert go_on.wait(30)
+        return ()
+
+    monkeypatch.setattr("service.server.registry.open_packages", hold_up)
+    lineup.reload_aside()
+    assert entered.wait(30)
+    with pytest.raises(Problem, match="being loaded already") as problem:
+        lineup.reload()
+    assert problem.value.code == "reload_under_way"
+    go_on.set()
+
+
+def test_of_reloads_asked_for_meanwhile_one_is_done(
+    open_lineup: Callable[..., Lineup], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lineup = open_lineup(folder)
+    entered, go_on = threading.Semaphore(0), threading.Event()
+    begun: list[Sequence[Package]] = []
+
+    def hold_up(settings: Settings) -> Sequence[Package]:
+        found = open_packages(settings)
+        entered.release()
+        assert go_on.wait(30)
+        begun.append(found)
+        return found
+
+    monkeypatch.setattr("service.server.registry.open_packages", hold_up)
+    lineup.reload_aside()
+    assert entered.acquire(timeout=30)
+    digest = exchange_package(folder, "later")
+    for _ in range(20):
+        lineup.reload_aside()
+    go_on.set()
+    assert entered.acquire(timeout=30)
+    wait_for(lambda: not any(thread.name == "load-models" for thread in threading.enumerate()))
+    assert len(begun) == 2
+    assert [answerer.name.digest for answerer in lineup.answerers] == [digest]
+
+
+def test_int8_that_gives_something_else_here_is_replaced_by_fp32(made: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made("sentiment") / "package", tmp_path / "package"))
+    manifest = open_package(folder).manifest
+    changed = [probe.model_copy(update={"outputs": {"logits": [[50.0, 50.0]]}}) for probe in manifest.probes[:1]]
+    # The int8 graph stands in for the fp32 one, which would give other probes and the same decision.
+    shutil.copyfile(folder / "model.onnx", folder / FALLBACK_FILE)
+    (folder / "package.json").unlink()
+    manifest = manifest.model_copy(update={"probes": tuple(changed), "fallback_probes": manifest.probes})
+    write_manifest(folder, manifest)
+    with Pool(1) as pool, start_answerer(open_package(folder), Settings(), pool) as answerer:
+        assert answerer.name.precision == "fp32"
+        assert answerer.package.graph.name == FALLBACK_FILE
+
+
+def test_int8_that_gives_something_else_here_is_refused_without_fp32(
+    made: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(made("sentiment") / "package", tmp_path / "package"))
+    probe = open_package(folder).manifest.probes[0]
+    reseal(folder, probes=[probe.model_copy(update={"outputs": {"logits": [[50.0, 50.0]]}}).model_dump()])
+    with Pool(1) as pool, pytest.raises(ProbeFailed, match=r"off by .* in int8, more than 0\.15"):
+        start_answerer(open_package(folder), Settings(), pool)
+    assert not any(thread.name == "engine-0" for thread in pool._threads if thread.is_alive())
+
+
+def test_a_server_exchanges_its_models_when_asked_to(
+    start_server: Callable[..., Server], folder: Path, tmp_path: Path
+) -> None:
+    second = build_package(tmp_path / "b", name="second")
+    server = start_server(folder, second)
+    reload = {"reload": True}
+    assert server.ask(inputs=["good"], model="second").json()["model"]["name"] == "second"
+    shown = server.client.get("/v1/models/sentiment").json()
+    assert (shown["name"], shown["is_default"], shown["others"]) == ("first", True, ["second"])
+
+    digest = exchange_package(folder, "third")
+    answered = server.client.post("/v1/models", json=reload)
+    assert [(model["name"], model["is_default"]) for model in answered.json()["models"]] == [
+        ("third", True),
+        ("second", False),
+    ]
+    assert server.ask(inputs=["good"]).json()["model"]["digest"] == digest
+
+    (folder / "model.onnx").write_bytes(b"x")
+    refused = server.client.post("/v1/models", json=reload)
+    assert (refused.status_code, refused.json()["code"]) == (409, "reload_failed")
+    assert "model.onnx" in refused.json()["detail"]
+    assert server.ask(inputs=["good"]).json()["model"]["digest"] == digest
+
+
+def test_two_workers_both_exchange_their_models_and_no_request_fails(
+    start_server: Callable[..., Server], folder: Path
+) -> None:
+    old = open_package(folder).manifest.digest
+    server = start_server(folder, workers=2, threads=1)
+    stop = threading.Event()
+    said: list[list[str]] = [[], [], []]
+
+    def ask(told: list[str]) -> None:
+        while not stop.is_set():
+            # A connection of its own each time: any of the workers takes it.
+            answered = httpx.post(f"http://127.0.0.1:{server.port}/v1/sentiment", json={"inputs": ["good"]}, timeout=30)
+            told.append(answered.raise_for_status().json()["model"]["digest"])
+
+    with ThreadPoolExecutor(3) as callers:
+        asking = [callers.submit(ask, told) for told in said]
+        try:
+            wait_for(lambda: all(map(len, said)))
+            new = exchange_package(folder, "second")
+            server.client.post("/v1/models", json={"reload": True}).raise_for_status()
+            wait_for(lambda: sum(line["event"] == "retired" for line in server.log_lines()) == 2)
+            seen = [len(told) for told in said]
+            # One may have been under way, and answered as it was begun.
+            wait_for(lambda: all(len(told) > before + 1 for told, before in zip(said, seen, strict=True)))
+        finally:
+            stop.set()
+            for each in asking:
+                each.result(60)
+    assert {digest for told in said for digest in told} == {old, new}
+    for told, before in zip(said, seen, strict=True):
+        assert set(told[before + 1 :]) == {new}
