@@ -1,7 +1,9 @@
 """Why a checkpoint does not become a package. Nothing is written when one of these is raised."""
 
+from models.errors import UserError
 
-class ExportError(ValueError):
+
+class ExportError(UserError):
     """An export that cannot be done, or whose result must not be used."""
 
 

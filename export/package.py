@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.checkpoint import DataFile, Licences, MethodRecord
+from models.errors import UserError
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask, Outputs
 from models.text import Reader, ReadingLimits
@@ -35,7 +36,7 @@ value into the next of int8's 256 steps. Other kernels on one CPU moved logits b
 rows. On the same kind of CPU every bit is the same. In fp16 a logit has about three digits."""
 
 
-class PackageError(ValueError):
+class PackageError(UserError):
     """A package that must not be used."""
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from export.package import open_package
+from models.errors import UserError
 from models.tasks.task import AnyTask, Logits, Outputs
 from models.text import Reader, Row, pad
 
@@ -50,7 +51,7 @@ PROVIDERS: dict[ProviderName, Provider] = {
 }
 
 
-class ProviderMissing(RuntimeError):
+class ProviderMissing(UserError):
     """The ONNX Runtime installed here does not compute with what was asked for."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.errors import UserError
 from models.tasks.task import Outputs
 
 RECORD_FILE = "training.json"
@@ -15,7 +16,7 @@ METHOD_FILE = "method.safetensors"
 """Weights that the method adds; they are read again only if it changes the model that answers."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A folder that is no checkpoint, or a damaged one."""
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from models.checkpoint import DataFile, DataSource
+from models.errors import UserError
 from models.records import BadRecord, Record, Rows, UnknownColumn, find_column, read_records
 from models.tasks.task import AnyTask, Outputs, read_item
 from models.text import Encoded, Reader
@@ -29,7 +30,7 @@ GROUP_COLUMN = "pair_id"
 _ENDINGS = (".jsonl.gz", ".jsonl", ".csv.gz", ".csv", ".parquet")
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Data that cannot be trained or measured on."""
 
 

@@ -15,11 +15,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from models.errors import UserError
+
 _LONGEST_VALUE = 2_000_000
 """Of a csv file, in characters; a quote that is never closed would otherwise read the rest of the file as one value."""
 
 
-class RecordsError(ValueError):
+class RecordsError(UserError):
     """A file that cannot be read as rows."""
 
 
@@ -88,7 +90,7 @@ def count_records(path: Path) -> int | None:
     return int(parquet.read_metadata(path).num_rows) if file_format(path) == "parquet" else None
 
 
-class UnknownColumn(ValueError):
+class UnknownColumn(UserError):
     """A column that is not in the data."""
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
+from models.errors import UserError
 from models.words import Span, is_blank, line_up
 
 Truncation = Literal["error", "right", "window"]
@@ -26,7 +27,7 @@ LONGEST_WORD = 32
 BadInputCode = Literal["empty_input", "input_too_long", "validation"]
 
 
-class BadInput(ValueError):
+class BadInput(UserError):
     """A text the model cannot answer for; `code` is one of the HTTP contract's, `field` the request field at fault."""
 
     def __init__(self, code: BadInputCode, field: str, detail: str) -> None:

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import service
 from export.session import ProviderName
+from models.errors import UserError
 from service.engine.pool import EngineLimits
 from service.machine import available_cores
 
@@ -19,7 +20,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """sha256 in hex."""
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """A setting that cannot be used."""
 
 

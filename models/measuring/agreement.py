@@ -18,6 +18,7 @@ from scipy.stats import kendalltau
 from torch import Tensor
 
 from models.data import Example
+from models.errors import UserError
 from models.networks.batches import batch_rows
 from models.networks.encoder import Batch, Encoder
 
@@ -25,7 +26,7 @@ FEWEST_TOKENS = 3
 BATCH_SIZE = 32
 
 
-class NothingToCompare(ValueError):
+class NothingToCompare(UserError):
     """No example has enough tokens, and differences between them."""
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.checkpoint import DataFile, EpochRecord, read_record
 from models.data import draw_rows, load_validation
+from models.errors import UserError
 from models.evaluation import Subject
 from models.measuring.agreement import Agreement, NothingToCompare, attention_gradient_agreement
 from models.measuring.robustness import Found, Progress, measure_robustness
@@ -43,7 +44,7 @@ OWN = frozenset({"method", "method_settings", "seed"})
 """Settings in which the runs of a comparison may differ."""
 
 
-class ComparisonError(ValueError):
+class ComparisonError(UserError):
     """A comparison that cannot be made, or not in this folder."""
 
 

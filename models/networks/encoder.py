@@ -27,6 +27,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from models.errors import UserError
 from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification
 from models.tasks.task import Head
 
@@ -52,7 +53,7 @@ token would.
 """
 
 
-class EncoderError(ValueError):
+class EncoderError(UserError):
     """A base model that cannot be used."""
 
 

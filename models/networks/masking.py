@@ -13,6 +13,7 @@ from typing import Self, overload
 from transformers import PreTrainedTokenizerFast
 
 from models.data import Example
+from models.errors import UserError
 from models.text import Row
 
 CHOSEN = 0.15
@@ -20,7 +21,7 @@ MASKED, REDRAWN = 0.8, 0.1
 """Shares of the chosen; the rest stays."""
 
 
-class NoMask(ValueError):
+class NoMask(UserError):
     """A tokenizer that words cannot be hidden with."""
 
 

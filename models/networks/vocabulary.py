@@ -18,13 +18,15 @@ from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from models.errors import UserError
+
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 
 NUMBER = "0"
 """What a word with a digit in it becomes."""
 
 
-class VectorsError(ValueError):
+class VectorsError(UserError):
     """A file of word vectors that cannot be used."""
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
+from models.errors import UserError
 from models.robust import afa, asa, attention_at, attention_vat, cline, plain, ssa, word_at
 from models.robust.method import Method, MethodSettings, Start
 from models.robust.perturbation import NoiseSettings
@@ -78,7 +79,7 @@ METHODS: dict[str, MethodKind] = {
 }
 
 
-class UnknownMethod(ValueError):
+class UnknownMethod(UserError):
     """No training method has that name."""
 
 

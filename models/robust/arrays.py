@@ -7,8 +7,10 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
+from models.errors import UserError
 
-class WrongArray(ValueError):
+
+class WrongArray(UserError):
     """An array that is missing, of another shape or kind, or not asked for."""
 
 

@@ -24,6 +24,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
 from models.data import Example
+from models.errors import UserError
 from models.networks.batches import collate
 from models.networks.encoder import Batch, EncoderError
 from models.networks.heads import IGNORED
@@ -41,7 +42,7 @@ AUXILIARY_WEIGHT = 0.1
 """Of detection and contrast beside a task's own loss."""
 
 
-class ClineError(ValueError):
+class ClineError(UserError):
     """Settings that mean nothing for what is trained."""
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from models.errors import UserError
 from models.networks.encoder import Batch, Encoder, Pass, ScoreBias
 from models.robust.method import MethodSettings
 from models.tasks.task import Head
@@ -26,7 +27,7 @@ READ_AT_FIRST: tuple[Head, ...] = ("sequence-classification", "multiple-choice")
 """Heads that read the first token alone: other rows of the last layer's attention get no gradient from them."""
 
 
-class NoSuchLayer(ValueError):
+class NoSuchLayer(UserError):
     """A layer that the encoder does not have."""
 
 

@@ -13,18 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
+from models.errors import UserError
 from models.robust import METHODS, find_method
 
 
-class NoReference(ValueError):
+class NoReference(UserError):
     """A method without formulas of its own."""
 
 
-class NotFinite(ValueError):
+class NotFinite(UserError):
     """Results that are no numbers."""
 
 
-class UnreadableInputs(ValueError):
+class UnreadableInputs(UserError):
     """A file that holds no arrays by name."""
 
 

@@ -10,6 +10,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from models.errors import UserError
+
 WordClass = Literal["NOUN", "VERB", "ADJ", "ADV"]
 
 _ENDINGS: Mapping[WordClass, str] = {"NOUN": "noun", "VERB": "verb", "ADJ": "adj", "ADV": "adv"}
@@ -28,7 +30,7 @@ _SUFFIXES: Mapping[WordClass, Sequence[tuple[str, str]]] = {
 }  # fmt: skip
 
 
-class WordNetError(ValueError):
+class WordNetError(UserError):
     """A WordNet that cannot be read."""
 
 

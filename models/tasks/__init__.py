@@ -1,5 +1,6 @@
 """The tasks Steadfast answers."""
 
+from models.errors import UserError
 from models.tasks.extractive import EXTRACTIVE_READING
 from models.tasks.masked_words import MASKED_WORDS
 from models.tasks.ner import NER
@@ -24,7 +25,7 @@ ENDPOINTS: dict[str, tuple[AnyTask, ...]] = {
 """The tasks whose packages may answer at an endpoint; they take the same items."""
 
 
-class UnknownTask(ValueError):
+class UnknownTask(UserError):
     """No task has that name."""
 
 

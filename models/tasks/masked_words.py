@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from models.errors import UserError
 from models.tasks.task import Item, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
 from models.text import Encoded, Reader, Truncation
 
 
-class TooFewTexts(ValueError):
+class TooFewTexts(UserError):
     """Texts that nothing can be measured on."""
 
 

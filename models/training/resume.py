@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from models.errors import UserError
 from models.networks.encoder import Encoder
 
 FORMAT = 1
 
 
-class ResumeError(ValueError):
+class ResumeError(UserError):
     """A state that cannot be continued from."""
 
 

@@ -9,12 +9,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
 from models.checkpoint import DataSource, Licences
+from models.errors import UserError
 from models.robust import METHODS, read_settings
 from models.tasks import TASKS, find_task
 from models.tasks.task import Outputs
 
 
-class TrainingError(ValueError):
+class TrainingError(UserError):
     """A run that cannot start or go on."""
 
 

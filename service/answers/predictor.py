@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from export.package import Package, Probe
 from export.probes import distance, probe_rows
 from export.session import Arrays, ProviderName, Session
+from models.errors import UserError
 from models.tasks.task import Item, Prediction
 from models.text import BadInput, Encoded, ReadingLimits, Row, Truncation
 from service.answers.contract import ModelName, Options, result_type
@@ -27,11 +28,11 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class BrokenModel(RuntimeError):
+class BrokenModel(UserError):
     """The graph gave what is no number."""
 
 
-class NotOffered(ValueError):
+class NotOffered(UserError):
     """An explanation that the package cannot give, or not of so much."""
 
 

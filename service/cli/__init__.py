@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.errors import UserError
 from service.answers.explanation import Method
 from service.cli import train as making
 
@@ -29,8 +30,6 @@ app.command()(making.evaluate)
 app.command()(making.compare)
 app.command()(making.export)
 app.command()(making.verify)
-
-OURS = ("models", "export", "service")
 
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="What to ask, such as `sentiment`.")]
 PackageFolder = Annotated[
@@ -242,13 +241,10 @@ def score(
 
 
 def main() -> None:
-    """Run a command; what the user can put right is said in one sentence, with exit code 2."""
+    """Run a command; an error that the user can put right is one sentence and exit code 2, a bug its traceback."""
     try:
         app()
-    except Exception as error:
-        # Errors that we define are written for the user, and so are the system's; any other is a fault of ours.
-        if type(error).__module__.partition(".")[0] not in OURS and not isinstance(error, OSError):
-            raise
+    except (UserError, OSError) as error:
         typer.echo(f"steadfast: {_sentence(error)}", err=True)
         sys.exit(2)
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
+from models.errors import UserError
 from models.tasks.task import AnyTask, Item, takes_list
 from service.answers.contract import Options
 from service.answers.explanation import Explanation
@@ -20,7 +21,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """All control characters but tab and newline."""
 
 
-class UnreadableText(ValueError):
+class UnreadableText(UserError):
     """A text that cannot be answered for."""
 
 

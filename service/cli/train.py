@@ -27,6 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 from export.package import Precision
+from models.errors import UserError
 from models.tasks import TASKS
 from models.tasks.masked_words import MASKED_WORDS
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _console = Console(stderr=True)
 
 
-class MissingExtra(ValueError):
+class MissingExtra(UserError):
     """A part of Steadfast that is not installed."""
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from models.errors import UserError
+
 FLUSH_ROWS = 2_000
 """Rows between two files: some seconds of work, and all that a power cut costs."""
 
@@ -24,7 +26,7 @@ _ASIDE = ".tmp"
 _CURE = "remove it, or discard it with --overwrite"
 
 
-class PartialError(ValueError):
+class PartialError(UserError):
     """What lies beside the output is not the beginning of this run."""
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from export.package import file_digest
+from models.errors import UserError
 from models.records import BadRecord, Record, UnknownColumn, file_format, find_column, read_records
 from models.tasks.task import read_item
 from service.answers.contract import Options
@@ -30,11 +31,11 @@ WINDOW_TOKENS = 262_144
 """The same in tokens, which is what bounds memory when texts are long."""
 
 
-class OutputError(ValueError):
+class OutputError(UserError):
     """The output cannot be put there."""
 
 
-class InputChanged(RuntimeError):
+class InputChanged(UserError):
     """The input is not what it was when the run began."""
 
 

@@ -10,6 +10,7 @@ import structlog
 
 from export.package import PROBE_TOLERANCE, Package, PackageError
 from export.session import ProviderMissing
+from models.errors import UserError
 from service.answers.packages import open_packages
 from service.answers.predictor import Answerer
 from service.engine.meter import Meter
@@ -20,7 +21,7 @@ from service.settings import Settings
 log = structlog.get_logger()
 
 
-class ProbeFailed(RuntimeError):
+class ProbeFailed(UserError):
     """A package does not give on this machine the outputs it was made with."""
 
 
