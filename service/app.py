@@ -25,7 +25,8 @@ from service.answers.contract import ItemError, Timing, Usage, answer_type, requ
 from service.answers.predictor import Answered, Answerer, NotOffered, Reading, Refusal
 from service.engine.backlog import DeadlineExceeded
 from service.engine.pool import EngineClosed, Overloaded
-from service.server.gateway import PROBES, App, Border, BorderLimits, Exchange, current_exchange, respond
+from service.server.context import Exchange, current_exchange, respond
+from service.server.gateway import PROBES, App, Border, BorderLimits
 from service.server.in_flight import Traffic
 from service.server.keys import key_ring
 from service.server.logs import configure_logs

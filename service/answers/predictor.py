@@ -3,11 +3,10 @@
 item -> Reading -> Predicted -> result
 """
 
-import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 from pydantic import BaseModel
@@ -22,10 +21,8 @@ from service.answers.contract import ModelName, Options, result_type
 from service.answers.explanation import Explanation, Method, Shares, explain
 from service.answers.offsets import convert_spans
 from service.engine.backlog import Computed
+from service.engine.futures import then, then_wait
 from service.engine.pool import Engine, EngineLimits, Pool
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 class BrokenModel(UserError):
@@ -133,14 +130,14 @@ class Answerer:
         explains_at_once = method is not None and not self._session.reads_anywhere
         outputs = ("logits", method) if method and explains_at_once else ("logits",)
         shown = method if explains_at_once else None
-        first = _then(
+        first = then(
             self._engine.submit(rows, outputs, deadline=deadline),
             lambda computed: self._predict(readings, computed, shown),
         )
         if method is None or explains_at_once:
             return first
         # Only the predictions tell where to read.
-        return _then_wait(first, lambda answered: self._explain(readings, answered, method, deadline))
+        return then_wait(first, lambda answered: self._explain(readings, answered, method, deadline))
 
     def answer(self, readings: Sequence[Reading], answered: Answered, options: Options) -> list[BaseModel]:
         """The result of each reading."""
@@ -218,7 +215,7 @@ class Answerer:
             )
         # Those who ask were let in already.
         second = self._engine.submit(wanted, (method,), deadline=deadline, admitted=True)
-        return _then(second, lambda computed: self._add_shares(first, computed, method))
+        return then(second, lambda computed: self._add_shares(first, computed, method))
 
     def _add_shares(self, first: Answered, computed: Computed, method: Method) -> Answered:
         self._refuse_broken(computed.rows)
@@ -263,54 +260,3 @@ class Answerer:
 
     def _explanation(self, explanations: list[Explanation]) -> Explanation | tuple[Explanation, ...]:
         return tuple(explanations) if self.task.explains_each else explanations[0]
-
-
-def _then(first: Future[S], make: Callable[[S], T]) -> Future[T]:
-    """What `make` makes of a result, as soon as that is there and in the thread that gave it."""
-    whole: Future[T] = Future()
-    _cancel_along(whole, first)
-    first.add_done_callback(lambda done: _settle(whole, lambda: make(done.result())))
-    return whole
-
-
-def _then_wait(first: Future[S], start: Callable[[S], Future[T]]) -> Future[T]:
-    """The result of what `start` starts with a result, as soon as that is there and in the thread that gave it."""
-    whole: Future[T] = Future()
-
-    def go_on(done: Future[S]) -> None:
-        try:
-            second = start(done.result())
-        except Exception as error:
-            second = Future()
-            second.set_exception(error)
-        _cancel_along(whole, second)
-        second.add_done_callback(lambda done: _settle(whole, done.result))
-
-    _cancel_along(whole, first)
-    first.add_done_callback(go_on)
-    return whole
-
-
-def _cancel_along(whole: Future[T], part: Future[S]) -> None:
-    """Who gives up the whole gives up the part."""
-    # Weakly: each would keep the other, and what was computed, until Python looks for cycles.
-    reference = weakref.ref(part)
-
-    def give_up(whole: Future[T]) -> None:
-        part = reference()
-        if part and whole.cancelled():
-            part.cancel()
-
-    whole.add_done_callback(give_up)
-
-
-def _settle(whole: Future[T], make: Callable[[], T]) -> None:
-    """Give the whole what `make` makes or raises, unless it was given up."""
-    if not whole.set_running_or_notify_cancel():
-        return
-    try:
-        made = make()
-    except Exception as error:
-        whole.set_exception(error)
-    else:
-        whole.set_result(made)

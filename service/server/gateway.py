@@ -8,15 +8,14 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Container, Iterable, MutableMapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Container, Iterable, MutableMapping
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
 import structlog
-from starlette.responses import Response
 
+from service.server.context import Exchange, current_exchange, respond
 from service.server.framework_errors import translate
 from service.server.in_flight import Interruption, Traffic
 from service.server.keys import KeyRing
@@ -50,37 +49,6 @@ class BorderLimits:
     body_timeout_s: float = 20.0
     timeout_ms: int = 60_000
     max_timeout_ms: int = 600_000
-
-
-@dataclass
-class Exchange:
-    """One request, from its first byte to the last of its answer."""
-
-    request_id: str
-    started: float = field(default_factory=time.perf_counter)
-    body: bytes = b""
-    deadline: float | None = None
-    """When the answer is of no more use, by `time.monotonic`; None where nothing waits for one."""
-    stages: Sequence[Stage] = ()
-    """What its time went into, in their order."""
-    facts: dict[str, Any] = field(default_factory=dict)
-    """Numbers for the log; never a text."""
-
-    @property
-    def elapsed_s(self) -> float:
-        """Time since the request came in."""
-        return time.perf_counter() - self.started
-
-
-current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
-
-
-def respond(problem: Problem) -> Response:
-    """The answer to the current request that reports `problem`."""
-    exchange = current_exchange.get()
-    exchange.facts["code"] = problem.code
-    body = problem.document(exchange.request_id)
-    return Response(body, problem.status, {**problem.headers, "content-type": CONTENT_TYPE})
 
 
 class Border:

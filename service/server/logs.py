@@ -14,7 +14,7 @@ import structlog
 from pydantic import ValidationError
 from structlog.typing import EventDict
 
-from service.server.gateway import current_exchange
+from service.server.context import current_exchange
 
 
 def configure_logs() -> None:

@@ -13,8 +13,8 @@ from starlette.routing import Route
 from models.text import Truncation
 from service.answers.contract import Limits, ModelCard, ModelList, Reload
 from service.answers.predictor import Answerer
+from service.server.context import current_exchange, respond
 from service.server.framework_errors import explain_mistakes
-from service.server.gateway import current_exchange, respond
 from service.server.keys import KeyRing
 from service.server.metrics import CONTENT_TYPE, Metrics
 from service.server.openapi import describe_api

@@ -22,7 +22,7 @@ from service.answers.contract import request_type
 from service.answers.predictor import Answerer, BrokenModel, NotOffered
 from service.engine.backlog import Computed
 from service.engine.pool import Engine, EngineLimits, Pool
-from service.server.gateway import Exchange, current_exchange
+from service.server.context import Exchange, current_exchange
 from tests.service.tiny import reseal
 
 

@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from service.server.gateway import Border, BorderLimits, current_exchange
+from service.server.context import current_exchange
+from service.server.gateway import Border, BorderLimits
 from service.server.in_flight import Traffic
 from service.server.keys import KeyRing
 from service.server.logs import configure_logs

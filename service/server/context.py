@@ -1,0 +1,43 @@
+"""The request that a task of the event loop is answering."""
+
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.responses import Response
+
+from service.server.problems import CONTENT_TYPE, Problem
+from service.server.tracing import Stage
+
+
+@dataclass
+class Exchange:
+    """One request, from its first byte to the last of its answer."""
+
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    body: bytes = b""
+    deadline: float | None = None
+    """When the answer is of no more use, by `time.monotonic`; None where nothing waits for one."""
+    stages: Sequence[Stage] = ()
+    """What its time went into, in their order."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Numbers for the log; never a text."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the request came in."""
+        return time.perf_counter() - self.started
+
+
+current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
+
+
+def respond(problem: Problem) -> Response:
+    """The answer to the current request that reports `problem`."""
+    exchange = current_exchange.get()
+    exchange.facts["code"] = problem.code
+    body = problem.document(exchange.request_id)
+    return Response(body, problem.status, {**problem.headers, "content-type": CONTENT_TYPE})
