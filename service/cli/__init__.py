@@ -80,7 +80,7 @@ def serve(
 
     `/docs.json` describes every address, `/v1/models` the models, `/readyz` says whether they are loaded.
     """
-    from service.cli import serve as serving
+    from service.cli.serve import serve as become_server
     from service.settings import read_settings
 
     settings = read_settings(
@@ -96,7 +96,7 @@ def serve(
         for name, value in settings.as_environment().items():
             typer.echo(f"{name}={value}")
         return
-    serving.serve(settings)
+    become_server(settings)
 
 
 @app.command()
