@@ -1,0 +1,148 @@
+"""The addresses that answer: `POST /v1/ENDPOINT`, one for each endpoint of the tasks.
+
+A handler checks, calls and maps errors. BentoML's batching is not used: it counts rows instead of tokens and fails
+every batch-mate of a bad row.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import bentoml
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from models.tasks.task import AnyTask
+from service.answers.contract import Answer as AnswerBody
+from service.answers.contract import ItemError, Timing, Usage, answer_type, request_type
+from service.answers.predictor import Answered, Answerer, NotOffered, Reading, Refusal
+from service.engine.backlog import DeadlineExceeded
+from service.engine.pool import EngineClosed, Overloaded
+from service.server.context import Exchange, current_exchange, respond
+from service.server.metrics import Metrics
+from service.server.problems import Fault, Problem, pointer
+from service.server.registry import Lineup
+from service.server.tracing import Stage
+
+LARGE_BODY_BYTES = 65_536
+"""From here on texts are read in a thread: tokenising 64 KiB takes some 20 ms, for which nobody else would be heard."""
+LARGE_EXPLANATION_CHARACTERS = 10_000
+"""From here on answers are made in a thread: a long text may have hundreds of entities, each explained by its words."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def endpoint(tasks: Sequence[AnyTask], lineup: Lineup, metrics: Metrics, max_items: int) -> Any:
+    """The method of a service that answers at the endpoint of `tasks` with a package for any of them."""
+    task = tasks[0]
+    Request = request_type(task, max_items)
+    Answer = answer_type(*tasks)
+
+    async def answer(_: object, request: Request, /) -> Answer:  # type: ignore[valid-type]
+        try:
+            with lineup.using(task.endpoint, request.model) as answerer:  # type: ignore[attr-defined]
+                return await _answer(answerer, request, Answer, metrics)
+        except Problem as problem:
+            return respond(problem)
+        except NotOffered as error:
+            return respond(Problem("validation", str(error), [Fault(pointer="/explain", detail=str(error))]))
+        except Overloaded as error:
+            return respond(Problem("overloaded", str(error), headers={"Retry-After": str(error.retry_after_s)}))
+        except DeadlineExceeded as error:
+            return respond(Problem("deadline_exceeded", str(error)))
+        except EngineClosed:
+            return respond(Problem("draining", "the server is shutting down"))
+        except ValidationError as error:
+            # Of an answer: BentoML would take it for one of the request, and blame the caller.
+            raise RuntimeError("an answer does not fit its own type") from error
+
+    answer.__name__ = task.endpoint.replace("-", "_")
+    answer.__doc__ = task.answer.__doc__
+    # BentoML asks for it at every request.
+    answer.__signature__ = inspect.signature(answer)  # type: ignore[attr-defined]
+    return bentoml.api(route=f"/v1/{task.endpoint}")(answer)
+
+
+async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody], metrics: Metrics) -> Response:
+    """The answer to `request`, any task's."""
+    exchange = current_exchange.get()
+    aside = asyncio.to_thread if len(exchange.body) > LARGE_BODY_BYTES else _directly
+    answerer.check(request.explain)
+    began = time.perf_counter()
+    readings, refusals = await aside(answerer.read, request.inputs, request.truncation)
+    tokenize_s = time.perf_counter() - began
+    if refusals and request.on_error == "fail":
+        raise _refused(refusals)
+    computing = answerer.compute(readings, request.explain, deadline=exchange.deadline)
+    # Cancelled with this task, when the caller has gone.
+    answered = await asyncio.wrap_future(computing)
+    exchange.stages = _stages(began, tokenize_s, answered)
+    predicted = time.perf_counter()
+    if _explained_characters(readings, answered) > LARGE_EXPLANATION_CHARACTERS:
+        aside = asyncio.to_thread
+    results = await aside(answerer.answer, readings, answered, request)
+    explained = {"explain": time.perf_counter() - predicted} if request.explain else {}
+    metrics.stages(answerer.name, queue=answered.queue_s, tokenize=tokenize_s, infer=answered.infer_s, **explained)
+    metrics.answers(answerer.name, results)
+    usage = Usage(items=len(results), tokens=sum(reading.encoded.tokens for reading in readings))
+    timing = _timing(exchange, tokenize_s, answered)
+    exchange.facts |= usage.model_dump() | {f"{name}_ms": round(value, 3) for name, value in timing}
+    body = answer_body(
+        id=exchange.request_id,
+        model=answerer.name,
+        results=results,
+        errors=[_item_error(refusal) for refusal in refusals],
+        usage=usage,
+        timing_ms=timing,
+    )
+    content = await aside(body.model_dump_json, exclude=None if request.on_error == "report" else {"errors"})
+    server_timing = ", ".join(f"{name};dur={value:.3f}" for name, value in timing)
+    return Response(content, headers={"Server-Timing": server_timing}, media_type="application/json")
+
+
+def _explained_characters(readings: Sequence[Reading], answered: Answered) -> int:
+    """The texts' length, once for each answer that is explained by their words."""
+    return sum(
+        len(predicted.shares) * sum(map(len, reading.encoded.texts.values()))
+        for reading, predicted in zip(readings, answered.predictions, strict=True)
+    )
+
+
+def _stages(began: float, tokenize_s: float, answered: Answered) -> tuple[Stage, ...]:
+    queued = began + tokenize_s
+    taken_up = queued + answered.queue_s
+    return (
+        Stage("tokenize", began, tokenize_s),
+        Stage("queue", queued, answered.queue_s),
+        Stage("infer", taken_up, answered.infer_s),
+    )
+
+
+def _timing(exchange: Exchange, tokenize_s: float, answered: Answered) -> Timing:
+    return Timing(
+        queue=answered.queue_s * 1000,
+        tokenize=tokenize_s * 1000,
+        infer=answered.infer_s * 1000,
+        total=exchange.elapsed_s * 1000,
+    )
+
+
+def _item_error(refusal: Refusal) -> ItemError:
+    return ItemError(index=refusal.index, code=refusal.reason.code, detail=str(refusal.reason))
+
+
+async def _directly(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    return function(*args, **kwargs)
+
+
+def _refused(refusals: Sequence[Refusal]) -> Problem:
+    """The problem of the first input at fault; all of them are listed."""
+    faults = [
+        Fault(pointer=pointer("inputs", refusal.index, *refusal.reason.field.split("/")), detail=str(refusal.reason))
+        for refusal in refusals
+    ]
+    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return Problem(refusals[0].reason.code, f"{faults[0].pointer}: {faults[0].detail}{more}", faults)
