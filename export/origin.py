@@ -7,10 +7,10 @@ from pathlib import Path
 
 from export.errors import AnswersNothing, IncompleteCheckpoint
 from export.package import TOKENIZER_FILE, WEIGHTS_FILE
-from export.session import graph_subject
+from export.session import evaluated_graph
 from models.checkpoint import DataSource, TrainingRecord, read_record
 from models.data import Part, load_train, load_validation
-from models.evaluation import Subject
+from models.evaluation import EvaluatedModel
 from models.networks.encoder import load_tokenizer
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask
@@ -32,9 +32,11 @@ class Origin:
     reader: Reader
     pad_id: int
 
-    def subject(self, graph: Path) -> Subject:
+    def evaluated(self, graph: Path) -> EvaluatedModel:
         """A graph made from this checkpoint, to be measured."""
-        return graph_subject(graph, task=self.task, outputs=self.record.outputs, reader=self.reader, pad_id=self.pad_id)
+        return evaluated_graph(
+            graph, task=self.task, outputs=self.record.outputs, reader=self.reader, pad_id=self.pad_id
+        )
 
 
 def open_origin(folder: Path) -> Origin:

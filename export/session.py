@@ -15,7 +15,7 @@ from models.tasks.task import AnyTask, Logits, Outputs
 from models.text import Reader, Row, pad
 
 if TYPE_CHECKING:
-    from models.evaluation import Subject
+    from models.evaluation import EvaluatedModel
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 """One row's outputs by name; `logits` is as its task has it, `attention` and `rollout` have one a token."""
@@ -140,25 +140,27 @@ def find_provider(name: ProviderName) -> str:
     return provider.called
 
 
-def open_subject(folder: Path) -> "Subject":
+def open_packaged_model(folder: Path) -> "EvaluatedModel":
     """The package in `folder`, to be measured under ONNX Runtime; raises as `open_package` does."""
     package = open_package(folder)
     manifest = package.manifest
-    return graph_subject(
+    return evaluated_graph(
         package.graph, task=package.task, outputs=manifest.meaning, reader=package.reader(), pad_id=manifest.pad_id
     )
 
 
-def graph_subject(
+def evaluated_graph(
     graph: Path, *, task: AnyTask, outputs: Outputs, reader: Reader, pad_id: int, batch_size: int = 32
-) -> "Subject":
+) -> "EvaluatedModel":
     """A graph to be measured, whether or not it is in a package yet."""
     # Here, not at the top: serving measures nothing, and this loads what reads data files.
-    from models.evaluation import Subject, by_length
+    from models.evaluation import EvaluatedModel, by_length
 
     session = Session(graph, pad_id=pad_id)
 
     def run_batch(rows: Sequence[Row]) -> list[Logits]:
         return [arrays["logits"] for arrays in session.run(rows, ("logits",))]
 
-    return Subject(task=task, outputs=outputs, reader=reader, run=lambda rows: by_length(rows, run_batch, batch_size))
+    return EvaluatedModel(
+        task=task, outputs=outputs, reader=reader, run=lambda rows: by_length(rows, run_batch, batch_size)
+    )

@@ -14,7 +14,7 @@ from export.gates.consistency import check_shares
 from export.gates.determinism import rows_that_differ
 from export.package import GRAPH_FILE, PROBE_TOLERANCE, WEIGHTS_FILE, Package, file_digest, open_package
 from export.probes import distance, probe_outputs, rows_of_many_lengths
-from export.session import Session, open_subject
+from export.session import Session, open_packaged_model
 from models.data import load_part
 from models.evaluation import measure
 from models.text import Row
@@ -98,14 +98,14 @@ def _check_shares(session: Session, rows: Sequence[Row]) -> Check:
 def _check_quality(package: Package, data: str) -> Check:
     manifest = package.manifest
     metric = manifest.quality.metric
-    subject = open_subject(package.folder)
+    evaluated = open_packaged_model(package.folder)
     recorded = next((file for file in manifest.data if file.part == "validation"), None)
     if recorded is None:
         return Check("quality", False, "the manifest names no validation part")
-    part = load_part(data, recorded.name, "validation", package.task, manifest.meaning, subject.reader)
+    part = load_part(data, recorded.name, "validation", package.task, manifest.meaning, evaluated.reader)
     if part.origin.sha256 != recorded.sha256:
         return Check("quality", False, f"{recorded.name}: not the file the package was measured on")
-    found, expected = measure(subject, part.examples)[metric], manifest.metrics[recorded.name][metric]
+    found, expected = measure(evaluated, part.examples)[metric], manifest.metrics[recorded.name][metric]
     passed = found >= expected - manifest.quality.tolerance
     return Check("quality", passed, f"{metric} {found:.4f} on {recorded.name}, {expected:.4f} when it was made")
 

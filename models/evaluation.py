@@ -13,7 +13,7 @@ RowRunner = Callable[[Sequence[Row]], Sequence[Logits]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class EvaluatedModel:
     """A model to be measured: a checkpoint under torch or a package under ONNX Runtime."""
 
     task: AnyTask
@@ -22,17 +22,17 @@ class Subject:
     run: RowRunner
 
 
-def measure(subject: Subject, examples: Sequence[Example]) -> dict[str, float]:
+def measure(model: EvaluatedModel, examples: Sequence[Example]) -> dict[str, float]:
     """The task's metrics over `examples`."""
-    predictions = predict_all(subject, [example.encoded for example in examples])
+    predictions = predict_all(model, [example.encoded for example in examples])
     outcomes = [prediction.outcome for prediction in predictions]
-    return subject.task.measure([example.target for example in examples], outcomes, subject.outputs)
+    return model.task.measure([example.target for example in examples], outcomes, model.outputs)
 
 
-def predict_all(subject: Subject, items: Sequence[Encoded]) -> list[Prediction[Any]]:
+def predict_all(model: EvaluatedModel, items: Sequence[Encoded]) -> list[Prediction[Any]]:
     """The prediction for each item; every item's rows are computed in one call of `run`."""
-    logits = iter(subject.run([row for item in items for row in item.rows]))
-    return [subject.task.decode([next(logits) for _ in item.rows], item, subject.outputs) for item in items]
+    logits = iter(model.run([row for item in items for row in item.rows]))
+    return [model.task.decode([next(logits) for _ in item.rows], item, model.outputs) for item in items]
 
 
 def by_length(rows: Sequence[Row], run: RowRunner, batch_size: int) -> list[Logits]:

@@ -36,7 +36,7 @@ class Shipped:
 
 def keep_fp32(origin: Origin, fp32: Path, validation: Sequence[Example]) -> Shipped:
     """The fp32 graph, measured."""
-    metrics = measure(origin.subject(fp32), validation)
+    metrics = measure(origin.evaluated(fp32), validation)
     return _ship_float(origin, fp32, "fp32", metrics, len(validation))
 
 
@@ -47,7 +47,7 @@ def check_fp16(origin: Origin, fp32: Path, half: Path, validation: Sequence[Exam
         TooCostly: it loses more than the tolerance.
     """
     metric = origin.task.main_metric
-    reference, metrics = (measure(origin.subject(graph), validation) for graph in (fp32, half))
+    reference, metrics = (measure(origin.evaluated(graph), validation) for graph in (fp32, half))
     if not metrics[metric] >= reference[metric] - TOLERANCE:
         raise TooCostly(
             f"fp16 gives {metric} {metrics[metric]:.4f} and fp32 {reference[metric]:.4f}, more than {TOLERANCE:g} "
@@ -65,10 +65,10 @@ def choose_int8(
 ) -> Shipped:
     """The most quantised graph that loses no more than the tolerance, or else the fp32 graph."""
     metric = origin.task.main_metric
-    reference = measure(origin.subject(fp32), validation)
+    reference = measure(origin.evaluated(fp32), validation)
     reached: list[float] = []
     for excluded, graph in _attempts(origin, fp32, calibration, progress):
-        metrics = measure(origin.subject(graph), validation)
+        metrics = measure(origin.evaluated(graph), validation)
         reached.append(metrics[metric])
         progress(f"int8 but for {len(excluded)} products: {metric} {reached[-1]:.4f}, fp32 {reference[metric]:.4f}")
         if reached[-1] >= reference[metric] - TOLERANCE:
@@ -99,7 +99,7 @@ def rank_by_damage(origin: Origin, fp32: Path, calibration: Calibration) -> list
 
 
 def _all_logits(origin: Origin, graph: Path, rows: Sequence[Row]) -> npt.NDArray[np.float32]:
-    return np.concatenate([logits.ravel() for logits in origin.subject(graph).run(rows)])
+    return np.concatenate([logits.ravel() for logits in origin.evaluated(graph).run(rows)])
 
 
 def _attempts(

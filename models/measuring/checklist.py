@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.data import DataError, read_part
-from models.evaluation import Subject, predict_all
+from models.evaluation import EvaluatedModel, predict_all
 from models.records import Record
 from models.tasks.classification import LabelAnswer
 
@@ -81,11 +81,11 @@ def read_cases(data: str, name: str) -> list[Case]:
     return cases
 
 
-def judge(subject: Subject, cases: Sequence[Case]) -> list[bool | None]:
+def judge(model: EvaluatedModel, cases: Sequence[Case]) -> list[bool | None]:
     """Whether each case passes; None where it does not apply."""
-    texts = [subject.task.item(text=text) for case in cases for text in case.inputs]
-    encoded = [subject.task.encode(item, subject.reader, "window") for item in texts]
-    opinions = iter([form_opinion(prediction.answer) for prediction in predict_all(subject, encoded)])
+    texts = [model.task.item(text=text) for case in cases for text in case.inputs]
+    encoded = [model.task.encode(item, model.reader, "window") for item in texts]
+    opinions = iter([form_opinion(prediction.answer) for prediction in predict_all(model, encoded)])
     return [_CHECKS[case.type](case, [next(opinions) for _ in case.inputs]) for case in cases]
 
 

@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.checkpoint import DataFile, EpochRecord, read_record
 from models.data import draw_rows, load_validation
 from models.errors import UserError
-from models.evaluation import Subject
+from models.evaluation import EvaluatedModel
 from models.measuring.agreement import Agreement, NothingToCompare, attention_gradient_agreement
 from models.measuring.robustness import Found, Progress, measure_robustness
 from models.networks.encoder import Encoder, load_tokenizer, load_trained, measuring_device
 from models.networks.gate import find_special_ids
-from models.networks.loading import open_subject
+from models.networks.loading import open_trained_model
 from models.tasks import find_task
 from models.training.loop import Watcher, train
 from models.training.settings import TrainingSettings
@@ -285,10 +285,10 @@ def _measure(
     settings: TrainingSettings, checkpoint: Path, most_rows: int | None, watcher: Watcher, progress: Progress
 ) -> Measured:
     record = read_record(checkpoint) if checkpoint.is_dir() else train(settings, checkpoint, watcher, most_rows)
-    subject = open_subject(checkpoint)
-    report = measure_robustness(subject, settings.source.data, [settings.source.validation], progress, most_rows)
+    model = open_trained_model(checkpoint)
+    report = measure_robustness(model, settings.source.data, [settings.source.validation], progress, most_rows)
     progress(AGREEMENT["pearson"], 0, 0)
-    agreement = _measure_agreement(settings, checkpoint, subject)
+    agreement = _measure_agreement(settings, checkpoint, model)
     return Measured(
         settings=settings,
         steps=record.steps,
@@ -302,13 +302,13 @@ def _measure(
     )
 
 
-def _measure_agreement(settings: TrainingSettings, checkpoint: Path, subject: Subject) -> Agreement | None:
+def _measure_agreement(settings: TrainingSettings, checkpoint: Path, model: EvaluatedModel) -> Agreement | None:
     """On rows drawn from the validation part; None where the head is none for sequences, or no text can be measured."""
-    if subject.task.head != "sequence-classification":
+    if model.task.head != "sequence-classification":
         return None
-    part = load_validation(settings.source, subject.task, subject.outputs, subject.reader)
+    part = load_validation(settings.source, model.task, model.outputs, model.reader)
     tokenizer = load_tokenizer(checkpoint)
-    encoder = Encoder(load_trained(checkpoint, subject.task.head)).to(measuring_device())
+    encoder = Encoder(load_trained(checkpoint, model.task.head)).to(measuring_device())
     rows = draw_rows(part.examples, AGREEMENT_ROWS)
     try:
         return attention_gradient_agreement(encoder, rows, int(tokenizer.pad_token_id), find_special_ids(tokenizer))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.data import ONE_OF, DataError, Example, draw_rows, has_part, load_part
-from models.evaluation import Subject, predict_all
+from models.evaluation import EvaluatedModel, predict_all
 from models.measuring.checklist import LABELS as CHECKLIST_LABELS
 from models.measuring.checklist import failure_rates, judge, read_cases
 from models.measuring.perturbations import PERTURBATIONS, Perturbation
@@ -110,7 +110,7 @@ ROBUSTNESS: dict[str, Robustness] = {
 
 
 def measure_robustness(
-    subject: Subject, data: str, parts: Sequence[str], progress: Progress, most_rows: int | None = None
+    model: EvaluatedModel, data: str, parts: Sequence[str], progress: Progress, most_rows: int | None = None
 ) -> RobustnessReport:
     """Each of `parts` as it is and with noise, and every declared set that is there.
 
@@ -119,15 +119,15 @@ def measure_robustness(
     Raises:
         DataError: one of `parts` cannot be read.
     """
-    declared = ROBUSTNESS[subject.task.name]
-    ruler = _Ruler(subject, data, progress, most_rows)
+    declared = ROBUSTNESS[model.task.name]
+    ruler = _Ruler(model, data, progress, most_rows)
     report = RobustnessReport({}, {})
     for part in parts:
-        report.found[part] = ruler.measure(part, subject.task, part)
+        report.found[part] = ruler.measure(part, model.task, part)
         for noise in declared.noises:
             name = f"{part}, {noise}"
             try:
-                report.found[name] = ruler.measure(name, _make_noisy(subject.task, declared.fields, noise), part)
+                report.found[name] = ruler.measure(name, _make_noisy(model.task, declared.fields, noise), part)
             except WordNetError as error:
                 report.left_out[name] = str(error)
     for one in declared.sets:
@@ -143,14 +143,14 @@ def measure_robustness(
     return report
 
 
-def measure_parts(subject: Subject, data: str, parts: Sequence[str], progress: Progress) -> dict[str, Found]:
+def measure_parts(model: EvaluatedModel, data: str, parts: Sequence[str], progress: Progress) -> dict[str, Found]:
     """Each of `parts` as it is; raises DataError."""
-    ruler = _Ruler(subject, data, progress, None)
-    return {part: ruler.measure(part, subject.task, part) for part in parts}
+    ruler = _Ruler(model, data, progress, None)
+    return {part: ruler.measure(part, model.task, part) for part in parts}
 
 
 def measure_examples(
-    subject: Subject,
+    model: EvaluatedModel,
     examples: Sequence[Example],
     merged: Mapping[int, int] | None = None,
     advance: Callable[[int], None] | None = None,
@@ -161,13 +161,13 @@ def measure_examples(
     """
     outcomes: list[Any] = []
     for chosen in _slices(examples):
-        predicted = predict_all(subject, [example.encoded for example in chosen])
+        predicted = predict_all(model, [example.encoded for example in chosen])
         outcomes.extend(prediction.outcome for prediction in predicted)
         if advance is not None:
             advance(len(outcomes))
     if merged:
         outcomes = [merged.get(outcome, outcome) for outcome in outcomes]
-    found = subject.task.measure([example.target for example in examples], outcomes, subject.outputs)
+    found = model.task.measure([example.target for example in examples], outcomes, model.outputs)
     right: dict[str, bool] = {}
     for example, outcome in zip(examples, outcomes, strict=True):
         if example.group is not None:
@@ -179,7 +179,7 @@ def measure_examples(
 
 @dataclass(frozen=True)
 class _Ruler:
-    subject: Subject
+    model: EvaluatedModel
     data: str
     progress: Progress
     most_rows: int | None
@@ -192,15 +192,15 @@ class _Ruler:
         select: Callable[[Rows], Rows] = iter,
         merged: Mapping[int, int] | None = None,
     ) -> Found:
-        subject = self.subject
+        model = self.model
         self.progress(name, 0, 0)
-        loaded = load_part(self.data, part, "validation", task, subject.outputs, subject.reader, select)
+        loaded = load_part(self.data, part, "validation", task, model.outputs, model.reader, select)
         examples = draw_rows(loaded.examples, self.most_rows, [example.group for example in loaded.examples])
-        return measure_examples(subject, examples, merged, lambda done: self.progress(name, done, len(examples)))
+        return measure_examples(model, examples, merged, lambda done: self.progress(name, done, len(examples)))
 
     def measure_set(self, declared: RobustnessSet) -> Found:
         self._check(declared.part)
-        task, outputs = self.subject.task, self.subject.outputs
+        task, outputs = self.model.task, self.model.outputs
         meant = {label: _meant(label, names, outputs) for label, names in declared.merged.items()}
 
         def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> Any:
@@ -221,13 +221,13 @@ class _Ruler:
 
     def measure_suite(self, part: str) -> dict[str, Found]:
         self._check(part)
-        labels = self.subject.outputs.labels
+        labels = self.model.outputs.labels
         if not {"negative", "positive"} <= set(labels) <= set(CHECKLIST_LABELS):
             raise DataError(f"the model's labels are {', '.join(labels)}; the suite speaks of negative and positive")
         cases = draw_rows(read_cases(self.data, part), self.most_rows)
         results: list[bool | None] = []
         for chosen in _slices(cases):
-            results.extend(judge(self.subject, chosen))
+            results.extend(judge(self.model, chosen))
             self.progress("CheckList", len(results), len(cases))
         return {f"CheckList {kind}": found for kind, found in failure_rates(cases, results).items()}
 

@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from models.checkpoint import METHOD_FILE, read_record
-from models.evaluation import Subject
+from models.evaluation import EvaluatedModel
 from models.networks.batches import torch_runner
 from models.networks.encoder import Encoder, EncoderError, load_tokenizer, load_trained, measuring_device
 from models.robust import find_method, read_settings
@@ -16,7 +16,7 @@ from models.tasks.task import Head
 from models.text import Reader, ReadingLimits
 
 
-def open_subject(folder: Path) -> Subject:
+def open_trained_model(folder: Path) -> EvaluatedModel:
     """The checkpoint in `folder`, to be measured under torch.
 
     Raises:
@@ -26,7 +26,7 @@ def open_subject(folder: Path) -> Subject:
     task = find_task(record.task)
     tokenizer = load_tokenizer(folder)
     encoder = Encoder(load_served(folder, task.head)).to(measuring_device())
-    return Subject(
+    return EvaluatedModel(
         task=task,
         outputs=record.outputs,
         reader=Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=record.max_tokens)),

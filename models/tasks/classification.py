@@ -8,11 +8,11 @@ import numpy.typing as npt
 from pydantic import Field
 
 from models.tasks.task import (
+    AnswerPart,
     LabelScore,
     Logits,
     Outputs,
     Prediction,
-    Target,
     TaskAnswer,
     rank_labels,
     read_place,
@@ -43,7 +43,7 @@ def predict_label(
     scores = rank_labels(probabilities, outputs.labels)
     answer = LabelAnswer(label=scores[0].label, score=scores[0].score, scores=scores)
     return Prediction(
-        answer, outcome=outputs.labels.index(answer.label), targets=(Target(answer.label, rows=tuple(rows)),)
+        answer, outcome=outputs.labels.index(answer.label), parts=(AnswerPart(answer.label, rows=tuple(rows)),)
     )
 
 

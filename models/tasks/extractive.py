@@ -16,11 +16,11 @@ from pydantic import BaseModel, Field, NonNegativeInt
 
 from models.tasks.reading_comprehension import COLUMNS, ReadingItem
 from models.tasks.task import (
+    AnswerPart,
     LabelScore,
     Logits,
     Outputs,
     Prediction,
-    Target,
     Task,
     TaskAnswer,
     parse_list,
@@ -89,7 +89,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
         answer = ExtractiveAnswer(
             answer=None, start=None, end=None, score=probabilities[0], no_answer_score=probabilities[0], scores=scores
         )
-        return Prediction(answer, outcome="", targets=(Target("no answer", rows=tuple(range(len(logits)))),))
+        return Prediction(answer, outcome="", parts=(AnswerPart("no answer", rows=tuple(range(len(logits)))),))
     first, place = scores[0], best[0]
     answer = ExtractiveAnswer(
         answer=first.label,
@@ -99,8 +99,8 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
         no_answer_score=probabilities[0],
         scores=scores,
     )
-    target = Target(first.label, rows=(place.row,), read_at=place.token)
-    return Prediction(answer, outcome=first.label, targets=(target,))
+    part = AnswerPart(first.label, rows=(place.row,), read_at=place.token)
+    return Prediction(answer, outcome=first.label, parts=(part,))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def encode(item: Text, reader: Reader, truncation: Truncation) -> Encoded:
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[TaskAnswer]:
     """What the metric needs of each masked token: the right word's log-probability, and whether it came first."""
     del encoded, outputs
-    return Prediction(TaskAnswer(), outcome=np.concatenate(list(logits)), targets=())
+    return Prediction(TaskAnswer(), outcome=np.concatenate(list(logits)), parts=())
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> None:

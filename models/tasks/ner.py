@@ -15,7 +15,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.tasks.classification import read_label
-from models.tasks.task import Item, Logits, Outputs, Prediction, Target, Task, TaskAnswer, parse_list, softmax
+from models.tasks.task import AnswerPart, Item, Logits, Outputs, Prediction, Task, TaskAnswer, parse_list, softmax
 from models.text import Encoded, Reader, Row, Truncation
 from models.words import Span, line_up, split_words
 
@@ -96,14 +96,14 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     for word, (row, position) in places.items():
         best = int(probabilities[row][position].argmax())
         labels[word], scores[word] = outputs.labels[best], float(probabilities[row][position][best])
-    entities, targets = [], []
+    entities, parts = [], []
     for words, kind in find_entities(labels):
         span = Span(encoded.words[words[0]].start, encoded.words[words[-1]].end)
         score = sum(scores[word] for word in words) / len(words)
         entities.append(Entity(label=kind, text=text[slice(*span)], start=span.start, end=span.end, score=score))
         row, position = places[words[0]]
-        targets.append(Target(kind, rows=(row,), read_at=position))
-    return Prediction(NerAnswer(entities=tuple(entities)), outcome=tuple(labels), targets=tuple(targets))
+        parts.append(AnswerPart(kind, rows=(row,), read_at=position))
+    return Prediction(NerAnswer(entities=tuple(entities)), outcome=tuple(labels), parts=tuple(parts))
 
 
 def first_tokens(encoded: Encoded) -> dict[int, tuple[int, int]]:

@@ -7,12 +7,12 @@ import numpy as np
 from pydantic import Field
 
 from models.tasks.task import (
+    AnswerPart,
     Item,
     LabelScore,
     Logits,
     Outputs,
     Prediction,
-    Target,
     Task,
     TaskAnswer,
     read_place,
@@ -79,7 +79,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     return Prediction(
         ReadingAnswer(answer=best.label, choice=best.choice, score=best.score, scores=scores),
         outcome=best.choice,
-        targets=(Target(best.label, rows=(deciding[best.choice],)),),
+        parts=(AnswerPart(best.label, rows=(deciding[best.choice],)),),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from models.tasks.pairs import COLUMNS, PairItem, encode_pair
-from models.tasks.task import Logits, Outputs, Prediction, Target, Task, TaskAnswer, refuse_other_labels
+from models.tasks.task import AnswerPart, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
 from models.text import Encoded
 
 LABELS = ("similarity",)
@@ -31,7 +31,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     return Prediction(
         StsAnswer(score=score, normalized=(score - low) / (high - low)),
         outcome=given,
-        targets=(Target(outputs.labels[0], rows=tuple(range(len(logits)))),),
+        parts=(AnswerPart(outputs.labels[0], rows=tuple(range(len(logits)))),),
     )
 
 

@@ -66,7 +66,7 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Target:
+class AnswerPart:
     """An answer that can be explained, and where the model gave it."""
 
     name: str
@@ -87,7 +87,7 @@ class Prediction(Generic[AnswerT]):
     answer: AnswerT
     outcome: Any
     """Of the type that `Task.read_target` gives."""
-    targets: tuple[Target, ...]
+    parts: tuple[AnswerPart, ...]
 
 
 # Equal only to itself, so that types can be derived from a task and kept.

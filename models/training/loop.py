@@ -36,7 +36,7 @@ from models.checkpoint import (
     TrainingRecord,
 )
 from models.data import Example, Part, draw_rows, load_train, load_unlabelled, load_validation
-from models.evaluation import Subject, measure
+from models.evaluation import EvaluatedModel, measure
 from models.networks.batches import collate, plan_batches, torch_runner
 from models.networks.encoder import Encoder
 from models.networks.heads import HEAD_TRAINING
@@ -465,8 +465,8 @@ def _finish_epoch(run: _Run, progress: _Progress) -> None:
 def _measure(run: _Run, epoch: int) -> dict[str, float]:
     encoder, method = run.result(epoch)
     runner = torch_runner(method.served(encoder), run.task.head, run.tokenizer)
-    subject = Subject(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
-    return measure(subject, run.measured)
+    evaluated = EvaluatedModel(task=run.task, outputs=run.outputs, reader=run.reader, run=runner)
+    return measure(evaluated, run.measured)
 
 
 def _best_epoch(run: _Run, progress: _Progress) -> int | None:

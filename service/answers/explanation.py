@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.tasks.task import Target
+from models.tasks.task import AnswerPart
 from models.text import Encoded, Row
 from models.words import Span, share_by_overlap, split_words
 from service.answers.offsets import OffsetUnit, convert_spans
@@ -46,7 +46,7 @@ class Explanation(BaseModel):
 
 def explain(
     method: Method,
-    targets: Sequence[Target],
+    targets: Sequence[AnswerPart],
     encoded: Encoded,
     shares: Sequence[Sequence[Shares]],
     offset_unit: OffsetUnit,

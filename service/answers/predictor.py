@@ -193,7 +193,7 @@ class Answerer:
             arrays = [next(rows) for _ in reading.encoded.rows]
             self._refuse_broken(arrays)
             prediction = self._decode(reading, arrays)
-            shares = [[arrays[row][method] for row in target.rows] for target in prediction.targets] if method else []
+            shares = [[arrays[row][method] for row in target.rows] for target in prediction.parts] if method else []
             predictions.append(Predicted(prediction, shares))
         return Answered(predictions, computed.queue_s, computed.infer_s)
 
@@ -204,7 +204,7 @@ class Answerer:
         wanted = [
             replace(reading.encoded.rows[row], read_at=target.read_at)
             for reading, predicted in zip(readings, first.predictions, strict=True)
-            for target in predicted.prediction.targets
+            for target in predicted.prediction.parts
             for row in target.rows
         ]
         tokens = sum(map(len, wanted))
@@ -223,7 +223,7 @@ class Answerer:
         predictions = [
             Predicted(
                 predicted.prediction,
-                [[next(arrays)[method] for _ in target.rows] for target in predicted.prediction.targets],
+                [[next(arrays)[method] for _ in target.rows] for target in predicted.prediction.parts],
             )
             for predicted in first.predictions
         ]
@@ -247,7 +247,7 @@ class Answerer:
             fields["scores"] = fields["scores"][: options.top_k]
         explanations = []
         if options.explain:
-            explanations = explain(options.explain, prediction.targets, encoded, predicted.shares, unit)
+            explanations = explain(options.explain, prediction.parts, encoded, predicted.shares, unit)
         return self._result(
             **fields,
             index=reading.index,

@@ -32,7 +32,7 @@ from models.tasks import TASKS
 from models.tasks.masked_words import MASKED_WORDS
 
 if TYPE_CHECKING:
-    from models.evaluation import Subject
+    from models.evaluation import EvaluatedModel
     from models.measuring.robustness import Progress as Measuring
     from models.training.loop import Watcher
 
@@ -175,15 +175,15 @@ def evaluate(
     _need("train", "torch", "sklearn", "scipy", "seqeval")
     from models.measuring.robustness import measure_parts, measure_robustness
 
-    subject = _open_subject(model)
+    evaluated = _open_evaluated_model(model)
     parts = part or [_validation_part(model)]
     left_out: dict[str, str] = {}
     with _measured() as progress:
         if robust:
-            report = measure_robustness(subject, data, parts, progress)
+            report = measure_robustness(evaluated, data, parts, progress)
             found, left_out = report.found, report.left_out
         else:
-            found = measure_parts(subject, data, parts, progress)
+            found = measure_parts(evaluated, data, parts, progress)
     for name, reason in left_out.items():
         _console.print(f"left out: {name}: {reason}", highlight=False)
     if as_json:
@@ -374,16 +374,16 @@ def _train(
     _console.print(f"{out}: {record.kept}, {shown}")
 
 
-def _open_subject(folder: Path) -> "Subject":
+def _open_evaluated_model(folder: Path) -> "EvaluatedModel":
     from export.package import is_package
 
     if is_package(folder):
-        from export.session import open_subject as open_package_subject
+        from export.session import open_packaged_model
 
-        return open_package_subject(folder)
-    from models.networks.loading import open_subject as open_checkpoint_subject
+        return open_packaged_model(folder)
+    from models.networks.loading import open_trained_model
 
-    return open_checkpoint_subject(folder)
+    return open_trained_model(folder)
 
 
 def _validation_part(folder: Path) -> str:

@@ -19,11 +19,11 @@ from transformers import AutoTokenizer
 from export.build import export_checkpoint
 from export.errors import BadName, ExportError, IncompleteCheckpoint, TargetTaken
 from export.package import file_digest, open_package
-from export.session import Session, open_subject
+from export.session import Session, open_packaged_model
 from models.checkpoint import CheckpointError
 from models.data import DataError, load_part
 from models.evaluation import measure
-from models.networks.loading import open_subject as open_checkpoint
+from models.networks.loading import open_trained_model
 from models.training.settings import check_settings
 from tests.export.conftest import MAX_TOKENS, copied
 
@@ -49,16 +49,16 @@ def test_the_manifest_holds_the_report_of_every_gate(package: Path) -> None:
 
 def test_the_metrics_are_those_of_the_exported_graph(package: Path, data: Path) -> None:
     manifest = open_package(package).manifest
-    subject = open_subject(package)
-    part = load_part(str(data), "validation", "validation", subject.task, subject.outputs, subject.reader)
-    assert manifest.metrics == {"validation": measure(subject, part.examples)}
+    evaluated = open_packaged_model(package)
+    part = load_part(str(data), "validation", "validation", evaluated.task, evaluated.outputs, evaluated.reader)
+    assert manifest.metrics == {"validation": measure(evaluated, part.examples)}
     assert manifest.metrics["validation"]["accuracy"] > 0.9
 
 
 def test_the_package_answers_as_the_checkpoint_does(package: Path, checkpoint: Path) -> None:
-    subject = open_subject(package)
-    rows = [subject.reader.read(text).rows[0] for text in (TEXT, "awful", "it is a dull , dull film")]
-    expected, found = (np.stack(one.run(rows)) for one in (open_checkpoint(checkpoint), subject))
+    evaluated = open_packaged_model(package)
+    rows = [evaluated.reader.read(text).rows[0] for text in (TEXT, "awful", "it is a dull , dull film")]
+    expected, found = (np.stack(one.run(rows)) for one in (open_trained_model(checkpoint), evaluated))
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 

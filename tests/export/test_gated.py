@@ -11,7 +11,7 @@ from export.package import open_package
 from export.verification import verify_package
 from models.evaluation import predict_all
 from models.networks.encoder import EncoderError, load_trained
-from models.networks.loading import load_served, open_subject
+from models.networks.loading import load_served, open_trained_model
 from models.tasks.sentiment import SENTIMENT, SentimentItem
 from models.training.loop import Watcher, train
 from models.training.settings import check_settings
@@ -55,9 +55,9 @@ def test_its_int8_package_passes_every_gate_and_verifies_with_checkpoint_and_dat
 def test_it_answers_as_torch_does(hybrid: Path, tmp_path: Path) -> None:
     export_checkpoint(hybrid, tmp_path / "exact", precision="fp32")
     items = [SentimentItem.model_validate(item) for item in make_items("sentiment", 30)]
-    subject = open_subject(hybrid)
-    encoded = [SENTIMENT.encode(item, subject.reader, "window") for item in items]
-    expected = [prediction.answer for prediction in predict_all(subject, encoded)]
+    evaluated = open_trained_model(hybrid)
+    encoded = [SENTIMENT.encode(item, evaluated.reader, "window") for item in items]
+    expected = [prediction.answer for prediction in predict_all(evaluated, encoded)]
     with Pool(1) as pool, Answerer(open_package(tmp_path / "exact"), EngineLimits(), pool) as answerer:
         readings, refusals = answerer.read(items, "window")
         options = Options()
@@ -71,8 +71,8 @@ def test_it_answers_as_torch_does(hybrid: Path, tmp_path: Path) -> None:
 
 
 def test_the_gate_changes_what_is_answered(hybrid: Path) -> None:
-    subject = open_subject(hybrid)
-    (row,) = subject.reader.read("the story was lovely").rows
+    evaluated = open_trained_model(hybrid)
+    (row,) = evaluated.reader.read("the story was lovely").rows
     stock = load_trained(hybrid, "sequence-classification")
     served = load_served(hybrid, "sequence-classification")
     assert type(served.model) is type(stock)

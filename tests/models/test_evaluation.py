@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.data import Example
-from models.evaluation import Subject, by_length, measure, predict_all
+from models.evaluation import EvaluatedModel, by_length, measure, predict_all
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.task import Logits
 from models.text import Reader, ReadingLimits, Row
@@ -21,7 +21,7 @@ def _count_tokens(rows: Sequence[Row]) -> list[Logits]:
     return [np.array([len(row), 10.0], dtype=np.float32) for row in rows]
 
 
-SUBJECT = Subject(task=SENTIMENT, outputs=SENTIMENT.outputs, reader=READER, run=_count_tokens)
+MODEL = EvaluatedModel(task=SENTIMENT, outputs=SENTIMENT.outputs, reader=READER, run=_count_tokens)
 
 
 @given(st.lists(st.integers(1, 14), min_size=1, max_size=40), st.integers(1, 9))
@@ -39,7 +39,7 @@ def test_batches_by_length_give_results_in_the_order_asked(counts: list[int], ba
 
 def test_each_item_is_answered_from_its_own_windows() -> None:
     short, long = READER.read("good"), READER.read("good " * 40)
-    answers = [prediction.answer for prediction in predict_all(SUBJECT, [long, short, long])]
+    answers = [prediction.answer for prediction in predict_all(MODEL, [long, short, long])]
     assert answers[0] == answers[2]
     assert [answer.label for answer in answers] == ["negative", "positive", "negative"]
 
@@ -47,6 +47,6 @@ def test_each_item_is_answered_from_its_own_windows() -> None:
 def test_metrics_are_shares_of_the_examples() -> None:
     short, long = READER.read("good"), READER.read("good " * 40)
     examples = [Example(short, 1), Example(short, 0), Example(long, 0), Example(long, 0)]
-    found = measure(SUBJECT, examples)
+    found = measure(MODEL, examples)
     assert found["accuracy"] == 0.75
     assert found["f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)

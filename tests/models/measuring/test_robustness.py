@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.data import draw_rows, load_part
-from models.evaluation import Subject
+from models.evaluation import EvaluatedModel
 from models.measuring.perturbations import make_typos
 from models.measuring.robustness import ROBUSTNESS, _make_noisy, measure_robustness
 from models.tasks import TASKS
@@ -28,7 +28,7 @@ def _wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
 
 
-def _subject(task: str) -> Subject:
+def _evaluated(task: str) -> EvaluatedModel:
     """Praise speaks for the last label, and for the first where there are three."""
 
     def run(rows: Sequence[Row]) -> list[Logits]:
@@ -36,7 +36,7 @@ def _subject(task: str) -> Subject:
         shape = {"sentiment": (-1, 1), "paraphrase": (-1, 1), "nli": (1, -1, -2), "sts": (1,)}[task]
         return [np.array(shape, dtype=np.float32) * (2 * count - 1) for count in counts]
 
-    return Subject(task=TASKS[task], outputs=TASKS[task].outputs, reader=READER, run=run)
+    return EvaluatedModel(task=TASKS[task], outputs=TASKS[task].outputs, reader=READER, run=run)
 
 
 def _write(folder: Path, name: str, rows: Iterable[dict[str, Any]]) -> None:
@@ -49,7 +49,7 @@ def _ignore(*_: object) -> None:
 
 
 def _measure(folder: Path, task: str, most_rows: int | None = None) -> dict[str, dict[str, float]]:
-    return measure_robustness(_subject(task), str(folder), ["validation"], _ignore, most_rows).found
+    return measure_robustness(_evaluated(task), str(folder), ["validation"], _ignore, most_rows).found
 
 
 def test_a_group_is_right_when_all_its_versions_are(tmp_path: Path) -> None:
@@ -83,14 +83,14 @@ def test_of_three_labels_two_mean_that_nothing_follows(tmp_path: Path) -> None:
 def test_a_set_with_labels_that_the_model_has_not_is_left_out(tmp_path: Path) -> None:
     write_examples(tmp_path, "paraphrase")
     _write(tmp_path, "paws_wiki_validation", [{"text_a": "a", "text_b": "b", "label": "maybe"}])
-    report = measure_robustness(_subject("paraphrase"), str(tmp_path), ["validation"], _ignore)
+    report = measure_robustness(_evaluated("paraphrase"), str(tmp_path), ["validation"], _ignore)
     assert "label 'maybe' is none of" in report.left_out["PAWS"]
 
 
 def test_what_is_not_in_the_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_examples(tmp_path, "sentiment")
     monkeypatch.setenv("WNSEARCHDIR", str(tmp_path))
-    report = measure_robustness(_subject("sentiment"), str(tmp_path), ["validation"], _ignore)
+    report = measure_robustness(_evaluated("sentiment"), str(tmp_path), ["validation"], _ignore)
     assert list(report.found) == ["validation", "validation, typos", "validation, word swaps"]
     assert list(report.left_out) == [
         "validation, synonyms", "IMDB contrast", "IMDB counterfactual", "Rotten Tomatoes", "CheckList",

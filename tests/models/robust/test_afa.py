@@ -17,7 +17,7 @@ from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassif
 
 from models.checkpoint import read_record
 from models.networks.encoder import Encoder
-from models.networks.loading import open_subject
+from models.networks.loading import open_trained_model
 from models.robust.afa import (
     Afa,
     AfaSettings,
@@ -628,11 +628,11 @@ def test_a_checkpoint_is_the_stock_model_and_gives_its_logits_bit_for_bit(
     found = _train(tmp_path / "out", _settings(base, data))
     stock = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out", attn_implementation="eager").eval()
     assert found.keys() == stock.state_dict().keys()
-    subject = open_subject(tmp_path / "out")
-    encoded = subject.reader.read("the plot was lovely")
+    evaluated = open_trained_model(tmp_path / "out")
+    encoded = evaluated.reader.read("the plot was lovely")
     with torch.inference_mode():
         logits = stock(input_ids=torch.tensor([encoded.rows[0].ids])).logits[0]
-    assert torch.equal(torch.from_numpy(subject.run(encoded.rows)[0]), logits)
+    assert torch.equal(torch.from_numpy(evaluated.run(encoded.rows)[0]), logits)
     assert {"reward", "reward_spread", "discriminator_accuracy"} < read_record(tmp_path / "out").epochs[0].losses.keys()
 
 

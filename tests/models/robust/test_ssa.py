@@ -17,7 +17,7 @@ from models.checkpoint import read_record
 from models.data import Example, load_validation
 from models.evaluation import measure
 from models.networks.encoder import Batch, Encoder, EncoderError, load_encoder
-from models.networks.loading import open_subject
+from models.networks.loading import open_trained_model
 from models.robust import METHODS, read_settings
 from models.robust.method import StepResult
 from models.robust.reference import evaluate
@@ -416,9 +416,9 @@ def test_stopped_in_the_middle_of_an_epoch_it_goes_on_with_its_labels(
 
 def test_a_soup_of_hybrids_is_measured_with_the_gate_it_is_served_with(base: Path, data: Path, tmp_path: Path) -> None:
     out = _train(_settings(base, data, "ssa-hybrid", learning_rate=(1e-3, 2e-3), epochs=2), tmp_path / "out")
-    record, subject = read_record(out), open_subject(out)
-    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
-    assert measure(subject, rows.examples) == record.metrics
+    record, evaluated = read_record(out), open_trained_model(out)
+    rows = load_validation(record.source, evaluated.task, evaluated.outputs, evaluated.reader)
+    assert measure(evaluated, rows.examples) == record.metrics
 
 
 @pytest.fixture(scope="module")
@@ -435,19 +435,19 @@ def test_co_leaves_a_stock_model_with_identical_logits(trained: dict[str, Path])
         trained["ssa-co"], attn_implementation="eager", output_loading_info=True
     )
     assert not any(report.values())
-    subject = open_subject(trained["ssa-co"])
-    (row,) = subject.reader.read(TEXT).rows
+    evaluated = open_trained_model(trained["ssa-co"])
+    (row,) = evaluated.reader.read(TEXT).rows
     with torch.inference_mode():
         expected = stock.eval()(input_ids=torch.tensor([row.ids])).logits[0]
-    assert torch.equal(torch.from_numpy(subject.run([row])[0]), expected)
+    assert torch.equal(torch.from_numpy(evaluated.run([row])[0]), expected)
 
 
 def test_a_hybrid_answers_by_the_formula_and_not_as_the_stock_model(trained: dict[str, Path]) -> None:
     folder = trained["ssa-hybrid"]
     stock = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager").eval()
     weights = load_file(folder / "method.safetensors")
-    subject = open_subject(folder)
-    (row,) = subject.reader.read(TEXT).rows
+    evaluated = open_trained_model(folder)
+    (row,) = evaluated.reader.read(TEXT).rows
     with torch.inference_mode():
         output = stock(input_ids=torch.tensor([row.ids]), output_hidden_states=True)
         states = output.hidden_states[-1][0]
@@ -461,16 +461,16 @@ def test_a_hybrid_answers_by_the_formula_and_not_as_the_stock_model(trained: dic
         assert kept.any()
         context = p[kept].softmax(0) @ states[kept]
         expected = stock.classifier(0.5 * stock.bert.pooler(states[None])[0] + 0.5 * context)
-    found = torch.from_numpy(subject.run([row])[0])
+    found = torch.from_numpy(evaluated.run([row])[0])
     torch.testing.assert_close(found, expected)  # float32 sums in another order
     assert not torch.allclose(found, output.logits[0], atol=1e-3)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_the_metrics_in_the_record_are_those_of_the_model_as_it_is_opened(trained: dict[str, Path], name: str) -> None:
-    record, subject = read_record(trained[name]), open_subject(trained[name])
-    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
-    assert measure(subject, rows.examples) == record.metrics
+    record, evaluated = read_record(trained[name]), open_trained_model(trained[name])
+    rows = load_validation(record.source, evaluated.task, evaluated.outputs, evaluated.reader)
+    assert measure(evaluated, rows.examples) == record.metrics
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
@@ -493,7 +493,7 @@ def test_a_hybrid_without_its_own_gate_is_refused(trained: dict[str, Path], tmp_
     else:
         gate.write_bytes(gate.read_bytes()[:100] if damage == "cut" else (folder / "model.safetensors").read_bytes())
     with pytest.raises(EncoderError, match=r"method\.safetensors: missing, damaged or not what method ssa-hybrid"):
-        open_subject(folder)
+        open_trained_model(folder)
 
 
 def test_a_training_on_scores_finds_probes_once_its_scores_are_near_and_says_when_it_does_not(tmp_path: Path) -> None:

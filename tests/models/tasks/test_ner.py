@@ -215,14 +215,14 @@ def test_the_score_is_the_mean_of_the_words_probabilities() -> None:
 
 def test_every_entity_is_explained_at_its_first_token() -> None:
     encoded = encode("the " * 20 + "good great")
-    (target,) = label_by_token(encoded, good="B-person", great="I-person").targets
-    assert (target.name, target.rows, target.read_at) == ("person", (1,), 9)
+    (part,) = label_by_token(encoded, good="B-person", great="I-person").parts
+    assert (part.name, part.rows, part.read_at) == ("person", (1,), 9)
     assert encoded.rows[1].encoding.tokens[9] == "good"
 
 
 def test_a_text_without_entities_has_none_to_explain() -> None:
     prediction = label_by_token(encode("the film"))
-    assert (prediction.answer.entities, prediction.targets, prediction.outcome) == ((), (), (OUTSIDE, OUTSIDE))
+    assert (prediction.answer.entities, prediction.parts, prediction.outcome) == ((), (), (OUTSIDE, OUTSIDE))
 
 
 @pytest.mark.parametrize("make", [lambda: WORDS, make_byte_tokenizer])

@@ -57,11 +57,11 @@ def test_the_window_that_is_least_neutral_decides() -> None:
     prediction = decode(logits, encoded)
     expected = dict(zip(NLI.outputs.labels, softmax(-1, 0, 2), strict=True))
     assert scores(prediction) == pytest.approx(expected, abs=1e-15)
-    assert prediction.targets[0].rows == (2,)
+    assert prediction.parts[0].rows == (2,)
 
 
 def test_of_equally_neutral_windows_the_first_decides() -> None:
-    assert decode([[0.0, 3.0, 1.0]] * 3, encode(30, 4)).targets[0].rows == (0,)
+    assert decode([[0.0, 3.0, 1.0]] * 3, encode(30, 4)).parts[0].rows == (0,)
 
 
 def test_the_parts_of_a_long_hypothesis_are_averaged_by_the_length_of_the_rows_that_decide() -> None:
@@ -69,7 +69,7 @@ def test_the_parts_of_a_long_hypothesis_are_averaged_by_the_length_of_the_rows_t
     assert [(row.group, len(row)) for row in encoded.rows] == [(0, 19), (1, 19), (2, 16)]
     prediction = decode([[50.0, 0.0, 0.0], [0.0, 50.0, 0.0], [0.0, 0.0, 50.0]], encoded)
     assert scores(prediction) == pytest.approx({"entailment": 19 / 54, "neutral": 19 / 54, "contradiction": 16 / 54})
-    assert prediction.targets[0].rows == (0, 1, 2)
+    assert prediction.parts[0].rows == (0, 1, 2)
 
 
 def test_of_two_long_texts_a_window_of_the_premise_decides_for_each_window_of_the_hypothesis() -> None:
@@ -78,7 +78,7 @@ def test_of_two_long_texts_a_window_of_the_premise_decides_for_each_window_of_th
     neutral, entailed, contradicted = [0.0, 50.0, 0.0], [50.0, 0.0, 0.0], [0.0, 0.0, 50.0]
     prediction = decode([neutral, entailed, contradicted, neutral], encoded)
     assert scores(prediction) == pytest.approx({"entailment": 0.5, "contradiction": 0.5, "neutral": 0.0}, abs=1e-15)
-    assert prediction.targets[0].rows == (1, 2)
+    assert prediction.parts[0].rows == (1, 2)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
@@ -93,7 +93,7 @@ def test_the_order_of_the_labels_changes_nothing(order: tuple[int, int, int]) ->
 @pytest.mark.parametrize("silent", ["not_entailment", "non-entailment"])
 def test_of_two_labels_the_negative_one_is_what_silence_says(silent: str) -> None:
     prediction = decode([[3.0, 0.0], [0.0, 2.0], [9.0, 0.0]], encode(30, 4), silent, "entailment")
-    assert (prediction.answer.label, prediction.targets[0].rows) == ("entailment", (1,))
+    assert (prediction.answer.label, prediction.parts[0].rows) == ("entailment", (1,))
 
 
 @given(

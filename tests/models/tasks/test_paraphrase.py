@@ -42,7 +42,7 @@ def test_all_windows_of_both_texts_count_by_their_length() -> None:
     assert [len(row) for row in encoded.rows] == [19, 19, 16]
     prediction = decode([[0.0, 50.0], [50.0, 0.0], [0.0, 50.0]], encoded)
     assert prediction.answer.score == pytest.approx(35 / 54, abs=1e-15)
-    assert (prediction.outcome, prediction.targets[0].rows) == (1, (0, 1, 2))
+    assert (prediction.outcome, prediction.parts[0].rows) == (1, (0, 1, 2))
 
 
 def test_two_texts_are_an_item() -> None:

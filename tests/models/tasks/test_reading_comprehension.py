@@ -60,12 +60,12 @@ def test_the_window_that_speaks_most_for_a_choice_speaks_for_it() -> None:
     assert [row.group for row in encoded.rows] == [0, 0, 0, 1, 1, 1]
     prediction = decode([0.0, 1.0, -9.0, 0.5, 0.0, 3.0], encoded)
     assert prediction.answer.scores[0].score == pytest.approx(1 / (1 + np.exp(-2.0)), abs=1e-15)
-    assert (prediction.answer.choice, prediction.targets[0].rows) == (1, (5,))
+    assert (prediction.answer.choice, prediction.parts[0].rows) == (1, (5,))
 
 
 def test_a_tie_goes_to_the_first_choice_and_its_first_window() -> None:
     prediction = decode([2.0] * 6, TASK.encode(item(30, "bad", "dull"), READER, "window"))
-    assert (prediction.answer.choice, prediction.answer.score, prediction.targets[0].rows) == (0, 0.5, (0,))
+    assert (prediction.answer.choice, prediction.answer.score, prediction.parts[0].rows) == (0, 0.5, (0,))
 
 
 def test_equal_choices_are_answered_by_their_place() -> None:

@@ -68,8 +68,8 @@ def test_probabilities_are_finite_ordered_and_add_up_to_one(logits: list[list[fl
 
 def test_the_answer_is_what_an_explanation_explains() -> None:
     logits = np.array([[2, 0], [1, 0]], dtype=np.float32)
-    (target,) = SENTIMENT.decode(list(logits), encoded(4, 4), SENTIMENT.outputs).targets
-    assert (target.name, target.rows, target.read_at) == ("negative", (0, 1), 0)
+    (part,) = SENTIMENT.decode(list(logits), encoded(4, 4), SENTIMENT.outputs).parts
+    assert (part.name, part.rows, part.read_at) == ("negative", (0, 1), 0)
 
 
 def test_a_bare_string_is_an_item() -> None:

@@ -55,7 +55,7 @@ def test_windows_count_by_their_length_before_anything_is_cut_off() -> None:
     assert [len(row) for row in encoded.rows] == [19, 19, 16]
     prediction = decode([1.0, 10.0, -1.0], encoded)
     assert prediction.outcome == pytest.approx((19 * 1 + 19 * 10 - 16) / 54, abs=1e-15)
-    assert prediction.targets[0].rows == (0, 1, 2)
+    assert prediction.parts[0].rows == (0, 1, 2)
 
 
 @given(

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from models.checkpoint import read_record
 from models.networks.encoder import Encoder, EncoderError, load_encoder
-from models.networks.loading import open_subject
+from models.networks.loading import open_trained_model
 from models.networks.vocabulary import VectorsError
 from models.robust import METHODS
 from models.tasks import find_task
@@ -120,9 +120,9 @@ def test_it_learns_the_words_that_decide(trained: Path) -> None:
 
 
 def test_its_vocabulary_is_the_training_datas_own(trained: Path) -> None:
-    subject = open_subject(trained)
-    assert 1 not in subject.reader.read("a GOOD film").rows[0].ids
-    assert subject.reader.read("unheard").rows[0].ids == [1]
+    evaluated = open_trained_model(trained)
+    assert 1 not in evaluated.reader.read("a GOOD film").rows[0].ids
+    assert evaluated.reader.read("unheard").rows[0].ids == [1]
     assert not load_file(trained / "model.safetensors")[TABLE][:2].any()
 
 
@@ -160,7 +160,7 @@ def test_word_vectors_are_where_training_starts_and_are_recorded(data: Path, tmp
     vectors.write_text("2 8\ngood 1 2 3 4 5 6 7 8\nabsent 1 2 3 4 5 6 7 8\n")
     given = {"word_width": 8, "state_width": 6, "vectors": str(vectors)}
     train(_settings(data, bilstm=given, epochs=1, learning_rate=1e-9), tmp_path / "out", _watch())
-    (number,) = open_subject(tmp_path / "out").reader.read("good").rows[0].ids
+    (number,) = open_trained_model(tmp_path / "out").reader.read("good").rows[0].ids
     table = load_file(tmp_path / "out" / "model.safetensors")[TABLE]
     # The learning rate moves next to nothing.
     torch.testing.assert_close(table[number], torch.arange(1.0, 9.0))

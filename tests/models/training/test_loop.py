@@ -16,7 +16,7 @@ from models.data import DataError, load_validation
 from models.evaluation import measure
 from models.networks.batches import plan_batches
 from models.networks.encoder import EncoderError
-from models.networks.loading import open_subject
+from models.networks.loading import open_trained_model
 from models.robust import METHODS, UnknownMethod
 from models.tasks import TASKS, UnknownTask
 from models.training.loop import Interrupted, Watcher, _clip, learning_rate_factor, train
@@ -78,22 +78,22 @@ def test_the_checkpoint_loads_into_a_stock_model_with_nothing_missing_or_unexpec
 
 def test_the_stock_model_gives_the_same_logits_bit_for_bit(asa_checkpoint: Path) -> None:
     stock = AutoModelForSequenceClassification.from_pretrained(asa_checkpoint, attn_implementation="eager").eval()
-    subject = open_subject(asa_checkpoint)
-    encoded = subject.reader.read("the plot was lovely")
+    evaluated = open_trained_model(asa_checkpoint)
+    encoded = evaluated.reader.read("the plot was lovely")
     tokens = AutoTokenizer.from_pretrained(asa_checkpoint)("the plot was lovely", return_tensors="pt")
     with torch.inference_mode():
         expected = stock(**tokens).logits[0]
-    assert torch.equal(torch.from_numpy(subject.run(encoded.rows)[0]), expected)
+    assert torch.equal(torch.from_numpy(evaluated.run(encoded.rows)[0]), expected)
 
 
 def test_a_checkpoint_is_measured_where_models_are_measured(
     asa_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.networks.loading.measuring_device", lambda: torch.device("meta"))
-    subject = open_subject(asa_checkpoint)
+    evaluated = open_trained_model(asa_checkpoint)
     # Nothing can be read off what has no storage: so it was moved there.
     with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
-        subject.run(subject.reader.read("good").rows)
+        evaluated.run(evaluated.reader.read("good").rows)
 
 
 def test_the_record_says_how_the_weights_came_to_be(asa_checkpoint: Path) -> None:
@@ -112,9 +112,9 @@ def test_the_record_says_how_the_weights_came_to_be(asa_checkpoint: Path) -> Non
 
 
 def test_the_metrics_in_the_record_are_those_of_the_kept_weights(asa_checkpoint: Path) -> None:
-    record, subject = read_record(asa_checkpoint), open_subject(asa_checkpoint)
-    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
-    assert measure(subject, rows.examples) == record.metrics
+    record, evaluated = read_record(asa_checkpoint), open_trained_model(asa_checkpoint)
+    rows = load_validation(record.source, evaluated.task, evaluated.outputs, evaluated.reader)
+    assert measure(evaluated, rows.examples) == record.metrics
 
 
 def test_the_tokenizer_no_longer_pads_every_text(asa_checkpoint: Path) -> None:
@@ -384,10 +384,10 @@ def test_a_run_is_not_continued_on_data_that_have_changed(base: Path, tmp_path: 
 
 def test_bf16_trains_in_bf16_and_measures_in_float32(base: Path, data: Path, tmp_path: Path) -> None:
     train(_settings(base, data, precision="bf16", method="asa"), tmp_path / "out", _watch())
-    record, subject = read_record(tmp_path / "out"), open_subject(tmp_path / "out")
-    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
+    record, evaluated = read_record(tmp_path / "out"), open_trained_model(tmp_path / "out")
+    rows = load_validation(record.source, evaluated.task, evaluated.outputs, evaluated.reader)
     assert record.settings["bf16"] is True
-    assert measure(subject, rows.examples) == record.metrics
+    assert measure(evaluated, rows.examples) == record.metrics
 
 
 def test_csv_labels_train_like_numbers(base: Path, tmp_path: Path) -> None:
@@ -423,13 +423,13 @@ def test_broken_toml_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"not a checkpoint, it has no training\.json"):
-        open_subject(tmp_path)
+        open_trained_model(tmp_path)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_is_measured_again_as_its_record_says(base: Path, tmp_path: Path, task: str) -> None:
     data = write_examples(tmp_path / "data", task)
     record = train(_settings(base, data, task=task, epochs=1, max_tokens=64), tmp_path / "out", _watch())
-    subject = open_subject(tmp_path / "out")
-    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
-    assert measure(subject, rows.examples) == record.metrics
+    evaluated = open_trained_model(tmp_path / "out")
+    rows = load_validation(record.source, evaluated.task, evaluated.outputs, evaluated.reader)
+    assert measure(evaluated, rows.examples) == record.metrics

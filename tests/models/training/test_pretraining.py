@@ -13,7 +13,7 @@ from export.origin import open_origin
 from models.checkpoint import read_record
 from models.data import load_validation
 from models.evaluation import measure
-from models.networks.loading import open_subject
+from models.networks.loading import open_trained_model
 from models.robust import METHODS
 from models.training.loop import Watcher, train
 from models.training.settings import TrainingError, TrainingSettings, check_settings
@@ -111,9 +111,9 @@ def test_cline_learns_which_words_of_the_copies_were_replaced(base: Path, texts:
 
 
 def test_the_metrics_in_the_record_are_those_of_the_kept_weights(plain: Path) -> None:
-    record, subject = read_record(plain), open_subject(plain)
-    rows = load_validation(record.source, subject.task, subject.outputs, subject.reader)
-    assert measure(subject, rows.examples) == record.metrics
+    record, evaluated = read_record(plain), open_trained_model(plain)
+    rows = load_validation(record.source, evaluated.task, evaluated.outputs, evaluated.reader)
+    assert measure(evaluated, rows.examples) == record.metrics
 
 
 @pytest.mark.parametrize("method", ["plain", "asa", "cline"])

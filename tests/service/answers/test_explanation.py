@@ -10,7 +10,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from models.tasks.sentiment import SentimentItem
-from models.tasks.task import Target
+from models.tasks.task import AnswerPart
 from models.text import BadInput, Encoded
 from service.answers.contract import Options
 from service.answers.explanation import Explanation, Shares, explain
@@ -43,7 +43,7 @@ def read(answerer: Answerer, text: str, *, truncation: str = "window") -> Encode
 
 
 def explained(encoded: Encoded, scores: Sequence[Shares]) -> Explanation:
-    target = Target("x", rows=tuple(range(len(encoded.rows))))
+    target = AnswerPart("x", rows=tuple(range(len(encoded.rows))))
     (explanation,) = explain("attention", [target], encoded, [scores], "codepoint")
     return explanation
 
@@ -114,7 +114,7 @@ def test_of_an_answer_from_one_window_its_words_and_no_others_are_listed(answere
         spans = [span for _, span in row.spans("text")]
         start, end = min(span.start for span in spans), max(span.end for span in spans)
         shares = [np.ones(len(row), dtype=np.float32)]
-        (explanation,) = explain("attention", [Target("x", rows=(number,))], encoded, [shares], "codepoint")
+        (explanation,) = explain("attention", [AnswerPart("x", rows=(number,))], encoded, [shares], "codepoint")
         wanted = [word for word in everything if word.start < end and word.end > start]
         assert [(word.start, word.end) for word in explanation.items] == [(word.start, word.end) for word in wanted]
 
