@@ -25,7 +25,7 @@ from benchmarks.texts import make_mixed_texts
 from export.package import open_package
 from models.tasks.task import takes_list
 from service.answers.contract import request_type
-from service.answers.predictor import Answerer
+from service.answers.predictor import Predictor
 from service.engine.pool import EngineLimits, Pool
 
 AT_ONCE = 32
@@ -81,8 +81,8 @@ def main(
     pools = {}
     for folder in track(packages, "asking the models directly"):
         package = open_package(folder)
-        with Pool(2) as pool, Answerer(package, EngineLimits(), pool) as answerer:
-            pools[package.task.endpoint] = make_questions(answerer, seed)
+        with Pool(2) as pool, Predictor(package, EngineLimits(), pool) as predictor:
+            pools[package.task.endpoint] = make_questions(predictor, seed)
     with serving(packages) as server:
         tally = asyncio.run(ask(server, pools, requests, seed))
     console = Console()
@@ -99,22 +99,22 @@ def main(
         raise typer.Exit(1)
 
 
-def make_questions(answerer: Answerer, seed: int) -> list[Question]:
+def make_questions(predictor: Predictor, seed: int) -> list[Question]:
     """Requests with the answers that the model itself gives to them."""
-    draw = random.Random(f"{seed}/{answerer.task.name}")
+    draw = random.Random(f"{seed}/{predictor.task.name}")
     texts = iter(make_mixed_texts(20 * ITEMS_A_TASK, words=(1, 2_000), seed=draw.randrange(2**32)))
-    Request = request_type(answerer.task, 64)
+    Request = request_type(predictor.task, 64)
     questions = []
     for _ in range(ITEMS_A_TASK):
-        items = [_make_item(answerer, texts, draw) for _ in range(draw.choice((1, 1, 1, 2, 4)))]
-        explain = draw.choice((None, None, None, *answerer.explanations))
+        items = [_make_item(predictor, texts, draw) for _ in range(draw.choice((1, 1, 1, 2, 4)))]
+        explain = draw.choice((None, None, None, *predictor.explanations))
         body = json.dumps({"inputs": items, "explain": explain, "on_error": "report"}).encode()
         request: Any = Request.model_validate_json(body)
-        readings, refusals = answerer.read(request.inputs, request.truncation)
-        answered = answerer.compute(readings, explain).result()
-        results = [result.model_dump(mode="json") for result in answerer.answer(readings, answered, request)]
-        errors = [{"index": one.index, "code": one.reason.code, "detail": str(one.reason)} for one in refusals]
-        questions.append(Question(answerer.task.endpoint, body, results, errors))
+        encoded_items, rejected = predictor.read(request.inputs, request.truncation)
+        answered = predictor.compute(encoded_items, explain).result()
+        results = [result.model_dump(mode="json") for result in predictor.answer(encoded_items, answered, request)]
+        errors = [{"index": one.index, "code": one.reason.code, "detail": str(one.reason)} for one in rejected]
+        questions.append(Question(predictor.task.endpoint, body, results, errors))
     return questions
 
 
@@ -177,13 +177,13 @@ def _shares(explanation: Any) -> list[float]:
     return [item["score"] for one in each for item in one["items"]]
 
 
-def _make_item(answerer: Answerer, texts: Iterator[str], draw: random.Random) -> dict[str, Any]:
+def _make_item(predictor: Predictor, texts: Iterator[str], draw: random.Random) -> dict[str, Any]:
     """One field may be long; a list has a few texts, as short as choices are."""
-    fields = list(answerer.task.columns)
-    long = draw.choice([name for name in fields if not takes_list(answerer.task.item, name)])
+    fields = list(predictor.task.columns)
+    long = draw.choice([name for name in fields if not takes_list(predictor.task.item, name)])
     return {
         name: [next(texts)[:60] for _ in range(draw.randint(2, 5))]
-        if takes_list(answerer.task.item, name)
+        if takes_list(predictor.task.item, name)
         else (next(texts) if name == long else next(texts)[:200])
         for name in fields
     }

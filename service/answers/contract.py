@@ -9,7 +9,7 @@ from export.package import DeterminismReport, ParityReport, Precision, QualityRe
 from models.checkpoint import DataFile, Licences
 from models.tasks.task import AnyTask
 from models.text import BadInputCode, Truncation
-from service.answers.explanation import Explanation, Method
+from service.answers.explanation import Explanation, ExplanationMethod
 from service.answers.offsets import OffsetUnit
 
 
@@ -19,7 +19,7 @@ class Options(BaseModel):
     # An error that quotes its input would carry texts into logs.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
-    explain: Method | None = Field(default=None, description="Score every word by its part in the answer.")
+    explain: ExplanationMethod | None = Field(default=None, description="Score every word by its part in the answer.")
     truncation: Truncation = Field(
         default="window",
         description="A text longer than the model reads is refused, cut at its end, or read in overlapping windows.",
@@ -31,14 +31,14 @@ class Options(BaseModel):
     offset_unit: OffsetUnit = Field(default="codepoint", description="What `start` and `end` count.")
 
 
-class Place(BaseModel):
+class ItemPosition(BaseModel):
     """Which input a result belongs to."""
 
     index: int
     id: str | None
 
 
-class Extent(BaseModel):
+class EncodingSummary(BaseModel):
     """How an input was read."""
 
     tokens: int = Field(description="Tokens computed, special tokens and the overlap of windows included.")
@@ -46,13 +46,13 @@ class Extent(BaseModel):
     windows: int
 
 
-class Explained(BaseModel):
+class WithExplanation(BaseModel):
     """Why the answer is what it is."""
 
     explanation: Explanation | None
 
 
-class EachExplained(BaseModel):
+class WithExplanations(BaseModel):
     """Why the parts of the answer are what they are."""
 
     explanation: tuple[Explanation, ...] | None = Field(description="One for each entity, in their order.")
@@ -98,7 +98,7 @@ class ModelCard(ModelName):
     score_range: tuple[float, float] | None
     base: str
     limits: Limits
-    explanations: tuple[Method, ...]
+    explanations: tuple[ExplanationMethod, ...]
     truncations: tuple[Truncation, ...]
     metrics: dict[str, dict[str, float]] = Field(description="By data set.")
     quality: QualityReport
@@ -138,7 +138,7 @@ class Timing(BaseModel):
     total: float = Field(description="Since the request came in, its body included.")
 
 
-class Answer(BaseModel):
+class AnswerBody(BaseModel):
     """What every answer says beside its results."""
 
     id: str = Field(description="The request's id, as in `X-Request-ID`.")
@@ -152,9 +152,9 @@ class Answer(BaseModel):
 @cache
 def result_type(task: AnyTask) -> type[BaseModel]:
     """One input's answer: the fields of `task.answer` between its place and its extent."""
-    explained = EachExplained if task.explains_each else Explained
+    explained = WithExplanations if task.explains_each else WithExplanation
     # pydantic lists the fields of the last base first.
-    return create_model(f"{_title(task.name)}Result", __base__=(explained, Extent, task.answer, Place))
+    return create_model(f"{_title(task.name)}Result", __base__=(explained, EncodingSummary, task.answer, ItemPosition))
 
 
 def request_type(task: AnyTask, max_items: int) -> type[Options]:
@@ -167,10 +167,10 @@ def request_type(task: AnyTask, max_items: int) -> type[Options]:
     )
 
 
-def answer_type(*tasks: AnyTask) -> type[Answer]:
+def answer_type(*tasks: AnyTask) -> type[AnswerBody]:
     """The body that answers `request_type` at the endpoint of these tasks."""
     results: Any = list[Union[tuple(map(result_type, tasks))]]  # type: ignore[misc]  # noqa: UP007
-    return create_model(f"{_title(tasks[0].endpoint)}Answer", __base__=Answer, results=(results, ...))
+    return create_model(f"{_title(tasks[0].endpoint)}Answer", __base__=AnswerBody, results=(results, ...))
 
 
 def _title(name: str) -> str:

@@ -13,11 +13,11 @@ from models.text import Encoded, Row
 from models.words import Span, share_by_overlap, split_words
 from service.answers.offsets import OffsetUnit, convert_spans
 
-Method = Literal["attention", "rollout"]
+ExplanationMethod = Literal["attention", "rollout"]
 """How token scores are computed; each is an output of the graph of that name."""
 
 
-Shares = npt.NDArray[np.float32]
+TokenScores = npt.NDArray[np.float32]
 """What each token of a row counts for."""
 
 
@@ -38,17 +38,17 @@ class Explanation(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    method: Method
+    method: ExplanationMethod
     target: str = Field(description="The answer that is explained.")
     unit: Literal["word"] = "word"
     items: tuple[ExplainedWord, ...]
 
 
 def explain(
-    method: Method,
+    method: ExplanationMethod,
     targets: Sequence[AnswerPart],
     encoded: Encoded,
-    shares: Sequence[Sequence[Shares]],
+    shares: Sequence[Sequence[TokenScores]],
     offset_unit: OffsetUnit,
 ) -> list[Explanation]:
     """An explanation of each target out of its `shares`, one array for each of its rows with an entry a token.
@@ -94,7 +94,7 @@ def _within(rows: Sequence[Row], field: str, words: list[tuple[Span, Span]]) -> 
 
 
 def _word_scores(
-    field: str, rows: Sequence[Row], of_rows: Sequence[Shares], words: tuple[Span, ...]
+    field: str, rows: Sequence[Row], of_rows: Sequence[TokenScores], words: tuple[Span, ...]
 ) -> npt.NDArray[np.float64]:
     """Absolute token scores added up by word; a word in several windows takes its largest, as one may cut it in two."""
     largest = np.zeros(len(words))

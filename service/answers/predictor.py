@@ -1,6 +1,6 @@
 """From items to answers with one package: the path that HTTP, `predict` and `score` all take.
 
-item -> Reading -> Predicted -> result
+item -> EncodedItem -> ItemPrediction -> result
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ from models.errors import UserError
 from models.tasks.task import Item, Prediction
 from models.text import BadInput, Encoded, ReadingLimits, Row, Truncation
 from service.answers.contract import ModelName, Options, result_type
-from service.answers.explanation import Explanation, Method, Shares, explain
+from service.answers.explanation import Explanation, ExplanationMethod, TokenScores, explain
 from service.answers.offsets import convert_spans
 from service.engine.backlog import Computed
 from service.engine.futures import then, then_wait
@@ -34,7 +34,7 @@ class NotOffered(UserError):
 
 
 @dataclass(frozen=True)
-class Reading:
+class EncodedItem:
     """An item as the model will read it, and its place among the inputs."""
 
     index: int
@@ -43,7 +43,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RejectedItem:
     """An item that cannot be answered, and why."""
 
     index: int
@@ -51,26 +51,26 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class ItemPrediction:
     """What the model says of an item."""
 
     prediction: Prediction[Any]
-    shares: Sequence[Sequence[Shares]]
+    shares: Sequence[Sequence[TokenScores]]
     """For each of the prediction's targets, where it is explained, those of the target's rows."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What was computed for readings handed in together, in their order."""
+class BatchPrediction:
+    """What was computed for items handed in together, in their order."""
 
-    predictions: Sequence[Predicted]
+    predictions: Sequence[ItemPrediction]
     queue_s: float
     """From handing in until the first row was taken up."""
     infer_s: float
     """From then until the last was done."""
 
 
-class Answerer:
+class Predictor:
     """One package, loaded. Safe to share between threads; call `close` when done, or use it as a context."""
 
     def __init__(self, package: Package, limits: EngineLimits, pool: Pool, provider: ProviderName = "cpu") -> None:
@@ -96,54 +96,56 @@ class Answerer:
         return self._reader.limits
 
     @property
-    def explanations(self) -> tuple[Method, ...]:
+    def explanations(self) -> tuple[ExplanationMethod, ...]:
         """The ways in which this package explains its answers."""
         outputs = {tensor.name for tensor in self.package.manifest.outputs}
-        return tuple(method for method in get_args(Method) if method in outputs)
+        return tuple(method for method in get_args(ExplanationMethod) if method in outputs)
 
-    def check(self, method: Method | None) -> None:
+    def check(self, method: ExplanationMethod | None) -> None:
         """Raise NotOffered where the package cannot explain by `method`."""
         if method is not None and method not in self.explanations:
             offered = ", ".join(map(repr, self.explanations)) or "none"
             raise NotOffered(f"the model {self.name.name} gives no explanation {method!r}; it gives: {offered}")
 
-    def read(self, items: Iterable[Item], truncation: Truncation) -> tuple[list[Reading], list[Refusal]]:
+    def read(self, items: Iterable[Item], truncation: Truncation) -> tuple[list[EncodedItem], list[RejectedItem]]:
         """Encode what can be answered, and say why the rest cannot."""
-        readings: list[Reading] = []
-        refusals: list[Refusal] = []
+        encoded_items: list[EncodedItem] = []
+        rejected: list[RejectedItem] = []
         for index, item in enumerate(items):
             try:
-                readings.append(Reading(index, item, self.task.encode(item, self._reader, truncation)))
+                encoded_items.append(EncodedItem(index, item, self.task.encode(item, self._reader, truncation)))
             except BadInput as error:
-                refusals.append(Refusal(index, error))
-        return readings, refusals
+                rejected.append(RejectedItem(index, error))
+        return encoded_items, rejected
 
     def compute(
-        self, readings: Sequence[Reading], method: Method | None, *, deadline: float | None = None
-    ) -> Future[Answered]:
-        """Predictions for all readings and what explains them; raises as `Engine.submit` does.
+        self, encoded_items: Sequence[EncodedItem], method: ExplanationMethod | None, *, deadline: float | None = None
+    ) -> Future[BatchPrediction]:
+        """Predictions for all items and what explains them; raises as `Engine.submit` does.
 
         The future holds BrokenModel where an output is not finite. Cancelling it takes what still waits out of the
         queue.
         """
-        rows = [row for reading in readings for row in reading.encoded.rows]
+        rows = [row for encoded_item in encoded_items for row in encoded_item.encoded.rows]
         explains_at_once = method is not None and not self._session.reads_anywhere
         outputs = ("logits", method) if method and explains_at_once else ("logits",)
         shown = method if explains_at_once else None
         first = then(
             self._engine.submit(rows, outputs, deadline=deadline),
-            lambda computed: self._predict(readings, computed, shown),
+            lambda computed: self._predict(encoded_items, computed, shown),
         )
         if method is None or explains_at_once:
             return first
         # Only the predictions tell where to read.
-        return then_wait(first, lambda answered: self._explain(readings, answered, method, deadline))
+        return then_wait(first, lambda answered: self._explain(encoded_items, answered, method, deadline))
 
-    def answer(self, readings: Sequence[Reading], answered: Answered, options: Options) -> list[BaseModel]:
-        """The result of each reading."""
+    def answer(
+        self, encoded_items: Sequence[EncodedItem], answered: BatchPrediction, options: Options
+    ) -> list[BaseModel]:
+        """The result of each item."""
         return [
-            self._answer(reading, predicted, options)
-            for reading, predicted in zip(readings, answered.predictions, strict=True)
+            self._answer(encoded_item, predicted, options)
+            for encoded_item, predicted in zip(encoded_items, answered.predictions, strict=True)
         ]
 
     def sample_rows(self) -> list[Row]:
@@ -186,60 +188,68 @@ class Answerer:
     def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         self.close(drain=error_type is None)
 
-    def _predict(self, readings: Sequence[Reading], computed: Computed, method: Method | None) -> Answered:
+    def _predict(
+        self, encoded_items: Sequence[EncodedItem], computed: Computed, method: ExplanationMethod | None
+    ) -> BatchPrediction:
         rows = iter(computed.rows)
         predictions = []
-        for reading in readings:
-            arrays = [next(rows) for _ in reading.encoded.rows]
+        for encoded_item in encoded_items:
+            arrays = [next(rows) for _ in encoded_item.encoded.rows]
             self._refuse_broken(arrays)
-            prediction = self._decode(reading, arrays)
+            prediction = self._decode(encoded_item, arrays)
             shares = [[arrays[row][method] for row in target.rows] for target in prediction.parts] if method else []
-            predictions.append(Predicted(prediction, shares))
-        return Answered(predictions, computed.queue_s, computed.infer_s)
+            predictions.append(ItemPrediction(prediction, shares))
+        return BatchPrediction(predictions, computed.queue_s, computed.infer_s)
 
     def _explain(
-        self, readings: Sequence[Reading], first: Answered, method: Method, deadline: float | None
-    ) -> Future[Answered]:
+        self,
+        encoded_items: Sequence[EncodedItem],
+        first: BatchPrediction,
+        method: ExplanationMethod,
+        deadline: float | None,
+    ) -> Future[BatchPrediction]:
         """The predictions again, with what explains them, read where they say."""
         wanted = [
-            replace(reading.encoded.rows[row], read_at=target.read_at)
-            for reading, predicted in zip(readings, first.predictions, strict=True)
+            replace(encoded_item.encoded.rows[row], read_at=target.read_at)
+            for encoded_item, predicted in zip(encoded_items, first.predictions, strict=True)
             for target in predicted.prediction.parts
             for row in target.rows
         ]
         tokens = sum(map(len, wanted))
-        if tokens > self.limits.max_item_tokens * len(readings):
+        if tokens > self.limits.max_item_tokens * len(encoded_items):
             raise NotOffered(
                 f"{len(wanted):,} answers to explain would take {tokens:,} tokens; "
                 "leave `explain` out, or split the text"
             )
         # Those who ask were let in already.
         second = self._engine.submit(wanted, (method,), deadline=deadline, admitted=True)
-        return then(second, lambda computed: self._add_shares(first, computed, method))
+        return then(second, lambda computed: self._add_token_scores(first, computed, method))
 
-    def _add_shares(self, first: Answered, computed: Computed, method: Method) -> Answered:
+    def _add_token_scores(
+        self, first: BatchPrediction, computed: Computed, method: ExplanationMethod
+    ) -> BatchPrediction:
         self._refuse_broken(computed.rows)
         arrays = iter(computed.rows)
         predictions = [
-            Predicted(
+            ItemPrediction(
                 predicted.prediction,
                 [[next(arrays)[method] for _ in target.rows] for target in predicted.prediction.parts],
             )
             for predicted in first.predictions
         ]
-        return Answered(predictions, first.queue_s, first.infer_s + computed.queue_s + computed.infer_s)
+        return BatchPrediction(predictions, first.queue_s, first.infer_s + computed.queue_s + computed.infer_s)
 
-    def _decode(self, reading: Reading, arrays: Sequence[Arrays]) -> Prediction[Any]:
+    def _decode(self, encoded_item: EncodedItem, arrays: Sequence[Arrays]) -> Prediction[Any]:
         logits = [row["logits"] for row in arrays]
-        prediction: Prediction[Any] = self.task.decode(logits, reading.encoded, self.package.manifest.meaning)
+        prediction: Prediction[Any] = self.task.decode(logits, encoded_item.encoded, self.package.manifest.meaning)
         return prediction
 
     def _refuse_broken(self, arrays: Sequence[Arrays]) -> None:
         if not all(np.isfinite(array).all() for row in arrays for array in row.values()):
             raise BrokenModel(f"{self.package.folder}: an output is not finite")
 
-    def _answer(self, reading: Reading, predicted: Predicted, options: Options) -> BaseModel:
-        encoded, prediction = reading.encoded, predicted.prediction
+    def _answer(self, encoded_item: EncodedItem, predicted: ItemPrediction, options: Options) -> BaseModel:
+        encoded, prediction = encoded_item.encoded, predicted.prediction
         unit = options.offset_unit
         answer = prediction.answer.moved(lambda field, spans: convert_spans(encoded.texts[field], spans, unit))
         fields = dict(answer)
@@ -250,8 +260,8 @@ class Answerer:
             explanations = explain(options.explain, prediction.parts, encoded, predicted.shares, unit)
         return self._result(
             **fields,
-            index=reading.index,
-            id=reading.item.id,
+            index=encoded_item.index,
+            id=encoded_item.item.id,
             tokens=encoded.tokens,
             truncated=encoded.truncated,
             windows=encoded.windows,

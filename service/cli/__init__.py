@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from models.errors import UserError
-from service.answers.explanation import Method
+from service.answers.explanation import ExplanationMethod
 from service.cli import train as making
 
 if TYPE_CHECKING:
-    from service.answers.predictor import Answerer
+    from service.answers.predictor import Predictor
 
 app = typer.Typer(
     name="steadfast",
@@ -36,7 +36,9 @@ PackageFolder = Annotated[
     Path | None, typer.Option("--package", metavar="DIR", help="Model package; default: the zoo's for this task.")
 ]
 TextColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The same for tasks that read such a text.")]
-Explain = Annotated[Method | None, typer.Option("--explain", help="Score every word by its part in the answer.")]
+Explain = Annotated[
+    ExplanationMethod | None, typer.Option("--explain", help="Score every word by its part in the answer.")
+]
 
 
 @app.callback()
@@ -176,9 +178,9 @@ def predict(
 
     given = texts or ["-"]
     read = [_read_stdin() if text == "-" else text for text in given]
-    with _open_answerer(task, package) as answerer:
-        items = read_items(answerer.task, read)
-        results = predict_items(answerer, items, Options(explain=explain))
+    with _open_predictor(task, package) as predictor:
+        items = read_items(predictor.task, read)
+        results = predict_items(predictor, items, Options(explain=explain))
     show(items, results, as_json=as_json)
 
 
@@ -229,10 +231,10 @@ def score(
     }  # fmt: skip
     columns = {field: column for field, column in chosen.items() if column is not None}
     job = Job(source=source, target=target, columns=columns, options=Options(explain=explain), overwrite=overwrite)
-    with _open_answerer(task, package) as answerer:
+    with _open_predictor(task, package) as predictor:
         try:
             with shown_progress() as progress:
-                tally = score_file(answerer, job, progress)
+                tally = score_file(predictor, job, progress)
         except KeyboardInterrupt:
             kept = f"; what is done is kept in {job.partial}, the same command goes on" if job.partial.exists() else ""
             typer.echo(f"stopped{kept}", err=True)
@@ -261,10 +263,10 @@ def _sentence(error: Exception) -> str:
 
 
 @contextmanager
-def _open_answerer(task: str, folder: Path | None) -> "Iterator[Answerer]":
+def _open_predictor(task: str, folder: Path | None) -> "Iterator[Predictor]":
     from models.tasks import check_endpoint
     from service.answers.packages import open_package_for
-    from service.answers.predictor import Answerer
+    from service.answers.predictor import Predictor
     from service.engine.pool import Pool
     from service.settings import read_settings
 
@@ -272,5 +274,5 @@ def _open_answerer(task: str, folder: Path | None) -> "Iterator[Answerer]":
     # Nobody else asks, and what is under way at once is bounded where it comes from.
     limits = replace(settings.engine_limits, queued_rows=sys.maxsize, queued_tokens=sys.maxsize)
     package = open_package_for(check_endpoint(task), settings)
-    with Pool(settings.threads) as pool, Answerer(package, limits, pool, settings.provider) as answerer:
-        yield answerer
+    with Pool(settings.threads) as pool, Predictor(package, limits, pool, settings.provider) as predictor:
+        yield predictor

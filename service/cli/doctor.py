@@ -9,10 +9,10 @@ from pathlib import Path
 import onnxruntime
 
 from service.answers.packages import open_pinned
-from service.answers.predictor import Answerer
+from service.answers.predictor import Predictor
 from service.engine.pool import Pool
 from service.machine import available_cores, available_memory, cpu_flags, cpu_model, cpu_quotas
-from service.server.registry import SAID, start_answerer
+from service.server.registry import SAID, start_predictor
 from service.settings import Settings
 
 TYPICAL_TOKENS = 32
@@ -47,22 +47,22 @@ def examine_package(folder: Path, settings: Settings) -> Examination:
     """Start the package as a server would, and time it."""
     try:
         package = open_pinned(folder, settings)
-        with Pool(settings.threads) as pool, start_answerer(package, settings, pool) as answerer:
-            fallback = "; int8 does not give here what it gave" if answerer.package.uses_fallback else ""
-            speed = _measure(answerer)
+        with Pool(settings.threads) as pool, start_predictor(package, settings, pool) as predictor:
+            fallback = "; int8 does not give here what it gave" if predictor.package.uses_fallback else ""
+            speed = _measure(predictor)
     except SAID as error:
         said = str(error)
         return Examination(False, said if said.startswith(str(folder)) else f"{folder}: {said}")
-    name = answerer.name
+    name = predictor.name
     graph = (
-        f"{folder}: {name.name} answers {answerer.task.endpoint} in {name.precision} on {settings.provider}{fallback}"
+        f"{folder}: {name.name} answers {predictor.task.endpoint} in {name.precision} on {settings.provider}{fallback}"
     )
     return Examination(True, f"{graph}; probes reproduce; {speed}")
 
 
-def _measure(answerer: Answerer) -> str:
-    row = min(answerer.sample_rows(), key=lambda row: abs(len(row) - TYPICAL_TOKENS))
-    lone_s = statistics.median(answerer.time_rows([row]) for _ in range(LONE_RUNS))
-    crowd_s = answerer.time_rows([row] * CROWD_ROWS)
+def _measure(predictor: Predictor) -> str:
+    row = min(predictor.sample_rows(), key=lambda row: abs(len(row) - TYPICAL_TOKENS))
+    lone_s = statistics.median(predictor.time_rows([row]) for _ in range(LONE_RUNS))
+    crowd_s = predictor.time_rows([row] * CROWD_ROWS)
     alone, together = f"{lone_s * 1000:.1f} ms", f"{CROWD_ROWS / crowd_s:,.0f}"
     return f"a row of {len(row)} tokens takes {alone} alone, {together} a second are computed in company"

@@ -12,7 +12,7 @@ from models.errors import UserError
 from models.tasks.task import AnyTask, Item, takes_list
 from service.answers.contract import Options
 from service.answers.explanation import Explanation
-from service.answers.predictor import Answerer
+from service.answers.predictor import Predictor
 
 TOP_WORDS = 5
 """How many words are named under an explained answer."""
@@ -51,19 +51,19 @@ def read_items(task: AnyTask, texts: Sequence[str]) -> list[Item]:
         ) from error
 
 
-def predict_items(answerer: Answerer, items: Sequence[Item], options: Options) -> list[Any]:
+def predict_items(predictor: Predictor, items: Sequence[Item], options: Options) -> list[Any]:
     """The result of each input, as HTTP gives it.
 
     Raises:
         UnreadableText: naming the first input at fault.
         NotOffered: the package gives no such explanation.
     """
-    answerer.check(options.explain)
-    readings, refusals = answerer.read(items, options.truncation)
-    if refusals:
-        refusal = refusals[0]
-        raise UnreadableText(f"input {refusal.index + 1}, {refusal.reason.field}: {refusal.reason}")
-    return answerer.answer(readings, answerer.compute(readings, options.explain).result(), options)
+    predictor.check(options.explain)
+    encoded_items, rejected = predictor.read(items, options.truncation)
+    if rejected:
+        rejection = rejected[0]
+        raise UnreadableText(f"input {rejection.index + 1}, {rejection.reason.field}: {rejection.reason}")
+    return predictor.answer(encoded_items, predictor.compute(encoded_items, options.explain).result(), options)
 
 
 def show(items: Sequence[Item], results: Sequence[Any], *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from models.tasks.task import AnyTask, LabelScore
-from service.answers.contract import Place, result_type
+from service.answers.contract import ItemPosition, result_type
 
 ERROR = "error"
 """Why a row has no answer; empty where it has one."""
@@ -23,14 +23,14 @@ def column_types(task: AnyTask, labels: tuple[str, ...]) -> dict[str, pa.DataTyp
     for name, field in result_type(task).model_fields.items():
         if field.annotation == tuple[LabelScore, ...]:
             columns |= {f"score_{label}": pa.float64() for label in labels}
-        elif name not in Place.model_fields:
+        elif name not in ItemPosition.model_fields:
             columns[name] = arrow_type(field.annotation)
     return columns | {ERROR: pa.string()}
 
 
 def as_columns(result: BaseModel) -> dict[str, Any]:
     """The values of a result under the names of `column_types`."""
-    values = result.model_dump(mode="json", exclude=set(Place.model_fields))
+    values = result.model_dump(mode="json", exclude=set(ItemPosition.model_fields))
     for name, field in type(result).model_fields.items():
         if field.annotation == tuple[LabelScore, ...]:
             values |= {f"score_{entry['label']}": entry["score"] for entry in values.pop(name)}

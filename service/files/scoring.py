@@ -19,7 +19,7 @@ from models.errors import UserError
 from models.records import BadRecord, Record, UnknownColumn, file_format, find_column, read_records
 from models.tasks.task import read_item
 from service.answers.contract import Options
-from service.answers.predictor import Answered, Answerer, BrokenModel, NotOffered, Reading
+from service.answers.predictor import BatchPrediction, BrokenModel, EncodedItem, NotOffered, Predictor
 from service.files.columns import ERROR, as_columns, column_types, free_names
 from service.files.partial import Partial
 from service.files.tables import survey, write_rows
@@ -87,20 +87,20 @@ Progress = Callable[[int, int], None]
 """Told how many rows are done, and of how many; first of those that an earlier run did."""
 
 
-def score_file(answerer: Answerer, job: Job, progress: Progress) -> Tally:
+def score_file(predictor: Predictor, job: Job, progress: Progress) -> Tally:
     """Write `job.target`: every row and column of the source in its order, and the prediction's columns.
 
     Raises:
         NotOffered, RecordsError, UnknownColumn, PartialError: before anything is computed.
         InputChanged: the source was written to meanwhile.
     """
-    answerer.check(job.options.explain)
+    predictor.check(job.options.explain)
     rows, columns = survey(job.source)
-    texts = _find_texts(answerer, job, tuple(columns))
+    texts = _find_texts(predictor, job, tuple(columns))
     identity = {
         "format": 1,
         "source": file_digest(job.source),
-        "package": answerer.name.digest,
+        "package": predictor.name.digest,
         "texts": texts,
         "options": job.options.model_dump(mode="json"),
     }
@@ -108,10 +108,10 @@ def score_file(answerer: Answerer, job: Job, progress: Progress) -> Tally:
         tally = Tally(rows, kept=partial.rows)
         progress(partial.rows, rows)
         missing = islice(read_records(job.source), partial.rows, None)
-        for prediction in _predict(answerer, missing, texts, job.options):
+        for prediction in _predict(predictor, missing, texts, job.options):
             partial.add(prediction)
             progress(partial.rows, rows)
-    types = column_types(answerer.task, answerer.package.manifest.labels)
+    types = column_types(predictor.task, predictor.package.manifest.labels)
     names = free_names(list(types), set(columns))
     tally.error_column = names[ERROR]
     all_columns = {**columns, **{names[name]: kind for name, kind in types.items()}}
@@ -127,9 +127,9 @@ def score_file(answerer: Answerer, job: Job, progress: Progress) -> Tally:
     return tally
 
 
-def _find_texts(answerer: Answerer, job: Job, available: tuple[str, ...]) -> dict[str, str]:
+def _find_texts(predictor: Predictor, job: Job, available: tuple[str, ...]) -> dict[str, str]:
     """The column that holds each field of an item."""
-    task = answerer.task
+    task = predictor.task
     for field in job.columns:
         if field not in task.columns:
             raise UnknownColumn(f"{task.name} has no {field}; its inputs have: {', '.join(task.columns)}")
@@ -146,51 +146,51 @@ def _find_texts(answerer: Answerer, job: Job, available: tuple[str, ...]) -> dic
 class _UnderWay:
     """A row of the file that the engine has, or why it has not."""
 
-    reading: Reading | None = None
-    future: Future[Answered] | None = None
+    encoded_item: EncodedItem | None = None
+    future: Future[BatchPrediction] | None = None
     error: str | None = None
 
     @property
     def tokens(self) -> int:
-        return self.reading.encoded.tokens if self.reading else 0
+        return self.encoded_item.encoded.tokens if self.encoded_item else 0
 
 
 def _predict(
-    answerer: Answerer, rows: Iterable[Record | BadRecord], texts: Mapping[str, str], options: Options
+    predictor: Predictor, rows: Iterable[Record | BadRecord], texts: Mapping[str, str], options: Options
 ) -> Iterator[dict[str, Any]]:
     """Each row's prediction in the order of the rows, several thousand rows under way at once."""
     window: deque[_UnderWay] = deque()
     tokens = 0
     for row in rows:
-        window.append(_start(answerer, row, texts, options))
+        window.append(_start(predictor, row, texts, options))
         tokens += window[-1].tokens
         while len(window) >= WINDOW_ROWS or tokens > WINDOW_TOKENS:
             tokens -= window[0].tokens
-            yield _finish(answerer, window.popleft(), options)
+            yield _finish(predictor, window.popleft(), options)
     for started in window:
-        yield _finish(answerer, started, options)
+        yield _finish(predictor, started, options)
 
 
-def _start(answerer: Answerer, row: Record | BadRecord, texts: Mapping[str, str], options: Options) -> _UnderWay:
+def _start(predictor: Predictor, row: Record | BadRecord, texts: Mapping[str, str], options: Options) -> _UnderWay:
     if isinstance(row, BadRecord):
         return _UnderWay(error=row.reason)
     try:
         values = {field: row.values.get(column) for field, column in texts.items()}
-        item = read_item(answerer.task.item, values)
+        item = read_item(predictor.task.item, values)
     except ValidationError as error:
         mistake = error.errors()[0]
         return _UnderWay(error=f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}")
-    readings, refusals = answerer.read([item], options.truncation)
-    if refusals:
-        return _UnderWay(error=f"{refusals[0].reason.field}: {refusals[0].reason}")
-    return _UnderWay(readings[0], answerer.compute(readings, options.explain))
+    encoded_items, rejected = predictor.read([item], options.truncation)
+    if rejected:
+        return _UnderWay(error=f"{rejected[0].reason.field}: {rejected[0].reason}")
+    return _UnderWay(encoded_items[0], predictor.compute(encoded_items, options.explain))
 
 
-def _finish(answerer: Answerer, started: _UnderWay, options: Options) -> dict[str, Any]:
-    if started.reading is None or started.future is None:
+def _finish(predictor: Predictor, started: _UnderWay, options: Options) -> dict[str, Any]:
+    if started.encoded_item is None or started.future is None:
         return {ERROR: started.error}
     try:
-        (result,) = answerer.answer([started.reading], started.future.result(), options)
+        (result,) = predictor.answer([started.encoded_item], started.future.result(), options)
     except (BrokenModel, NotOffered) as error:
         return {ERROR: str(error)}
     return as_columns(result)

@@ -15,9 +15,8 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from models.tasks.task import AnyTask
-from service.answers.contract import Answer as AnswerBody
-from service.answers.contract import ItemError, Timing, Usage, answer_type, request_type
-from service.answers.predictor import Answered, Answerer, NotOffered, Reading, Refusal
+from service.answers.contract import AnswerBody, ItemError, Timing, Usage, answer_type, request_type
+from service.answers.predictor import BatchPrediction, EncodedItem, NotOffered, Predictor, RejectedItem
 from service.engine.backlog import DeadlineExceeded
 from service.engine.pool import EngineClosed, Overloaded
 from service.server.context import Exchange, current_exchange, respond
@@ -43,8 +42,8 @@ def endpoint(tasks: Sequence[AnyTask], lineup: Lineup, metrics: Metrics, max_ite
 
     async def answer(_: object, request: Request, /) -> Answer:  # type: ignore[valid-type]
         try:
-            with lineup.using(task.endpoint, request.model) as answerer:  # type: ignore[attr-defined]
-                return await _answer(answerer, request, Answer, metrics)
+            with lineup.using(task.endpoint, request.model) as predictor:  # type: ignore[attr-defined]
+                return await _answer(predictor, request, Answer, metrics)
         except Problem as problem:
             return respond(problem)
         except NotOffered as error:
@@ -66,35 +65,35 @@ def endpoint(tasks: Sequence[AnyTask], lineup: Lineup, metrics: Metrics, max_ite
     return bentoml.api(route=f"/v1/{task.endpoint}")(answer)
 
 
-async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody], metrics: Metrics) -> Response:
+async def _answer(predictor: Predictor, request: Any, answer_body: type[AnswerBody], metrics: Metrics) -> Response:
     """The answer to `request`, any task's."""
     exchange = current_exchange.get()
     aside = asyncio.to_thread if len(exchange.body) > LARGE_BODY_BYTES else _directly
-    answerer.check(request.explain)
+    predictor.check(request.explain)
     began = time.perf_counter()
-    readings, refusals = await aside(answerer.read, request.inputs, request.truncation)
+    encoded_items, rejected = await aside(predictor.read, request.inputs, request.truncation)
     tokenize_s = time.perf_counter() - began
-    if refusals and request.on_error == "fail":
-        raise _refused(refusals)
-    computing = answerer.compute(readings, request.explain, deadline=exchange.deadline)
+    if rejected and request.on_error == "fail":
+        raise _refused(rejected)
+    computing = predictor.compute(encoded_items, request.explain, deadline=exchange.deadline)
     # Cancelled with this task, when the caller has gone.
     answered = await asyncio.wrap_future(computing)
     exchange.stages = _stages(began, tokenize_s, answered)
     predicted = time.perf_counter()
-    if _explained_characters(readings, answered) > LARGE_EXPLANATION_CHARACTERS:
+    if _explained_characters(encoded_items, answered) > LARGE_EXPLANATION_CHARACTERS:
         aside = asyncio.to_thread
-    results = await aside(answerer.answer, readings, answered, request)
+    results = await aside(predictor.answer, encoded_items, answered, request)
     explained = {"explain": time.perf_counter() - predicted} if request.explain else {}
-    metrics.stages(answerer.name, queue=answered.queue_s, tokenize=tokenize_s, infer=answered.infer_s, **explained)
-    metrics.answers(answerer.name, results)
-    usage = Usage(items=len(results), tokens=sum(reading.encoded.tokens for reading in readings))
+    metrics.stages(predictor.name, queue=answered.queue_s, tokenize=tokenize_s, infer=answered.infer_s, **explained)
+    metrics.answers(predictor.name, results)
+    usage = Usage(items=len(results), tokens=sum(encoded_item.encoded.tokens for encoded_item in encoded_items))
     timing = _timing(exchange, tokenize_s, answered)
     exchange.facts |= usage.model_dump() | {f"{name}_ms": round(value, 3) for name, value in timing}
     body = answer_body(
         id=exchange.request_id,
-        model=answerer.name,
+        model=predictor.name,
         results=results,
-        errors=[_item_error(refusal) for refusal in refusals],
+        errors=[_item_error(rejection) for rejection in rejected],
         usage=usage,
         timing_ms=timing,
     )
@@ -103,15 +102,15 @@ async def _answer(answerer: Answerer, request: Any, answer_body: type[AnswerBody
     return Response(content, headers={"Server-Timing": server_timing}, media_type="application/json")
 
 
-def _explained_characters(readings: Sequence[Reading], answered: Answered) -> int:
+def _explained_characters(encoded_items: Sequence[EncodedItem], answered: BatchPrediction) -> int:
     """The texts' length, once for each answer that is explained by their words."""
     return sum(
-        len(predicted.shares) * sum(map(len, reading.encoded.texts.values()))
-        for reading, predicted in zip(readings, answered.predictions, strict=True)
+        len(predicted.shares) * sum(map(len, encoded_item.encoded.texts.values()))
+        for encoded_item, predicted in zip(encoded_items, answered.predictions, strict=True)
     )
 
 
-def _stages(began: float, tokenize_s: float, answered: Answered) -> tuple[Stage, ...]:
+def _stages(began: float, tokenize_s: float, answered: BatchPrediction) -> tuple[Stage, ...]:
     queued = began + tokenize_s
     taken_up = queued + answered.queue_s
     return (
@@ -121,7 +120,7 @@ def _stages(began: float, tokenize_s: float, answered: Answered) -> tuple[Stage,
     )
 
 
-def _timing(exchange: Exchange, tokenize_s: float, answered: Answered) -> Timing:
+def _timing(exchange: Exchange, tokenize_s: float, answered: BatchPrediction) -> Timing:
     return Timing(
         queue=answered.queue_s * 1000,
         tokenize=tokenize_s * 1000,
@@ -130,19 +129,21 @@ def _timing(exchange: Exchange, tokenize_s: float, answered: Answered) -> Timing
     )
 
 
-def _item_error(refusal: Refusal) -> ItemError:
-    return ItemError(index=refusal.index, code=refusal.reason.code, detail=str(refusal.reason))
+def _item_error(rejection: RejectedItem) -> ItemError:
+    return ItemError(index=rejection.index, code=rejection.reason.code, detail=str(rejection.reason))
 
 
 async def _directly(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     return function(*args, **kwargs)
 
 
-def _refused(refusals: Sequence[Refusal]) -> Problem:
+def _refused(rejected: Sequence[RejectedItem]) -> Problem:
     """The problem of the first input at fault; all of them are listed."""
     faults = [
-        Fault(pointer=pointer("inputs", refusal.index, *refusal.reason.field.split("/")), detail=str(refusal.reason))
-        for refusal in refusals
+        Fault(
+            pointer=pointer("inputs", rejection.index, *rejection.reason.field.split("/")), detail=str(rejection.reason)
+        )
+        for rejection in rejected
     ]
     more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-    return Problem(refusals[0].reason.code, f"{faults[0].pointer}: {faults[0].detail}{more}", faults)
+    return Problem(rejected[0].reason.code, f"{faults[0].pointer}: {faults[0].detail}{more}", faults)

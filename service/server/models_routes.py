@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from models.text import Truncation
 from service.answers.contract import Limits, ModelCard, ModelList, Reload
-from service.answers.predictor import Answerer
+from service.answers.predictor import Predictor
 from service.server.context import current_exchange, respond
 from service.server.framework_errors import explain_mistakes
 from service.server.keys import KeyRing
@@ -53,8 +53,8 @@ def catalogue(lineup: Lineup, settings: Settings, metrics: Metrics, keys: KeyRin
 
     def show_metrics(_: Request) -> Response:
         # In a thread of Starlette's, because it reads files; while nothing is loaded there is no model to show.
-        answerers = lineup.answerers if lineup.is_ready else ()
-        return Response(metrics.render(answerer.name for answerer in answerers), media_type=CONTENT_TYPE)
+        predictors = lineup.predictors if lineup.is_ready else ()
+        return Response(metrics.render(predictor.name for predictor in predictors), media_type=CONTENT_TYPE)
 
     async def refuse(request: Request) -> Response:
         lineup.of(request.path_params["task"])
@@ -79,7 +79,7 @@ def catalogue(lineup: Lineup, settings: Settings, metrics: Metrics, keys: KeyRin
 
 
 def _list(lineup: Lineup, settings: Settings) -> ModelList:
-    endpoints = dict.fromkeys(answerer.task.endpoint for answerer in lineup.answerers)
+    endpoints = dict.fromkeys(predictor.task.endpoint for predictor in lineup.predictors)
     found = [lineup.of(endpoint) for endpoint in endpoints]
     return ModelList(models=[_card(models, number, settings) for models in found for number in range(len(models))])
 
@@ -91,16 +91,16 @@ def _change_everywhere(lineup: Lineup, keys: KeyRing) -> None:
     tell_siblings()
 
 
-def _card(models: Sequence[Answerer], number: int, settings: Settings) -> ModelCard:
+def _card(models: Sequence[Predictor], number: int, settings: Settings) -> ModelCard:
     """The card of one of the models for an endpoint, the default being the first."""
-    answerer = models[number]
-    manifest = answerer.package.manifest
-    reading = answerer.limits
+    predictor = models[number]
+    manifest = predictor.package.manifest
+    reading = predictor.limits
     return ModelCard(
-        **answerer.name.model_dump(),
+        **predictor.name.model_dump(),
         is_default=number == 0,
-        others=tuple(other.name.name for other in models if other is not answerer),
-        is_fallback=answerer.package.uses_fallback,
+        others=tuple(other.name.name for other in models if other is not predictor),
+        is_fallback=predictor.package.uses_fallback,
         labels=manifest.labels,
         score_range=manifest.score_range,
         base=manifest.base,
@@ -111,7 +111,7 @@ def _card(models: Sequence[Answerer], number: int, settings: Settings) -> ModelC
             max_item_tokens=reading.max_item_tokens,
             max_characters=reading.max_characters,
         ),
-        explanations=answerer.explanations,
+        explanations=predictor.explanations,
         truncations=get_args(Truncation),
         metrics=manifest.metrics,
         quality=manifest.quality,

@@ -12,7 +12,7 @@ from export.package import PROBE_TOLERANCE, Package, PackageError
 from export.session import ProviderMissing
 from models.errors import UserError
 from service.answers.packages import open_packages
-from service.answers.predictor import Answerer
+from service.answers.predictor import Predictor
 from service.engine.meter import Meter
 from service.engine.pool import Pool
 from service.server.problems import Fault, Problem
@@ -30,18 +30,18 @@ SAID = (PackageError, ProviderMissing, ProbeFailed)
 
 
 class Lineup:
-    """One or more answerers for each endpoint, once all are loaded."""
+    """One or more predictors for each endpoint, once all are loaded."""
 
     def __init__(self, settings: Settings, meter: Meter | None = None) -> None:
         """Load nothing yet; `meter` counts what is computed."""
         self._settings = settings
         self._meter = meter
         self._pool: Pool | None = None
-        self._answerers: tuple[Answerer, ...] = ()
+        self._predictors: tuple[Predictor, ...] = ()
         self._obstacle = "the models are being loaded"
         self._changed = threading.Condition()
-        """Guards which answerers there are and who uses them."""
-        self._users: Counter[Answerer] = Counter()
+        """Guards which predictors there are and who uses them."""
+        self._users: Counter[Predictor] = Counter()
         self._loading = threading.Lock()
         self._reload_waits = threading.Lock()
         """Held while a reload has been asked for that has not begun."""
@@ -53,43 +53,43 @@ class Lineup:
         return thread
 
     @property
-    def answerers(self) -> Sequence[Answerer]:
+    def predictors(self) -> Sequence[Predictor]:
         """All of them, for each endpoint the default first; raises Problem while not ready."""
-        if not self._answerers:
+        if not self._predictors:
             raise Problem("not_ready", self._obstacle, headers={"Retry-After": "1"})
-        return self._answerers
+        return self._predictors
 
-    def of(self, endpoint: str) -> list[Answerer]:
+    def of(self, endpoint: str) -> list[Predictor]:
         """Those for one endpoint, the default first; raises Problem while not ready and when there is none."""
-        found = [answerer for answerer in self.answerers if answerer.task.endpoint == endpoint]
+        found = [predictor for predictor in self.predictors if predictor.task.endpoint == endpoint]
         if not found:
-            there = dict.fromkeys(answerer.task.endpoint for answerer in self.answerers)
+            there = dict.fromkeys(predictor.task.endpoint for predictor in self.predictors)
             raise Problem("model_not_found", f"no model for this task; there are: {', '.join(there)}")
         return found
 
     @contextmanager
-    def using(self, endpoint: str, name: str | None = None) -> Iterator[Answerer]:
-        """The answerer of this name, or the default, which is not closed before the context is left.
+    def using(self, endpoint: str, name: str | None = None) -> Iterator[Predictor]:
+        """The predictor of this name, or the default, which is not closed before the context is left.
 
         Raises:
             Problem: not ready, or there is no such model.
         """
         with self._changed:
-            answerer = self._find(endpoint, name)
-            self._users[answerer] += 1
+            predictor = self._find(endpoint, name)
+            self._users[predictor] += 1
         try:
-            yield answerer
+            yield predictor
         finally:
             with self._changed:
-                self._users[answerer] -= 1
-                if not self._users[answerer]:
-                    del self._users[answerer]
+                self._users[predictor] -= 1
+                if not self._users[predictor]:
+                    del self._users[predictor]
                     self._changed.notify_all()
 
     @property
     def is_ready(self) -> bool:
         """Whether every model is loaded and its probes reproduced."""
-        return bool(self._answerers)
+        return bool(self._predictors)
 
     def reload(self) -> None:
         """Read the packages again and answer with them from then on; what is the same as before is kept.
@@ -127,19 +127,19 @@ class Lineup:
 
     def close(self) -> None:
         """Answer what is queued and stop."""
-        for answerer in self._answerers:
-            answerer.close()
+        for predictor in self._predictors:
+            predictor.close()
         if self._pool:
             self._pool.close()
 
-    def _find(self, endpoint: str, name: str | None) -> Answerer:
+    def _find(self, endpoint: str, name: str | None) -> Predictor:
         found = self.of(endpoint)
         if name is None:
             return found[0]
-        for answerer in found:
-            if answerer.name.name == name:
-                return answerer
-        names = ", ".join(answerer.name.name for answerer in found)
+        for predictor in found:
+            if predictor.name.name == name:
+                return predictor
+        names = ", ".join(predictor.name.name for predictor in found)
         detail = f"no such model for this task; there are: {names}"
         raise Problem("model_not_found", detail, [Fault(pointer="/model", detail=detail)])
 
@@ -162,64 +162,64 @@ class Lineup:
 
     def _exchange(self) -> None:
         """Answer with the packages that there are now."""
-        before = {answerer.name.digest: answerer for answerer in self._answerers}
-        started: list[Answerer] = []
+        before = {predictor.name.digest: predictor for predictor in self._predictors}
+        started: list[Predictor] = []
         self._pool = self._pool or Pool(self._settings.threads, self._meter)
         try:
             after = []
             for package in open_packages(self._settings):
                 digest = package.manifest.digest
                 if digest not in before:
-                    started.append(start_answerer(package, self._settings, self._pool))
+                    started.append(start_predictor(package, self._settings, self._pool))
                 after.append(before[digest] if digest in before else started[-1])
         except Exception:
-            for answerer in started:
-                answerer.close(drain=False)
+            for predictor in started:
+                predictor.close(drain=False)
             if not before:
                 self._pool.close()
                 self._pool = None
             raise
         with self._changed:
-            self._answerers = tuple(after)
-        log.info("ready", models=[answerer.name.model_dump() for answerer in after])
+            self._predictors = tuple(after)
+        log.info("ready", models=[predictor.name.model_dump() for predictor in after])
         left = set(before.values()) - set(after)
         if left:
             threading.Thread(target=self._retire, args=(left,), name="retire-models", daemon=True).start()
 
-    def _retire(self, left: set[Answerer]) -> None:
+    def _retire(self, left: set[Predictor]) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not any(answerer in self._users for answerer in left))
-        for answerer in left:
-            answerer.close()
-        log.info("retired", models=[answerer.name.model_dump() for answerer in left])
+            self._changed.wait_for(lambda: not any(predictor in self._users for predictor in left))
+        for predictor in left:
+            predictor.close()
+        log.info("retired", models=[predictor.name.model_dump() for predictor in left])
 
 
-def start_answerer(package: Package, settings: Settings, pool: Pool) -> Answerer:
-    """An answerer that is warm and gives here what its package gave where it was made; by its fp32 graph if need be.
+def start_predictor(package: Package, settings: Settings, pool: Pool) -> Predictor:
+    """A predictor that is warm and gives here what its package gave where it was made; by its fp32 graph if need be.
 
     Raises:
         ProbeFailed: neither graph of the package does.
     """
-    answerer = Answerer(package, settings.engine_limits, pool, settings.provider)
+    predictor = Predictor(package, settings.engine_limits, pool, settings.provider)
     try:
-        answerer.warm_up()
-        check_probes(answerer)
+        predictor.warm_up()
+        check_probes(predictor)
     except Exception as error:
-        answerer.close(drain=False)
+        predictor.close(drain=False)
         fallback = package.fallback
         if fallback is None or not isinstance(error, ProbeFailed):
             raise
         log.warning("fallback", model=package.manifest.name, precision=fallback.precision, detail=str(error))
-        return start_answerer(fallback, settings, pool)
-    return answerer
+        return start_predictor(fallback, settings, pool)
+    return predictor
 
 
-def check_probes(answerer: Answerer) -> None:
+def check_probes(predictor: Predictor) -> None:
     """Run every probe of the package; raises ProbeFailed when one gives something else here than where it was made."""
-    package = answerer.package
+    package = predictor.package
     tolerance = PROBE_TOLERANCE[package.precision]
     for number, probe in enumerate(package.probes, start=1):
-        difference = answerer.replay(probe)
+        difference = predictor.replay(probe)
         if not difference <= tolerance:
             raise ProbeFailed(
                 f"{package.folder}: probe {number} is off by {difference:.2g} in {package.precision}, more than "

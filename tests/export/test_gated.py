@@ -16,7 +16,7 @@ from models.tasks.sentiment import SENTIMENT, SentimentItem
 from models.training.loop import Watcher, train
 from models.training.settings import check_settings
 from service.answers.contract import Options
-from service.answers.predictor import Answerer
+from service.answers.predictor import Predictor
 from service.engine.pool import EngineLimits, Pool
 from tests.export.conftest import copied
 from tests.tiny import make_base, make_items
@@ -58,11 +58,11 @@ def test_it_answers_as_torch_does(hybrid: Path, tmp_path: Path) -> None:
     evaluated = open_trained_model(hybrid)
     encoded = [SENTIMENT.encode(item, evaluated.reader, "window") for item in items]
     expected = [prediction.answer for prediction in predict_all(evaluated, encoded)]
-    with Pool(1) as pool, Answerer(open_package(tmp_path / "exact"), EngineLimits(), pool) as answerer:
-        readings, refusals = answerer.read(items, "window")
+    with Pool(1) as pool, Predictor(open_package(tmp_path / "exact"), EngineLimits(), pool) as predictor:
+        encoded_items, rejected = predictor.read(items, "window")
         options = Options()
-        answers = answerer.answer(readings, answerer.compute(readings, None).result(), options)
-    assert not refusals
+        answers = predictor.answer(encoded_items, predictor.compute(encoded_items, None).result(), options)
+    assert not rejected
     for answer, wanted in zip(answers, expected, strict=True):
         found = answer.model_dump()
         assert found["label"] == wanted.label

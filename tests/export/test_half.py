@@ -17,7 +17,7 @@ from export.session import Session
 from export.verification import verify_package
 from models.tasks import TASKS
 from service.answers.contract import Options
-from service.answers.predictor import Answerer
+from service.answers.predictor import Predictor
 from service.cli.predict import predict_items
 from service.engine.pool import EngineLimits, Pool
 from tests.tiny import make_items
@@ -57,8 +57,8 @@ def test_it_verifies_and_answers(halved: tuple[Path, Path]) -> None:
     package = open_package(halved[0])
     assert package.precision == "fp16"
     items = [package.task.item.model_validate(item) for item in make_items(package.task.name, 4)]
-    with Pool(1) as pool, Answerer(package, EngineLimits(), pool) as answerer:
-        results = predict_items(answerer, items, Options(explain="attention"))
+    with Pool(1) as pool, Predictor(package, EngineLimits(), pool) as predictor:
+        results = predict_items(predictor, items, Options(explain="attention"))
     assert len(results) == 4
     card = (halved[0] / "README.md").read_text()
     assert "in fp16" in card

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from export.package import open_package
-from service.answers.predictor import Answerer
+from service.answers.predictor import Predictor
 from service.engine.pool import EngineLimits, Pool
 from tests.service.tiny import build_package
 
@@ -33,9 +33,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def answerer(package: Path) -> Iterator[Answerer]:
-    with Pool(2) as pool, Answerer(open_package(package), EngineLimits(), pool) as answerer:
-        yield answerer
+def predictor(package: Path) -> Iterator[Predictor]:
+    with Pool(2) as pool, Predictor(open_package(package), EngineLimits(), pool) as predictor:
+        yield predictor
 
 
 @dataclass(frozen=True)

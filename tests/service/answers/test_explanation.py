@@ -13,9 +13,9 @@ from models.tasks.sentiment import SentimentItem
 from models.tasks.task import AnswerPart
 from models.text import BadInput, Encoded
 from service.answers.contract import Options
-from service.answers.explanation import Explanation, Shares, explain
+from service.answers.explanation import Explanation, TokenScores, explain
 from service.answers.offsets import OffsetUnit
-from service.answers.predictor import Answerer
+from service.answers.predictor import Predictor
 
 ALPHABETS = (
     st.characters(exclude_categories=["Cs"]),
@@ -25,24 +25,24 @@ ALPHABETS = (
 TEXTS = st.one_of(*(st.text(alphabet, max_size=120) for alphabet in ALPHABETS))
 
 
-def answer(answerer: Answerer, text: str, method: str = "rollout", unit: OffsetUnit = "codepoint") -> Explanation:
+def answer(predictor: Predictor, text: str, method: str = "rollout", unit: OffsetUnit = "codepoint") -> Explanation:
     options = Options.model_validate({"explain": method, "offset_unit": unit})
-    readings, refusals = answerer.read([SentimentItem(text=text)], options.truncation)
-    if refusals:
+    encoded_items, rejected = predictor.read([SentimentItem(text=text)], options.truncation)
+    if rejected:
         reject()
-    (result,) = answerer.answer(readings, answerer.compute(readings, options.explain).result(), options)
+    (result,) = predictor.answer(encoded_items, predictor.compute(encoded_items, options.explain).result(), options)
     explanation: Explanation = result.explanation  # type: ignore[attr-defined]
     return explanation
 
 
-def read(answerer: Answerer, text: str, *, truncation: str = "window") -> Encoded:
-    readings, refusals = answerer.read([SentimentItem(text=text)], truncation)  # type: ignore[arg-type]
-    if refusals:
+def read(predictor: Predictor, text: str, *, truncation: str = "window") -> Encoded:
+    encoded_items, rejected = predictor.read([SentimentItem(text=text)], truncation)  # type: ignore[arg-type]
+    if rejected:
         reject()
-    return readings[0].encoded
+    return encoded_items[0].encoded
 
 
-def explained(encoded: Encoded, scores: Sequence[Shares]) -> Explanation:
+def explained(encoded: Encoded, scores: Sequence[TokenScores]) -> Explanation:
     target = AnswerPart("x", rows=tuple(range(len(encoded.rows))))
     (explanation,) = explain("attention", [target], encoded, [scores], "codepoint")
     return explanation
@@ -50,25 +50,25 @@ def explained(encoded: Encoded, scores: Sequence[Shares]) -> Explanation:
 
 @settings(deadline=None, max_examples=200)
 @given(text=TEXTS, method=st.sampled_from(["attention", "rollout"]))
-def test_shares_are_finite_not_negative_and_add_up_to_one(answerer: Answerer, text: str, method: str) -> None:
-    scores = [word.score for word in answer(answerer, text, method).items]
+def test_shares_are_finite_not_negative_and_add_up_to_one(predictor: Predictor, text: str, method: str) -> None:
+    scores = [word.score for word in answer(predictor, text, method).items]
     assert all(math.isfinite(score) and score >= 0 for score in scores)
     assert math.isclose(sum(scores), 1, abs_tol=1e-6)
 
 
 @settings(deadline=None, max_examples=200)
 @given(text=TEXTS)
-def test_words_are_in_order_disjoint_and_cut_out_of_the_text_as_given(answerer: Answerer, text: str) -> None:
-    words = answer(answerer, text).items
+def test_words_are_in_order_disjoint_and_cut_out_of_the_text_as_given(predictor: Predictor, text: str) -> None:
+    words = answer(predictor, text).items
     assert all(text[word.start : word.end] == word.text != "" for word in words)
     assert all(one.end <= other.start for one, other in pairwise(words))
 
 
 @settings(deadline=None, max_examples=100)
 @given(text=TEXTS)
-def test_every_unit_names_the_same_words(answerer: Answerer, text: str) -> None:
-    words = answer(answerer, text).items
-    by_byte, by_utf16 = answer(answerer, text, unit="byte").items, answer(answerer, text, unit="utf16").items
+def test_every_unit_names_the_same_words(predictor: Predictor, text: str) -> None:
+    words = answer(predictor, text).items
+    by_byte, by_utf16 = answer(predictor, text, unit="byte").items, answer(predictor, text, unit="utf16").items
     assert [text.encode()[word.start : word.end].decode() for word in by_byte] == [word.text for word in words]
     utf16 = text.encode("utf-16-le")
     assert [utf16[2 * word.start : 2 * word.end].decode("utf-16-le") for word in by_utf16] == [
@@ -76,16 +76,16 @@ def test_every_unit_names_the_same_words(answerer: Answerer, text: str) -> None:
     ]
 
 
-def test_the_pieces_of_a_word_add_up_and_special_tokens_do_not_count(answerer: Answerer) -> None:
-    encoded = read(answerer, "unhappy film")
+def test_the_pieces_of_a_word_add_up_and_special_tokens_do_not_count(predictor: Predictor) -> None:
+    encoded = read(predictor, "unhappy film")
     assert encoded.rows[0].encoding.tokens == ["[CLS]", "un", "##happy", "film", "[SEP]"]
     scores = np.array([9, 1, 2, 5, 9], dtype=np.float32)
     explanation = explained(encoded, [scores])
     assert [(word.text, word.score) for word in explanation.items] == [("unhappy", 3 / 8), ("film", 5 / 8)]
 
 
-def test_the_sign_of_a_token_does_not_count(answerer: Answerer) -> None:
-    encoded = read(answerer, "good film")
+def test_the_sign_of_a_token_does_not_count(predictor: Predictor) -> None:
+    encoded = read(predictor, "good film")
     scores = np.array([0, -1, 1, 0], dtype=np.float32)
     assert [word.score for word in explained(encoded, [scores]).items] == [
         0.5,
@@ -93,8 +93,8 @@ def test_the_sign_of_a_token_does_not_count(answerer: Answerer) -> None:
     ]
 
 
-def test_a_word_in_two_windows_takes_the_larger_score(answerer: Answerer) -> None:
-    encoded = read(answerer, "a " * 30 + "b " * 10)
+def test_a_word_in_two_windows_takes_the_larger_score(predictor: Predictor) -> None:
+    encoded = read(predictor, "a " * 30 + "b " * 10)
     assert len(encoded.rows) == 2
     scores = [np.full(len(row), weight, dtype=np.float32) for row, weight in zip(encoded.rows, (1, 3), strict=True)]
     items = explained(encoded, scores).items
@@ -105,8 +105,8 @@ def test_a_word_in_two_windows_takes_the_larger_score(answerer: Answerer) -> Non
 
 @settings(deadline=None, max_examples=100)
 @given(text=TEXTS.map(lambda text: f"good {text} " * 30))
-def test_of_an_answer_from_one_window_its_words_and_no_others_are_listed(answerer: Answerer, text: str) -> None:
-    encoded = read(answerer, text)
+def test_of_an_answer_from_one_window_its_words_and_no_others_are_listed(predictor: Predictor, text: str) -> None:
+    encoded = read(predictor, text)
     if len(encoded.rows) == 1:
         reject()
     everything = explained(encoded, [np.ones(len(row), dtype=np.float32) for row in encoded.rows]).items
@@ -119,25 +119,25 @@ def test_of_an_answer_from_one_window_its_words_and_no_others_are_listed(answere
         assert [(word.start, word.end) for word in explanation.items] == [(word.start, word.end) for word in wanted]
 
 
-def test_words_that_were_cut_off_are_listed_with_nothing(answerer: Answerer) -> None:
-    encoded = read(answerer, "good " * 40, truncation="right")
+def test_words_that_were_cut_off_are_listed_with_nothing(predictor: Predictor) -> None:
+    encoded = read(predictor, "good " * 40, truncation="right")
     items = explained(encoded, [np.ones(32, dtype=np.float32)]).items
     assert len(items) == 40
     assert [word.score for word in items[30:]] == [0.0] * 10
 
 
-def test_words_share_alike_when_no_token_counts(answerer: Answerer) -> None:
-    encoded = read(answerer, "good film")
+def test_words_share_alike_when_no_token_counts(predictor: Predictor) -> None:
+    encoded = read(predictor, "good film")
     items = explained(encoded, [np.zeros(4, dtype=np.float32)]).items
     assert [word.score for word in items] == [0.5, 0.5]
 
 
-def test_a_text_that_has_words_only_for_the_eye_is_refused(answerer: Answerer) -> None:
-    _, (refusal,) = answerer.read([SentimentItem(text="\u200b\u200d")], "window")
-    assert isinstance(refusal.reason, BadInput)
-    assert refusal.reason.code == "empty_input"
+def test_a_text_that_has_words_only_for_the_eye_is_refused(predictor: Predictor) -> None:
+    _, (rejection,) = predictor.read([SentimentItem(text="\u200b\u200d")], "window")
+    assert isinstance(rejection.reason, BadInput)
+    assert rejection.reason.code == "empty_input"
 
 
 @pytest.mark.parametrize("text", ["don't", "3.14", "👩🏽‍🚀", "🇩🇪", "é"])
-def test_what_a_reader_takes_for_one_word_is_one(answerer: Answerer, text: str) -> None:
-    assert [word.text for word in answer(answerer, text).items] == [text]
+def test_what_a_reader_takes_for_one_word_is_one(predictor: Predictor, text: str) -> None:
+    assert [word.text for word in answer(predictor, text).items] == [text]

@@ -19,40 +19,43 @@ from export.session import Arrays
 from models.tasks.sentiment import SENTIMENT, SentimentItem
 from models.text import Row
 from service.answers.contract import request_type
-from service.answers.predictor import Answerer, BrokenModel, NotOffered
+from service.answers.predictor import BrokenModel, NotOffered, Predictor
 from service.engine.backlog import Computed
 from service.engine.pool import Engine, EngineLimits, Pool
 from service.server.context import Exchange, current_exchange
 from tests.service.tiny import reseal
 
 
-def test_items_that_cannot_be_read_are_set_apart_with_their_place(answerer: Answerer) -> None:
-    readings, refusals = answerer.read([SentimentItem(text=text) for text in ("good", "", "bad", " ")], "window")
-    assert [reading.index for reading in readings] == [0, 2]
-    assert [(refusal.index, refusal.reason.code) for refusal in refusals] == [(1, "empty_input"), (3, "empty_input")]
+def test_items_that_cannot_be_read_are_set_apart_with_their_place(predictor: Predictor) -> None:
+    encoded_items, rejected = predictor.read([SentimentItem(text=text) for text in ("good", "", "bad", " ")], "window")
+    assert [encoded_item.index for encoded_item in encoded_items] == [0, 2]
+    assert [(rejection.index, rejection.reason.code) for rejection in rejected] == [
+        (1, "empty_input"),
+        (3, "empty_input"),
+    ]
 
 
 @pytest.fixture
-def attentive(package: Path, tmp_path: Path) -> Iterator[Answerer]:
-    """An answerer whose package gives attention and no rollout."""
+def attentive(package: Path, tmp_path: Path) -> Iterator[Predictor]:
+    """An predictor whose package gives attention and no rollout."""
     folder = Path(shutil.copytree(package, tmp_path / "attentive"))
     outputs = json.loads((folder / MANIFEST_FILE).read_bytes())["outputs"]
     reseal(folder, outputs=[output for output in outputs if output["name"] != "rollout"], probes=[])
-    with Pool(1) as pool, Answerer(open_package(folder), EngineLimits(), pool) as answerer:
-        yield answerer
+    with Pool(1) as pool, Predictor(open_package(folder), EngineLimits(), pool) as predictor:
+        yield predictor
 
 
-def test_only_what_the_graph_gives_is_offered(answerer: Answerer, attentive: Answerer) -> None:
-    assert answerer.explanations == ("attention", "rollout")
-    answerer.check(None)
-    answerer.check("rollout")
+def test_only_what_the_graph_gives_is_offered(predictor: Predictor, attentive: Predictor) -> None:
+    assert predictor.explanations == ("attention", "rollout")
+    predictor.check(None)
+    predictor.check("rollout")
     assert attentive.explanations == ("attention",)
     with pytest.raises(NotOffered, match="gives no explanation 'rollout'; it gives: 'attention'"):
         attentive.check("rollout")
 
 
 def test_an_explanation_that_is_not_offered_is_the_callers_mistake(
-    package: Path, attentive: Answerer, monkeypatch: pytest.MonkeyPatch
+    package: Path, attentive: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
     from service import app
@@ -69,7 +72,7 @@ def test_an_explanation_that_is_not_offered_is_the_callers_mistake(
 @pytest.mark.parametrize("truncation", ["window", "right"])
 @pytest.mark.parametrize(("words", "aside"), [(100, False), (2_100, True)])
 def test_what_takes_long_to_explain_holds_up_no_other_caller(
-    package: Path, answerer: Answerer, monkeypatch: pytest.MonkeyPatch, words: int, aside: bool, truncation: str
+    package: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, words: int, aside: bool, truncation: str
 ) -> None:
     monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
     from service import app
@@ -80,9 +83,9 @@ def test_what_takes_long_to_explain_holds_up_no_other_caller(
         threads.append(threading.current_thread())
         return made(*arguments)
 
-    made = answerer.answer
-    monkeypatch.setattr(answerer, "answer", answer)
-    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(answerer))
+    made = predictor.answer
+    monkeypatch.setattr(predictor, "answer", answer)
+    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(predictor))
     current_exchange.set(Exchange("id"))
     request = request_type(SENTIMENT, 1).model_validate(
         {"inputs": ["good " * words], "explain": "attention", "truncation": truncation}
@@ -92,30 +95,30 @@ def test_what_takes_long_to_explain_holds_up_no_other_caller(
     assert [thread is not threading.main_thread() for thread in threads] == [aside]
 
 
-def test_the_name_is_that_of_the_manifest(answerer: Answerer) -> None:
-    assert answerer.name.digest == answerer.package.manifest.digest
-    assert (answerer.name.task, answerer.name.method, answerer.name.precision) == ("sentiment", "plain", "fp32")
+def test_the_name_is_that_of_the_manifest(predictor: Predictor) -> None:
+    assert predictor.name.digest == predictor.package.manifest.digest
+    assert (predictor.name.task, predictor.name.method, predictor.name.precision) == ("sentiment", "plain", "fp32")
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_a_model_that_gives_no_numbers_gives_no_answer(
-    answerer: Answerer, number: float, monkeypatch: pytest.MonkeyPatch
+    predictor: Predictor, number: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readings, _ = answerer.read([SentimentItem(text="good")], "window")
+    encoded_items, _ = predictor.read([SentimentItem(text="good")], "window")
     computed: Future[Computed] = Future()
     computed.set_result(Computed([{"logits": np.array([0, number], dtype=np.float32)}], 0.0, 0.0))
-    monkeypatch.setattr(answerer._engine, "submit", lambda *_, **__: computed)
+    monkeypatch.setattr(predictor._engine, "submit", lambda *_, **__: computed)
     with pytest.raises(BrokenModel, match="an output is not finite"):
-        answerer.compute(readings, None).result()
+        predictor.compute(encoded_items, None).result()
 
 
 def test_an_answer_that_comes_too_late_is_the_problem_of_the_contract(
-    package: Path, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+    package: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
     from service import app
 
-    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(answerer))
+    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(predictor))
     current_exchange.set(Exchange("id", deadline=time.monotonic() - 1))
     request = request_type(SENTIMENT, 1).model_validate({"inputs": ["a"]})
     steadfast: Any = app.Steadfast
@@ -136,25 +139,25 @@ def test_an_answer_that_nobody_waits_for_is_not_computed(made: Callable[[str], P
     with (
         Pool(1) as pool,
         Engine(hold_up, EngineLimits(), pool) as other,
-        Answerer(package, EngineLimits(), pool) as answerer,
+        Predictor(package, EngineLimits(), pool) as predictor,
     ):
-        readings, _ = answerer.read([package.task.item(text="Ada met Bo.")], "window")
-        other.submit(readings[0].encoded.rows, ("logits",))
+        encoded_items, _ = predictor.read([package.task.item(text="Ada met Bo.")], "window")
+        other.submit(encoded_items[0].encoded.rows, ("logits",))
         assert entered.wait(30)
-        given_up = answerer.compute(readings, "rollout")
-        wanted = answerer.compute(readings, "rollout")
+        given_up = predictor.compute(encoded_items, "rollout")
+        wanted = predictor.compute(encoded_items, "rollout")
         assert given_up.cancel()
-        assert answerer._engine._backlog.rows == 1
+        assert predictor._engine._backlog.rows == 1
         go_on.set()
         assert len(wanted.result(30).predictions) == 1
 
 
 def test_an_explanation_that_nobody_waits_for_is_not_computed(made: Callable[[str], Path]) -> None:
     """Of answers at tokens, whose explanation is a second run."""
-    with Pool(1) as pool, Answerer(open_package(made("ner") / "package"), EngineLimits(), pool) as answerer:
-        readings, _ = answerer.read([answerer.task.item(text="Ada met Bo.")], "window")
+    with Pool(1) as pool, Predictor(open_package(made("ner") / "package"), EngineLimits(), pool) as predictor:
+        encoded_items, _ = predictor.read([predictor.task.item(text="Ada met Bo.")], "window")
         asked: list[tuple[str, ...]] = []
-        submit = answerer._engine.submit
+        submit = predictor._engine.submit
 
         def cancel_before_the_second(rows: Sequence[Row], outputs: tuple[str, ...], **options: Any) -> Future[Computed]:
             asked.append(outputs)
@@ -163,14 +166,14 @@ def test_an_explanation_that_nobody_waits_for_is_not_computed(made: Callable[[st
                 answered.cancel()
             return future
 
-        answerer._engine.submit = cancel_before_the_second  # type: ignore[method-assign]
-        answered: Future[Any] = answerer.compute(readings, "rollout")
+        predictor._engine.submit = cancel_before_the_second  # type: ignore[method-assign]
+        answered: Future[Any] = predictor.compute(encoded_items, "rollout")
         with pytest.raises(CancelledError):
             answered.result(30)
 
 
 def test_an_answer_that_does_not_fit_is_not_blamed_on_the_caller(
-    package: Path, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+    package: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
     from service import app
@@ -178,8 +181,8 @@ def test_an_answer_that_does_not_fit_is_not_blamed_on_the_caller(
     def give_nonsense(*_: Any) -> Any:
         return SentimentItem.model_validate(5)
 
-    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(answerer))
-    monkeypatch.setattr(answerer, "read", give_nonsense)
+    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(predictor))
+    monkeypatch.setattr(predictor, "read", give_nonsense)
     current_exchange.set(Exchange("id"))
     request = request_type(SENTIMENT, 1).model_validate({"inputs": ["a"]})
     steadfast: Any = app.Steadfast

@@ -21,7 +21,7 @@ import pytest
 from export.package import open_package
 from models.records import Record, RecordsError, UnknownColumn, read_records
 from service.answers.contract import Options
-from service.answers.predictor import Answerer
+from service.answers.predictor import Predictor
 from service.engine.pool import EngineLimits, Pool
 from service.files.partial import PartialError
 from service.files.scoring import InputChanged, Job, OutputError, Tally, score_file
@@ -66,27 +66,27 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [dict(row.values) for row in rows if isinstance(row, Record)]
 
 
-def run(answerer: Answerer, source: Path, target: Path, **changes: Any) -> Tally:
+def run(predictor: Predictor, source: Path, target: Path, **changes: Any) -> Tally:
     options = Options(explain=changes.pop("explain", None))
     job = Job(source=source, target=target, options=options, **{"columns": {}, "overwrite": False, **changes})
-    return score_file(answerer, job, lambda *_: None)
+    return score_file(predictor, job, lambda *_: None)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("source_ending", ENDINGS)
 def test_any_kind_of_file_becomes_any_other(
-    answerer: Answerer, tmp_path: Path, source_ending: str, ending: str
+    predictor: Predictor, tmp_path: Path, source_ending: str, ending: str
 ) -> None:
     rows = [{"n": str(number), "text": text} for number, text in enumerate(texts_of_many_lengths(20))]
     source = write(tmp_path / f"in.{source_ending}", rows)
-    run(answerer, source, tmp_path / f"out.{ending}", explain="attention")
+    run(predictor, source, tmp_path / f"out.{ending}", explain="attention")
     scored = read(tmp_path / f"out.{ending}")
     assert list(scored[0]) == ["n", "text", *ADDED]
     assert [{"n": row["n"], "text": row["text"]} for row in scored] == rows
 
 
 def test_http_predict_and_score_give_the_same_numbers(
-    answerer: Answerer, package: Path, server: Server, tmp_path: Path
+    predictor: Predictor, package: Path, server: Server, tmp_path: Path
 ) -> None:
     texts = texts_of_many_lengths(120)
     asked = [
@@ -100,7 +100,7 @@ def test_http_predict_and_score_give_the_same_numbers(
     assert predicted == [result | {"index": index} for index, result in enumerate(asked)]
 
     source = write(tmp_path / "in.jsonl", [{"text": text} for text in texts])
-    run(answerer, source, tmp_path / "out.parquet", explain="rollout")
+    run(predictor, source, tmp_path / "out.parquet", explain="rollout")
     for row, result in zip(read(tmp_path / "out.parquet"), asked, strict=True):
         scores = {entry["label"]: entry["score"] for entry in result["scores"]}
         assert (row["label"], row["score"]) == (result["label"], result["score"])
@@ -111,31 +111,31 @@ def test_http_predict_and_score_give_the_same_numbers(
         assert row["explanation"] == result["explanation"]
 
 
-def test_the_csv_holds_the_same_numbers_to_the_last_digit(answerer: Answerer, tmp_path: Path) -> None:
+def test_the_csv_holds_the_same_numbers_to_the_last_digit(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", [{"text": text} for text in texts_of_many_lengths(30)])
-    run(answerer, source, tmp_path / "out.csv", explain="attention")
-    run(answerer, source, tmp_path / "out.jsonl", explain="attention")
+    run(predictor, source, tmp_path / "out.csv", explain="attention")
+    run(predictor, source, tmp_path / "out.jsonl", explain="attention")
     for text, number in zip(read(tmp_path / "out.csv"), read(tmp_path / "out.jsonl"), strict=True):
         assert float(text["score_positive"]) == number["score_positive"]
         assert json.loads(text["explanation"]) == number["explanation"]
         assert json.loads(text["truncated"]) is False
 
 
-def test_bad_rows_are_kept_and_say_why(answerer: Answerer, tmp_path: Path) -> None:
+def test_bad_rows_are_kept_and_say_why(predictor: Predictor, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(
         b'{"text": "good"}\n{"text": ""}\n{"text": 5}\nnot json\n{"text": null}\n{"other": 1}\n{"text": "\\ud800"}\n'
         b'{"text": "\xff"}\n[]\n' + b"[" * 100_000 + b'\n{"text": "bad"}\n'
     )
-    tally = run(answerer, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    tally = run(predictor, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
     rows = read(tmp_path / "out.jsonl")
     assert [row["label"] for row in rows] == ["positive", *[None] * 9, "negative"]
     assert [bool(row["error"]) for row in rows] == [False, *[True] * 9, False]
     assert (tally.rows, tally.without_answer) == (11, 9)
 
 
-def test_a_csv_with_broken_lines_keeps_its_good_ones(answerer: Answerer, tmp_path: Path) -> None:
+def test_a_csv_with_broken_lines_keeps_its_good_ones(predictor: Predictor, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_bytes(b'id,text\n1,good\n2\n3,a,b\n4,"x"y\n5,\xff\n6,"bad, ""really""\nbad"\n')
-    run(answerer, tmp_path / "in.csv", tmp_path / "out.csv")
+    run(predictor, tmp_path / "in.csv", tmp_path / "out.csv")
     rows = read(tmp_path / "out.csv")
     assert [(row["id"], row["label"]) for row in rows] == [
         ("1", "positive"),
@@ -148,9 +148,9 @@ def test_a_csv_with_broken_lines_keeps_its_good_ones(answerer: Answerer, tmp_pat
     assert rows[-1]["text"] == 'bad, "really"\nbad'
 
 
-def test_a_name_that_the_file_has_already_gets_a_prefix(answerer: Answerer, tmp_path: Path) -> None:
+def test_a_name_that_the_file_has_already_gets_a_prefix(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", [{"text": "good", "label": 0, "error": "none", "prediction_error": "no"}])
-    tally = run(answerer, source, tmp_path / "out.jsonl")
+    tally = run(predictor, source, tmp_path / "out.jsonl")
     (row,) = read(tmp_path / "out.jsonl")
     assert (row["label"], row["prediction_label"], row["error"], row["prediction_error"]) == (
         0,
@@ -162,7 +162,7 @@ def test_a_name_that_the_file_has_already_gets_a_prefix(answerer: Answerer, tmp_
     assert tally.error_column == "prediction_prediction_error"
 
 
-def test_columns_of_parquet_keep_their_types(answerer: Answerer, tmp_path: Path) -> None:
+def test_columns_of_parquet_keep_their_types(predictor: Predictor, tmp_path: Path) -> None:
     table = pa.table(
         {
             "text": ["good", "bad"],
@@ -174,58 +174,58 @@ def test_columns_of_parquet_keep_their_types(answerer: Answerer, tmp_path: Path)
         }
     )
     parquet.write_table(table, tmp_path / "in.parquet")
-    run(answerer, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    run(predictor, tmp_path / "in.parquet", tmp_path / "out.parquet")
     assert parquet.read_table(tmp_path / "out.parquet").select(table.column_names).equals(table)
 
 
-def test_an_explanation_is_a_list_of_structs_in_parquet(answerer: Answerer, tmp_path: Path) -> None:
+def test_an_explanation_is_a_list_of_structs_in_parquet(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", [{"text": "good film"}])
-    run(answerer, source, tmp_path / "out.parquet", explain="attention")
+    run(predictor, source, tmp_path / "out.parquet", explain="attention")
     kind = parquet.read_schema(tmp_path / "out.parquet").field("explanation").type
     assert pa.types.is_list(kind.field("items").type)
     assert [field.name for field in kind.field("items").type.value_type] == ["field", "text", "start", "end", "score"]
 
 
-def test_json_values_of_several_kinds_become_json_in_parquet(answerer: Answerer, tmp_path: Path) -> None:
+def test_json_values_of_several_kinds_become_json_in_parquet(predictor: Predictor, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"text": "good", "x": 1, "y": 2},
         {"text": "bad", "x": "a", "y": 0.5},
         {"text": "fine", "x": {"k": [1]}},
     ]
-    run(answerer, write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet")
+    run(predictor, write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet")
     scored = read(tmp_path / "out.parquet")
     assert [row["x"] for row in scored] == ["1", "a", '{"k": [1]}']
     assert [row["y"] for row in scored] == [2.0, 0.5, None]
 
 
-def test_columns_that_come_late_are_not_lost(answerer: Answerer, tmp_path: Path) -> None:
+def test_columns_that_come_late_are_not_lost(predictor: Predictor, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"text": "good"}] * 1_500 + [{"text": "bad", "late": "here"}]
-    run(answerer, write(tmp_path / "in.jsonl", rows), tmp_path / "out.csv")
+    run(predictor, write(tmp_path / "in.jsonl", rows), tmp_path / "out.csv")
     assert read(tmp_path / "out.csv")[-1]["late"] == "here"
 
 
-def test_a_file_without_rows_becomes_one_with_columns(answerer: Answerer, tmp_path: Path) -> None:
+def test_a_file_without_rows_becomes_one_with_columns(predictor: Predictor, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,text\n")
-    assert run(answerer, tmp_path / "in.csv", tmp_path / "out.csv").rows == 0
+    assert run(predictor, tmp_path / "in.csv", tmp_path / "out.csv").rows == 0
     assert (tmp_path / "out.csv").read_text() == ",".join(["id", "text", *ADDED]) + "\n"
 
 
-def test_the_text_column_can_be_named(answerer: Answerer, tmp_path: Path) -> None:
+def test_the_text_column_can_be_named(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "bad", "note": "good"}])
-    run(answerer, source, tmp_path / "out.csv", columns={"text": "note"})
+    run(predictor, source, tmp_path / "out.csv", columns={"text": "note"})
     assert read(tmp_path / "out.csv")[0]["label"] == "positive"
 
 
-def test_a_missing_text_column_lists_those_there_are(answerer: Answerer, tmp_path: Path) -> None:
+def test_a_missing_text_column_lists_those_there_are(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"a": "bad", "b": "good"}])
     with pytest.raises(UnknownColumn, match=r"there are: 'a', 'b'; name it with --text-column"):
-        run(answerer, source, tmp_path / "out.csv")
+        run(predictor, source, tmp_path / "out.csv")
 
 
 def test_a_row_that_the_model_has_no_numbers_for_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OPINIONS, "fine", float("nan"))
     source = write(tmp_path / "in.csv", [{"text": text} for text in ("good", "fine", "bad")])
-    with Pool(1) as pool, Answerer(open_package(build_package(tmp_path / "broken")), EngineLimits(), pool) as broken:
+    with Pool(1) as pool, Predictor(open_package(build_package(tmp_path / "broken")), EngineLimits(), pool) as broken:
         tally = run(broken, source, tmp_path / "out.csv")
     rows = read(tmp_path / "out.csv")
     assert [row["label"] for row in rows] == ["positive", "", "negative"]
@@ -235,43 +235,43 @@ def test_a_row_that_the_model_has_no_numbers_for_stops_nothing(tmp_path: Path, m
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_an_output_that_is_a_folder_is_refused_before_anything_is_computed(
-    answerer: Answerer, tmp_path: Path, overwrite: bool
+    predictor: Predictor, tmp_path: Path, overwrite: bool
 ) -> None:
     (tmp_path / "out.csv").mkdir()
     with pytest.raises(OutputError, match="is a folder"):
-        run(answerer, write(tmp_path / "in.csv", [{"text": "good"}]), tmp_path / "out.csv", overwrite=overwrite)
+        run(predictor, write(tmp_path / "in.csv", [{"text": "good"}]), tmp_path / "out.csv", overwrite=overwrite)
     assert not (tmp_path / "out.csv.partial").exists()
 
 
-def test_an_output_is_not_replaced_unasked(answerer: Answerer, tmp_path: Path) -> None:
+def test_an_output_is_not_replaced_unasked(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}])
     (tmp_path / "out.csv").write_text("precious")
     with pytest.raises(OutputError, match="--overwrite"):
-        run(answerer, source, tmp_path / "out.csv")
-    run(answerer, source, tmp_path / "out.csv", overwrite=True)
+        run(predictor, source, tmp_path / "out.csv")
+    run(predictor, source, tmp_path / "out.csv", overwrite=True)
     assert read(tmp_path / "out.csv")[0]["label"] == "positive"
 
 
-def test_the_input_is_never_replaced(answerer: Answerer, tmp_path: Path) -> None:
+def test_the_input_is_never_replaced(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}])
     with pytest.raises(OutputError, match="is the input"):
-        run(answerer, source, source, overwrite=True)
+        run(predictor, source, source, overwrite=True)
 
 
 @pytest.mark.parametrize("name", ["in.txt", "missing.csv", "in.parquet", "cut.csv.gz"])
 def test_a_file_that_cannot_be_read_is_an_error_before_anything_is_written(
-    answerer: Answerer, tmp_path: Path, name: str
+    predictor: Predictor, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "in.txt").write_text("good")
     (tmp_path / "in.parquet").write_text("no parquet")
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"text\n" + b"good\n" * 10_000)[:-20])
     before = set(tmp_path.iterdir())
     with pytest.raises(RecordsError, match=name):
-        run(answerer, tmp_path / name, tmp_path / "out.csv")
+        run(predictor, tmp_path / name, tmp_path / "out.csv")
     assert set(tmp_path.iterdir()) == before
 
 
-def test_a_source_that_grows_meanwhile_is_noticed(answerer: Answerer, tmp_path: Path) -> None:
+def test_a_source_that_grows_meanwhile_is_noticed(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 50)
 
     def grow(done: int, total: int) -> None:
@@ -280,7 +280,7 @@ def test_a_source_that_grows_meanwhile_is_noticed(answerer: Answerer, tmp_path: 
 
     job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     with pytest.raises(InputChanged, match="run the command again"):
-        score_file(answerer, job, grow)
+        score_file(predictor, job, grow)
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -296,36 +296,36 @@ def stop_at(row: int) -> Any:
     return progress
 
 
-def test_a_stopped_run_goes_on_where_it_was(answerer: Answerer, tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_where_it_was(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": text} for text in texts_of_many_lengths(300)])
-    run(answerer, source, tmp_path / "whole.csv")
+    run(predictor, source, tmp_path / "whole.csv")
     job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     for row in (100, 101, 250):
         with pytest.raises(Stopped):
-            score_file(answerer, job, stop_at(row))
+            score_file(predictor, job, stop_at(row))
         assert not (tmp_path / "out.csv").exists()
     told: list[int] = []
-    tally = score_file(answerer, job, lambda done, _: told.append(done))
+    tally = score_file(predictor, job, lambda done, _: told.append(done))
     assert tally.kept == told[0] == 250
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not job.partial.exists()
 
 
 @pytest.mark.parametrize("change", ["source", "options"])
-def test_what_another_run_left_is_not_mixed_in(answerer: Answerer, tmp_path: Path, change: str) -> None:
+def test_what_another_run_left_is_not_mixed_in(predictor: Predictor, tmp_path: Path, change: str) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
     job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     with pytest.raises(Stopped):
-        score_file(answerer, job, stop_at(10))
+        score_file(predictor, job, stop_at(10))
     if change == "source":
         write(source, [{"text": "bad"}] * 20)
     changes = {"explain": "attention"} if change == "options" else {}
     with pytest.raises(PartialError, match="--overwrite"):
-        run(answerer, source, tmp_path / "out.csv", **changes)
-    assert run(answerer, source, tmp_path / "out.csv", overwrite=True, **changes).kept == 0
+        run(predictor, source, tmp_path / "out.csv", **changes)
+    assert run(predictor, source, tmp_path / "out.csv", overwrite=True, **changes).kept == 0
 
 
-def test_a_source_that_changes_in_place_is_noticed(answerer: Answerer, tmp_path: Path) -> None:
+def test_a_source_that_changes_in_place_is_noticed(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 50)
 
     def change(done: int, total: int) -> None:
@@ -334,49 +334,51 @@ def test_a_source_that_changes_in_place_is_noticed(answerer: Answerer, tmp_path:
 
     job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     with pytest.raises(InputChanged, match="run the command again"):
-        score_file(answerer, job, change)
+        score_file(predictor, job, change)
     assert not (tmp_path / "out.csv").exists()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("name", ["notes.txt", "000000000000.rows"])
 def test_a_folder_of_somebody_else_is_never_touched(
-    answerer: Answerer, tmp_path: Path, name: str, overwrite: bool
+    predictor: Predictor, tmp_path: Path, name: str, overwrite: bool
 ) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}])
     (tmp_path / "out.csv.partial").mkdir()
     precious = tmp_path / "out.csv.partial" / name
     precious.write_text("precious")
     with pytest.raises(PartialError, match="holds what no run left there"):
-        run(answerer, source, tmp_path / "out.csv", overwrite=overwrite)
+        run(predictor, source, tmp_path / "out.csv", overwrite=overwrite)
     assert precious.read_text() == "precious"
 
 
 @pytest.mark.parametrize("left", [[], ["journal.tmp"]], ids=["nothing", "half a journal"])
 def test_a_run_that_was_stopped_while_it_began_begins_again(
-    answerer: Answerer, tmp_path: Path, left: list[str]
+    predictor: Predictor, tmp_path: Path, left: list[str]
 ) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}])
     (tmp_path / "out.csv.partial").mkdir()
     for name in left:
         (tmp_path / "out.csv.partial" / name).write_text("{")
-    assert run(answerer, source, tmp_path / "out.csv").kept == 0
+    assert run(predictor, source, tmp_path / "out.csv").kept == 0
 
 
 @pytest.mark.parametrize("damage", ["journal", "rows"])
-def test_a_damaged_beginning_is_refused_until_it_is_discarded(answerer: Answerer, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_beginning_is_refused_until_it_is_discarded(
+    predictor: Predictor, tmp_path: Path, damage: str
+) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
     job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     for row in (5, 10):
         with pytest.raises(Stopped):
-            score_file(answerer, job, stop_at(row))
+            score_file(predictor, job, stop_at(row))
     if damage == "journal":
         (job.partial / "journal.json").write_text("{")
     else:
         (job.partial / "000000000000.rows").unlink()
     with pytest.raises(PartialError, match=rf"{damage} (is damaged|are missing).* discard it with --overwrite"):
-        score_file(answerer, job, lambda *_: None)
-    assert run(answerer, source, tmp_path / "out.csv", overwrite=True).kept == 0
+        score_file(predictor, job, lambda *_: None)
+    assert run(predictor, source, tmp_path / "out.csv", overwrite=True).kept == 0
     assert len(read(tmp_path / "out.csv")) == 20
 
 
@@ -441,9 +443,9 @@ def test_the_limits_of_a_server_do_not_concern_a_file(package: Path, tmp_path: P
     assert completed.stderr == "100 rows\n"
 
 
-def test_a_number_that_is_missing_is_null_in_json(answerer: Answerer, tmp_path: Path) -> None:
+def test_a_number_that_is_missing_is_null_in_json(predictor: Predictor, tmp_path: Path) -> None:
     parquet.write_table(pa.table({"text": ["good"], "x": [float("nan")]}), tmp_path / "in.parquet")
-    run(answerer, tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    run(predictor, tmp_path / "in.parquet", tmp_path / "out.jsonl")
     assert '"x": null' in (tmp_path / "out.jsonl").read_text()
 
 

@@ -9,46 +9,46 @@ import pytest
 
 from export.package import open_package
 from service.answers.contract import Options
-from service.answers.predictor import Answerer, NotOffered
+from service.answers.predictor import NotOffered, Predictor
 from service.cli.predict import predict_items
 from service.engine.pool import EngineLimits, Pool
 from tests.service.conftest import Server
 
 
 @pytest.fixture(scope="module")
-def single(made_bilstm: Callable[[str], Path]) -> Iterator[Answerer]:
+def single(made_bilstm: Callable[[str], Path]) -> Iterator[Predictor]:
     with (
         Pool(1) as pool,
-        Answerer(open_package(made_bilstm("sentiment") / "package"), EngineLimits(), pool) as answerer,
+        Predictor(open_package(made_bilstm("sentiment") / "package"), EngineLimits(), pool) as predictor,
     ):
-        yield answerer
+        yield predictor
 
 
 @pytest.fixture(scope="module")
-def pair(made_bilstm: Callable[[str], Path]) -> Iterator[Answerer]:
-    with Pool(1) as pool, Answerer(open_package(made_bilstm("nli") / "package"), EngineLimits(), pool) as answerer:
-        yield answerer
+def pair(made_bilstm: Callable[[str], Path]) -> Iterator[Predictor]:
+    with Pool(1) as pool, Predictor(open_package(made_bilstm("nli") / "package"), EngineLimits(), pool) as predictor:
+        yield predictor
 
 
-def _ask(answerer: Answerer, *items: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
-    given = [answerer.task.item.model_validate(item) for item in items]
-    results = predict_items(answerer, given, Options.model_validate(options))
+def _ask(predictor: Predictor, *items: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
+    given = [predictor.task.item.model_validate(item) for item in items]
+    results = predict_items(predictor, given, Options.model_validate(options))
     return [json.loads(result.model_dump_json()) for result in results]
 
 
-def test_each_word_has_the_attention_of_its_token(single: Answerer) -> None:
+def test_each_word_has_the_attention_of_its_token(single: Predictor) -> None:
     text = "The FILM of 1999 was good, Élan 中!"
     (result,) = _ask(single, {"text": text}, explain="attention")
     words = result["explanation"]["items"]
     assert [word["text"] for word in words] == ["The", "FILM", "of", "1999", "was", "good", ",", "Élan", "中", "!"]
     assert all(text[word["start"] : word["end"]] == word["text"] for word in words)
-    readings, _ = single.read([single.task.item.model_validate({"text": text})], "window")
-    (shares,) = single.compute(readings, "attention").result().predictions[0].shares[0]
+    encoded_items, _ = single.read([single.task.item.model_validate({"text": text})], "window")
+    (shares,) = single.compute(encoded_items, "attention").result().predictions[0].shares[0]
     assert [word["score"] for word in words] == pytest.approx(shares.tolist(), abs=1e-6)
     assert sum(word["score"] for word in words) == pytest.approx(1)
 
 
-def test_of_a_pair_all_words_are_listed_and_the_first_text_has_all_of_the_score(pair: Answerer) -> None:
+def test_of_a_pair_all_words_are_listed_and_the_first_text_has_all_of_the_score(pair: Predictor) -> None:
     texts = {"premise": "the PLOT was good", "hypothesis": "the story was bad 😀!"}
     (result,) = _ask(pair, texts, explain="attention")
     words = result["explanation"]["items"]
@@ -63,11 +63,11 @@ def test_of_a_pair_all_words_are_listed_and_the_first_text_has_all_of_the_score(
 
 
 @pytest.mark.parametrize(("good", "label"), [("lovely", "positive"), ("awful", "negative")])
-def test_it_answers_by_the_words_that_decide(single: Answerer, good: str, label: str) -> None:
+def test_it_answers_by_the_words_that_decide(single: Predictor, good: str, label: str) -> None:
     assert _ask(single, {"text": f"the plot was {good}"})[0]["label"] == label
 
 
-def test_an_answer_is_the_same_alone_and_beside_others(pair: Answerer) -> None:
+def test_an_answer_is_the_same_alone_and_beside_others(pair: Predictor) -> None:
     items = [
         {"premise": "the film was good", "hypothesis": "bad"},
         {"premise": "good", "hypothesis": "the story was al and the film was great"},
@@ -76,18 +76,18 @@ def test_an_answer_is_the_same_alone_and_beside_others(pair: Answerer) -> None:
     assert [result["scores"] for result in together] == [_ask(pair, item)[0]["scores"] for item in items]
 
 
-def test_a_long_text_is_read_and_explained_whole(single: Answerer) -> None:
+def test_a_long_text_is_read_and_explained_whole(single: Predictor) -> None:
     (result,) = _ask(single, {"text": "the plot was good . " * 40}, explain="attention")
     assert result["windows"] > 1
     assert len(result["explanation"]["items"]) == 200
     assert all(word["score"] > 0 for word in result["explanation"]["items"])
 
 
-def test_rollout_is_refused(single: Answerer, pair: Answerer) -> None:
-    for answerer in (single, pair):
-        assert answerer.explanations == ("attention",)
+def test_rollout_is_refused(single: Predictor, pair: Predictor) -> None:
+    for predictor in (single, pair):
+        assert predictor.explanations == ("attention",)
         with pytest.raises(NotOffered, match="gives no explanation 'rollout'; it gives: 'attention'"):
-            answerer.check("rollout")
+            predictor.check("rollout")
 
 
 def test_over_http_it_answers_and_refuses_rollout(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from export.package import MANIFEST_FILE, open_package
-from service.answers.predictor import Answerer
+from service.answers.predictor import Predictor
 from service.engine.pool import EngineLimits, Pool
 from service.server.problems import Problem
 from service.server.registry import Lineup, ProbeFailed, check_probes
@@ -30,23 +30,23 @@ def strange(package: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_probes_that_reproduce_pass(answerer: Answerer) -> None:
-    check_probes(answerer)
+def test_probes_that_reproduce_pass(predictor: Predictor) -> None:
+    check_probes(predictor)
 
 
 def test_a_probe_that_does_not_reproduce_names_its_package(strange: Path) -> None:
     with (
         Pool(1) as pool,
-        Answerer(open_package(strange), EngineLimits(), pool) as answerer,
+        Predictor(open_package(strange), EngineLimits(), pool) as predictor,
         pytest.raises(ProbeFailed, match=rf"{strange}: probe 1 is off by 0\.05"),
     ):
-        check_probes(answerer)
+        check_probes(predictor)
 
 
-def test_a_probe_that_gives_no_number_does_not_pass(answerer: Answerer) -> None:
-    probe = answerer.package.manifest.probes[0]
+def test_a_probe_that_gives_no_number_does_not_pass(predictor: Predictor) -> None:
+    probe = predictor.package.manifest.probes[0]
     rollout = [[math.nan] * len(row) for row in probe.outputs["rollout"]]
-    assert math.isinf(answerer.replay(probe.model_copy(update={"outputs": probe.outputs | {"rollout": rollout}})))
+    assert math.isinf(predictor.replay(probe.model_copy(update={"outputs": probe.outputs | {"rollout": rollout}})))
 
 
 def test_a_server_whose_probes_fail_is_alive_but_never_ready(

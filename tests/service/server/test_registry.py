@@ -15,7 +15,7 @@ from service.answers.packages import open_packages
 from service.cli.predict import predict_items, read_items
 from service.engine.pool import EngineClosed, Pool
 from service.server.problems import Problem
-from service.server.registry import Lineup, ProbeFailed, start_answerer
+from service.server.registry import Lineup, ProbeFailed, start_predictor
 from service.settings import Settings
 from tests.service.conftest import Server, wait_for
 from tests.service.tiny import build_package, reseal
@@ -49,14 +49,14 @@ def exchange_package(folder: Path, name: str) -> str:
 
 
 def label(lineup: Lineup, text: str, name: str | None = None) -> str:
-    with lineup.using("sentiment", name) as answerer:
-        (result,) = predict_items(answerer, read_items(answerer.task, [text]), Options())
+    with lineup.using("sentiment", name) as predictor:
+        (result,) = predict_items(predictor, read_items(predictor.task, [text]), Options())
     found: str = result.label
     return found
 
 
 def serving(lineup: Lineup) -> list[str]:
-    return [answerer.name.name for answerer in lineup.answerers]
+    return [predictor.name.name for predictor in lineup.predictors]
 
 
 def engine_threads() -> int:
@@ -68,8 +68,8 @@ def test_a_model_is_chosen_by_name_and_the_first_without(
 ) -> None:
     lineup = open_lineup(folder, build_package(tmp_path / "b", name="second"))
     for asked, given in ((None, "first"), ("first", "first"), ("second", "second")):
-        with lineup.using("sentiment", asked) as answerer:
-            assert answerer.name.name == given
+        with lineup.using("sentiment", asked) as predictor:
+            assert predictor.name.name == given
 
 
 def test_a_model_that_is_not_there_lists_those_that_are(
@@ -91,15 +91,15 @@ def test_a_reload_answers_with_what_lies_there_now(open_lineup: Callable[..., Li
     lineup = open_lineup(folder)
     digest = exchange_package(folder, "newer")
     lineup.reload()
-    assert [answerer.name.digest for answerer in lineup.answerers] == [digest]
+    assert [predictor.name.digest for predictor in lineup.predictors] == [digest]
     assert label(lineup, "great") == "positive"
 
 
 def test_a_reload_keeps_what_has_not_changed(open_lineup: Callable[..., Lineup], folder: Path) -> None:
     lineup = open_lineup(folder)
-    before = list(lineup.answerers)
+    before = list(lineup.predictors)
     lineup.reload()
-    assert list(lineup.answerers) == before
+    assert list(lineup.predictors) == before
 
 
 @pytest.mark.parametrize("damage", ["graph", "manifest", "missing", "probes", "no graph"])
@@ -107,7 +107,7 @@ def test_a_package_that_cannot_be_used_leaves_the_old_models_in_place(
     open_lineup: Callable[..., Lineup], folder: Path, damage: str
 ) -> None:
     lineup = open_lineup(folder)
-    before = list(lineup.answerers)
+    before = list(lineup.predictors)
     exchange_package(folder, "newer")
     if damage == "graph":
         (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-1])
@@ -128,7 +128,7 @@ def test_a_package_that_cannot_be_used_leaves_the_old_models_in_place(
     with pytest.raises(Problem, match=f"the models are what they were: .*{reason}") as problem:
         lineup.reload()
     assert problem.value.code == "reload_failed"
-    assert list(lineup.answerers) == before
+    assert list(lineup.predictors) == before
     assert label(lineup, "awful") == "negative"
 
 
@@ -219,7 +219,7 @@ def test_of_reloads_asked_for_meanwhile_one_is_done(
     assert entered.acquire(timeout=30)
     wait_for(lambda: not any(thread.name == "load-models" for thread in threading.enumerate()))
     assert len(begun) == 2
-    assert [answerer.name.digest for answerer in lineup.answerers] == [digest]
+    assert [predictor.name.digest for predictor in lineup.predictors] == [digest]
 
 
 def test_int8_that_gives_something_else_here_is_replaced_by_fp32(made: Callable[[str], Path], tmp_path: Path) -> None:
@@ -231,9 +231,9 @@ def test_int8_that_gives_something_else_here_is_replaced_by_fp32(made: Callable[
     (folder / "package.json").unlink()
     manifest = manifest.model_copy(update={"probes": tuple(changed), "fallback_probes": manifest.probes})
     write_manifest(folder, manifest)
-    with Pool(1) as pool, start_answerer(open_package(folder), Settings(), pool) as answerer:
-        assert answerer.name.precision == "fp32"
-        assert answerer.package.graph.name == FALLBACK_FILE
+    with Pool(1) as pool, start_predictor(open_package(folder), Settings(), pool) as predictor:
+        assert predictor.name.precision == "fp32"
+        assert predictor.package.graph.name == FALLBACK_FILE
 
 
 def test_int8_that_gives_something_else_here_is_refused_without_fp32(
@@ -243,7 +243,7 @@ def test_int8_that_gives_something_else_here_is_refused_without_fp32(
     probe = open_package(folder).manifest.probes[0]
     reseal(folder, probes=[probe.model_copy(update={"outputs": {"logits": [[50.0, 50.0]]}}).model_dump()])
     with Pool(1) as pool, pytest.raises(ProbeFailed, match=r"off by .* in int8, more than 0\.15"):
-        start_answerer(open_package(folder), Settings(), pool)
+        start_predictor(open_package(folder), Settings(), pool)
     assert not any(thread.name == "engine-0" for thread in pool._threads if thread.is_alive())
 
 

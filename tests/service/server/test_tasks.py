@@ -14,7 +14,7 @@ from hypothesis import given, reject, settings
 from export.package import open_package
 from models.tasks import ENDPOINTS, TASKS
 from service.answers.contract import Options
-from service.answers.predictor import Answerer, NotOffered
+from service.answers.predictor import NotOffered, Predictor
 from service.cli.predict import predict_items
 from service.engine.pool import EngineLimits, Pool
 from service.files.scoring import Job, score_file
@@ -28,18 +28,18 @@ COUNTED = {"index", "id", "timing_ms"}
 
 
 @pytest.fixture(scope="module")
-def answerers(made: Callable[[str], Path]) -> Iterator[Callable[[str], Answerer]]:
-    opened: dict[str, Answerer] = {}
+def predictors(made: Callable[[str], Path]) -> Iterator[Callable[[str], Predictor]]:
+    opened: dict[str, Predictor] = {}
 
-    def find(task: str) -> Answerer:
+    def find(task: str) -> Predictor:
         if task not in opened:
-            opened[task] = Answerer(open_package(made(task) / "package"), EngineLimits(), pool)
+            opened[task] = Predictor(open_package(made(task) / "package"), EngineLimits(), pool)
         return opened[task]
 
     with Pool(2) as pool:
         yield find
-        for answerer in opened.values():
-            answerer.close()
+        for predictor in opened.values():
+            predictor.close()
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +57,17 @@ def ask(server: Server, endpoint: str, items: list[dict[str, Any]], **options: A
     return server.client.post(f"/v1/{endpoint}", json={"inputs": items, **options})
 
 
-def predict(answerer: Answerer, items: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
-    given = [answerer.task.item.model_validate(item) for item in items]
-    results = predict_items(answerer, given, Options.model_validate(options))
+def predict(predictor: Predictor, items: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
+    given = [predictor.task.item.model_validate(item) for item in items]
+    results = predict_items(predictor, given, Options.model_validate(options))
     return [json.loads(result.model_dump_json()) for result in results]
 
 
-def score(answerer: Answerer, items: list[dict[str, Any]], folder: Path, ending: str, **options: Any) -> Path:
+def score(predictor: Predictor, items: list[dict[str, Any]], folder: Path, ending: str, **options: Any) -> Path:
     source, target = folder / "in.jsonl", folder / f"out.{ending}"
     source.write_text("".join(json.dumps(item) + "\n" for item in items))
     given = Options.model_validate(options)
-    score_file(answerer, Job(source=source, target=target, columns={}, options=given, overwrite=True), lambda *_: None)
+    score_file(predictor, Job(source=source, target=target, columns={}, options=given, overwrite=True), lambda *_: None)
     return target
 
 
@@ -78,17 +78,17 @@ def answer_of(result: dict[str, Any], task: str) -> dict[str, Any]:
 @pytest.mark.parametrize("task", TASKS)
 def test_http_predict_and_score_give_equal_numbers(
     task: str,
-    answerers: Callable[[str], Answerer],
+    predictors: Callable[[str], Predictor],
     server: Server,
     extractive_server: Server,
     tmp_path: Path,
 ) -> None:
     items = make_items(task, ROWS)
-    by_hand = predict(answerers(task), items)
+    by_hand = predict(predictors(task), items)
     asked = extractive_server if task == EXTRACTIVE else server
     parts = [ask(asked, TASKS[task].endpoint, items[start : start + 50]).json() for start in range(0, ROWS, 50)]
     by_http = [result for part in parts for result in part["results"]]
-    lines = score(answerers(task), items, tmp_path, "jsonl").read_text().splitlines()
+    lines = score(predictors(task), items, tmp_path, "jsonl").read_text().splitlines()
     scored = [json.loads(line) for line in lines]
     for one, other, row in zip(by_hand, by_http, scored, strict=True):
         expected = answer_of(one, task)
@@ -103,10 +103,10 @@ def test_http_predict_and_score_give_equal_numbers(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_text_of_five_thousand_words_is_answered_whole(task: str, answerers: Callable[[str], Answerer]) -> None:
+def test_a_text_of_five_thousand_words_is_answered_whole(task: str, predictors: Callable[[str], Predictor]) -> None:
     (item,) = make_items(task, 1)
     longest = next(iter(TASKS[task].columns))
-    (result,) = predict(answerers(task), [item | {longest: "the film was good " * 1250}])
+    (result,) = predict(predictors(task), [item | {longest: "the film was good " * 1250}])
     assert result["windows"] > 1
     assert result["truncated"] is False
 
@@ -114,10 +114,10 @@ def test_a_text_of_five_thousand_words_is_answered_whole(task: str, answerers: C
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("method", ["attention", "rollout"])
 def test_explanations_share_one_among_the_words_of_the_fields_they_name(
-    task: str, method: str, answerers: Callable[[str], Answerer]
+    task: str, method: str, predictors: Callable[[str], Predictor]
 ) -> None:
     items = make_items(task, 20)
-    for item, result in zip(items, predict(answerers(task), items, explain=method), strict=True):
+    for item, result in zip(items, predict(predictors(task), items, explain=method), strict=True):
         given = result["explanation"]
         explanations = given if isinstance(given, list) else [given]
         for explanation in explanations:
@@ -128,8 +128,8 @@ def test_explanations_share_one_among_the_words_of_the_fields_they_name(
                 assert text[word["start"] : word["end"]] == word["text"]
 
 
-def test_each_entity_is_explained_on_its_own(answerers: Callable[[str], Answerer]) -> None:
-    results = predict(answerers("ner"), make_items("ner", 40), explain="attention")
+def test_each_entity_is_explained_on_its_own(predictors: Callable[[str], Predictor]) -> None:
+    results = predict(predictors("ner"), make_items("ner", 40), explain="attention")
     assert any(len(result["entities"]) > 1 for result in results)
     for result in results:
         assert [entity["label"] for entity in result["entities"]] == [
@@ -137,9 +137,9 @@ def test_each_entity_is_explained_on_its_own(answerers: Callable[[str], Answerer
         ]
 
 
-def test_the_chosen_answer_is_explained_with_its_own_words_only(answerers: Callable[[str], Answerer]) -> None:
+def test_the_chosen_answer_is_explained_with_its_own_words_only(predictors: Callable[[str], Predictor]) -> None:
     for result in predict(
-        answerers("reading-comprehension"), make_items("reading-comprehension", 20), explain="rollout"
+        predictors("reading-comprehension"), make_items("reading-comprehension", 20), explain="rollout"
     ):
         fields = {word["field"] for word in result["explanation"]["items"]}
         assert fields == {"context", "question", f"choices/{result['choice']}"}
@@ -147,17 +147,17 @@ def test_the_chosen_answer_is_explained_with_its_own_words_only(answerers: Calla
 
 @settings(deadline=None, max_examples=60)
 @given(text=TEXTS)
-def test_every_entity_is_what_it_names_in_every_unit(answerers: Callable[[str], Answerer], text: str) -> None:
+def test_every_entity_is_what_it_names_in_every_unit(predictors: Callable[[str], Predictor], text: str) -> None:
     for unit, cut in CUTS.items():
-        for entity in _answer(answerers("ner"), {"text": text}, unit)["entities"]:
+        for entity in _answer(predictors("ner"), {"text": text}, unit)["entities"]:
             assert cut(text, entity["start"], entity["end"]) == entity["text"] != ""
 
 
 @settings(deadline=None, max_examples=60)
 @given(text=TEXTS)
-def test_every_span_is_what_it_names_in_every_unit(answerers: Callable[[str], Answerer], text: str) -> None:
+def test_every_span_is_what_it_names_in_every_unit(predictors: Callable[[str], Predictor], text: str) -> None:
     for unit, cut in CUTS.items():
-        result = _answer(answerers(EXTRACTIVE), {"context": text, "question": "what?"}, unit)
+        result = _answer(predictors(EXTRACTIVE), {"context": text, "question": "what?"}, unit)
         for span in result["scores"]:
             assert cut(text, span["start"], span["end"]) == span["label"]
         if result["answer"] is not None:
@@ -171,22 +171,24 @@ CUTS: dict[str, Callable[[str, int, int], str]] = {
 }
 
 
-def _answer(answerer: Answerer, item: dict[str, Any], unit: str) -> dict[str, Any]:
-    readings, refusals = answerer.read([answerer.task.item.model_validate(item)], "window")
-    if refusals:
+def _answer(predictor: Predictor, item: dict[str, Any], unit: str) -> dict[str, Any]:
+    encoded_items, rejected = predictor.read([predictor.task.item.model_validate(item)], "window")
+    if rejected:
         reject()
     options = Options.model_validate({"offset_unit": unit})
-    (result,) = answerer.answer(readings, answerer.compute(readings, None).result(), options)
+    (result,) = predictor.answer(encoded_items, predictor.compute(encoded_items, None).result(), options)
     found: dict[str, Any] = json.loads(result.model_dump_json())
     return found
 
 
-def test_entities_are_json_in_csv_and_structs_in_parquet(answerers: Callable[[str], Answerer], tmp_path: Path) -> None:
+def test_entities_are_json_in_csv_and_structs_in_parquet(
+    predictors: Callable[[str], Predictor], tmp_path: Path
+) -> None:
     items = make_items("ner", 20)
-    expected = [result["entities"] for result in predict(answerers("ner"), items)]
-    with score(answerers("ner"), items, tmp_path, "csv").open() as file:
+    expected = [result["entities"] for result in predict(predictors("ner"), items)]
+    with score(predictors("ner"), items, tmp_path, "csv").open() as file:
         assert [json.loads(row["entities"]) for row in csv.DictReader(file)] == expected
-    stored = parquet.read_table(score(answerers("ner"), items, tmp_path, "parquet"))
+    stored = parquet.read_table(score(predictors("ner"), items, tmp_path, "parquet"))
     assert stored.column("entities").to_pylist() == expected
 
 
@@ -218,7 +220,7 @@ def test_columns_that_are_not_there_are_told(
     assert message in failed.stderr
 
 
-def test_choices_in_csv_are_json_lists(answerers: Callable[[str], Answerer], tmp_path: Path) -> None:
+def test_choices_in_csv_are_json_lists(predictors: Callable[[str], Predictor], tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     with source.open("w", newline="") as file:
         csv.writer(file).writerows(
@@ -230,7 +232,7 @@ def test_choices_in_csv_are_json_lists(answerers: Callable[[str], Answerer], tmp
             ]
         )
     job = Job(source=source, target=tmp_path / "out.jsonl", columns={}, options=Options(), overwrite=False)
-    tally = score_file(answerers("reading-comprehension"), job, lambda *_: None)
+    tally = score_file(predictors("reading-comprehension"), job, lambda *_: None)
     rows = [json.loads(line) for line in job.target.read_text().splitlines()]
     assert tally.without_answer == 2
     assert rows[0]["answer"] in ("good", "bad")
@@ -278,24 +280,24 @@ def test_an_empty_choice_is_named(server: Server) -> None:
     assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/inputs/0/choices/1"]
 
 
-def test_a_question_that_costs_more_than_it_says_is_refused_at_once(answerers: Callable[[str], Answerer]) -> None:
+def test_a_question_that_costs_more_than_it_says_is_refused_at_once(predictors: Callable[[str], Predictor]) -> None:
     item = {"context": "good", "question": "what" + " " * 200_000 + "?", "choices": ["a"] * 20}
-    answerer = answerers("reading-comprehension")
-    _, (refusal,) = answerer.read([answerer.task.item.model_validate(item)], "window")
-    assert (refusal.reason.code, refusal.reason.field) == ("input_too_long", "question")
+    predictor = predictors("reading-comprehension")
+    _, (rejection,) = predictor.read([predictor.task.item.model_validate(item)], "window")
+    assert (rejection.reason.code, rejection.reason.field) == ("input_too_long", "question")
 
 
-def test_more_entities_than_can_be_read_again_are_not_explained(answerers: Callable[[str], Answerer]) -> None:
-    answerer = answerers("ner")
-    readings, _ = answerer.read([answerer.task.item.model_validate({"text": "al the " * 3_000})], "window")
+def test_more_entities_than_can_be_read_again_are_not_explained(predictors: Callable[[str], Predictor]) -> None:
+    predictor = predictors("ner")
+    encoded_items, _ = predictor.read([predictor.task.item.model_validate({"text": "al the " * 3_000})], "window")
     with pytest.raises(NotOffered, match=r"answers to explain would take .* tokens; leave `explain` out"):
-        answerer.compute(readings, "attention").result()
-    (result,) = answerer.answer(readings, answerer.compute(readings, None).result(), Options())
+        predictor.compute(encoded_items, "attention").result()
+    (result,) = predictor.answer(encoded_items, predictor.compute(encoded_items, None).result(), Options())
     assert len(result.entities) > 1_000  # type: ignore[attr-defined]
 
 
-def test_of_a_long_text_only_the_words_around_an_entity_are_listed(answerers: Callable[[str], Answerer]) -> None:
-    (result,) = predict(answerers("ner"), [{"text": "the film was good " * 60 + "al"}], explain="rollout")
+def test_of_a_long_text_only_the_words_around_an_entity_are_listed(predictors: Callable[[str], Predictor]) -> None:
+    (result,) = predict(predictors("ner"), [{"text": "the film was good " * 60 + "al"}], explain="rollout")
     entity, explanation = result["entities"][-1], result["explanation"][-1]
     assert entity["text"] == "al"
     assert explanation["items"][-1]["end"] == entity["end"]
