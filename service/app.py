@@ -15,14 +15,14 @@ from starlette.responses import Response
 
 from models.tasks import ENDPOINTS
 from service.server.endpoints import endpoint
-from service.server.gateway import PROBES, App, Border, BorderLimits
-from service.server.in_flight import Traffic
+from service.server.gateway import HEALTH_PATHS, App, Gateway, GatewayLimits
+from service.server.in_flight import InFlight
 from service.server.keys import key_ring
 from service.server.logs import configure_logs
 from service.server.metrics import Metrics
-from service.server.models_routes import catalogue
-from service.server.registry import Lineup
-from service.server.signals import heed_signals
+from service.server.models_routes import models_routes
+from service.server.registry import ModelRegistry
+from service.server.signals import handle_signals
 from service.server.tracing import Tracing
 from service.settings import read_settings
 
@@ -32,24 +32,24 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 
 SETTINGS = read_settings()
 KEYS = key_ring(SETTINGS)
-TRAFFIC = Traffic()
+IN_FLIGHT = InFlight()
 METRICS = Metrics(
-    routes={*PROBES, "/metrics", "/docs.json", "/v1/models", *(f"/v1/{endpoint}" for endpoint in ENDPOINTS)}
+    routes={*HEALTH_PATHS, "/metrics", "/docs.json", "/v1/models", *(f"/v1/{endpoint}" for endpoint in ENDPOINTS)}
 )
-LINEUP = Lineup(SETTINGS, METRICS)
+REGISTRY = ModelRegistry(SETTINGS, METRICS)
 TRACING = Tracing.as_environment_says() if SETTINGS.tracing else None
 
 
 def answering(name: str) -> Any:
     """The method that answers `POST /v1/NAME`."""
-    return endpoint(ENDPOINTS[name], LINEUP, METRICS, SETTINGS.max_items)
+    return endpoint(ENDPOINTS[name], REGISTRY, METRICS, SETTINGS.max_items)
 
 
 _PAGES = frozenset({"index", "static_content", "assets", "openapi-spec", "schema"})
 
 
-class BorderedApp(ServiceAppFactory):  # type: ignore[misc]
-    """BentoML's application without what the border does, or nobody reads."""
+class HandlersOnlyApp(ServiceAppFactory):  # type: ignore[misc]
+    """BentoML's application without what the gateway does, or nobody reads."""
 
     def __call__(self) -> Starlette:
         """Without BentoML's own pages, one of which reports to others whoever opens it."""
@@ -72,16 +72,16 @@ class BorderedApp(ServiceAppFactory):  # type: ignore[misc]
         """None: BentoML's name, and ids of spans that there are not, are looked up anew for each request."""
 
 
-class BorderedService(bentoml.Service[Any]):  # type: ignore[misc]
-    """A BentoML service with our border around all of it, the errors of its middleware included."""
+class GatewayService(bentoml.Service[Any]):  # type: ignore[misc]
+    """A BentoML service with our gateway around all of it, the errors of its middleware included."""
 
     def to_asgi(self, is_main: bool = True) -> App:
-        """As BentoML does, and the border."""
+        """As BentoML does, and the gateway."""
         self.inject_config()
-        return Border(
-            BorderedApp(self, is_main=is_main)(),
+        return Gateway(
+            HandlersOnlyApp(self, is_main=is_main)(),
             json_paths={"/v1/models", *(method.route for method in self.apis.values())},
-            limits=BorderLimits(
+            limits=GatewayLimits(
                 max_body_bytes=SETTINGS.max_body_bytes,
                 body_timeout_s=SETTINGS.body_timeout_s,
                 timeout_ms=SETTINGS.timeout_ms,
@@ -89,18 +89,18 @@ class BorderedService(bentoml.Service[Any]):  # type: ignore[misc]
             ),
             keys=KEYS,
             is_open=SETTINGS.open_to_all,
-            traffic=TRAFFIC,
+            in_flight=IN_FLIGHT,
             metrics=METRICS,
             tracing=TRACING,
         )
 
 
-@bentoml.asgi_app(catalogue(LINEUP, SETTINGS, METRICS, KEYS))
+@bentoml.asgi_app(models_routes(REGISTRY, SETTINGS, METRICS, KEYS))
 @bentoml.service(
-    service_class=BorderedService,
+    service_class=GatewayService,
     http={"host": SETTINGS.host, "port": SETTINGS.port},
     workers=SETTINGS.workers,
-    # The border writes one line a request.
+    # The gateway writes one line a request.
     logging={"access": {"enabled": False}},
     # BentoML's metrics keep a series for every path that anybody ever asks for: memory without an end.
     metrics={"enabled": False},
@@ -111,7 +111,7 @@ class Steadfast:
     def __init__(self) -> None:
         """Start loading; BentoML makes one instance in each worker."""
         configure_logs()
-        self._loading = LINEUP.load_aside()
+        self._loading = REGISTRY.start_loading()
 
     # A task more is a line more.
     sentiment = answering("sentiment")
@@ -124,18 +124,18 @@ class Steadfast:
     @bentoml.on_startup
     async def open(self) -> None:
         """What is left to do before the worker accepts callers."""
-        heed_signals(TRAFFIC, SETTINGS.drain_s, KEYS.reload, LINEUP.reload_aside)
+        handle_signals(IN_FLIGHT, SETTINGS.drain_s, KEYS.reload, REGISTRY.start_reload)
         if SETTINGS.workers > 1:
             # Callers go to those who can answer: to the others while this one is loading.
             await asyncio.to_thread(self._loading.join)
 
     def __is_ready__(self) -> bool:
         """What `/readyz` tells."""
-        return LINEUP.is_ready
+        return REGISTRY.is_ready
 
     @bentoml.on_shutdown
     def close(self) -> None:
         """Answer what is queued and stop."""
-        LINEUP.close()
+        REGISTRY.close()
         if TRACING is not None:
             TRACING.close()

@@ -44,7 +44,7 @@ ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
+class WorkerSpec:
     """What is to be kept running."""
 
     workers: int
@@ -54,11 +54,11 @@ class Crew:
 
 
 class Supervisor:
-    """Keeps a crew running until it is told to stop."""
+    """Keeps workers running until it is told to stop."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, spec: WorkerSpec) -> None:
         """Start nothing yet."""
-        self._crew = crew
+        self._spec = spec
         self._stopping = asyncio.Event()
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._lifeline = os.pipe()
@@ -69,7 +69,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
-        codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._crew.workers + 1)))
+        codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._spec.workers + 1)))
         return 0 if all(code in ENDED_WELL for code in codes) else 1
 
     async def _keep(self, number: int) -> int:
@@ -100,10 +100,10 @@ class Supervisor:
         """A worker; None, after a pause, where the machine has no room for one just now."""
         try:
             return await asyncio.create_subprocess_exec(
-                *_worker(number, self._crew.listener),
+                *_worker(number, self._spec.listener),
                 cwd=SOURCE,
                 env=os.environ | {LIFELINE: str(self._lifeline[0])},
-                pass_fds=[self._crew.listener, self._lifeline[0]],
+                pass_fds=[self._spec.listener, self._lifeline[0]],
                 preexec_fn=_ignore_hangup,
             )
         except OSError as error:
@@ -116,7 +116,7 @@ class Supervisor:
         if not self._stopping.is_set():
             self._stopping.set()
             self._tell(signal.SIGTERM)
-            asyncio.get_running_loop().call_later(self._crew.drain_s + STOPPING_S, self._tell, signal.SIGKILL)
+            asyncio.get_running_loop().call_later(self._spec.drain_s + STOPPING_S, self._tell, signal.SIGKILL)
 
     def _tell(self, number: signal.Signals) -> None:
         for process in self._running.values():
@@ -124,9 +124,9 @@ class Supervisor:
                 process.send_signal(number)
 
 
-def command(crew: Crew) -> list[str]:
-    """What becomes the supervisor of `crew`."""
-    words = ["--workers", crew.workers, "--listener", crew.listener, "--drain-s", crew.drain_s]
+def command(spec: WorkerSpec) -> list[str]:
+    """The command that becomes the supervisor of these workers."""
+    words = ["--workers", spec.workers, "--listener", spec.listener, "--drain-s", spec.drain_s]
     return [sys.executable, "-m", "service.supervision", *map(str, words)]
 
 
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--listener", type=int, required=True)
     parser.add_argument("--drain-s", type=float, required=True)
     with _counters():
-        code = asyncio.run(Supervisor(Crew(**vars(parser.parse_args(arguments)))).run())
+        code = asyncio.run(Supervisor(WorkerSpec(**vars(parser.parse_args(arguments)))).run())
     sys.exit(code)
 
 

@@ -12,7 +12,7 @@ from service.answers.packages import open_pinned
 from service.answers.predictor import Predictor
 from service.engine.pool import Pool
 from service.machine import available_cores, available_memory, cpu_flags, cpu_model, cpu_quotas
-from service.server.registry import SAID, start_predictor
+from service.server.registry import LOADING_ERRORS, start_predictor
 from service.settings import Settings
 
 TYPICAL_TOKENS = 32
@@ -50,7 +50,7 @@ def examine_package(folder: Path, settings: Settings) -> Examination:
         with Pool(settings.threads) as pool, start_predictor(package, settings, pool) as predictor:
             fallback = "; int8 does not give here what it gave" if predictor.package.uses_fallback else ""
             speed = _measure(predictor)
-    except SAID as error:
+    except LOADING_ERRORS as error:
         said = str(error)
         return Examination(False, said if said.startswith(str(folder)) else f"{folder}: {said}")
     name = predictor.name

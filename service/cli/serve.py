@@ -12,7 +12,7 @@ from service.answers.packages import open_packages
 from service.server.keys import key_ring
 from service.server.tracing import check_tracing
 from service.settings import Settings, SettingsError
-from service.supervision import BACKLOG, SOURCE, Crew, command
+from service.supervision import BACKLOG, SOURCE, WorkerSpec, command
 
 
 class AddressTaken(OSError):
@@ -34,7 +34,7 @@ def serve(settings: Settings) -> NoReturn:
     listener.set_inheritable(True)
     os.environ.update(settings.as_environment() | {"BENTOML_DO_NOT_TRACK": "true"})
     sys.stdout.flush()
-    words = command(Crew(workers=settings.workers, listener=listener.fileno(), drain_s=settings.drain_s))
+    words = command(WorkerSpec(workers=settings.workers, listener=listener.fileno(), drain_s=settings.drain_s))
     # A folder named `service` where the command was given must not stand before ours.
     os.chdir(SOURCE)
     os.execv(words[0], words)

@@ -13,7 +13,7 @@ from service.server.tracing import Stage
 
 
 @dataclass
-class Exchange:
+class RequestContext:
     """One request, from its first byte to the last of its answer."""
 
     request_id: str
@@ -32,12 +32,12 @@ class Exchange:
         return time.perf_counter() - self.started
 
 
-current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
+current_request: ContextVar[RequestContext] = ContextVar("current_request")
 
 
 def respond(problem: Problem) -> Response:
     """The answer to the current request that reports `problem`."""
-    exchange = current_exchange.get()
-    exchange.facts["code"] = problem.code
-    body = problem.document(exchange.request_id)
+    context = current_request.get()
+    context.facts["code"] = problem.code
+    body = problem.document(context.request_id)
     return Response(body, problem.status, {**problem.headers, "content-type": CONTENT_TYPE})

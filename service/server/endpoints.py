@@ -19,10 +19,10 @@ from service.answers.contract import AnswerBody, ItemError, Timing, Usage, answe
 from service.answers.predictor import BatchPrediction, EncodedItem, NotOffered, Predictor, RejectedItem
 from service.engine.backlog import DeadlineExceeded
 from service.engine.pool import EngineClosed, Overloaded
-from service.server.context import Exchange, current_exchange, respond
+from service.server.context import RequestContext, current_request, respond
 from service.server.metrics import Metrics
 from service.server.problems import Fault, Problem, pointer
-from service.server.registry import Lineup
+from service.server.registry import ModelRegistry
 from service.server.tracing import Stage
 
 LARGE_BODY_BYTES = 65_536
@@ -34,7 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def endpoint(tasks: Sequence[AnyTask], lineup: Lineup, metrics: Metrics, max_items: int) -> Any:
+def endpoint(tasks: Sequence[AnyTask], registry: ModelRegistry, metrics: Metrics, max_items: int) -> Any:
     """The method of a service that answers at the endpoint of `tasks` with a package for any of them."""
     task = tasks[0]
     Request = request_type(task, max_items)
@@ -42,7 +42,7 @@ def endpoint(tasks: Sequence[AnyTask], lineup: Lineup, metrics: Metrics, max_ite
 
     async def answer(_: object, request: Request, /) -> Answer:  # type: ignore[valid-type]
         try:
-            with lineup.using(task.endpoint, request.model) as predictor:  # type: ignore[attr-defined]
+            with registry.using(task.endpoint, request.model) as predictor:  # type: ignore[attr-defined]
                 return await _answer(predictor, request, Answer, metrics)
         except Problem as problem:
             return respond(problem)
@@ -67,18 +67,18 @@ def endpoint(tasks: Sequence[AnyTask], lineup: Lineup, metrics: Metrics, max_ite
 
 async def _answer(predictor: Predictor, request: Any, answer_body: type[AnswerBody], metrics: Metrics) -> Response:
     """The answer to `request`, any task's."""
-    exchange = current_exchange.get()
-    aside = asyncio.to_thread if len(exchange.body) > LARGE_BODY_BYTES else _directly
+    context = current_request.get()
+    aside = asyncio.to_thread if len(context.body) > LARGE_BODY_BYTES else _directly
     predictor.check(request.explain)
     began = time.perf_counter()
     encoded_items, rejected = await aside(predictor.read, request.inputs, request.truncation)
     tokenize_s = time.perf_counter() - began
     if rejected and request.on_error == "fail":
         raise _refused(rejected)
-    computing = predictor.compute(encoded_items, request.explain, deadline=exchange.deadline)
+    computing = predictor.compute(encoded_items, request.explain, deadline=context.deadline)
     # Cancelled with this task, when the caller has gone.
     answered = await asyncio.wrap_future(computing)
-    exchange.stages = _stages(began, tokenize_s, answered)
+    context.stages = _stages(began, tokenize_s, answered)
     predicted = time.perf_counter()
     if _explained_characters(encoded_items, answered) > LARGE_EXPLANATION_CHARACTERS:
         aside = asyncio.to_thread
@@ -87,10 +87,10 @@ async def _answer(predictor: Predictor, request: Any, answer_body: type[AnswerBo
     metrics.stages(predictor.name, queue=answered.queue_s, tokenize=tokenize_s, infer=answered.infer_s, **explained)
     metrics.answers(predictor.name, results)
     usage = Usage(items=len(results), tokens=sum(encoded_item.encoded.tokens for encoded_item in encoded_items))
-    timing = _timing(exchange, tokenize_s, answered)
-    exchange.facts |= usage.model_dump() | {f"{name}_ms": round(value, 3) for name, value in timing}
+    timing = _timing(context, tokenize_s, answered)
+    context.facts |= usage.model_dump() | {f"{name}_ms": round(value, 3) for name, value in timing}
     body = answer_body(
-        id=exchange.request_id,
+        id=context.request_id,
         model=predictor.name,
         results=results,
         errors=[_item_error(rejection) for rejection in rejected],
@@ -120,12 +120,12 @@ def _stages(began: float, tokenize_s: float, answered: BatchPrediction) -> tuple
     )
 
 
-def _timing(exchange: Exchange, tokenize_s: float, answered: BatchPrediction) -> Timing:
+def _timing(context: RequestContext, tokenize_s: float, answered: BatchPrediction) -> Timing:
     return Timing(
         queue=answered.queue_s * 1000,
         tokenize=tokenize_s * 1000,
         infer=answered.infer_s * 1000,
-        total=exchange.elapsed_s * 1000,
+        total=context.elapsed_s * 1000,
     )
 
 

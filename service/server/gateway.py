@@ -15,9 +15,9 @@ from typing import Any
 
 import structlog
 
-from service.server.context import Exchange, current_exchange, respond
+from service.server.context import RequestContext, current_request, respond
 from service.server.framework_errors import translate
-from service.server.in_flight import Interruption, Traffic
+from service.server.in_flight import CancelScope, InFlight
 from service.server.keys import KeyRing
 from service.server.metrics import Metrics
 from service.server.problems import CONTENT_TYPE, Problem
@@ -30,7 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-PROBES = frozenset({"/livez", "/readyz", "/healthz"})
+HEALTH_PATHS = frozenset({"/livez", "/readyz", "/healthz"})
 """Asked every few seconds by machines, which have no key; logged only when they fail."""
 
 _SANE_ID = re.compile(rb"[\x20-\x7e]{1,128}")
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
-class BorderLimits:
+class GatewayLimits:
     """How much a body may hold and how long a request may take; the settings of these names say more."""
 
     max_body_bytes: int = 2_000_000
@@ -51,7 +51,7 @@ class BorderLimits:
     max_timeout_ms: int = 600_000
 
 
-class Border:
+class Gateway:
     """Wraps the whole application."""
 
     def __init__(
@@ -59,10 +59,10 @@ class Border:
         app: App,
         *,
         json_paths: Container[str],
-        limits: BorderLimits,
+        limits: GatewayLimits,
         keys: KeyRing,
         is_open: bool,
-        traffic: Traffic,
+        in_flight: InFlight,
         metrics: Metrics,
         tracing: Tracing | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class Border:
         self._limits = limits
         self._keys = keys
         self._is_open = is_open
-        self._traffic = traffic
+        self._in_flight = in_flight
         self._metrics = metrics
         self._tracing = tracing
 
@@ -81,13 +81,13 @@ class Border:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(_request_id(scope["headers"]))
-        current_exchange.set(exchange)
-        answer = _Answer(exchange, send)
-        interruption = Interruption()
+        context = RequestContext(_request_id(scope["headers"]))
+        current_request.set(context)
+        answer = _Answer(context, send)
+        cancel_scope = CancelScope()
         try:
-            async with interruption:
-                await self._admit(scope, receive, answer, interruption)
+            async with cancel_scope:
+                await self._admit(scope, receive, answer, cancel_scope)
         except Problem as problem:
             await answer.give(problem)
         except _CallerLeft:
@@ -95,42 +95,42 @@ class Border:
         except asyncio.CancelledError:
             # The server ends and waits no longer; nobody is to blame who called.
             answer.status = answer.status or 503
-            exchange.facts.setdefault("code", "draining")
+            context.facts.setdefault("code", "draining")
             raise
         except Exception:
             # Starlette answers and raises all the same, for its server to log; ours never shows a message, only where.
-            log.error("failed", request_id=exchange.request_id, exc_info=True)
+            log.error("failed", request_id=context.request_id, exc_info=True)
             await answer.give(Problem("internal", "an unexpected error; the server's log has it under this id"))
         finally:
-            self._traffic.end(interruption)
+            self._in_flight.end(cancel_scope)
             self._record(scope, answer)
 
     def _record(self, scope: Scope, answer: "_Answer") -> None:
-        exchange, status = answer.exchange, answer.status or 499
-        reason = "caller_left" if status == 499 else exchange.facts.get("code")
-        self._metrics.request(scope["path"], status, exchange.elapsed_s, reason)
-        if scope["path"] in PROBES and status < 400:
+        context, status = answer.context, answer.status or 499
+        reason = "caller_left" if status == 499 else context.facts.get("code")
+        self._metrics.request(scope["path"], status, context.elapsed_s, reason)
+        if scope["path"] in HEALTH_PATHS and status < 400:
             return
         if self._tracing is not None:
             route = self._metrics.route(scope["path"])
-            whole = Stage(f"{scope['method']} {route}", exchange.started, exchange.elapsed_s)
+            whole = Stage(f"{scope['method']} {route}", context.started, context.elapsed_s)
             about = {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status}
-            self._tracing.record(scope["headers"], whole, exchange.stages, about, failed=status >= 500)
+            self._tracing.record(scope["headers"], whole, context.stages, about, failed=status >= 500)
         log.info(
             "request",
-            request_id=exchange.request_id,
+            request_id=context.request_id,
             method=scope["method"],
             path=scope["path"][:200],
             status=status,
-            duration_ms=round(exchange.elapsed_s * 1000, 3),
-            **exchange.facts,
+            duration_ms=round(context.elapsed_s * 1000, 3),
+            **context.facts,
         )
 
-    async def _admit(self, scope: Scope, receive: Receive, answer: "_Answer", interruption: Interruption) -> None:
+    async def _admit(self, scope: Scope, receive: Receive, answer: "_Answer", cancel_scope: CancelScope) -> None:
         """Check who asks, for what, and for how long; then let the application answer."""
         headers = scope["headers"]
-        if scope["path"] not in PROBES:
-            self._traffic.begin(interruption)
+        if scope["path"] not in HEALTH_PATHS:
+            self._in_flight.begin(cancel_scope)
             if not self._keys and not self._is_open and not _is_loopback(scope):
                 # However it was started: the address is not always the one in the settings.
                 raise Problem(
@@ -145,27 +145,27 @@ class Border:
                     headers={"WWW-Authenticate": "Bearer"},
                 )
         elif scope["path"] == "/readyz":
-            self._traffic.refuse_if_draining()
+            self._in_flight.refuse_if_draining()
         if scope["method"] == "POST" and scope["path"] in self._json_paths:
-            await self._take(scope, receive, answer, interruption)
+            await self._take(scope, receive, answer, cancel_scope)
         else:
             await self._app(scope, receive, answer.send)
 
-    async def _take(self, scope: Scope, receive: Receive, answer: "_Answer", interruption: Interruption) -> None:
+    async def _take(self, scope: Scope, receive: Receive, answer: "_Answer", cancel_scope: CancelScope) -> None:
         """Read the body and answer, as long as somebody waits for that."""
-        exchange, limits = answer.exchange, self._limits
+        context, limits = answer.context, self._limits
         left_s = _timeout_ms(scope["headers"], limits) / 1000
-        exchange.deadline = time.monotonic() + left_s
+        context.deadline = time.monotonic() + left_s
         too_late = Problem("deadline_exceeded", f"no answer within {left_s:g} s; send fewer or shorter inputs at once")
         if left_s > limits.body_timeout_s:
-            interruption.after(limits.body_timeout_s, _too_slow(limits))
+            cancel_scope.cancel_after(limits.body_timeout_s, _too_slow(limits))
         else:
-            interruption.after(left_s, Problem(too_late.code, too_late.detail, headers=_CLOSE))
-        exchange.body = await self._read_body(scope["headers"], receive)
-        interruption.after(exchange.deadline - time.monotonic(), too_late)
-        watch = asyncio.create_task(_watch(receive, interruption))
+            cancel_scope.cancel_after(left_s, Problem(too_late.code, too_late.detail, headers=_CLOSE))
+        context.body = await self._read_body(scope["headers"], receive)
+        cancel_scope.cancel_after(context.deadline - time.monotonic(), too_late)
+        watch = asyncio.create_task(_watch(receive, cancel_scope))
         try:
-            await self._app(scope, _replay(exchange.body, receive), answer.send)
+            await self._app(scope, _replay(context.body, receive), answer.send)
         finally:
             watch.cancel()
 
@@ -210,19 +210,19 @@ class _CallerLeft(Exception):
     """The connection was closed before the answer was there."""
 
 
-async def _watch(receive: Receive, interruption: Interruption) -> None:
+async def _watch(receive: Receive, cancel_scope: CancelScope) -> None:
     """Nobody computes for a caller who left."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    interruption(_CallerLeft())
+    cancel_scope.cancel(_CallerLeft())
 
 
 class _Answer:
     """What goes out: named with the request's id, and held back for translation where it is somebody else's error."""
 
-    def __init__(self, exchange: Exchange, send: Send) -> None:
+    def __init__(self, context: RequestContext, send: Send) -> None:
         self.status: int | None = None
-        self.exchange = exchange
+        self.context = context
         self._send = send
         self._held: Message | None = None
         self._held_body = b""
@@ -231,13 +231,13 @@ class _Answer:
         if self._held is not None:
             self._held_body += message.get("body", b"")
             if not message.get("more_body", False):
-                await self.give(translate(self._held, self._held_body, self.exchange.body))
+                await self.give(translate(self._held, self._held_body, self.context.body))
         elif message["type"] == "http.response.start" and _is_foreign_error(message):
             self._held = message
         else:
             if message["type"] == "http.response.start":
                 self.status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", self.exchange.request_id.encode())]
+                message["headers"] = [*message["headers"], (b"x-request-id", self.context.request_id.encode())]
             await self._send(message)
 
     async def give(self, problem: Problem) -> None:
@@ -274,7 +274,7 @@ def _check_type(headers: Headers) -> None:
         raise Problem("unsupported_media_type", "compressed bodies are not read; send the JSON as it is")
 
 
-def _timeout_ms(headers: Headers, limits: BorderLimits) -> int:
+def _timeout_ms(headers: Headers, limits: GatewayLimits) -> int:
     given = _values(headers, b"x-request-timeout-ms")
     if not given:
         return limits.timeout_ms
@@ -283,7 +283,7 @@ def _timeout_ms(headers: Headers, limits: BorderLimits) -> int:
     raise Problem("bad_request", f"X-Request-Timeout-Ms is a whole number from 1 to {limits.max_timeout_ms:,}, once")
 
 
-def _too_slow(limits: BorderLimits) -> Problem:
+def _too_slow(limits: GatewayLimits) -> Problem:
     return Problem("body_timeout", f"the body was not there within {limits.body_timeout_s:g} s", headers=_CLOSE)
 
 

@@ -13,7 +13,7 @@ LAST_WORD_S = 2.0
 """For the answers of those who are told that there will be none."""
 
 
-class Interruption:
+class CancelScope:
     """A context that others can end: what they gave as the reason is raised where it stands.
 
     The first reason counts. Belongs to one task and its event loop.
@@ -28,18 +28,18 @@ class Interruption:
         self._is_open = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def __call__(self, reason: Exception) -> None:
+    def cancel(self, reason: Exception) -> None:
         """End it, if it has not ended yet."""
         if self._is_open:
             self._is_open = False
             self._reason = reason
             self.task.cancel()
 
-    def after(self, seconds: float, reason: Exception) -> None:
+    def cancel_after(self, seconds: float, reason: Exception) -> None:
         """End it when this time has passed; a time set earlier counts no more."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self, reason)
+        self._timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self.cancel, reason)
 
     async def __aenter__(self) -> Self:
         self._is_open = True
@@ -56,20 +56,20 @@ class Interruption:
             raise self._reason from None
 
 
-class Traffic:
+class InFlight:
     """What is under way in one event loop."""
 
     def __init__(self) -> None:
         """Nothing is."""
         self.is_draining = False
-        self._under_way: dict[asyncio.Task[Any], Interruption] = {}
+        self._under_way: dict[asyncio.Task[Any], CancelScope] = {}
 
-    def begin(self, request: Interruption) -> None:
+    def begin(self, request: CancelScope) -> None:
         """Count a request; raises Problem while draining."""
         self.refuse_if_draining()
         self._under_way[request.task] = request
 
-    def end(self, request: Interruption) -> None:
+    def end(self, request: CancelScope) -> None:
         """It is answered, or was never counted."""
         self._under_way.pop(request.task, None)
 
@@ -83,10 +83,10 @@ class Traffic:
         """Take nothing more and return when what is under way is answered; after `most_s` the rest is refused."""
         self.is_draining = True
         for request in await self._wait(most_s):
-            request(Problem("draining", "the server shut down before the answer was there; ask another"))
+            request.cancel(Problem("draining", "the server shut down before the answer was there; ask another"))
         await self._wait(LAST_WORD_S)
 
-    async def _wait(self, most_s: float) -> list[Interruption]:
+    async def _wait(self, most_s: float) -> list[CancelScope]:
         """Wait for what is under way; returns what is left after `most_s`."""
         if self._under_way:
             await asyncio.wait(set(self._under_way), timeout=most_s)

@@ -14,7 +14,7 @@ import structlog
 from pydantic import ValidationError
 from structlog.typing import EventDict
 
-from service.server.context import current_exchange
+from service.server.context import current_request
 
 
 def configure_logs() -> None:
@@ -62,9 +62,9 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "level": record.levelname.lower(),
         }
-        exchange = current_exchange.get(None)
-        if exchange:
-            fields["request_id"] = exchange.request_id
+        context = current_request.get(None)
+        if context:
+            fields["request_id"] = context.request_id
         if record.exc_info and record.exc_info[1]:
             fields |= _describe(record.exc_info[1])
         return json.dumps(fields)

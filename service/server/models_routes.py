@@ -13,28 +13,28 @@ from starlette.routing import Route
 from models.text import Truncation
 from service.answers.contract import Limits, ModelCard, ModelList, Reload
 from service.answers.predictor import Predictor
-from service.server.context import current_exchange, respond
+from service.server.context import current_request, respond
 from service.server.framework_errors import explain_mistakes
 from service.server.keys import KeyRing
 from service.server.metrics import CONTENT_TYPE, Metrics
 from service.server.openapi import describe_api
-from service.server.other_workers import tell_siblings
+from service.server.other_workers import notify_other_workers
 from service.server.problems import Problem
-from service.server.registry import Lineup
+from service.server.registry import ModelRegistry
 from service.settings import Settings
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def catalogue(lineup: Lineup, settings: Settings, metrics: Metrics, keys: KeyRing) -> Starlette:
-    """An application for the models in `lineup`."""
+def models_routes(registry: ModelRegistry, settings: Settings, metrics: Metrics, keys: KeyRing) -> Starlette:
+    """An application for the models in `registry`."""
     document = describe_api(settings.max_items)
 
     async def list_models(_: Request) -> Response:
-        return _json(_list(lineup, settings))
+        return _json(_list(registry, settings))
 
     async def change_models(_: Request) -> Response:
-        body = current_exchange.get().body
+        body = current_request.get().body
         try:
             Reload.model_validate_json(body)
         except ValidationError as error:
@@ -42,22 +42,22 @@ def catalogue(lineup: Lineup, settings: Settings, metrics: Metrics, keys: KeyRin
                 [{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()], body
             ) from None
         # To its end, even if the caller gives up meanwhile: the workers must not be left with different models.
-        await asyncio.shield(asyncio.to_thread(_change_everywhere, lineup, keys))
-        return _json(_list(lineup, settings))
+        await asyncio.shield(asyncio.to_thread(_change_everywhere, registry, keys))
+        return _json(_list(registry, settings))
 
     async def show_model(request: Request) -> Response:
-        return _json(_card(lineup.of(request.path_params["task"]), 0, settings))
+        return _json(_card(registry.of(request.path_params["task"]), 0, settings))
 
     async def show_document(_: Request) -> Response:
         return JSONResponse(document)
 
     def show_metrics(_: Request) -> Response:
         # In a thread of Starlette's, because it reads files; while nothing is loaded there is no model to show.
-        predictors = lineup.predictors if lineup.is_ready else ()
+        predictors = registry.predictors if registry.is_ready else ()
         return Response(metrics.render(predictor.name for predictor in predictors), media_type=CONTENT_TYPE)
 
     async def refuse(request: Request) -> Response:
-        lineup.of(request.path_params["task"])
+        registry.of(request.path_params["task"])
         raise _wrong_method("POST")
 
     async def refuse_list(_: Request) -> Response:
@@ -78,17 +78,17 @@ def catalogue(lineup: Lineup, settings: Settings, metrics: Metrics, keys: KeyRin
     )
 
 
-def _list(lineup: Lineup, settings: Settings) -> ModelList:
-    endpoints = dict.fromkeys(predictor.task.endpoint for predictor in lineup.predictors)
-    found = [lineup.of(endpoint) for endpoint in endpoints]
+def _list(registry: ModelRegistry, settings: Settings) -> ModelList:
+    endpoints = dict.fromkeys(predictor.task.endpoint for predictor in registry.predictors)
+    found = [registry.of(endpoint) for endpoint in endpoints]
     return ModelList(models=[_card(models, number, settings) for models in found for number in range(len(models))])
 
 
-def _change_everywhere(lineup: Lineup, keys: KeyRing) -> None:
+def _change_everywhere(registry: ModelRegistry, keys: KeyRing) -> None:
     """Read packages and keys again, here and, as far as that went well, in the other workers."""
-    lineup.reload()
+    registry.reload()
     keys.reload()
-    tell_siblings()
+    notify_other_workers()
 
 
 def _card(models: Sequence[Predictor], number: int, settings: Settings) -> ModelCard:

@@ -10,19 +10,19 @@ import psutil
 from service.supervision import SERVICE
 
 
-def tell_siblings() -> int:
+def notify_other_workers() -> int:
     """Have every other worker of this server read its packages again; returns how many were told.
 
     They load in their own time, each answering with the models it has until then. Their logs say how it went.
     """
-    siblings = list(_siblings())
-    for number in siblings:
+    numbers = list(_other_workers())
+    for number in numbers:
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGHUP)
-    return len(siblings)
+    return len(numbers)
 
 
-def _siblings() -> Iterator[int]:
+def _other_workers() -> Iterator[int]:
     # By the parent's number alone: psutil's own `children` compares times of day, which may jump.
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):

@@ -25,11 +25,11 @@ class ProbeFailed(UserError):
     """A package does not give on this machine the outputs it was made with."""
 
 
-SAID = (PackageError, ProviderMissing, ProbeFailed)
+LOADING_ERRORS = (PackageError, ProviderMissing, ProbeFailed)
 """Why models cannot be loaded, in words meant for those who asked for it."""
 
 
-class Lineup:
+class ModelRegistry:
     """One or more predictors for each endpoint, once all are loaded."""
 
     def __init__(self, settings: Settings, meter: Meter | None = None) -> None:
@@ -46,7 +46,7 @@ class Lineup:
         self._reload_waits = threading.Lock()
         """Held while a reload has been asked for that has not begun."""
 
-    def load_aside(self) -> threading.Thread:
+    def start_loading(self) -> threading.Thread:
         """Load in a thread; what goes wrong is logged and stays the reason for not being ready."""
         thread = threading.Thread(target=self._load, name="load-models", daemon=True)
         thread.start()
@@ -105,12 +105,12 @@ class Lineup:
             self._exchange()
         except Exception as error:
             log.error("not_reloaded", detail=str(error), exc_info=True)
-            reason = str(error) if isinstance(error, SAID) else "the server's log says why"
+            reason = str(error) if isinstance(error, LOADING_ERRORS) else "the server's log says why"
             raise Problem("reload_failed", f"the models are what they were: {reason}") from error
         finally:
             self._loading.release()
 
-    def reload_aside(self) -> None:
+    def start_reload(self) -> None:
         """Reload in a thread, after any reload that is under way; what goes wrong is logged.
 
         Where one waits already nothing is done: it will find what lies there then.

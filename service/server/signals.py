@@ -9,7 +9,7 @@ from types import FrameType
 
 import structlog
 
-from service.server.in_flight import Traffic
+from service.server.in_flight import InFlight
 from service.supervision import LIFELINE
 
 STOPPING_S = 20.0
@@ -20,7 +20,7 @@ Handler = Callable[[int, FrameType | None], object]
 log = structlog.get_logger()
 
 
-def heed_signals(traffic: Traffic, drain_s: float, *on_hangup: Callable[[], object]) -> None:
+def handle_signals(in_flight: InFlight, drain_s: float, *on_hangup: Callable[[], object]) -> None:
     """Drain at SIGTERM and SIGINT before the server stops, and call each of `on_hangup` at SIGHUP.
 
     Called in the event loop's thread once the server has set handlers of its own: they stop it when it is drained.
@@ -35,7 +35,7 @@ def heed_signals(traffic: Traffic, drain_s: float, *on_hangup: Callable[[], obje
         assert callable(handler), "the server sets its own first"
         if not stopping:
             log.info("draining", signal=number.name)
-            stopping.append(loop.create_task(_drain(traffic, drain_s, number, handler)))
+            stopping.append(loop.create_task(_drain(in_flight, drain_s, number, handler)))
         elif number is signal.SIGINT:
             handler(number, None)
 
@@ -51,8 +51,8 @@ def heed_signals(traffic: Traffic, drain_s: float, *on_hangup: Callable[[], obje
         loop.add_reader(lifeline, stop_alone)
 
 
-async def _drain(traffic: Traffic, drain_s: float, number: int, server_stop: Handler) -> None:
-    await traffic.drain(drain_s)
+async def _drain(in_flight: InFlight, drain_s: float, number: int, server_stop: Handler) -> None:
+    await in_flight.drain(drain_s)
     # For a thread that never ends or a caller that never reads; a daemon, so that it holds up nothing itself.
     end = threading.Timer(STOPPING_S, os._exit, (1,))
     end.daemon = True

@@ -22,7 +22,7 @@ from service.answers.contract import request_type
 from service.answers.predictor import BrokenModel, NotOffered, Predictor
 from service.engine.backlog import Computed
 from service.engine.pool import Engine, EngineLimits, Pool
-from service.server.context import Exchange, current_exchange
+from service.server.context import RequestContext, current_request
 from tests.service.tiny import reseal
 
 
@@ -60,8 +60,8 @@ def test_an_explanation_that_is_not_offered_is_the_callers_mistake(
     monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
     from service import app
 
-    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(attentive))
-    current_exchange.set(Exchange("id"))
+    monkeypatch.setattr(app.REGISTRY, "using", lambda *_: nullcontext(attentive))
+    current_request.set(RequestContext("id"))
     request = request_type(SENTIMENT, 1).model_validate({"inputs": ["a"], "explain": "rollout"})
     steadfast: Any = app.Steadfast
     response = asyncio.run(steadfast.apis["sentiment"].func(None, request))
@@ -85,8 +85,8 @@ def test_what_takes_long_to_explain_holds_up_no_other_caller(
 
     made = predictor.answer
     monkeypatch.setattr(predictor, "answer", answer)
-    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(predictor))
-    current_exchange.set(Exchange("id"))
+    monkeypatch.setattr(app.REGISTRY, "using", lambda *_: nullcontext(predictor))
+    current_request.set(RequestContext("id"))
     request = request_type(SENTIMENT, 1).model_validate(
         {"inputs": ["good " * words], "explain": "attention", "truncation": truncation}
     )
@@ -118,8 +118,8 @@ def test_an_answer_that_comes_too_late_is_the_problem_of_the_contract(
     monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
     from service import app
 
-    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(predictor))
-    current_exchange.set(Exchange("id", deadline=time.monotonic() - 1))
+    monkeypatch.setattr(app.REGISTRY, "using", lambda *_: nullcontext(predictor))
+    current_request.set(RequestContext("id", deadline=time.monotonic() - 1))
     request = request_type(SENTIMENT, 1).model_validate({"inputs": ["a"]})
     steadfast: Any = app.Steadfast
     response = asyncio.run(steadfast.apis["sentiment"].func(None, request))
@@ -181,9 +181,9 @@ def test_an_answer_that_does_not_fit_is_not_blamed_on_the_caller(
     def give_nonsense(*_: Any) -> Any:
         return SentimentItem.model_validate(5)
 
-    monkeypatch.setattr(app.LINEUP, "using", lambda *_: nullcontext(predictor))
+    monkeypatch.setattr(app.REGISTRY, "using", lambda *_: nullcontext(predictor))
     monkeypatch.setattr(predictor, "read", give_nonsense)
-    current_exchange.set(Exchange("id"))
+    current_request.set(RequestContext("id"))
     request = request_type(SENTIMENT, 1).model_validate({"inputs": ["a"]})
     steadfast: Any = app.Steadfast
     with pytest.raises(RuntimeError, match="does not fit its own type"):

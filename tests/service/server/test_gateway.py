@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from service.server.context import current_exchange
-from service.server.gateway import Border, BorderLimits
-from service.server.in_flight import Traffic
+from service.server.context import current_request
+from service.server.gateway import Gateway, GatewayLimits
+from service.server.in_flight import InFlight
 from service.server.keys import KeyRing
 from service.server.logs import configure_logs
 from service.server.metrics import Metrics
@@ -26,16 +26,16 @@ from service.server.metrics import Metrics
 SECRET = "zebra"
 
 
-def bordered(
-    application: Any, keys: Sequence[str] = (), traffic: Traffic | None = None, is_open: bool = False, **limits: Any
-) -> Border:
-    return Border(
+def behind_gateway(
+    application: Any, keys: Sequence[str] = (), in_flight: InFlight | None = None, is_open: bool = False, **limits: Any
+) -> Gateway:
+    return Gateway(
         application,
         json_paths={"/v1/task"},
-        limits=BorderLimits(**{"max_body_bytes": 100, **limits}),
+        limits=GatewayLimits(**{"max_body_bytes": 100, **limits}),
         keys=KeyRing(keys),
         is_open=is_open,
-        traffic=traffic or Traffic(),
+        in_flight=in_flight or InFlight(),
         metrics=Metrics(routes={"/v1/task"}),
     )
 
@@ -43,11 +43,11 @@ def bordered(
 def ask(application: Any, method: str = "POST", path: str = "/v1/task", **request: Any) -> httpx.Response:
     # Here, so that the logs go where the test that asks captures them.
     configure_logs()
-    border = application if isinstance(application, Border) else bordered(application)
+    gateway = application if isinstance(application, Gateway) else behind_gateway(application)
     address = request.pop("address", "127.0.0.1")
 
     async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(app=border, raise_app_exceptions=True)
+        transport = httpx.ASGITransport(app=gateway, raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport, base_url=f"http://{address}") as client:
             return await client.request(method, path, **{"json": {}, **request})
 
@@ -172,13 +172,13 @@ def test_what_is_not_http_passes() -> None:
     async def application(scope: Any, *_: Any) -> None:
         seen.append(scope["type"])
 
-    asyncio.run(bordered(application)({"type": "lifespan"}, broken, broken))
+    asyncio.run(behind_gateway(application)({"type": "lifespan"}, broken, broken))
     assert seen == ["lifespan"]
 
 
 def test_handlers_know_the_request_by_its_name() -> None:
     async def handler(_: Request) -> Response:
-        return PlainTextResponse(current_exchange.get().request_id)
+        return PlainTextResponse(current_request.get().request_id)
 
     response = ask(routed(handler), headers={"X-Request-ID": "abc"})
     assert response.text == response.headers["x-request-id"] == "abc"
@@ -196,7 +196,7 @@ KEY = {"Authorization": "Bearer right"}
 
 @pytest.mark.parametrize("path", ["/v1/task", "/v1/models", "/nowhere"])
 def test_without_a_key_nobody_gets_past_the_door(path: str) -> None:
-    guarded = bordered(returning(Response()), keys=["right"])
+    guarded = behind_gateway(returning(Response()), keys=["right"])
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         response = ask(guarded, path=path, headers=headers)
         assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
@@ -204,17 +204,17 @@ def test_without_a_key_nobody_gets_past_the_door(path: str) -> None:
 
 
 def test_a_key_opens_the_door() -> None:
-    assert ask(bordered(returning(Response()), keys=["wrong", "right"]), headers=KEY).status_code == 200
+    assert ask(behind_gateway(returning(Response()), keys=["wrong", "right"]), headers=KEY).status_code == 200
 
 
 def test_probes_need_no_key() -> None:
     application = Starlette(routes=[Route("/readyz", lambda _: Response())])
-    assert ask(bordered(application, keys=["right"]), method="GET", path="/readyz").status_code == 200
+    assert ask(behind_gateway(application, keys=["right"]), method="GET", path="/readyz").status_code == 200
 
 
 def test_a_key_is_never_logged(capsys: pytest.CaptureFixture[str]) -> None:
-    ask(bordered(broken, keys=["right"]), headers=KEY)
-    ask(bordered(broken, keys=["right"]), headers={"Authorization": "Bearer wrong"})
+    ask(behind_gateway(broken, keys=["right"]), headers=KEY)
+    ask(behind_gateway(broken, keys=["right"]), headers={"Authorization": "Bearer wrong"})
     said = capsys.readouterr().err
     assert "right" not in said
     assert "wrong" not in said
@@ -222,17 +222,17 @@ def test_a_key_is_never_logged(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_request_says_when_its_answer_is_of_no_more_use() -> None:
     async def handler(_: Request) -> Response:
-        deadline = current_exchange.get().deadline
+        deadline = current_request.get().deadline
         assert deadline is not None
         return JSONResponse(deadline - time.monotonic())
 
     assert 3.0 < ask(routed(handler), headers={"X-Request-Timeout-Ms": "5000"}).json() <= 5.0
-    assert 7.0 < ask(bordered(routed(handler), timeout_ms=9_000)).json() <= 9.0
+    assert 7.0 < ask(behind_gateway(routed(handler), timeout_ms=9_000)).json() <= 9.0
 
 
 @pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "1e3", "soon", "1001", "9" * 30])
 def test_a_time_that_makes_no_sense_is_refused(value: str) -> None:
-    response = ask(bordered(broken, max_timeout_ms=1_000), headers={"X-Request-Timeout-Ms": value})
+    response = ask(behind_gateway(broken, max_timeout_ms=1_000), headers={"X-Request-Timeout-Ms": value})
     assert (response.status_code, response.json()["code"]) == (400, "bad_request")
     assert "from 1 to 1,000" in response.json()["detail"]
 
@@ -265,8 +265,8 @@ async def _slowly() -> Any:
     ids=["server's patience", "caller's patience"],
 )
 def test_a_body_that_never_ends_is_not_waited_for(headers: dict[str, str], status: int, code: str) -> None:
-    border = bordered(broken, body_timeout_s=0.04)
-    response = ask(border, json=None, content=_slowly(), headers={"Content-Type": "application/json", **headers})
+    gateway = behind_gateway(broken, body_timeout_s=0.04)
+    response = ask(gateway, json=None, content=_slowly(), headers={"Content-Type": "application/json", **headers})
     assert (response.status_code, response.json()["code"]) == (status, code)
     # What is left of the body is not waited for either.
     assert response.headers["connection"] == "close"
@@ -291,17 +291,17 @@ def test_nobody_computes_for_a_caller_who_left(capsys: pytest.CaptureFixture[str
         return messages.pop(0)
 
     scope = {"type": "http", "method": "POST", "path": "/v1/task", "headers": [(b"content-type", b"application/json")]}
-    asyncio.run(bordered(application)(scope, receive, broken))
+    asyncio.run(behind_gateway(application)(scope, receive, broken))
     assert cancelled
     assert json.loads(capsys.readouterr().err)["status"] == 499
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/task", 503), ("/readyz", 503), ("/livez", 200)])
 def test_a_server_that_drains_is_alive_and_takes_nothing_more(path: str, status: int) -> None:
-    traffic = Traffic()
-    traffic.is_draining = True
+    in_flight = InFlight()
+    in_flight.is_draining = True
     application = Starlette(routes=[Route(known, lambda _: Response()) for known in ("/livez", "/readyz")])
-    response = ask(bordered(application, traffic=traffic), method="GET", path=path)
+    response = ask(behind_gateway(application, in_flight=in_flight), method="GET", path=path)
     assert response.status_code == status
     if status == 503:
         assert response.json()["code"] == "draining"
@@ -324,5 +324,5 @@ def test_a_full_disk_for_the_log_breaks_no_answer(monkeypatch: pytest.MonkeyPatc
 def test_without_keys_only_this_machine_is_answered_however_the_server_was_started(
     address: str, is_open: bool, status: int
 ) -> None:
-    application = bordered(returning(Response("fine")), is_open=is_open)
+    application = behind_gateway(returning(Response("fine")), is_open=is_open)
     assert ask(application, address=address).status_code == status

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from service.server.in_flight import Interruption, Traffic
+from service.server.in_flight import CancelScope, InFlight
 from service.server.problems import Problem
 
 
@@ -14,10 +14,10 @@ class Reason(Exception):
 
 
 async def interrupted_by(reason: Exception | None, sleep_s: float = 5.0) -> None:
-    interruption = Interruption()
-    async with interruption:
+    cancel_scope = CancelScope()
+    async with cancel_scope:
         if reason is not None:
-            asyncio.get_running_loop().call_soon(interruption, reason)
+            asyncio.get_running_loop().call_soon(cancel_scope.cancel, reason)
         await asyncio.sleep(sleep_s)
 
 
@@ -51,11 +51,11 @@ def test_a_real_cancellation_stays_one() -> None:
 
 def test_the_first_reason_counts() -> None:
     async def twice() -> None:
-        interruption = Interruption()
-        async with interruption:
+        cancel_scope = CancelScope()
+        async with cancel_scope:
             loop = asyncio.get_running_loop()
-            loop.call_soon(interruption, Reason())
-            loop.call_soon(interruption, ValueError())
+            loop.call_soon(cancel_scope.cancel, Reason())
+            loop.call_soon(cancel_scope.cancel, ValueError())
             await asyncio.sleep(5)
 
     with pytest.raises(Reason):
@@ -64,11 +64,11 @@ def test_the_first_reason_counts() -> None:
 
 def test_what_has_ended_is_not_interrupted() -> None:
     async def late() -> None:
-        interruption = Interruption()
-        async with interruption:
-            interruption.after(0.0, Reason())
+        cancel_scope = CancelScope()
+        async with cancel_scope:
+            cancel_scope.cancel_after(0.0, Reason())
         await asyncio.sleep(0.01)
-        interruption(Reason())
+        cancel_scope.cancel(Reason())
         await asyncio.sleep(0.01)
 
     asyncio.run(late())
@@ -76,37 +76,37 @@ def test_what_has_ended_is_not_interrupted() -> None:
 
 def test_a_later_time_replaces_an_earlier_one() -> None:
     async def replaced() -> None:
-        interruption = Interruption()
-        async with interruption:
-            interruption.after(0.01, ValueError())
-            interruption.after(0.03, Reason())
+        cancel_scope = CancelScope()
+        async with cancel_scope:
+            cancel_scope.cancel_after(0.01, ValueError())
+            cancel_scope.cancel_after(0.03, Reason())
             await asyncio.sleep(5)
 
     with pytest.raises(Reason):
         asyncio.run(replaced())
 
 
-async def requested(traffic: Traffic, seconds: float) -> str:
-    interruption = Interruption()
+async def requested(in_flight: InFlight, seconds: float) -> str:
+    cancel_scope = CancelScope()
     try:
-        async with interruption:
-            traffic.begin(interruption)
+        async with cancel_scope:
+            in_flight.begin(cancel_scope)
             await asyncio.sleep(seconds)
     except Problem as problem:
         return problem.code
     finally:
-        traffic.end(interruption)
+        in_flight.end(cancel_scope)
     return "answered"
 
 
 def test_draining_waits_for_what_is_under_way_and_refuses_what_comes() -> None:
     async def drained() -> list[str]:
-        traffic = Traffic()
-        first = asyncio.create_task(requested(traffic, 0.05))
+        in_flight = InFlight()
+        first = asyncio.create_task(requested(in_flight, 0.05))
         await asyncio.sleep(0)
-        draining = asyncio.create_task(traffic.drain(5.0))
+        draining = asyncio.create_task(in_flight.drain(5.0))
         await asyncio.sleep(0)
-        second = asyncio.create_task(requested(traffic, 0.0))
+        second = asyncio.create_task(requested(in_flight, 0.0))
         await draining
         assert first.done()
         return [await first, await second]
@@ -116,10 +116,10 @@ def test_draining_waits_for_what_is_under_way_and_refuses_what_comes() -> None:
 
 def test_what_takes_too_long_is_told_so() -> None:
     async def drained() -> str:
-        traffic = Traffic()
-        request = asyncio.create_task(requested(traffic, 60.0))
+        in_flight = InFlight()
+        request = asyncio.create_task(requested(in_flight, 60.0))
         await asyncio.sleep(0)
-        await traffic.drain(0.02)
+        await in_flight.drain(0.02)
         return await request
 
     began = time.monotonic()
@@ -128,4 +128,4 @@ def test_what_takes_too_long_is_told_so() -> None:
 
 
 def test_draining_an_idle_server_returns_at_once() -> None:
-    asyncio.run(Traffic().drain(60.0))
+    asyncio.run(InFlight().drain(60.0))

@@ -14,7 +14,7 @@ from export.package import MANIFEST_FILE, open_package
 from service.answers.predictor import Predictor
 from service.engine.pool import EngineLimits, Pool
 from service.server.problems import Problem
-from service.server.registry import Lineup, ProbeFailed, check_probes
+from service.server.registry import ModelRegistry, ProbeFailed, check_probes
 from service.settings import Settings
 from tests.service.conftest import Server, wait_for
 from tests.service.tiny import reseal
@@ -63,8 +63,8 @@ def test_a_server_whose_probes_fail_is_alive_but_never_ready(
 
 def test_models_that_cannot_be_loaded_leave_no_threads_behind(strange: Path) -> None:
     before = set(threading.enumerate())
-    lineup = Lineup(Settings(packages=(strange,)))
-    lineup.load_aside()
+    registry = ModelRegistry(Settings(packages=(strange,)))
+    registry.start_loading()
     # Ours by name: libraries start threads of their own when they please.
     wait_for(
         lambda: (
@@ -74,7 +74,7 @@ def test_models_that_cannot_be_loaded_leave_no_threads_behind(strange: Path) -> 
         )
     )
     with pytest.raises(Problem, match="could not be loaded"):
-        lineup.of("sentiment")
+        registry.of("sentiment")
 
 
 def test_what_does_not_fit_into_the_queue_is_told_when_to_come_again(

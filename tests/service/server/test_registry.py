@@ -15,7 +15,7 @@ from service.answers.packages import open_packages
 from service.cli.predict import predict_items, read_items
 from service.engine.pool import EngineClosed, Pool
 from service.server.problems import Problem
-from service.server.registry import Lineup, ProbeFailed, start_predictor
+from service.server.registry import ModelRegistry, ProbeFailed, start_predictor
 from service.settings import Settings
 from tests.service.conftest import Server, wait_for
 from tests.service.tiny import build_package, reseal
@@ -27,19 +27,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_lineup() -> Iterator[Callable[..., Lineup]]:
+def open_registry() -> Iterator[Callable[..., ModelRegistry]]:
     """Loads packages; all are closed at the end."""
-    lineups: list[Lineup] = []
+    registries: list[ModelRegistry] = []
 
-    def open_them(*packages: Path) -> Lineup:
-        lineups.append(Lineup(Settings(packages=packages, threads=1)))
-        lineups[-1].load_aside()
-        wait_for(lambda: lineups[-1].is_ready)
-        return lineups[-1]
+    def open_them(*packages: Path) -> ModelRegistry:
+        registries.append(ModelRegistry(Settings(packages=packages, threads=1)))
+        registries[-1].start_loading()
+        wait_for(lambda: registries[-1].is_ready)
+        return registries[-1]
 
     yield open_them
-    for lineup in lineups:
-        lineup.close()
+    for registry in registries:
+        registry.close()
 
 
 def exchange_package(folder: Path, name: str) -> str:
@@ -48,15 +48,15 @@ def exchange_package(folder: Path, name: str) -> str:
     return open_package(build_package(folder, name=name)).manifest.digest
 
 
-def label(lineup: Lineup, text: str, name: str | None = None) -> str:
-    with lineup.using("sentiment", name) as predictor:
+def label(registry: ModelRegistry, text: str, name: str | None = None) -> str:
+    with registry.using("sentiment", name) as predictor:
         (result,) = predict_items(predictor, read_items(predictor.task, [text]), Options())
     found: str = result.label
     return found
 
 
-def serving(lineup: Lineup) -> list[str]:
-    return [predictor.name.name for predictor in lineup.predictors]
+def serving(registry: ModelRegistry) -> list[str]:
+    return [predictor.name.name for predictor in registry.predictors]
 
 
 def engine_threads() -> int:
@@ -64,50 +64,50 @@ def engine_threads() -> int:
 
 
 def test_a_model_is_chosen_by_name_and_the_first_without(
-    open_lineup: Callable[..., Lineup], folder: Path, tmp_path: Path
+    open_registry: Callable[..., ModelRegistry], folder: Path, tmp_path: Path
 ) -> None:
-    lineup = open_lineup(folder, build_package(tmp_path / "b", name="second"))
+    registry = open_registry(folder, build_package(tmp_path / "b", name="second"))
     for asked, given in ((None, "first"), ("first", "first"), ("second", "second")):
-        with lineup.using("sentiment", asked) as predictor:
+        with registry.using("sentiment", asked) as predictor:
             assert predictor.name.name == given
 
 
 def test_a_model_that_is_not_there_lists_those_that_are(
-    open_lineup: Callable[..., Lineup], folder: Path, tmp_path: Path
+    open_registry: Callable[..., ModelRegistry], folder: Path, tmp_path: Path
 ) -> None:
-    lineup = open_lineup(folder, build_package(tmp_path / "b", name="second"))
+    registry = open_registry(folder, build_package(tmp_path / "b", name="second"))
     with pytest.raises(Problem, match="no such model for this task; there are: first, second") as problem:
-        label(lineup, "good", "third")
+        label(registry, "good", "third")
     assert (problem.value.code, problem.value.faults[0].pointer) == ("model_not_found", "/model")
 
 
-def test_models_share_the_threads(open_lineup: Callable[..., Lineup], folder: Path, tmp_path: Path) -> None:
+def test_models_share_the_threads(open_registry: Callable[..., ModelRegistry], folder: Path, tmp_path: Path) -> None:
     before = engine_threads()
-    open_lineup(folder, build_package(tmp_path / "b", name="second"))
+    open_registry(folder, build_package(tmp_path / "b", name="second"))
     assert engine_threads() == before + 1
 
 
-def test_a_reload_answers_with_what_lies_there_now(open_lineup: Callable[..., Lineup], folder: Path) -> None:
-    lineup = open_lineup(folder)
+def test_a_reload_answers_with_what_lies_there_now(open_registry: Callable[..., ModelRegistry], folder: Path) -> None:
+    registry = open_registry(folder)
     digest = exchange_package(folder, "newer")
-    lineup.reload()
-    assert [predictor.name.digest for predictor in lineup.predictors] == [digest]
-    assert label(lineup, "great") == "positive"
+    registry.reload()
+    assert [predictor.name.digest for predictor in registry.predictors] == [digest]
+    assert label(registry, "great") == "positive"
 
 
-def test_a_reload_keeps_what_has_not_changed(open_lineup: Callable[..., Lineup], folder: Path) -> None:
-    lineup = open_lineup(folder)
-    before = list(lineup.predictors)
-    lineup.reload()
-    assert list(lineup.predictors) == before
+def test_a_reload_keeps_what_has_not_changed(open_registry: Callable[..., ModelRegistry], folder: Path) -> None:
+    registry = open_registry(folder)
+    before = list(registry.predictors)
+    registry.reload()
+    assert list(registry.predictors) == before
 
 
 @pytest.mark.parametrize("damage", ["graph", "manifest", "missing", "probes", "no graph"])
 def test_a_package_that_cannot_be_used_leaves_the_old_models_in_place(
-    open_lineup: Callable[..., Lineup], folder: Path, damage: str
+    open_registry: Callable[..., ModelRegistry], folder: Path, damage: str
 ) -> None:
-    lineup = open_lineup(folder)
-    before = list(lineup.predictors)
+    registry = open_registry(folder)
+    before = list(registry.predictors)
     exchange_package(folder, "newer")
     if damage == "graph":
         (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-1])
@@ -126,18 +126,20 @@ def test_a_package_that_cannot_be_used_leaves_the_old_models_in_place(
         write_manifest(folder, manifest)
     reason = "the server's log says why" if damage == "no graph" else str(folder)
     with pytest.raises(Problem, match=f"the models are what they were: .*{reason}") as problem:
-        lineup.reload()
+        registry.reload()
     assert problem.value.code == "reload_failed"
-    assert list(lineup.predictors) == before
-    assert label(lineup, "awful") == "negative"
+    assert list(registry.predictors) == before
+    assert label(registry, "awful") == "negative"
 
 
-def test_what_is_under_way_ends_with_the_model_it_began_with(open_lineup: Callable[..., Lineup], folder: Path) -> None:
-    lineup = open_lineup(folder)
-    with lineup.using("sentiment") as old:
+def test_what_is_under_way_ends_with_the_model_it_began_with(
+    open_registry: Callable[..., ModelRegistry], folder: Path
+) -> None:
+    registry = open_registry(folder)
+    with registry.using("sentiment") as old:
         exchange_package(folder, "newer")
-        lineup.reload()
-        assert serving(lineup) == ["newer"]
+        registry.reload()
+        assert serving(registry) == ["newer"]
         (result,) = predict_items(old, read_items(old.task, ["great"]), Options())
         assert result.label == "positive"
     readings, _ = old.read(read_items(old.task, ["great"]), "window")
@@ -152,14 +154,14 @@ def is_closed(compute: Callable[[], object]) -> bool:
     return False
 
 
-def test_no_request_fails_while_models_are_exchanged(open_lineup: Callable[..., Lineup], folder: Path) -> None:
-    lineup = open_lineup(folder)
+def test_no_request_fails_while_models_are_exchanged(open_registry: Callable[..., ModelRegistry], folder: Path) -> None:
+    registry = open_registry(folder)
     stop = threading.Event()
 
     def ask() -> int:
         answered = 0
         while not stop.is_set():
-            assert label(lineup, "great film") == "positive"
+            assert label(registry, "great film") == "positive"
             answered += 1
         return answered
 
@@ -168,17 +170,17 @@ def test_no_request_fails_while_models_are_exchanged(open_lineup: Callable[..., 
         try:
             for number in range(6):
                 exchange_package(folder, f"number-{number}")
-                lineup.reload()
+                registry.reload()
         finally:
             stop.set()
         assert all(each.result(30) for each in asking)
-    assert serving(lineup) == ["number-5"]
+    assert serving(registry) == ["number-5"]
 
 
 def test_one_reload_at_a_time(
-    open_lineup: Callable[..., Lineup], folder: Path, monkeypatch: pytest.MonkeyPatch
+    open_registry: Callable[..., ModelRegistry], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lineup = open_lineup(folder)
+    registry = open_registry(folder)
     entered, go_on = threading.Event(), threading.Event()
 
     def hold_up(_: Settings) -> tuple[()]:
@@ -187,18 +189,18 @@ def test_one_reload_at_a_time(
         return ()
 
     monkeypatch.setattr("service.server.registry.open_packages", hold_up)
-    lineup.reload_aside()
+    registry.start_reload()
     assert entered.wait(30)
     with pytest.raises(Problem, match="being loaded already") as problem:
-        lineup.reload()
+        registry.reload()
     assert problem.value.code == "reload_under_way"
     go_on.set()
 
 
 def test_of_reloads_asked_for_meanwhile_one_is_done(
-    open_lineup: Callable[..., Lineup], folder: Path, monkeypatch: pytest.MonkeyPatch
+    open_registry: Callable[..., ModelRegistry], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lineup = open_lineup(folder)
+    registry = open_registry(folder)
     entered, go_on = threading.Semaphore(0), threading.Event()
     begun: list[Sequence[Package]] = []
 
@@ -210,16 +212,16 @@ def test_of_reloads_asked_for_meanwhile_one_is_done(
         return found
 
     monkeypatch.setattr("service.server.registry.open_packages", hold_up)
-    lineup.reload_aside()
+    registry.start_reload()
     assert entered.acquire(timeout=30)
     digest = exchange_package(folder, "later")
     for _ in range(20):
-        lineup.reload_aside()
+        registry.start_reload()
     go_on.set()
     assert entered.acquire(timeout=30)
     wait_for(lambda: not any(thread.name == "load-models" for thread in threading.enumerate()))
     assert len(begun) == 2
-    assert [predictor.name.digest for predictor in lineup.predictors] == [digest]
+    assert [predictor.name.digest for predictor in registry.predictors] == [digest]
 
 
 def test_int8_that_gives_something_else_here_is_replaced_by_fp32(made: Callable[[str], Path], tmp_path: Path) -> None:
