@@ -16,7 +16,7 @@ from models.data import Example
 from models.networks.batches import collate
 from models.networks.encoder import Encoder, load_tokenizer
 from models.networks.heads import HEAD_TRAINING
-from models.robust import METHODS, read_settings
+from models.robust import IMPLEMENTATIONS, read_settings
 from models.robust.method import Start, StepContext
 from models.synonyms.wordnet import WordNetError
 from models.text import Reader, ReadingLimits
@@ -49,7 +49,7 @@ def measure_steps() -> dict[str, float]:
     """CPU time of a step by method as a ratio to plain: the median over rounds, methods taking turns."""
     torch.set_num_threads(1)
     steps = {}
-    for name in METHODS:
+    for name in IMPLEMENTATIONS:
         # CLINE needs a WordNet, which is not everywhere.
         with suppress(WordNetError):
             steps[name] = _make_step(name)
@@ -88,7 +88,7 @@ def _make_step(method_name: str) -> Callable[[], None]:
         epochs=3,
         score_range=None,
     )
-    method = METHODS[method_name].build(read_settings(method_name, {}), start)
+    method = IMPLEMENTATIONS[method_name].build(read_settings(method_name, {}), start)
     parameters = [*encoder.parameters(), *method.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
     reader = Reader(start.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=128))

@@ -4,11 +4,13 @@ The gate stays in the model that is served: `GatedModel` is a stock model with t
 exported or not, goes through `Gate.mix`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
@@ -16,6 +18,17 @@ from models.networks.encoder import captured_ends, last_linear
 
 SLOPE = 10_000.0
 """What a word that is not kept loses before the softmax: its weight is exactly 0 in float32."""
+
+
+class GateSettings(BaseModel):
+    """The part of the training method's settings that the served model needs too."""
+
+    model_config = ConfigDict(frozen=True)
+
+    start_share: float = Field(
+        default=0.5, ge=0, le=1, description="Weight of the text's start in what the head reads (w)."
+    )
+    threshold: float = Field(default=0.3, ge=0, le=1, description="Least relevance of a word that passes (k).")
 
 
 class TokenClassifier(nn.Module):
@@ -116,6 +129,11 @@ def find_special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
     return tuple(sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}))
 
 
+def make_gate(settings: GateSettings, tokenizer: PreTrainedTokenizerFast) -> Gate:
+    """The gate that these settings ask for."""
+    return Gate(threshold=settings.threshold, start_share=settings.start_share, special_ids=find_special_ids(tokenizer))
+
+
 class GatedModel(nn.Module):
     """A stock model whose head reads what the gate lets through; called as the stock model is, and answers alike.
 
@@ -149,3 +167,16 @@ class GatedModel(nn.Module):
         mixed = self.gate.mix(self.tokens(ends["states"]), ends["states"], ends["pooled"], words)
         output.logits = last_linear(self.model)(mixed.head_input)
         return output
+
+
+def serve_gated(
+    settings: Mapping[str, Any], model: Any, tokenizer: PreTrainedTokenizerFast, weights: Mapping[str, Tensor]
+) -> GatedModel:
+    """A checkpoint's stock model with its gate on, from the method's settings and weights.
+
+    Raises:
+        RuntimeError: the weights are not the gate's.
+    """
+    tokens = TokenClassifier(model.config)
+    tokens.load_state_dict({name.removeprefix("tokens."): tensor for name, tensor in weights.items()})
+    return GatedModel(model, tokens, make_gate(GateSettings.model_validate(settings), tokenizer))

@@ -149,6 +149,7 @@ class Method(nn.Module, ABC):
     def served(self, encoder: Encoder) -> Encoder:
         """What this training makes of `encoder`, as it is measured and served; the encoder itself unless overridden.
 
-        A method that overrides this stands in METHODS with a `serve` that puts the same on a checkpoint's model.
+        A method that overrides this has a line in `models.networks.loading.SERVED_FORMS`, whose function puts the same
+        on a checkpoint's model.
         """
         return encoder

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from models.errors import UserError
-from models.robust import METHODS, find_method
+from models.robust import IMPLEMENTATIONS, find_implementation
 
 
 class NoReference(UserError):
@@ -36,9 +36,9 @@ def evaluate(method: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndar
         UnknownMethod, NoReference: with the names there are.
         WrongArray: an array is missing, unknown or misshapen.
     """
-    reference = find_method(method).reference
+    reference = find_implementation(method).reference
     if reference is None:
-        known = ", ".join(name for name, kind in METHODS.items() if kind.reference is not None)
+        known = ", ".join(name for name, one in IMPLEMENTATIONS.items() if one.reference is not None)
         raise NoReference(f"method {method!r} has no formulas of its own; choose one of: {known}")
     return reference(inputs)
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m models.robust.reference", description="Evaluate a method's formulas at given arrays."
     )
-    parser.add_argument("method", metavar="METHOD", help=f"{', '.join(METHODS)}")
+    parser.add_argument("method", metavar="METHOD", help=f"{', '.join(IMPLEMENTATIONS)}")
     parser.add_argument("--inputs", type=Path, required=True, metavar="FILE.npz", help="arrays by name, as numpy.savez")
     given = parser.parse_args(arguments)
     try:

@@ -14,18 +14,17 @@ code's options to map each position by weights of its own and to append all orig
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import BertConfig, PreTrainedTokenizerFast
+from transformers import BertConfig
 
 from models.data import Example
 from models.networks.encoder import Batch, Encoder, EncoderError, last_linear
-from models.networks.gate import Gate, GatedModel, TokenClassifier, find_special_ids, relevance
+from models.networks.gate import Gate, GatedModel, GateSettings, TokenClassifier, make_gate, relevance
 from models.networks.heads import IGNORED, token_loss
 from models.robust.arrays import Arrays
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
@@ -51,13 +50,8 @@ class SsaCoSettings(MethodSettings):
     )
 
 
-class SsaHybridSettings(SsaCoSettings):
-    """The same, and the gate."""
-
-    start_share: float = Field(
-        default=0.5, ge=0, le=1, description="Weight of the text's start in what the head reads (w)."
-    )
-    threshold: float = Field(default=0.3, ge=0, le=1, description="Least relevance of a word that passes (k).")
+class SsaHybridSettings(GateSettings, SsaCoSettings):
+    """The settings of SSA-Co and those of the gate."""
 
 
 def probed_share(epoch: int, step: float) -> float:
@@ -177,16 +171,7 @@ def build_co(settings: SsaCoSettings, start: Start) -> Ssa:
 def build_hybrid(settings: SsaHybridSettings, start: Start) -> Ssa:
     """SSA-Hybrid; raises EncoderError where the base has no token to mask words with."""
     _refuse_maskless(start)
-    return Ssa(settings, start, _make_gate(settings, start.tokenizer))
-
-
-def serve_hybrid(
-    settings: SsaHybridSettings, model: Any, tokenizer: PreTrainedTokenizerFast, weights: Mapping[str, Tensor]
-) -> nn.Module:
-    """A checkpoint's stock model with its gate on; raises RuntimeError where the weights are not the gate's."""
-    tokens = TokenClassifier(model.config)
-    tokens.load_state_dict({name.removeprefix("tokens."): tensor for name, tensor in weights.items()})
-    return GatedModel(model, tokens, _make_gate(settings, tokenizer))
+    return Ssa(settings, start, make_gate(settings, start.tokenizer))
 
 
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
@@ -251,10 +236,6 @@ def _read_classifier(arrays: Arrays, width: int) -> TokenClassifier:
         }
     )
     return tokens
-
-
-def _make_gate(settings: SsaHybridSettings, tokenizer: PreTrainedTokenizerFast) -> Gate:
-    return Gate(threshold=settings.threshold, start_share=settings.start_share, special_ids=find_special_ids(tokenizer))
 
 
 def _refuse_maskless(start: Start) -> None:

@@ -41,7 +41,7 @@ from models.networks.batches import collate, plan_batches, torch_runner
 from models.networks.encoder import Encoder
 from models.networks.heads import HEAD_TRAINING
 from models.networks.masking import MaskedExamples, Masking
-from models.robust import find_method, read_settings
+from models.robust import find_implementation, read_settings
 from models.robust.method import Method, ParameterGroup, Start, StepContext, StepResult
 from models.tasks import find_task
 from models.tasks.task import AnyTask, Outputs
@@ -230,7 +230,6 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher, measured_
     if not replicas.is_main:
         watcher = Watcher(say=_say_nothing, advance=_say_nothing)
     task = find_task(settings.task)
-    kind = find_method(settings.method)
     method_settings = read_settings(settings.method, settings.method_settings)
     outputs = settings.outputs
     base = open_base(settings, task)
@@ -258,7 +257,7 @@ def _prepare(settings: TrainingSettings, work: Path, watcher: Watcher, measured_
         epochs=settings.epochs,
         score_range=outputs.score_range,
     )
-    method = kind.build(method_settings, start).to(replicas.device)
+    method = find_implementation(settings.method).build(method_settings, start).to(replicas.device)
     encoder.to(replicas.device)
     return _Run(
         settings=settings,

@@ -1,18 +1,21 @@
-"""What a training run is asked to do: settings from a TOML file or the command line, checked before anything starts."""
+"""Settings of a training run, from a TOML file or the command line, checked before anything starts.
+
+Importing this module loads no torch, so that the command line can refuse wrong settings at once.
+"""
 
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
 from models.checkpoint import DataSource, Licences
 from models.errors import UserError
-from models.robust import METHODS, read_settings
+from models.folders import check_folder
+from models.methods import METHODS, find_method
 from models.tasks import TASKS, find_task
-from models.tasks.task import Outputs
+from models.tasks.task import AnyTask, Outputs
 
 
 class TrainingError(UserError):
@@ -139,40 +142,74 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
-    """The settings of a run, method settings included, checked before anything slow starts.
+    """The settings of a run, all of them checked before anything slow starts. The method's own are checked last.
 
     Raises:
-        TrainingError: with every setting that is missing, unknown or wrong.
+        TrainingError: names every setting that is missing, unknown or wrong.
         UnknownTask, UnknownMethod: with the names there are.
+        NoSuchFolder: the base or the data look like a folder, and there is none.
     """
+    settings = check_general_settings(given)
+    # Imported here, since the methods' modules load torch.
+    from models.robust import read_settings
+
     try:
-        settings = TrainingSettings.model_validate(given)
-        task = find_task(settings.task)
         read_settings(settings.method, settings.method_settings)
     except ValidationError as error:
-        wrong = "; ".join(_say_wrong(found["loc"], found["msg"].lower()) for found in error.errors())
-        raise TrainingError(f"settings: {wrong}") from error
+        raise _wrong_settings(error) from error
+    return settings
+
+
+def check_general_settings(given: Mapping[str, Any]) -> TrainingSettings:
+    """As `check_settings`, but for the method's own settings: loads no torch, so it answers at once."""
+    try:
+        settings = TrainingSettings.model_validate(given)
+    except ValidationError as error:
+        raise _wrong_settings(error) from error
+    task = find_task(settings.task)
+    find_method(settings.method)
+    _check_answers(settings, task)
+    _check_base(settings, task)
+    _check_method(settings, task)
+    check_folder(settings.source.data)
+    return settings
+
+
+def _check_answers(settings: TrainingSettings, task: AnyTask) -> None:
     try:
         task.check_outputs(settings.outputs)
     except ValueError as error:
         raise TrainingError(f"settings: labels: {error}") from error
     if settings.score_range is not None and task.outputs.score_range is None:
         raise TrainingError(f"settings: score_range: {task.name} gives no score")
-    if settings.base == BILSTM and task.head != "sequence-classification":
+
+
+def _check_base(settings: TrainingSettings, task: AnyTask) -> None:
+    if settings.base != BILSTM:
+        if settings.bilstm is not None:
+            raise TrainingError(f"settings: bilstm: is for a new one; leave it out, or set base to {BILSTM!r}")
+        check_folder(settings.base)
+    elif task.head != "sequence-classification":
         able = ", ".join(name for name, one in TASKS.items() if one.head == "sequence-classification")
         raise TrainingError(f"settings: base: {BILSTM} cannot answer {task.name}; it can: {able}")
-    if settings.bilstm is not None and settings.base != BILSTM:
-        raise TrainingError(f"settings: bilstm: is for a new one; leave it out, or set base to {BILSTM!r}")
-    if settings.source.unlabelled and not METHODS[settings.method].reads_unlabelled:
-        reading = ", ".join(name for name, kind in METHODS.items() if kind.reads_unlabelled)
+
+
+def _check_method(settings: TrainingSettings, task: AnyTask) -> None:
+    method = find_method(settings.method)
+    if settings.source.unlabelled and not method.reads_unlabelled:
+        reading = ", ".join(one.name for one in METHODS.values() if one.reads_unlabelled)
         raise TrainingError(
-            f"settings: source.unlabelled: method {settings.method} learns from labelled rows alone; "
+            f"settings: source.unlabelled: method {method.name} learns from labelled rows alone; "
             f"leave it out, or choose one of: {reading}"
         )
-    if task.head in METHODS[settings.method].refuses:
-        meant = ", ".join(name for name, kind in METHODS.items() if task.head not in kind.refuses)
-        raise TrainingError(f"method {settings.method} means nothing for {task.name}; choose one of: {meant}")
-    return settings
+    if task.head not in method.heads:
+        able = ", ".join(one.name for one in METHODS.values() if task.head in one.heads)
+        raise TrainingError(f"method {method.name} means nothing for {task.name}; choose one of: {able}")
+
+
+def _wrong_settings(error: ValidationError) -> TrainingError:
+    wrong = "; ".join(_say_wrong(found["loc"], found["msg"].lower()) for found in error.errors())
+    return TrainingError(f"settings: {wrong}")
 
 
 def _say_wrong(place: tuple[int | str, ...], message: str) -> str:
@@ -181,6 +218,9 @@ def _say_wrong(place: tuple[int | str, ...], message: str) -> str:
 
 
 def _has_native_bf16() -> bool:
+    # Imported here, so that settings can be checked without torch.
+    import torch
+
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported())

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification, run_lstm
 from models.networks.encoder import Batch, Encoder, EncoderError, load_encoder, load_trained
-from models.robust import METHODS, read_settings
+from models.robust import IMPLEMENTATIONS, read_settings
 from models.robust.asa import AsaSettings
 from models.robust.asa import build as build_asa
 from tests.models.passes import make_batch, make_context, make_start
@@ -254,7 +254,7 @@ def test_noise_on_a_pair_has_its_length_and_is_on_the_first_text_alone(name: str
             moved.append(given["score_bias"][0]()[:, 0, 0])
 
     encoder.register_forward_pre_hook(see, with_kwargs=True)
-    method = METHODS[name].build(read_settings(name, {"epsilon": 1.5}), make_start(encoder))
+    method = IMPLEMENTATIONS[name].build(read_settings(name, {"epsilon": 1.5}), make_start(encoder))
     method.step(batch, make_context(encoder))
     assert all((noise[~encoder.attended(batch)] == 0).all() for noise in moved)
     # Where only one token can be attended to, as in the last row, there is no gradient and so no direction.
@@ -265,6 +265,6 @@ def test_under_noise_the_readout_alone_runs_again() -> None:
     encoder, batch = _encoder(True), _batch(True)
     runs: list[None] = []
     encoder.model.bilstm.embeddings.register_forward_hook(lambda *_: runs.append(None))
-    method = METHODS["attention-at"].build(read_settings("attention-at", {}), make_start(encoder))
+    method = IMPLEMENTATIONS["attention-at"].build(read_settings("attention-at", {}), make_start(encoder))
     method.step(batch, make_context(encoder))
     assert len(runs) == 1

@@ -11,7 +11,7 @@ from transformers import AutoModelForMultipleChoice, AutoModelForQuestionAnsweri
 
 from models.networks.encoder import Batch, Encoder
 from models.networks.heads import HEAD_TRAINING
-from models.robust import METHODS, read_settings
+from models.robust import IMPLEMENTATIONS, read_settings
 from models.robust.arrays import WrongArray
 from models.robust.attention_at import AttentionAt, reference
 from models.robust.method import StepContext
@@ -36,7 +36,7 @@ AUTO = {
 
 
 def _method(encoder: Encoder, name: str = "attention-at", head: Head = "sequence-classification", **given: Any) -> Any:
-    return METHODS[name].build(read_settings(name, given), make_start(encoder, head=head)).train()
+    return IMPLEMENTATIONS[name].build(read_settings(name, given), make_start(encoder, head=head)).train()
 
 
 def _noise(method: AttentionAt, batch: Batch, context: StepContext) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.data import Example
 from models.networks.encoder import Batch, Encoder
-from models.robust import METHODS, read_settings
+from models.robust import IMPLEMENTATIONS, read_settings
 from models.robust.attention_vat import AttentionVat, divergence, reference
 from models.robust.perturbation import draw_noise, scale
 from models.tasks.sentiment import SENTIMENT
@@ -24,7 +24,7 @@ NAMES = ("attention-vat", "attention-ivat")
 
 def _method(encoder: Encoder, name: str = "attention-vat", unlabelled: Sequence[Example] = (), **given: Any) -> Any:
     start = replace(make_start(encoder), unlabelled=unlabelled)
-    return METHODS[name].build(read_settings(name, given), start).train()
+    return IMPLEMENTATIONS[name].build(read_settings(name, given), start).train()
 
 
 @pytest.fixture(scope="module")

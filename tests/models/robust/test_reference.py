@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.robust import METHODS, UnknownMethod
+from models.methods import UnknownMethod
+from models.robust import IMPLEMENTATIONS
 from models.robust.arrays import Arrays, WrongArray
 from models.robust.asa import SLOPE
 from models.robust.reference import NoReference, NotFinite, UnreadableInputs, as_json, evaluate, read_inputs
@@ -176,6 +177,6 @@ def test_a_result_that_is_not_finite_is_refused() -> None:
 
 
 def test_every_method_with_formulas_says_in_its_docstring_which_arrays_it_takes() -> None:
-    for kind in METHODS.values():
-        if kind.reference is not None:
-            assert "Raises:\n        WrongArray" in (kind.reference.__doc__ or "")
+    for one in IMPLEMENTATIONS.values():
+        if one.reference is not None:
+            assert "Raises:\n        WrongArray" in (one.reference.__doc__ or "")

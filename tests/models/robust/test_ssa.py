@@ -18,7 +18,7 @@ from models.data import Example, load_validation
 from models.evaluation import measure
 from models.networks.encoder import Batch, Encoder, EncoderError, load_encoder
 from models.networks.loading import open_trained_model
-from models.robust import METHODS, read_settings
+from models.robust import IMPLEMENTATIONS, read_settings
 from models.robust.method import StepResult
 from models.robust.reference import evaluate
 from models.robust.ssa import Ssa, label_loss, probed_share
@@ -33,7 +33,7 @@ READER = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=32)
 
 
 def _ssa(encoder: Encoder, name: str = "ssa-co", *, examples: int = 3, **given: Any) -> Ssa:
-    method = METHODS[name].build(read_settings(name, given), make_start(encoder, examples=examples))
+    method = IMPLEMENTATIONS[name].build(read_settings(name, given), make_start(encoder, examples=examples))
     assert isinstance(method, Ssa)
     return method
 
@@ -522,4 +522,4 @@ def test_a_base_that_cannot_mask_is_refused() -> None:
     start = make_start(encoder)
     start.tokenizer.mask_token = None
     with pytest.raises(EncoderError, match="no mask token, which probes need; choose another base"):
-        METHODS["ssa-co"].build(read_settings("ssa-co", {}), start)
+        IMPLEMENTATIONS["ssa-co"].build(read_settings("ssa-co", {}), start)

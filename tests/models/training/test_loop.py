@@ -14,10 +14,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from models.checkpoint import CheckpointError, DataSource, read_record
 from models.data import DataError, load_validation
 from models.evaluation import measure
+from models.methods import METHODS, UnknownMethod
 from models.networks.batches import plan_batches
 from models.networks.encoder import EncoderError
 from models.networks.loading import open_trained_model
-from models.robust import METHODS, UnknownMethod
 from models.tasks import TASKS, UnknownTask
 from models.training.loop import Interrupted, Watcher, _clip, learning_rate_factor, train
 from models.training.settings import TrainingError, TrainingSettings, check_settings, read_toml

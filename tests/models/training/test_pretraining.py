@@ -13,8 +13,8 @@ from export.origin import open_origin
 from models.checkpoint import read_record
 from models.data import load_validation
 from models.evaluation import measure
+from models.methods import METHODS
 from models.networks.loading import open_trained_model
-from models.robust import METHODS
 from models.training.loop import Watcher, train
 from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.models.training.killed import train_until_killed
@@ -59,9 +59,7 @@ def test_pre_training_learns_which_words_there_are(base: Path, texts: Path, tmp_
     assert last["perplexity"] < 0.7 * first["perplexity"]
 
 
-@pytest.mark.parametrize(
-    "method", [name for name, kind in METHODS.items() if "masked-language-model" not in kind.refuses]
-)
+@pytest.mark.parametrize("method", [one.name for one in METHODS.values() if "masked-language-model" in one.heads])
 def test_what_comes_out_is_a_stock_model_and_a_base_to_train_from(
     base: Path, texts: Path, data: Path, tmp_path: Path, method: str
 ) -> None:
@@ -150,7 +148,7 @@ def test_a_base_without_a_head_for_words_gets_a_new_one(texts: Path, tmp_path: P
 
 
 def test_methods_that_are_not_made_for_it_refuse() -> None:
-    meant = {name for name, kind in METHODS.items() if "masked-language-model" not in kind.refuses}
+    meant = {one.name for one in METHODS.values() if "masked-language-model" in one.heads}
     assert meant == {"plain", "asa", "cline"}
 
 
