@@ -11,7 +11,9 @@ from benchmarks.texts import make_mixed_texts
 from export.package import Package, is_package, open_package
 from export.session import Arrays, Session
 from models.text import Row
-from service.engine.pool import Engine, EngineLimits, Pool
+from service.engine.limits import EngineLimits
+from service.engine.model_engine import Engine
+from service.engine.pool import Pool
 
 WORKERS = 2
 CALLERS = 32

@@ -26,7 +26,8 @@ from export.package import open_package
 from models.tasks.task import takes_list
 from service.answers.contract import request_type
 from service.answers.predictor import Predictor
-from service.engine.pool import EngineLimits, Pool
+from service.engine.limits import EngineLimits
+from service.engine.pool import Pool
 
 AT_ONCE = 32
 BAD_SHARE = 0.05

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 import service
 from export.session import ProviderName
 from models.errors import UserError
-from service.engine.pool import EngineLimits
+from service.engine.limits import EngineLimits
 from service.machine import available_cores
 
 PREFIX = "STEADFAST_"

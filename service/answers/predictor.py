@@ -20,9 +20,11 @@ from models.text import BadInput, Encoded, ReadingLimits, Row, Truncation
 from service.answers.contract import ModelName, Options, result_type
 from service.answers.explanation import Explanation, ExplanationMethod, TokenScores, explain
 from service.answers.offsets import convert_spans
-from service.engine.backlog import Computed
 from service.engine.futures import then, then_wait
-from service.engine.pool import Engine, EngineLimits, Pool
+from service.engine.limits import EngineLimits
+from service.engine.model_engine import Engine
+from service.engine.pool import Pool
+from service.engine.submission import EngineResult
 
 
 class BrokenModel(UserError):
@@ -189,7 +191,7 @@ class Predictor:
         self.close(drain=error_type is None)
 
     def _predict(
-        self, encoded_items: Sequence[EncodedItem], computed: Computed, method: ExplanationMethod | None
+        self, encoded_items: Sequence[EncodedItem], computed: EngineResult, method: ExplanationMethod | None
     ) -> BatchPrediction:
         rows = iter(computed.rows)
         predictions = []
@@ -226,7 +228,7 @@ class Predictor:
         return then(second, lambda computed: self._add_token_scores(first, computed, method))
 
     def _add_token_scores(
-        self, first: BatchPrediction, computed: Computed, method: ExplanationMethod
+        self, first: BatchPrediction, computed: EngineResult, method: ExplanationMethod
     ) -> BatchPrediction:
         self._refuse_broken(computed.rows)
         arrays = iter(computed.rows)

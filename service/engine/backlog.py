@@ -4,94 +4,10 @@ Not for several threads at once: whoever owns a backlog guards it.
 """
 
 import math
-import threading
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator
 
-from export.session import Arrays
-from models.text import Row
-
-
-class DeadlineExceeded(RuntimeError):
-    """The deadline passed while rows were waiting."""
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What was computed for rows handed in together, in their order."""
-
-    rows: list[Arrays]
-    queue_s: float
-    """From handing in until the first of them was taken up."""
-    infer_s: float
-    """From then until the last was done."""
-
-
-class Order:
-    """Rows handed in together, and what is known of them so far. Safe to share between threads."""
-
-    def __init__(self, rows: Sequence[Row], outputs: tuple[str, ...], deadline: float | None) -> None:
-        """`deadline` is on the clock of `time.monotonic`."""
-        self.rows = rows
-        self.outputs = outputs
-        self.deadline = math.inf if deadline is None else deadline
-        self.tokens = sum(map(len, rows))
-        # Pending until it is settled, so that whoever waits can cancel it.
-        self.future: Future[Computed] = Future()
-        self._results: list[Arrays] = [{}] * len(rows)
-        self._missing = len(rows)
-        self._is_failed = False
-        self._lock = threading.Lock()
-        self._submitted = time.perf_counter()
-        self._began: float | None = None
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether nobody waits any more."""
-        return self.future.done() or self._is_failed
-
-    def begin(self) -> None:
-        """Say that one of the rows is being computed."""
-        with self._lock:
-            self._began = self._began or time.perf_counter()
-
-    def finish(self, position: int, result: Arrays) -> None:
-        """Keep what was computed for the row at `position`; the last one settles the order."""
-        with self._lock:
-            self._results[position] = result
-            self._missing -= 1
-            if self._missing or self._is_failed:
-                return
-        assert self._began is not None
-        now = time.perf_counter()
-        if self.future.set_running_or_notify_cancel():
-            self.future.set_result(Computed(self._results, self._began - self._submitted, now - self._began))
-
-    def fail(self, error: Exception) -> None:
-        """Settle the order with an error, unless it is settled already."""
-        with self._lock:
-            if self._is_failed or not self._missing:
-                return
-            self._is_failed = True
-        if self.future.set_running_or_notify_cancel():
-            self.future.set_exception(error)
-
-
-class Waiting(NamedTuple):
-    """A row that waits."""
-
-    number: int
-    order: Order
-    position: int
-
-    @property
-    def row(self) -> Row:
-        """What is to be computed."""
-        return self.order.rows[self.position]
+from service.engine.submission import QueuedRow, Submission
 
 
 class Backlog:
@@ -102,17 +18,17 @@ class Backlog:
         self.rows = 0
         self.tokens = 0
         self._arrived = 0
-        self._lines: dict[tuple[str, ...], dict[int, deque[Waiting]]] = {}
-        self._rows_of: dict[Order, int] = {}
+        self._lines: dict[tuple[str, ...], dict[int, deque[QueuedRow]]] = {}
+        self._rows_of: dict[Submission, int] = {}
         self._earliest = math.inf
         """No deadline of what waits is earlier."""
 
-    def add(self, order: Order) -> None:
+    def add(self, order: Submission) -> None:
         """Let all rows of `order` wait."""
         # Built first: a caller who is interrupted meanwhile has added nothing.
-        arriving: dict[int, list[Waiting]] = {}
+        arriving: dict[int, list[QueuedRow]] = {}
         for position, row in enumerate(order.rows):
-            waiting = Waiting(self._arrived + position + 1, order, position)
+            waiting = QueuedRow(self._arrived + position + 1, order, position)
             arriving.setdefault(len(row), []).append(waiting)
         lines = self._lines.setdefault(order.outputs, {})
         for length, waitings in arriving.items():
@@ -123,12 +39,12 @@ class Backlog:
         self.rows += len(order.rows)
         self.tokens += order.tokens
 
-    def take(self, budget: int) -> list[Waiting]:
+    def take(self, budget: int) -> list[QueuedRow]:
         """The oldest row and others of like length, nearest first, up to `budget` padded tokens; none if none waits."""
         if not self.rows:
             return []
         outputs, oldest = self._oldest()
-        batch: list[Waiting] = []
+        batch: list[QueuedRow] = []
         shortest = longest = oldest
         for length in _outwards(oldest):
             line = self._lines[outputs].get(length)
@@ -148,7 +64,7 @@ class Backlog:
             self._count_out(waiting.order)
         return batch
 
-    def take_late(self, now: float) -> list[Order]:
+    def take_late(self, now: float) -> list[Submission]:
         """Forget what is left of orders whose deadline has passed; returns them, the oldest first."""
         if now < self._earliest:
             return []
@@ -158,7 +74,7 @@ class Backlog:
         self._earliest = min((order.deadline for order in self._rows_of), default=math.inf)
         return late
 
-    def remove(self, order: Order) -> None:
+    def remove(self, order: Submission) -> None:
         """Forget what is left of `order`."""
         if order not in self._rows_of:
             return
@@ -172,7 +88,7 @@ class Backlog:
             self._forget_if_empty(order.outputs, length)
         del self._rows_of[order]
 
-    def clear(self) -> list[Order]:
+    def clear(self) -> list[Submission]:
         """Forget everything; returns the orders that were waiting, the oldest first."""
         orders = list(self._rows_of)
         self._lines.clear()
@@ -188,7 +104,7 @@ class Backlog:
         )
         return outputs, length
 
-    def _count_out(self, order: Order) -> None:
+    def _count_out(self, order: Submission) -> None:
         self._rows_of[order] -= 1
         if not self._rows_of[order]:
             del self._rows_of[order]

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 
-class Turns(Generic[K]):
+class FairQueue(Generic[K]):
     """Who was served how much, by start-time fair queueing (Goyal, Vin and Cheng, 1997), all with equal weights.
 
     While two both wait, neither is served more than the other by more than one turn of each. Who comes back after a

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Meter(Protocol):
+class EngineMeter(Protocol):
     """Called often, by several threads at once: must be quick and must not raise."""
 
     def batch(self, rows: int, tokens: int, padded: int) -> None:

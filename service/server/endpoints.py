@@ -17,8 +17,7 @@ from starlette.responses import Response
 from models.tasks.task import AnyTask
 from service.answers.contract import AnswerBody, ItemError, Timing, Usage, answer_type, request_type
 from service.answers.predictor import BatchPrediction, EncodedItem, NotOffered, Predictor, RejectedItem
-from service.engine.backlog import DeadlineExceeded
-from service.engine.pool import EngineClosed, Overloaded
+from service.engine.errors import DeadlineExceeded, EngineClosed, Overloaded
 from service.server.context import RequestContext, current_request, respond
 from service.server.metrics import Metrics
 from service.server.problems import Fault, Problem, pointer

@@ -50,7 +50,7 @@ if _SHARED in os.environ and _WORKER is not None:
 
 
 class Metrics:
-    """The counters of one worker; a `Meter` for its engines."""
+    """The counters of one worker; an `EngineMeter` for its engines."""
 
     def __init__(self, routes: Collection[str]) -> None:
         """`routes` are the addresses without parameters; `/v1/models/{task}` is known, all others count as `other`."""
@@ -121,13 +121,13 @@ class Metrics:
             self._truncated.labels(model.task, model.name).inc(truncated)
 
     def batch(self, rows: int, tokens: int, padded: int) -> None:
-        """See `Meter`."""
+        """See `EngineMeter`."""
         self._batch_rows.observe(rows)
         self._batch_tokens.observe(tokens)
         self._padding.observe(1 - tokens / padded)
 
     def queue(self, rows: int, tokens: int) -> None:
-        """See `Meter`."""
+        """See `EngineMeter`."""
         self._queue_rows.set(rows)
         self._queue_tokens.set(tokens)
 

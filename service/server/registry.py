@@ -13,7 +13,7 @@ from export.session import ProviderMissing
 from models.errors import UserError
 from service.answers.packages import open_packages
 from service.answers.predictor import Predictor
-from service.engine.meter import Meter
+from service.engine.meter import EngineMeter
 from service.engine.pool import Pool
 from service.server.problems import Fault, Problem
 from service.settings import Settings
@@ -32,7 +32,7 @@ LOADING_ERRORS = (PackageError, ProviderMissing, ProbeFailed)
 class ModelRegistry:
     """One or more predictors for each endpoint, once all are loaded."""
 
-    def __init__(self, settings: Settings, meter: Meter | None = None) -> None:
+    def __init__(self, settings: Settings, meter: EngineMeter | None = None) -> None:
         """Load nothing yet; `meter` counts what is computed."""
         self._settings = settings
         self._meter = meter

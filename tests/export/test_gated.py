@@ -17,7 +17,8 @@ from models.training.loop import Watcher, train
 from models.training.settings import check_settings
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
-from service.engine.pool import EngineLimits, Pool
+from service.engine.limits import EngineLimits
+from service.engine.pool import Pool
 from tests.export.conftest import copied
 from tests.tiny import make_base, make_items
 

@@ -19,7 +19,8 @@ from models.tasks import TASKS
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
 from service.cli.predict import predict_items
-from service.engine.pool import EngineLimits, Pool
+from service.engine.limits import EngineLimits
+from service.engine.pool import Pool
 from tests.tiny import make_items
 
 

@@ -20,7 +20,8 @@ import pytest
 
 from export.package import open_package
 from service.answers.predictor import Predictor
-from service.engine.pool import EngineLimits, Pool
+from service.engine.limits import EngineLimits
+from service.engine.pool import Pool
 from tests.service.tiny import build_package
 
 ROOT = Path(__file__).parents[2]

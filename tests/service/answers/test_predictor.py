@@ -20,8 +20,10 @@ from models.tasks.sentiment import SENTIMENT, SentimentItem
 from models.text import Row
 from service.answers.contract import request_type
 from service.answers.predictor import BrokenModel, NotOffered, Predictor
-from service.engine.backlog import Computed
-from service.engine.pool import Engine, EngineLimits, Pool
+from service.engine.limits import EngineLimits
+from service.engine.model_engine import Engine
+from service.engine.pool import Pool
+from service.engine.submission import EngineResult
 from service.server.context import RequestContext, current_request
 from tests.service.tiny import reseal
 
@@ -105,8 +107,8 @@ def test_a_model_that_gives_no_numbers_gives_no_answer(
     predictor: Predictor, number: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded_items, _ = predictor.read([SentimentItem(text="good")], "window")
-    computed: Future[Computed] = Future()
-    computed.set_result(Computed([{"logits": np.array([0, number], dtype=np.float32)}], 0.0, 0.0))
+    computed: Future[EngineResult] = Future()
+    computed.set_result(EngineResult([{"logits": np.array([0, number], dtype=np.float32)}], 0.0, 0.0))
     monkeypatch.setattr(predictor._engine, "submit", lambda *_, **__: computed)
     with pytest.raises(BrokenModel, match="an output is not finite"):
         predictor.compute(encoded_items, None).result()
@@ -159,7 +161,9 @@ def test_an_explanation_that_nobody_waits_for_is_not_computed(made: Callable[[st
         asked: list[tuple[str, ...]] = []
         submit = predictor._engine.submit
 
-        def cancel_before_the_second(rows: Sequence[Row], outputs: tuple[str, ...], **options: Any) -> Future[Computed]:
+        def cancel_before_the_second(
+            rows: Sequence[Row], outputs: tuple[str, ...], **options: Any
+        ) -> Future[EngineResult]:
             asked.append(outputs)
             future = submit(rows, outputs, **options)
             if len(asked) == 2:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.text import Row
-from service.engine.backlog import Backlog, Order
+from service.engine.backlog import Backlog
+from service.engine.submission import Submission
 
 OUTPUTS = ("logits",)
 LENGTHS = st.lists(st.integers(1, 12) | st.integers(1, 300), min_size=1, max_size=8)
@@ -30,8 +31,8 @@ class Bar:
         return self.length
 
 
-def order_of(lengths: Sequence[int], outputs: tuple[str, ...] = OUTPUTS, deadline: float | None = None) -> Order:
-    return Order(cast(list[Row], [Bar(length) for length in lengths]), outputs, deadline)
+def order_of(lengths: Sequence[int], outputs: tuple[str, ...] = OUTPUTS, deadline: float | None = None) -> Submission:
+    return Submission(cast(list[Row], [Bar(length) for length in lengths]), outputs, deadline)
 
 
 def test_an_order_is_late_at_its_deadline_and_not_before() -> None:
@@ -52,8 +53,8 @@ def test_without_a_deadline_nothing_is_late() -> None:
 @given(steps=STEPS)
 def test_the_books_balance_and_every_row_leaves_once_by_its_own_door(steps: list[tuple[object, ...]]) -> None:
     backlog = Backlog()
-    waiting: list[tuple[Order, int]] = []  # by age
-    orders: list[Order] = []
+    waiting: list[tuple[Submission, int]] = []  # by age
+    orders: list[Submission] = []
     now = 0.0
     for step in steps:
         match step:

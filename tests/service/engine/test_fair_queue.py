@@ -5,13 +5,13 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.fair_queue import Turns
+from service.engine.fair_queue import FairQueue
 
 COSTS = st.integers(1, 500)
 
 
 def test_who_was_served_least_comes_next() -> None:
-    turns: Turns[str] = Turns()
+    turns: FairQueue[str] = FairQueue()
     for who in "ab":
         turns.begin(who)
     turns.charge("a", 10)
@@ -19,11 +19,11 @@ def test_who_was_served_least_comes_next() -> None:
 
 
 def test_where_nobody_waits_it_is_nobodys_turn() -> None:
-    assert Turns[str]().next([]) is None
+    assert FairQueue[str]().next([]) is None
 
 
 def test_a_pause_is_not_saved_up() -> None:
-    turns: Turns[str] = Turns()
+    turns: FairQueue[str] = FairQueue()
     turns.begin("a")
     for _ in range(100):
         turns.charge("a", 10)
@@ -36,7 +36,7 @@ def test_a_pause_is_not_saved_up() -> None:
 
 
 def test_a_debt_is_not_forgotten_by_a_pause() -> None:
-    turns: Turns[str] = Turns()
+    turns: FairQueue[str] = FairQueue()
     for who in "ab":
         turns.begin(who)
     turns.charge("a", 1_000)
@@ -46,7 +46,7 @@ def test_a_debt_is_not_forgotten_by_a_pause() -> None:
 
 @given(costs=st.lists(st.tuples(COSTS, COSTS, COSTS), min_size=1, max_size=60))
 def test_no_two_who_wait_grow_apart_by_more_than_a_turn_of_each(costs: list[tuple[int, int, int]]) -> None:
-    turns: Turns[int] = Turns()
+    turns: FairQueue[int] = FairQueue()
     for who in range(3):
         turns.begin(who)
     served: list[list[int]] = [[], [], []]

@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 from export.package import open_package
 from export.session import Arrays, Session
 from models.text import Row
-from service.engine.backlog import DeadlineExceeded
-from service.engine.pool import Engine, EngineClosed, EngineLimits, Overloaded, Pace, Pool, Run
+from service.engine.errors import DeadlineExceeded, EngineClosed, Overloaded
+from service.engine.limits import EngineLimits
+from service.engine.model_engine import Engine, Run
+from service.engine.pool import Pool
+from service.engine.throughput import Throughput
 from tests.service.conftest import wait_for
 
 OUTPUTS = ("logits",)
@@ -76,7 +79,8 @@ class Clock:
 def stopped_clock() -> Iterator[Clock]:
     with pytest.MonkeyPatch.context() as patch:
         clock = Clock()
-        patch.setattr("service.engine.pool.time", clock)
+        for module in ("pool", "model_engine"):
+            patch.setattr(f"service.engine.{module}.time", clock)
         yield clock
 
 
@@ -298,14 +302,14 @@ def test_of_four_times_what_fits_a_quarter_is_answered_and_the_rest_refused(busy
 @pytest.mark.parametrize(("seconds_a_token", "retry_after_s"), [(0.0001, 1), (0.05, 20), (1.0, 60)])
 def test_a_full_queue_says_when_it_should_be_empty(busy: Engine, seconds_a_token: float, retry_after_s: int) -> None:
     busy.submit(bars(*[50] * 8), OUTPUTS)
-    busy._pace.add(10, 10 * seconds_a_token)
+    busy._throughput.add(10, 10 * seconds_a_token)
     with pytest.raises(Overloaded) as overloaded:
         busy.submit(bars(5), OUTPUTS)
     assert overloaded.value.retry_after_s == retry_after_s
 
 
 def test_the_pace_is_that_of_late() -> None:
-    pace = Pace()
+    pace = Throughput()
     assert pace.seconds_for(100) == 0.0
     pace.add(100, 1.0)
     assert pace.seconds_for(50) == 0.5

@@ -22,7 +22,8 @@ from export.package import open_package
 from models.records import Record, RecordsError, UnknownColumn, read_records
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
-from service.engine.pool import EngineLimits, Pool
+from service.engine.limits import EngineLimits
+from service.engine.pool import Pool
 from service.files.partial import PartialError
 from service.files.scoring import InputChanged, Job, OutputError, Tally, score_file
 from tests.service.conftest import ROOT, Server, steadfast, wait_for

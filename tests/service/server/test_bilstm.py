@@ -11,7 +11,8 @@ from export.package import open_package
 from service.answers.contract import Options
 from service.answers.predictor import NotOffered, Predictor
 from service.cli.predict import predict_items
-from service.engine.pool import EngineLimits, Pool
+from service.engine.limits import EngineLimits
+from service.engine.pool import Pool
 from tests.service.conftest import Server
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from export.package import MANIFEST_FILE, open_package
 from service.answers.predictor import Predictor
-from service.engine.pool import EngineLimits, Pool
+from service.engine.limits import EngineLimits
+from service.engine.pool import Pool
 from service.server.problems import Problem
 from service.server.registry import ModelRegistry, ProbeFailed, check_probes
 from service.settings import Settings

@@ -13,7 +13,8 @@ from export.package import FALLBACK_FILE, Package, open_package, write_manifest
 from service.answers.contract import Options
 from service.answers.packages import open_packages
 from service.cli.predict import predict_items, read_items
-from service.engine.pool import EngineClosed, Pool
+from service.engine.errors import EngineClosed
+from service.engine.pool import Pool
 from service.server.problems import Problem
 from service.server.registry import ModelRegistry, ProbeFailed, start_predictor
 from service.settings import Settings

@@ -16,7 +16,8 @@ from models.tasks import ENDPOINTS, TASKS
 from service.answers.contract import Options
 from service.answers.predictor import NotOffered, Predictor
 from service.cli.predict import predict_items
-from service.engine.pool import EngineLimits, Pool
+from service.engine.limits import EngineLimits
+from service.engine.pool import Pool
 from service.files.scoring import Job, score_file
 from tests.service.answers.test_explanation import TEXTS
 from tests.service.conftest import Server, steadfast
