@@ -19,7 +19,7 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), 
 
 @pytest.fixture(scope="module")
 def exported() -> set[str]:
-    text = Metrics(routes=()).render([]).decode()
+    text = Metrics().render([]).decode()
     return {
         family.name + suffix
         for family in text_string_to_metric_families(text)

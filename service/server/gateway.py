@@ -8,12 +8,13 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Container, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Self
 
 import structlog
+from starlette.routing import Route
 
 from service.server.context import RequestContext, current_request, respond
 from service.server.framework_errors import translate
@@ -51,6 +52,37 @@ class GatewayLimits:
     max_timeout_ms: int = 600_000
 
 
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """The addresses of the application."""
+
+    plain: frozenset[str]
+    """Addresses without parameters."""
+    families: Mapping[str, str]
+    """Addresses with a parameter, such as `/v1/models/{task}`, by what stands before the parameter."""
+    taking_json: frozenset[str]
+    """Addresses whose POST takes a JSON body; nothing else in the application reads a body."""
+
+    @classmethod
+    def of(cls, routes: Iterable[Route], json_paths: Iterable[str]) -> Self:
+        """The addresses of `routes` that belong in the schema, and `json_paths`, whose POST takes a JSON body."""
+        shown = [route for route in routes if route.include_in_schema]
+        plain = {route.path for route in shown if not route.param_convertors}
+        posted = {route.path for route in shown if "POST" in (route.methods or ())}
+        json_paths = frozenset(json_paths)
+        return cls(
+            plain=HEALTH_PATHS | plain | json_paths,
+            families={route.path.partition("{")[0]: route.path for route in shown if route.param_convertors},
+            taking_json=json_paths | posted,
+        )
+
+    def name(self, path: str) -> str:
+        """The name of an address in metrics and traces: one of a few, whatever callers ask for."""
+        if path in self.plain:
+            return path
+        return next((whole for start, whole in self.families.items() if path.startswith(start)), "other")
+
+
 class Gateway:
     """Wraps the whole application."""
 
@@ -58,7 +90,7 @@ class Gateway:
         self,
         app: App,
         *,
-        json_paths: Container[str],
+        addresses: Addresses,
         limits: GatewayLimits,
         keys: KeyRing,
         is_open: bool,
@@ -66,9 +98,9 @@ class Gateway:
         metrics: Metrics,
         tracing: Tracing | None = None,
     ) -> None:
-        """`json_paths` are those whose POST takes a JSON body; nothing else in the application reads a body."""
+        """Stand in front of `app`, which answers at these addresses."""
         self._app = app
-        self._json_paths = json_paths
+        self._addresses = addresses
         self._limits = limits
         self._keys = keys
         self._is_open = is_open
@@ -108,13 +140,13 @@ class Gateway:
     def _record(self, scope: Scope, answer: "_Answer") -> None:
         context, status = answer.context, answer.status or 499
         reason = "caller_left" if status == 499 else context.facts.get("code")
-        self._metrics.request(scope["path"], status, context.elapsed_s, reason)
+        address = self._addresses.name(scope["path"])
+        self._metrics.request(address, status, context.elapsed_s, reason)
         if scope["path"] in HEALTH_PATHS and status < 400:
             return
         if self._tracing is not None:
-            route = self._metrics.route(scope["path"])
-            whole = Stage(f"{scope['method']} {route}", context.started, context.elapsed_s)
-            about = {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status}
+            whole = Stage(f"{scope['method']} {address}", context.started, context.elapsed_s)
+            about = {"http.request.method": scope["method"], "http.route": address, "http.response.status_code": status}
             self._tracing.record(scope["headers"], whole, context.stages, about, failed=status >= 500)
         log.info(
             "request",
@@ -146,7 +178,7 @@ class Gateway:
                 )
         elif scope["path"] == "/readyz":
             self._in_flight.refuse_if_draining()
-        if scope["method"] == "POST" and scope["path"] in self._json_paths:
+        if scope["method"] == "POST" and scope["path"] in self._addresses.taking_json:
             await self._take(scope, receive, answer, cancel_scope)
         else:
             await self._app(scope, receive, answer.send)

@@ -7,7 +7,8 @@ them up. The files bear the worker's number: one that is started again goes on c
 
 import os
 from collections import Counter as Tally
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import bentoml
@@ -41,20 +42,13 @@ CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _MODEL = ("task", "model")
 
-# When a counter began is known of a single process only, and asked for by nobody.
-disable_created_metrics()
-_WORKER: int | None = bentoml.server_context.worker_index
-if _SHARED in os.environ and _WORKER is not None:
-    # Before the first metric is made, as the library asks for.
-    values.ValueClass = values.MultiProcessValue(lambda: _WORKER)
-
 
 class Metrics:
     """The counters of one worker; an `EngineMeter` for its engines."""
 
-    def __init__(self, routes: Collection[str]) -> None:
-        """`routes` are the addresses without parameters; `/v1/models/{task}` is known, all others count as `other`."""
-        self._routes = frozenset(routes)
+    def __init__(self) -> None:
+        """Count nothing yet."""
+        _share_with_other_workers()
         self._registry = CollectorRegistry()
         self._shown: set[ModelName] = set()
         self._requests = self._counter("requests", "Requests answered.", "route", "code")
@@ -87,15 +81,8 @@ class Metrics:
         # A worker before this one may have died with rows in its queue.
         self.queue(0, 0)
 
-    def route(self, path: str) -> str:
-        """The address as it is counted: one of a few, whatever was asked for."""
-        if path in self._routes:
-            return path
-        return "/v1/models/{task}" if path.startswith("/v1/models/") else "other"
-
-    def request(self, path: str, status: int, seconds: float, reason: str | None) -> None:
-        """A request was answered; `reason` is the code of the problem, if it was one."""
-        route = self.route(path)
+    def request(self, route: str, status: int, seconds: float, reason: str | None) -> None:
+        """Count a request that was answered; `reason` is the code of the problem, if the answer was one."""
         self._requests.labels(route, status).inc()
         self._request_s.labels(route).observe(seconds)
         if reason is not None:
@@ -151,6 +138,16 @@ class Metrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"steadfast_{name}", text, registry=self._registry, multiprocess_mode="livesum")
+
+
+@cache
+def _share_with_other_workers() -> None:
+    """Have the library count into this worker's files; once, and before the first metric is made."""
+    # When a counter began is known of a single process only, and nobody asks for it.
+    disable_created_metrics()
+    worker: int | None = bentoml.server_context.worker_index
+    if _SHARED in os.environ and worker is not None:
+        values.ValueClass = values.MultiProcessValue(lambda: worker)
 
 
 def _judgements(results: Sequence[BaseModel]) -> Iterator[tuple[str | None, float]]:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -13,7 +12,7 @@ from starlette.routing import Route
 from models.text import Truncation
 from service.answers.contract import Limits, ModelCard, ModelList, Reload
 from service.answers.predictor import Predictor
-from service.server.context import current_request, respond
+from service.server.context import current_request
 from service.server.framework_errors import explain_mistakes
 from service.server.keys import KeyRing
 from service.server.metrics import CONTENT_TYPE, Metrics
@@ -26,14 +25,46 @@ from service.settings import Settings
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def models_routes(registry: ModelRegistry, settings: Settings, metrics: Metrics, keys: KeyRing) -> Starlette:
-    """An application for the models in `registry`."""
+def models_routes(registry: ModelRegistry, settings: Settings, metrics: Metrics, keys: KeyRing) -> list[Route]:
+    """The addresses for the models in `registry`, for the server's counters and for its OpenAPI document.
+
+    The last of them fits every `/v1/NAME`: routes that come later in an application do not get those.
+    """
+    models = _Models(registry, settings, keys)
     document = describe_api(settings.max_items)
 
-    async def list_models(_: Request) -> Response:
-        return _json(_list(registry, settings))
+    async def show_document(_: Request) -> Response:
+        return JSONResponse(document)
 
-    async def change_models(_: Request) -> Response:
+    def show_metrics(_: Request) -> Response:
+        # Starlette runs it in a thread, because it reads files; while nothing is loaded there is no model to show.
+        predictors = registry.predictors if registry.is_ready else ()
+        return Response(metrics.render(predictor.name for predictor in predictors), media_type=CONTENT_TYPE)
+
+    return [
+        Route("/docs.json", show_document),
+        Route("/metrics", show_metrics),
+        Route("/v1/models", models.show_all),
+        Route("/v1/models", models.change, methods=["POST"]),
+        Route("/v1/models", models.refuse_method, methods=_METHODS, include_in_schema=False),
+        Route("/v1/models/{task}", models.show_default),
+        # The rest of /v1/TASK: a task without a model, or another method than POST.
+        Route("/v1/{task}", models.refuse_task, methods=_METHODS, include_in_schema=False),
+    ]
+
+
+class _Models:
+    """The handlers of the addresses for models."""
+
+    def __init__(self, registry: ModelRegistry, settings: Settings, keys: KeyRing) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._keys = keys
+
+    async def show_all(self, _: Request) -> Response:
+        return self._respond_with_all()
+
+    async def change(self, _: Request) -> Response:
         body = current_request.get().body
         try:
             Reload.model_validate_json(body)
@@ -42,46 +73,24 @@ def models_routes(registry: ModelRegistry, settings: Settings, metrics: Metrics,
                 [{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()], body
             ) from None
         # To its end, even if the caller gives up meanwhile: the workers must not be left with different models.
-        await asyncio.shield(asyncio.to_thread(_change_everywhere, registry, keys))
-        return _json(_list(registry, settings))
+        await asyncio.shield(asyncio.to_thread(_change_everywhere, self._registry, self._keys))
+        return self._respond_with_all()
 
-    async def show_model(request: Request) -> Response:
-        return _json(_card(registry.of(request.path_params["task"]), 0, settings))
+    async def show_default(self, request: Request) -> Response:
+        return _json(_card(self._registry.of(request.path_params["task"]), 0, self._settings))
 
-    async def show_document(_: Request) -> Response:
-        return JSONResponse(document)
-
-    def show_metrics(_: Request) -> Response:
-        # In a thread of Starlette's, because it reads files; while nothing is loaded there is no model to show.
-        predictors = registry.predictors if registry.is_ready else ()
-        return Response(metrics.render(predictor.name for predictor in predictors), media_type=CONTENT_TYPE)
-
-    async def refuse(request: Request) -> Response:
-        registry.of(request.path_params["task"])
+    async def refuse_task(self, request: Request) -> Response:
+        self._registry.of(request.path_params["task"])
         raise _wrong_method("POST")
 
-    async def refuse_list(_: Request) -> Response:
+    async def refuse_method(self, _: Request) -> Response:
         raise _wrong_method("GET, POST")
 
-    return Starlette(
-        routes=[
-            Route("/docs.json", show_document),
-            Route("/metrics", show_metrics),
-            Route("/v1/models", list_models),
-            Route("/v1/models", change_models, methods=["POST"]),
-            Route("/v1/models", refuse_list, methods=_METHODS),
-            Route("/v1/models/{task}", show_model),
-            # What is left of /v1/TASK: a task without a model, or another method.
-            Route("/v1/{task}", refuse, methods=_METHODS),
-        ],
-        exception_handlers={Problem: _respond},  # type: ignore[dict-item]
-    )
-
-
-def _list(registry: ModelRegistry, settings: Settings) -> ModelList:
-    endpoints = dict.fromkeys(predictor.task.endpoint for predictor in registry.predictors)
-    found = [registry.of(endpoint) for endpoint in endpoints]
-    return ModelList(models=[_card(models, number, settings) for models in found for number in range(len(models))])
+    def _respond_with_all(self) -> Response:
+        endpoints = dict.fromkeys(predictor.task.endpoint for predictor in self._registry.predictors)
+        found = [self._registry.of(endpoint) for endpoint in endpoints]
+        cards = [_card(models, number, self._settings) for models in found for number in range(len(models))]
+        return _json(ModelList(models=cards))
 
 
 def _change_everywhere(registry: ModelRegistry, keys: KeyRing) -> None:
@@ -128,7 +137,3 @@ def _json(body: BaseModel) -> Response:
 
 def _wrong_method(allowed: str) -> Problem:
     return Problem("method_not_allowed", f"this address takes {allowed}", headers={"Allow": allowed})
-
-
-async def _respond(_: Request, problem: Problem) -> Response:
-    return respond(problem)

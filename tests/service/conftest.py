@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,11 +19,11 @@ import httpx
 import psutil
 import pytest
 
-from export.package import open_package
+from export.package import MANIFEST_FILE, open_package
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
-from tests.service.tiny import build_package
+from tests.service.tiny import build_package, reseal
 
 ROOT = Path(__file__).parents[2]
 START_S = 60
@@ -36,6 +37,16 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def predictor(package: Path) -> Iterator[Predictor]:
     with Pool(2) as pool, Predictor(open_package(package), EngineLimits(), pool) as predictor:
+        yield predictor
+
+
+@pytest.fixture
+def attentive(package: Path, tmp_path: Path) -> Iterator[Predictor]:
+    """A predictor whose package gives attention and no rollout."""
+    folder = Path(shutil.copytree(package, tmp_path / "attentive"))
+    outputs = json.loads((folder / MANIFEST_FILE).read_bytes())["outputs"]
+    reseal(folder, outputs=[output for output in outputs if output["name"] != "rollout"], probes=[])
+    with Pool(1) as pool, Predictor(open_package(folder), EngineLimits(), pool) as predictor:
         yield predictor
 
 

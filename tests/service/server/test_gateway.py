@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from service.server.context import current_request
-from service.server.gateway import Gateway, GatewayLimits
+from service.server.gateway import Addresses, Gateway, GatewayLimits
 from service.server.in_flight import InFlight
 from service.server.keys import KeyRing
 from service.server.logs import configure_logs
@@ -25,18 +25,27 @@ from service.server.metrics import Metrics
 
 SECRET = "zebra"
 
+ADDRESSES = Addresses.of(
+    [
+        Route("/v1/models", lambda _: Response()),
+        Route("/v1/models/{task}", lambda _: Response()),
+        Route("/v1/{task}", lambda _: Response(), methods=["POST"], include_in_schema=False),
+    ],
+    ["/v1/task"],
+)
+
 
 def behind_gateway(
     application: Any, keys: Sequence[str] = (), in_flight: InFlight | None = None, is_open: bool = False, **limits: Any
 ) -> Gateway:
     return Gateway(
         application,
-        json_paths={"/v1/task"},
+        addresses=ADDRESSES,
         limits=GatewayLimits(**{"max_body_bytes": 100, **limits}),
         keys=KeyRing(keys),
         is_open=is_open,
         in_flight=in_flight or InFlight(),
-        metrics=Metrics(routes={"/v1/task"}),
+        metrics=Metrics(),
     )
 
 
@@ -67,6 +76,21 @@ def returning(response: Response) -> Starlette:
 
 async def broken(*_: Any) -> Any:
     raise RuntimeError(f"cannot read {SECRET}")
+
+
+def test_addresses_that_callers_make_up_share_one_name() -> None:
+    made_up = [
+        name
+        for number in range(50)
+        for name in (f"/v1/{number}", f"/v1/models/{number}", f"/livez/{number}", "/v1/models/")
+    ]
+    assert {ADDRESSES.name(path) for path in made_up} == {"other", "/v1/models/{task}"}
+    known = ["/livez", "/readyz", "/healthz", "/v1/models", "/v1/task"]
+    assert [ADDRESSES.name(path) for path in known] == known
+
+
+def test_only_addresses_that_take_json_have_their_body_read() -> None:
+    assert ADDRESSES.taking_json == {"/v1/task"}
 
 
 def test_a_good_answer_passes_unchanged_but_for_its_name() -> None:

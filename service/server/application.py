@@ -1,0 +1,192 @@
+"""The BentoML service, built from settings: no state is shared between two of them."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import bentoml
+from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from models.tasks import ENDPOINTS
+from service.server.context import respond
+from service.server.endpoints import endpoint
+from service.server.gateway import Addresses, App, Gateway, GatewayLimits
+from service.server.in_flight import InFlight
+from service.server.keys import KeyRing, key_ring
+from service.server.logs import configure_logs
+from service.server.metrics import Metrics
+from service.server.models_routes import models_routes
+from service.server.problems import Problem
+from service.server.registry import ModelRegistry
+from service.server.signals import handle_signals
+from service.server.tracing import Tracing
+from service.settings import Settings
+
+NAME = "Steadfast"
+
+_BENTOML_PAGES = frozenset({"index", "static_content", "assets", "openapi-spec", "schema"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerParts:
+    """The state of one server, which its addresses and its gateway share."""
+
+    settings: Settings
+    keys: KeyRing
+    in_flight: InFlight
+    metrics: Metrics
+    registry: ModelRegistry
+    tracing: Tracing | None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The parts of a server with these settings; no model is loaded yet.
+
+        Raises:
+            SettingsError: as `key_ring` does.
+        """
+        metrics = Metrics()
+        return cls(
+            settings=settings,
+            keys=key_ring(settings),
+            in_flight=InFlight(),
+            metrics=metrics,
+            registry=ModelRegistry(settings, metrics),
+            tracing=Tracing.as_environment_says() if settings.tracing else None,
+        )
+
+
+def build_service(settings: Settings) -> bentoml.Service[Any]:
+    """The service that BentoML serves: every endpoint of the tasks, and the other addresses.
+
+    Raises:
+        SettingsError: as `key_ring` does.
+    """
+    parts = ServerParts.from_settings(settings)
+    routes = _routes(parts)
+    service = GatewayService(
+        parts,
+        routes,
+        name=NAME,
+        inner=_worker_class(parts),
+        config={
+            "http": {"host": settings.host, "port": settings.port},
+            "workers": settings.workers,
+            # The gateway writes one line for each request.
+            "logging": {"access": {"enabled": False}},
+            # BentoML's metrics keep a series for every path that anybody ever asks for: memory without an end.
+            "metrics": {"enabled": False},
+        },
+    )
+    service.mount_asgi_app(Starlette(routes=routes, exception_handlers={Problem: _respond}))  # type: ignore[dict-item]
+    return service
+
+
+def _routes(parts: ServerParts) -> list[Route]:
+    """The addresses beside the endpoints of the tasks; the first that fits a request answers it."""
+    # Another dialect of HTTP is a module with routes of its own, and a line here before the last.
+    return [
+        *models_routes(parts.registry, parts.settings, parts.metrics, parts.keys),
+    ]
+
+
+def _worker_class(parts: ServerParts) -> type[Any]:
+    """The class that BentoML instantiates once in each worker; its methods answer at the endpoints of the tasks."""
+
+    class Steadfast:
+        """Robust text models over HTTP."""
+
+        def __init__(self) -> None:
+            """Start to load the models."""
+            configure_logs()
+            self._loading = parts.registry.start_loading()
+
+        @bentoml.on_startup
+        async def open(self) -> None:
+            """Do what is left before the worker accepts callers."""
+            handle_signals(parts.in_flight, parts.settings.drain_s, parts.keys.reload, parts.registry.start_reload)
+            if parts.settings.workers > 1:
+                # While this worker loads, callers go to others, which may have loaded already.
+                await asyncio.to_thread(self._loading.join)
+
+        def __is_ready__(self) -> bool:
+            """Whether `/readyz` answers 200."""
+            return parts.registry.is_ready
+
+        @bentoml.on_shutdown
+        def close(self) -> None:
+            """Answer what is queued and stop."""
+            parts.registry.close()
+            if parts.tracing is not None:
+                parts.tracing.close()
+
+    for tasks in ENDPOINTS.values():
+        method = endpoint(tasks, parts.registry, parts.metrics, parts.settings.max_items)
+        setattr(Steadfast, method.name, method)
+    return Steadfast
+
+
+class HandlersOnlyApp(ServiceAppFactory):  # type: ignore[misc]
+    """BentoML's application with its handlers, but without what the gateway does or nobody reads."""
+
+    def __call__(self) -> Starlette:
+        """The application without BentoML's own pages, one of which reports to others whoever opens it."""
+        app: Starlette = super().__call__()
+        app.router.routes[:] = [
+            route for route in app.router.routes if getattr(route, "name", None) not in _BENTOML_PAGES
+        ]
+        # A redirect would name the address that this process sees, which behind a proxy is another.
+        app.router.redirect_slashes = False
+        return app
+
+    @property
+    def middlewares(self) -> list[Middleware]:
+        """Only what handlers need.
+
+        OpenTelemetry's middleware costs 0.4 ms a request even when it exports nothing. The one that keeps time runs
+        each request in a task of its own, which nobody can cancel.
+        """
+        return [Middleware(ContextMiddleware, context=self.service.context)]
+
+    def _add_response_headers(self, _: Response) -> None:
+        """Add none: BentoML would look up its name, and span ids that there are not, anew for each request."""
+
+
+class GatewayService(bentoml.Service[Any]):  # type: ignore[misc]
+    """A BentoML service whose whole application, its middleware included, stands behind our gateway."""
+
+    def __init__(self, parts: ServerParts, routes: Iterable[Route], **bentoml_options: Any) -> None:
+        """A service of these parts; `routes` are the addresses beside BentoML's API methods."""
+        super().__init__(**bentoml_options)
+        self._parts = parts
+        self._addresses = Addresses.of(routes, (method.route for method in self.apis.values()))
+
+    def to_asgi(self, is_main: bool = True) -> App:
+        """BentoML's application behind the gateway."""
+        self.inject_config()
+        settings = self._parts.settings
+        return Gateway(
+            HandlersOnlyApp(self, is_main=is_main)(),
+            addresses=self._addresses,
+            limits=GatewayLimits(
+                max_body_bytes=settings.max_body_bytes,
+                body_timeout_s=settings.body_timeout_s,
+                timeout_ms=settings.timeout_ms,
+                max_timeout_ms=settings.max_timeout_ms,
+            ),
+            keys=self._parts.keys,
+            is_open=settings.open_to_all,
+            in_flight=self._parts.in_flight,
+            metrics=self._parts.metrics,
+            tracing=self._parts.tracing,
+        )
+
+
+async def _respond(_: Request, problem: Problem) -> Response:
+    return respond(problem)
