@@ -7,19 +7,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnxruntime
+import typer
 
-from service.answers.packages import open_pinned
+from service.answers.packages import open_pinned, package_folders
 from service.answers.predictor import Predictor
+from service.cli.options import PackageFolders
 from service.engine.pool import Pool
 from service.machine import available_cores, available_memory, cpu_flags, cpu_model, cpu_quotas
-from service.server.registry import LOADING_ERRORS, start_predictor
-from service.settings import Settings
+from service.settings import Settings, read_settings
 
 TYPICAL_TOKENS = 32
 """About a sentence, special tokens included."""
 
 LONE_RUNS = 15
 CROWD_ROWS = 128
+
+
+def doctor(packages: PackageFolders = None) -> None:
+    """Say what this machine has and how each package runs on it; exit code 1 if one does not.
+
+    steadfast doctor
+
+    steadfast doctor zoo/sentiment
+    """
+    settings = read_settings(packages=packages or None)
+    for name, found in describe_machine(settings):
+        typer.echo(f"{name:<14}{found}")
+    examinations = [examine_package(folder, settings) for folder in package_folders(settings)]
+    for examination in examinations:
+        typer.echo(f"{'runs' if examination.runs else 'FAILS':<14}{examination.detail}")
+    if not all(examination.runs for examination in examinations):
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
@@ -45,6 +63,8 @@ def describe_machine(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def examine_package(folder: Path, settings: Settings) -> Examination:
     """Start the package as a server would, and time it."""
+    from service.server.registry import LOADING_ERRORS, start_predictor
+
     try:
         package = open_pinned(folder, settings)
         with Pool(settings.threads) as pool, start_predictor(package, settings, pool) as predictor:

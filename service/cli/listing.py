@@ -1,11 +1,28 @@
 """`steadfast models`: what packages say of themselves, methods side by side."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from export.package import Manifest
+from export.package import Manifest, read_manifest
+from service.answers.packages import package_folders
+from service.cli.options import PackageFolders
+from service.settings import read_settings
+
+
+def models(
+    packages: PackageFolders = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """Compare packages by what their manifests say: a line for each measured figure, a column for each method.
+
+    The method that is served bears a star; the others are trainings on the same data that were measured beside it.
+    """
+    folders = package_folders(read_settings(packages=packages or None))
+    show_models(map(read_manifest, folders), as_markdown=markdown)
 
 
 def show_models(manifests: Iterable[Manifest], *, as_markdown: bool) -> None:

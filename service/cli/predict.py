@@ -1,9 +1,11 @@
-"""Answers for a few texts given by hand, and how they look in a terminal."""
+"""`steadfast predict`: answers for a few texts given by hand, and how they look in a terminal."""
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
@@ -13,6 +15,8 @@ from models.tasks.task import AnyTask, Item, takes_list
 from service.answers.contract import Options
 from service.answers.explanation import Explanation
 from service.answers.predictor import Predictor
+from service.cli.opening import open_predictor
+from service.cli.options import Explain, PackageFolder, TaskName
 
 TOP_WORDS = 5
 """How many words are named under an explained answer."""
@@ -23,6 +27,39 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 class UnreadableText(UserError):
     """A text that cannot be answered for."""
+
+
+def predict(
+    task: TaskName,
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT", help="One for each field of the input; `-`: standard input.")
+    ] = None,
+    explain: Explain = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as HTTP gives them.")] = False,
+    package: PackageFolder = None,
+) -> None:
+    """Answer for a few texts.
+
+    With `--explain` the words are marked, the stronger the more they count:
+
+        steadfast predict sentiment "not bad at all" "dull" --explain attention
+
+        steadfast predict sentiment --json < review.txt
+
+    Tasks that read several texts take them in their order, and as many inputs as the texts make:
+
+        steadfast predict nli "It rained all day." "The sun shone."
+
+        steadfast predict reading-comprehension - "Who won?" "the red team" "the blue team" < report.txt
+
+    Standard input is one text.
+    """
+    given = texts or ["-"]
+    read = [_read_stdin() if text == "-" else text for text in given]
+    with open_predictor(task, package) as predictor:
+        items = read_items(predictor.task, read)
+        results = predict_items(predictor, items, Options(explain=explain))
+    show(items, results, as_json=as_json)
 
 
 def read_items(task: AnyTask, texts: Sequence[str]) -> list[Item]:
@@ -148,3 +185,8 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _read_stdin() -> str:
+    """As UTF-8 whatever the terminal is set to; what is none becomes what an argument that is none is."""
+    return sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")

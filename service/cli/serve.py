@@ -1,65 +1,48 @@
-"""Starting the server: everything that can be wrong is found before the first worker starts."""
+"""`steadfast serve`: the server's settings as options, then the server."""
 
-import os
-import socket
-import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated
 
-from export.package import Package
-from export.session import find_provider
-from service.answers.packages import open_packages
-from service.server.keys import key_ring
-from service.server.tracing import check_tracing
-from service.settings import Settings, SettingsError
-from service.supervision import BACKLOG, SOURCE, WorkerSpec, command
+import typer
+
+from service.cli.options import PackageFolders
+from service.settings import read_settings
 
 
-class AddressTaken(OSError):
-    """The address cannot be listened on."""
+def serve(
+    packages: PackageFolders = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that answer; default: 1.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Batches that each worker computes at once; default: its share of the cores.")
+    ] = None,
+    max_items: Annotated[int | None, typer.Option(help="Most inputs in one request.")] = None,
+    max_body_bytes: Annotated[int | None, typer.Option(help="Largest request body.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Show the settings in force and stop.")] = False,
+) -> None:
+    """Answer over HTTP until stopped.
 
+    Packages are checked before anything starts. Then, for instance:
 
-def serve(settings: Settings) -> NoReturn:
-    """Check the keys and the packages, take the address, then become the server.
+        steadfast serve zoo/sentiment --port 8000
 
-    Raises:
-        SettingsError, PackageError, ProviderMissing, AddressTaken: with what to do.
+        curl localhost:8000/v1/sentiment -H 'Content-Type: application/json' -d '{"inputs": ["not bad at all"]}'
+
+    `/docs.json` describes every address, `/v1/models` the models, `/readyz` says whether they are loaded.
     """
-    key_ring(settings)
-    check_tracing(settings)
-    _check_pins(settings, open_packages(settings))
-    find_provider(settings.provider)
-    listener = listen(settings.host, settings.port)
-    # Inherited by what this process becomes, and shared by its workers.
-    listener.set_inheritable(True)
-    os.environ.update(settings.as_environment() | {"BENTOML_DO_NOT_TRACK": "true"})
-    sys.stdout.flush()
-    words = command(WorkerSpec(workers=settings.workers, listener=listener.fileno(), drain_s=settings.drain_s))
-    # A folder named `service` where the command was given must not stand before ours.
-    os.chdir(SOURCE)
-    os.execv(words[0], words)
+    from service.cli.launch import become_server
 
-
-def _check_pins(settings: Settings, packages: Sequence[Package]) -> None:
-    names = [package.manifest.name for package in packages]
-    unknown = sorted(set(settings.pinned) - set(names))
-    if unknown:
-        raise SettingsError(
-            f"pinned (STEADFAST_PINNED): no package is called {', '.join(unknown)}; there are: {', '.join(names)}"
-        )
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that callers can connect to from now on; raises AddressTaken where there cannot be one."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    # An address that a server left a minute ago counts as free.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise AddressTaken(
-            f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port"
-        ) from error
-    return listener
+    settings = read_settings(
+        packages=packages or None,
+        host=host,
+        port=port,
+        workers=workers,
+        threads=threads,
+        max_items=max_items,
+        max_body_bytes=max_body_bytes,
+    )
+    if print_config:
+        for name, value in settings.as_environment().items():
+            typer.echo(f"{name}={value}")
+        return
+    become_server(settings)

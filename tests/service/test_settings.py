@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.serve import serve
+from service.cli.launch import become_server
 from service.settings import Settings, SettingsError, read_settings
 from tests.service.conftest import free_port
 
@@ -71,7 +71,7 @@ def test_the_server_starts_where_bentoml_tells_nobody(package: Path, monkeypatch
 
     monkeypatch.setattr("os.execv", become)
     with pytest.raises(SystemExit):
-        serve(Settings(packages=(package,), port=free_port()))
+        become_server(Settings(packages=(package,), port=free_port()))
     assert started["BENTOML_DO_NOT_TRACK"] == "true"
 
 

@@ -1,0 +1,49 @@
+"""Options and arguments that several commands share, and options that are made from what other modules declare."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from models.tasks import ENDPOINTS
+from service.answers.explanation import ExplanationMethod
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+TaskName = Annotated[
+    str, typer.Argument(metavar="TASK", help=f"Task to answer: {', '.join(ENDPOINTS)}.", show_default=False)
+]
+PackageFolders = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="PACKAGE", help="Folders of model packages. Without any: all packages of the zoo."),
+]
+PackageFolder = Annotated[
+    Path | None,
+    typer.Option("--package", metavar="DIR", help="Folder of the model package. Without it: the zoo's for this task."),
+]
+Explain = Annotated[
+    ExplanationMethod | None,
+    typer.Option("--explain", help="Explain each answer: give every word a score for its part in it."),
+]
+
+
+def with_options(options: Iterable[inspect.Parameter]) -> Callable[[Command], Command]:
+    """Give a command these options in place of its `**` parameter, which receives their values by name."""
+
+    def decorate(command: Command) -> Command:
+        own = inspect.signature(command).parameters.values()
+        kept = [parameter for parameter in own if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+        command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*kept, *options)]
+        )
+        return command
+
+    return decorate
+
+
+def optional(name: str, kind: Any, *declarations: str, **described: Any) -> inspect.Parameter:
+    """An option that is None unless it is given; `described` is passed on to typer."""
+    annotation = Annotated[kind | None, typer.Option(*declarations, **described)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
