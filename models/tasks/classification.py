@@ -9,6 +9,7 @@ from pydantic import Field
 
 from models.tasks.task import (
     AnswerPart,
+    Judgement,
     LabelScore,
     Logits,
     Outputs,
@@ -27,6 +28,10 @@ class LabelAnswer(TaskAnswer):
     label: str
     score: float = Field(ge=0, le=1, description="Probability of `label`.")
     scores: tuple[LabelScore, ...] = Field(description="Every label, most probable first.")
+
+    def judgements(self) -> tuple[Judgement, ...]:
+        """The label."""
+        return (Judgement(self.label, self.score),)
 
 
 def decode_mean(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[LabelAnswer]:

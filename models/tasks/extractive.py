@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, NonNegativeInt
 from models.tasks.reading_comprehension import COLUMNS, ReadingItem
 from models.tasks.task import (
     AnswerPart,
+    Judgement,
     LabelScore,
     Logits,
     Outputs,
@@ -65,6 +66,10 @@ class ExtractiveAnswer(TaskAnswer):
         )
         place = {"start": scores[0].start, "end": scores[0].end} if self.answer is not None else {}
         return self.model_copy(update={"scores": scores, **place})
+
+    def judgements(self) -> tuple[Judgement, ...]:
+        """The answer; its text is no label."""
+        return (Judgement(None, self.score),)
 
 
 def encode(item: ReadingItem, reader: Reader, truncation: Truncation) -> Encoded:

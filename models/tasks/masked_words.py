@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.errors import UserError
-from models.tasks.task import Item, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
+from models.tasks.task import Item, Judgement, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
 from models.text import Encoded, Reader, Truncation
 
 
@@ -23,15 +23,23 @@ class Text(Item):
     text: str
 
 
+class NoAnswer(TaskAnswer):
+    """Nothing: only what the metric compares is of use."""
+
+    def judgements(self) -> tuple[Judgement, ...]:
+        """None."""
+        return ()
+
+
 def encode(item: Text, reader: Reader, truncation: Truncation) -> Encoded:
     """Rows of one text."""
     return reader.read(item.text, truncation=truncation)
 
 
-def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[TaskAnswer]:
+def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[NoAnswer]:
     """What the metric needs of each masked token: the right word's log-probability, and whether it came first."""
     del encoded, outputs
-    return Prediction(TaskAnswer(), outcome=np.concatenate(list(logits)), parts=())
+    return Prediction(NoAnswer(), outcome=np.concatenate(list(logits)), parts=())
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> None:
@@ -59,7 +67,7 @@ MASKED_WORDS = Task(
     name="masked-words",
     endpoint="",
     item=Text,
-    answer=TaskAnswer,
+    answer=NoAnswer,
     columns={"text": ("text", "sentence", "review", "content", "body")},
     target_column=None,
     outputs=_OUTPUTS,

@@ -15,7 +15,18 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.tasks.classification import read_label
-from models.tasks.task import AnswerPart, Item, Logits, Outputs, Prediction, Task, TaskAnswer, parse_list, softmax
+from models.tasks.task import (
+    AnswerPart,
+    Item,
+    Judgement,
+    Logits,
+    Outputs,
+    Prediction,
+    Task,
+    TaskAnswer,
+    parse_list,
+    softmax,
+)
 from models.text import Encoded, Reader, Row, Truncation
 from models.words import Span, line_up, split_words
 
@@ -62,6 +73,10 @@ class NerAnswer(TaskAnswer):
             for entity, span in zip(self.entities, spans, strict=True)
         )
         return self.model_copy(update={"entities": tuple(moved)})
+
+    def judgements(self) -> tuple[Judgement, ...]:
+        """The kind of each entity."""
+        return tuple(Judgement(entity.label, entity.score) for entity in self.entities)
 
 
 def encode(item: NerItem | NerExample, reader: Reader, truncation: Truncation) -> Encoded:

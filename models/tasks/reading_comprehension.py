@@ -9,6 +9,7 @@ from pydantic import Field
 from models.tasks.task import (
     AnswerPart,
     Item,
+    Judgement,
     LabelScore,
     Logits,
     Outputs,
@@ -51,6 +52,10 @@ class ReadingAnswer(TaskAnswer):
     choice: int = Field(description="Its place in `choices`, from 0.")
     score: float = Field(ge=0, le=1, description="Its probability.")
     scores: tuple[ChoiceScore, ...] = Field(description="Every choice, most probable first.")
+
+    def judgements(self) -> tuple[Judgement, ...]:
+        """The answer; its text is no label."""
+        return (Judgement(None, self.score),)
 
 
 def encode(item: ReadingItem, reader: Reader, truncation: Truncation) -> Encoded:

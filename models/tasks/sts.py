@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from models.tasks.pairs import COLUMNS, PairItem, encode_pair
-from models.tasks.task import AnswerPart, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
+from models.tasks.task import AnswerPart, Judgement, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
 from models.text import Encoded
 
 LABELS = ("similarity",)
@@ -19,6 +19,10 @@ class StsAnswer(TaskAnswer):
 
     score: float = Field(description="In the range that the model's manifest declares.")
     normalized: float = Field(ge=0, le=1, description="The same, with the range's ends at 0 and 1.")
+
+    def judgements(self) -> tuple[Judgement, ...]:
+        """None: a similarity decides nothing."""
+        return ()
 
 
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[StsAnswer]:

@@ -4,9 +4,10 @@ A task module holds no torch: the service, file scoring, the export checks and t
 """
 
 import json
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Self, TypeVar, get_args, get_origin
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args, get_origin
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,14 @@ class Item(BaseModel):
     id: str | None = Field(default=None, max_length=256, description="Echoed with the item's result.")
 
 
+class Judgement(NamedTuple):
+    """One decision of an answer, as the server's metrics count it."""
+
+    label: str | None
+    """None where the decision is no choice among a model's labels: texts would make a series each."""
+    probability: float
+
+
 class TaskAnswer(BaseModel):
     """What every task's answer is."""
 
@@ -42,6 +51,10 @@ class TaskAnswer(BaseModel):
         """The answer with its offsets, if it has any, in another unit: `move` takes a field and spans of it."""
         del move
         return self
+
+    @abstractmethod
+    def judgements(self) -> tuple[Judgement, ...]:
+        """The decisions that the answer makes; none where it decides nothing, as a similarity does."""
 
 
 class LabelScore(BaseModel):

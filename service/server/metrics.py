@@ -7,7 +7,7 @@ them up. The files bear the worker's number: one that is started again goes on c
 
 import os
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -23,12 +23,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
-from pydantic import BaseModel
 
-from models.tasks.classification import LabelAnswer
-from models.tasks.extractive import ExtractiveAnswer
-from models.tasks.ner import NerAnswer
-from models.tasks.reading_comprehension import ReadingAnswer
 from service.answers.contract import ModelName
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -97,10 +92,11 @@ class Metrics:
         """What was answered, as callers get it."""
         labels: Tally[str] = Tally()
         confidence = self._confidence.labels(model.task, model.name)
-        for label, probability in _judgements(results):
-            confidence.observe(probability)
-            if label is not None:
-                labels[label] += 1
+        for result in results:
+            for label, probability in result.judgements():
+                confidence.observe(probability)
+                if label is not None:
+                    labels[label] += 1
         for label, times in labels.items():
             self._predictions.labels(model.task, model.name, label).inc(times)
         truncated = sum(result.truncated for result in results)
@@ -148,15 +144,3 @@ def _share_with_other_workers() -> None:
     worker: int | None = bentoml.server_context.worker_index
     if _SHARED in os.environ and worker is not None:
         values.ValueClass = values.MultiProcessValue(lambda: worker)
-
-
-def _judgements(results: Sequence[BaseModel]) -> Iterator[tuple[str | None, float]]:
-    """What was decided and how probable that is; nothing of a task that decides nothing."""
-    for result in results:
-        match result:
-            case LabelAnswer():
-                yield result.label, result.score
-            case NerAnswer():
-                yield from ((entity.label, entity.score) for entity in result.entities)
-            case ReadingAnswer() | ExtractiveAnswer():
-                yield None, result.score

@@ -1,5 +1,6 @@
 """What is counted: rightly with several workers, and with labels that nobody can add to."""
 
+import inspect
 import os
 import signal
 import subprocess
@@ -12,9 +13,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from models.tasks import TRAINED
 from models.tasks.ner import NER
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.sts import STS
+from models.tasks.task import AnyTask, TaskAnswer
 from service.answers.contract import ModelName, result_type
 from service.server.metrics import Metrics
 from tests.service.conftest import ROOT, Server, wait_for
@@ -79,6 +82,19 @@ def test_each_entity_is_a_prediction(metrics: Metrics) -> None:
 def test_a_similarity_is_no_confidence(metrics: Metrics) -> None:
     metrics.answers(MODEL, [result_type(STS)(score=4.2, normalized=0.84, truncated=False, **PLACE)])
     assert value(metrics.render([]), "confidence_count") == 0
+
+
+def test_an_answer_that_does_not_say_what_to_count_cannot_be_made() -> None:
+    class Uncounted(TaskAnswer):
+        pass
+
+    with pytest.raises(TypeError, match="judgements"):
+        Uncounted()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize("task", TRAINED.values(), ids=TRAINED)
+def test_every_answer_says_what_to_count(task: AnyTask) -> None:
+    assert not inspect.isabstract(task.answer)
 
 
 def test_batches_and_the_queue_are_measured(metrics: Metrics) -> None:
