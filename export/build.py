@@ -17,7 +17,7 @@ from export.errors import BadName, ExportError, NoTwin, TargetTaken
 from export.gates.consistency import check_shares
 from export.gates.determinism import check_determinism
 from export.gates.parity import check_parity
-from export.gates.quality import Shipped, check_fp16, choose_int8, keep_fp32
+from export.gates.quality import ChosenGraph, check_fp16, choose_int8, keep_fp32
 from export.graph import read_tensors, write_graph
 from export.half import write_half
 from export.origin import CONFIG_FILES, Origin, open_origin, read_calibration_rows, read_validation
@@ -100,10 +100,10 @@ def _workplace(out: Path) -> Iterator[Path]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Checked:
+class _CheckedGraph:
     """A graph that every gate let through, with their reports."""
 
-    shipped: Shipped
+    chosen: ChosenGraph
     parity: ParityReport
     determinism: DeterminismReport
     probes: tuple[Probe, ...]
@@ -120,7 +120,7 @@ def _pass_gates(
     *,
     with_fp32: bool,
     progress: Callable[[str], None],
-) -> _Checked:
+) -> _CheckedGraph:
     rows = rows_of_many_lengths(origin.task, origin.reader)
     fp32 = work / "fp32.onnx"
     progress(f"writing the graph of {origin.folder}")
@@ -128,14 +128,14 @@ def _pass_gates(
     write_graph(model, origin.task.head, fp32)
     parity = check_parity(model, origin.task.head, fp32, rows, origin.pad_id)
     progress(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")
-    shipped = _choose(origin, fp32, precision, data, progress)
-    session = Session(shipped.graph, pad_id=origin.pad_id)
+    chosen = _choose(origin, fp32, precision, data, progress)
+    session = Session(chosen.graph, pad_id=origin.pad_id)
     determinism = check_determinism(session, rows)
     check_shares(session, rows)
     progress(f"{determinism.rows} rows have the same logits alone, batched and padded")
-    fallback = fp32 if with_fp32 and shipped.precision != "fp32" else None
-    return _Checked(
-        shipped=shipped,
+    fallback = fp32 if with_fp32 and chosen.precision != "fp32" else None
+    return _CheckedGraph(
+        chosen=chosen,
         parity=parity,
         determinism=determinism,
         probes=record_probes(origin.task, origin.reader, session),
@@ -148,7 +148,7 @@ def _pass_gates(
 
 def _choose(
     origin: Origin, fp32: Path, precision: Precision, data: str | None, progress: Callable[[str], None]
-) -> Shipped:
+) -> ChosenGraph:
     validation = read_validation(origin, data).examples
     if precision == "fp32":
         return keep_fp32(origin, fp32, validation)
@@ -181,9 +181,9 @@ def _read_twin(folder: Path, origin: Origin) -> Twin:
     return Twin(method=found.method.name, precision=found.precision, digest=found.digest, metrics=found.metrics)
 
 
-def _fill(folder: Path, origin: Origin, checked: _Checked, name: str, twins: tuple[Twin, ...]) -> Manifest:
+def _fill(folder: Path, origin: Origin, checked: _CheckedGraph, name: str, twins: tuple[Twin, ...]) -> Manifest:
     """Put every file of the package into `folder`."""
-    shutil.copyfile(checked.shipped.graph, folder / GRAPH_FILE)
+    shutil.copyfile(checked.chosen.graph, folder / GRAPH_FILE)
     if checked.fallback:
         shutil.copyfile(checked.fallback, folder / FALLBACK_FILE)
     for file in CONFIG_FILES:
@@ -210,7 +210,7 @@ def _write_tokenizer(source: Path, target: Path) -> None:
     tokenizer.save(str(target), pretty=False)
 
 
-def _manifest(graph: Path, origin: Origin, checked: _Checked, name: str, twins: tuple[Twin, ...]) -> Manifest:
+def _manifest(graph: Path, origin: Origin, checked: _CheckedGraph, name: str, twins: tuple[Twin, ...]) -> Manifest:
     record = origin.record
     inputs, outputs = read_tensors(graph)
     return Manifest(
@@ -222,16 +222,16 @@ def _manifest(graph: Path, origin: Origin, checked: _Checked, name: str, twins: 
         method=record.method,
         base=record.base,
         weights=file_digest(origin.folder / WEIGHTS_FILE),
-        precision=checked.shipped.precision,
+        precision=checked.chosen.precision,
         max_tokens=record.max_tokens,
         pad_id=origin.pad_id,
         inputs=inputs,
         outputs=outputs,
         files={},
         parity=checked.parity,
-        quality=checked.shipped.quality,
+        quality=checked.chosen.quality,
         determinism=checked.determinism,
-        metrics={record.source.validation: checked.shipped.metrics},
+        metrics={record.source.validation: checked.chosen.metrics},
         twins=twins,
         probes=checked.probes,
         fallback_probes=checked.fallback_probes,

@@ -23,19 +23,16 @@ from export.package import TensorInfo
 from export.session import OUTPUTS
 from models.networks.encoder import read_logits, self_attends
 from models.networks.gate import GatedModel
-from models.tasks.task import Head
+from models.tasks.task import READ_AT_TOKENS, Head
 
 OPSET = 18
 """optimum's default, named so that graphs do not change with it."""
-
-READS_ANYWHERE: tuple[Head, ...] = ("token-classification", "question-answering")
-"""Heads whose answers stand at tokens of their own; explanations are read there."""
 
 LARGEST_FILE = 2**31 - 1
 """Bytes that protobuf, and so an ONNX file, can hold."""
 
 
-class Explained(nn.Module):
+class ExplainingModel(nn.Module):
     """A model with its head that also gives where it looked: from the first token, or from the one asked for."""
 
     def __init__(self, model: PreTrainedModel | GatedModel, head: Head) -> None:
@@ -69,7 +66,7 @@ class Explained(nn.Module):
 
 
 def outputs_of(config: PretrainedConfig) -> tuple[str, ...]:
-    """The names of what `Explained` gives of a model of this configuration."""
+    """The names of what `ExplainingModel` gives of a model of this configuration."""
     return tuple(name for name in OUTPUTS if name != "rollout" or self_attends(config))
 
 
@@ -111,7 +108,7 @@ def _carry(row: Tensor, probabilities: Tensor) -> Tensor:
 
 
 def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> None:
-    """Write the model in fp32 with the outputs of `Explained`, for any batch and any sequence of two tokens or more.
+    """Write the model in fp32 with the outputs of `ExplainingModel`, for any batch of rows of two tokens or more.
 
     Raises:
         TooLarge: the weights do not go into one ONNX file.
@@ -121,13 +118,13 @@ def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> 
         raise TooLarge(
             f"{size / 1e9:.1f} GB of weights in fp32; an ONNX file holds 2.1 GB: start from a smaller base model"
         )
-    reads_anywhere = head in READS_ANYWHERE
+    reads_anywhere = head in READ_AT_TOKENS
     config = (_TokenGraphConfig if reads_anywhere else _GraphConfig)(model.config, task="feature-extraction")
     reads_all = reads_anywhere or isinstance(model, GatedModel) or not self_attends(model.config)
     with nullcontext() if reads_all else _last_layer_reads_only_the_start(model), warnings.catch_warnings():
         # Of an LSTM torch doubts that it runs with batches of another size than it was traced with; the gates prove it.
         warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1", UserWarning)
-        export(Explained(model, head), config, path, opset=OPSET)
+        export(ExplainingModel(model, head), config, path, opset=OPSET)
 
 
 def read_tensors(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:

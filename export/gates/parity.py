@@ -9,11 +9,11 @@ import torch
 from transformers import PreTrainedModel
 
 from export.errors import NotTheSameModel
-from export.graph import READS_ANYWHERE, Explained, outputs_of
+from export.graph import ExplainingModel, outputs_of
 from export.package import ParityReport
 from export.session import Arrays, Session
 from models.networks.gate import GatedModel
-from models.tasks.task import Head
+from models.tasks.task import READ_AT_TOKENS, Head
 from models.text import Row, pad
 
 TOLERANCE = 1e-4
@@ -57,7 +57,7 @@ def check_parity(
 def run_torch(model: PreTrainedModel | GatedModel, head: Head, rows: Sequence[Row], pad_id: int) -> Arrays:
     """What the model says of a padded batch, with the graph's output names."""
     left_out = set() if model.config.type_vocab_size > 1 else {"token_type_ids"}
-    if head not in READS_ANYWHERE:
+    if head not in READ_AT_TOKENS:
         left_out.add("read_at")
     tensors = {name: torch.from_numpy(array) for name, array in pad(rows, pad_id).items() if name not in left_out}
-    return {name: tensor.numpy() for name, tensor in Explained(model, head)(**tensors).items()}
+    return {name: tensor.numpy() for name, tensor in ExplainingModel(model, head)(**tensors).items()}

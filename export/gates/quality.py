@@ -1,4 +1,4 @@
-"""What int8 or fp16 costs on the validation rows, and how much of it is therefore shipped."""
+"""What int8 or fp16 costs on the validation rows, and how much of it is therefore chosen."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ SENSITIVITY_ROWS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shipped:
+class ChosenGraph:
     """The graph that was chosen, and why."""
 
     graph: Path
@@ -34,13 +34,13 @@ class Shipped:
     metrics: dict[str, float]
 
 
-def keep_fp32(origin: Origin, fp32: Path, validation: Sequence[Example]) -> Shipped:
+def keep_fp32(origin: Origin, fp32: Path, validation: Sequence[Example]) -> ChosenGraph:
     """The fp32 graph, measured."""
     metrics = measure(origin.evaluated(fp32), validation)
     return _ship_float(origin, fp32, "fp32", metrics, len(validation))
 
 
-def check_fp16(origin: Origin, fp32: Path, half: Path, validation: Sequence[Example]) -> Shipped:
+def check_fp16(origin: Origin, fp32: Path, half: Path, validation: Sequence[Example]) -> ChosenGraph:
     """The fp16 graph, measured beside the fp32 one.
 
     Raises:
@@ -62,7 +62,7 @@ def choose_int8(
     calibration: Calibration,
     validation: Sequence[Example],
     progress: Callable[[str], None],
-) -> Shipped:
+) -> ChosenGraph:
     """The most quantised graph that loses no more than the tolerance, or else the fp32 graph."""
     metric = origin.task.main_metric
     reference = measure(origin.evaluated(fp32), validation)
@@ -81,7 +81,7 @@ def choose_int8(
                 calibration_rows=len(calibration.rows),
                 excluded_nodes=excluded,
             )
-            return Shipped(graph=graph, precision="int8", quality=report, metrics=metrics)
+            return ChosenGraph(graph=graph, precision="int8", quality=report, metrics=metrics)
     progress(f"int8 costs more than {TOLERANCE:g} of {metric} whatever is left out: the package is fp32")
     return _ship_float(origin, fp32, "fp32", reference, len(validation), best_int8=max(reached))
 
@@ -126,7 +126,7 @@ def _ship_float(
     *,
     fp32: dict[str, float] | None = None,
     best_int8: float | None = None,
-) -> Shipped:
+) -> ChosenGraph:
     """A graph in which nothing is quantised; `fp32` are the metrics that it is to reach, where they are not its own."""
     metric = origin.task.main_metric
     report = QualityReport(
@@ -139,4 +139,4 @@ def _ship_float(
         excluded_nodes=(),
         best_int8=best_int8,
     )
-    return Shipped(graph=graph, precision=precision, quality=report, metrics=metrics)
+    return ChosenGraph(graph=graph, precision=precision, quality=report, metrics=metrics)

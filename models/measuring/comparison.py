@@ -20,10 +20,11 @@ from models.data import draw_rows, load_validation
 from models.errors import UserError
 from models.evaluation import EvaluatedModel
 from models.measuring.agreement import Agreement, NothingToCompare, attention_gradient_agreement
-from models.measuring.robustness import Found, Progress, measure_robustness
+from models.measuring.robustness import Metrics, measure_robustness
 from models.networks.encoder import Encoder, load_tokenizer, load_trained, measuring_device
 from models.networks.gate import find_special_ids
 from models.networks.loading import open_trained_model
+from models.progress import ReportProgress
 from models.tasks import find_task
 from models.training.loop import Watcher, train
 from models.training.settings import TrainingSettings
@@ -60,7 +61,7 @@ class Measured(BaseModel):
     data: tuple[DataFile, ...]
     epochs: tuple[EpochRecord, ...]
     kept_epoch: int
-    found: dict[str, Found] = Field(description="By what was measured, the metrics and the rows.")
+    found: dict[str, Metrics] = Field(description="By what was measured, the metrics and the rows.")
     agreement: dict[str, Any] | None = Field(
         description="How well attention agrees with gradients, as `agreement` has it; None where it has nothing."
     )
@@ -133,7 +134,7 @@ def plan_runs(
     )
 
 
-def compare(plan: Plan, watcher: Watcher, progress: Progress) -> Comparison:
+def compare(plan: Plan, watcher: Watcher, progress: ReportProgress) -> Comparison:
     """Make every run that has no result yet, and the table, anew after each run.
 
     Raises:
@@ -282,7 +283,7 @@ def _claim(plan: Plan, settings: TrainingSettings) -> dict[str, Any]:
 
 
 def _measure(
-    settings: TrainingSettings, checkpoint: Path, most_rows: int | None, watcher: Watcher, progress: Progress
+    settings: TrainingSettings, checkpoint: Path, most_rows: int | None, watcher: Watcher, progress: ReportProgress
 ) -> Measured:
     record = read_record(checkpoint) if checkpoint.is_dir() else train(settings, checkpoint, watcher, most_rows)
     model = open_trained_model(checkpoint)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from models.synonyms.triples import REFINED, TripleMaker, make_triples
 from models.synonyms.wordnet import default_folder
+from models.tasks.robustness import NoiseName
 
 Perturbation = Callable[[str, random.Random], str]
 
@@ -119,7 +120,7 @@ def _double_letter(word: str, place: int, draw: random.Random) -> str:
     return word[: place + 1] + word[place:]
 
 
-PERTURBATIONS: dict[str, Perturbation] = {
+PERTURBATIONS: dict[NoiseName, Perturbation] = {
     "typos": make_typos,
     "word swaps": swap_words,
     "synonyms": replace_synonyms,

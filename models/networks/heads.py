@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from models.data import Example
 from models.networks.masking import MaskedRow
-from models.tasks.extractive import find_tokens
-from models.tasks.ner import first_tokens
 from models.tasks.task import Head
+from models.tasks.token_positions import find_tokens, first_tokens
 
 IGNORED = -100
 """Target of a token that is not labelled: special tokens, padding, and all tokens of a word but its first."""

@@ -1,4 +1,4 @@
-"""The tasks Steadfast answers."""
+"""The tasks that Steadfast answers. A new task is a module here and its name in `TASKS`."""
 
 from models.errors import UserError
 from models.tasks.extractive import EXTRACTIVE_READING
@@ -16,13 +16,13 @@ TASKS: dict[str, AnyTask] = {
 }
 
 TRAINED: dict[str, AnyTask] = TASKS | {MASKED_WORDS.name: MASKED_WORDS}
-"""What a model can be trained for: the tasks, and what encoders are pre-trained on, which is not served."""
+"""All that a model can be trained for: the tasks, and masked words, on which encoders are pre-trained."""
 
 ENDPOINTS: dict[str, tuple[AnyTask, ...]] = {
     endpoint: tuple(task for task in TASKS.values() if task.endpoint == endpoint)
     for endpoint in dict.fromkeys(task.endpoint for task in TASKS.values())
 }
-"""The tasks whose packages may answer at an endpoint; they take the same items."""
+"""By endpoint, the tasks whose packages may answer there. They take the same items."""
 
 
 class UnknownTask(UserError):
@@ -30,14 +30,14 @@ class UnknownTask(UserError):
 
 
 def check_endpoint(name: str) -> str:
-    """The name, if it is one of an endpoint; raises UnknownTask with the names there are."""
+    """Return the name if an endpoint has it; raises UnknownTask, which lists the endpoints."""
     if name not in ENDPOINTS:
         raise UnknownTask(f"no task {name!r}; choose one of: {', '.join(ENDPOINTS)}")
     return name
 
 
 def find_task(name: str) -> AnyTask:
-    """What is trained under that name; raises UnknownTask with the names of the tasks there are."""
+    """Return the task that is trained under a name; raises UnknownTask, which lists the tasks."""
     try:
         return TRAINED[name]
     except KeyError:

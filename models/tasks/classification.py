@@ -1,4 +1,4 @@
-"""What tasks share that give an item one of a few labels."""
+"""The answer, targets and metrics of tasks that give an item one of a few labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +35,7 @@ class LabelAnswer(TaskAnswer):
 
 
 def decode_mean(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[LabelAnswer]:
-    """Probabilities of each window, averaged with its length as weight; one window is a plain softmax."""
+    """Average the windows' probabilities with their lengths as weights; for a single window this is a plain softmax."""
     weights = np.array([len(row) for row in encoded.rows], dtype=np.float64)
     probabilities = softmax(np.stack(logits))
     return predict_label(weights @ probabilities / weights.sum(), outputs, range(len(weights)))
@@ -44,7 +44,7 @@ def decode_mean(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) ->
 def predict_label(
     probabilities: npt.NDArray[np.float64], outputs: Outputs, rows: Sequence[int]
 ) -> Prediction[LabelAnswer]:
-    """The answer to probabilities that came from these rows."""
+    """Make the answer from the labels' probabilities; `rows` are the rows that they came from."""
     scores = rank_labels(probabilities, outputs.labels)
     answer = LabelAnswer(label=scores[0].label, score=scores[0].score, scores=scores)
     return Prediction(
@@ -53,7 +53,7 @@ def predict_label(
 
 
 def read_label(value: Any, encoded: Encoded, outputs: Outputs) -> int:
-    """A label's number, given as that number or by name.
+    """Read a label, given by its number or by its name, as its number.
 
     Raises:
         ValueError: neither; the message lists what is accepted.

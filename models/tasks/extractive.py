@@ -1,7 +1,7 @@
-"""Extractive reading comprehension: the words of a context that answer a question, or none of them.
+"""Extractive reading comprehension: finds the words of a context that answer a question, or says that none do.
 
-Spans are scored by the sum of their ends' logits and compared with that of the first token, which stands for "no
-answer", as by Devlin et al. (NAACL 2019, section 4.3).
+A span's score is the sum of the logits at its two ends. It is compared with the score of the first token, which stands
+for "no answer" (Devlin et al., NAACL 2019, section 4.3).
 """
 
 import re
@@ -14,7 +14,9 @@ from typing import Any, Self
 import numpy as np
 from pydantic import BaseModel, Field, NonNegativeInt
 
+from models.tasks.probe_texts import QUESTIONS
 from models.tasks.reading_comprehension import COLUMNS, ReadingItem
+from models.tasks.robustness import Robustness
 from models.tasks.task import (
     AnswerPart,
     Judgement,
@@ -34,10 +36,10 @@ from models.words import Span
 LABELS = ("start", "end")
 
 BEST_SPANS = 20
-"""How many spans share the probability that no answer leaves."""
+"""Number of spans that share the probability left over by "no answer"."""
 
 LONGEST_ANSWER = 30
-"""Tokens of the longest span that is considered."""
+"""Most tokens in a span."""
 
 
 class SpanScore(LabelScore):
@@ -58,7 +60,7 @@ class ExtractiveAnswer(TaskAnswer):
     scores: tuple[SpanScore, ...] = Field(description="The best spans, most probable first.")
 
     def moved(self, move: Callable[[str, Sequence[Span]], Sequence[Span]]) -> Self:
-        """The same spans with their offsets in another unit."""
+        """The same answer with the offsets of its spans in another unit."""
         spans = move("context", [Span(span.start, span.end) for span in self.scores])
         scores = tuple(
             score.model_copy(update={"start": span.start, "end": span.end})
@@ -73,16 +75,16 @@ class ExtractiveAnswer(TaskAnswer):
 
 
 def encode(item: ReadingItem, reader: Reader, truncation: Truncation) -> Encoded:
-    """Rows of the context's windows, each beside the whole question."""
+    """Make a row for each window of the context, each beside the whole question."""
     if item.choices is not None:
         raise BadInput("validation", "choices", "not taken: this model finds the answer in the context; leave them out")
     return reader.read_against("context", item.context, [{"question": item.question}], truncation=truncation)
 
 
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[ExtractiveAnswer]:
-    """The best span over all windows; none where that is more probable than `outputs.no_answer_threshold`."""
+    """Find the best span over all windows; there is none where "no answer" reaches `outputs.no_answer_threshold`."""
     best = _best_candidates(logits, encoded)
-    # No window may hold the answer: the one that is least sure of that speaks for all.
+    # "No answer" must hold for every window, so the window that is least sure of it counts.
     nothing = min(float(row[0].sum()) for row in logits)
     probabilities = softmax(np.array([nothing, *(candidate.score for candidate in best)])).tolist()
     context = encoded.texts["context"]
@@ -110,16 +112,16 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
 
 @dataclass(frozen=True)
 class Answers:
-    """What people answered."""
+    """The right answers to one question, as people gave them."""
 
     texts: tuple[str, ...]
-    """Any of them is right; none means that there is no answer."""
+    """Each of these is right; an empty tuple means that there is no answer."""
     span: Span | None
-    """Of the first of them in the context."""
+    """Where the first of them stands in the context; None where there is no answer."""
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> Answers:
-    """Answers as SQuAD has them, `{"text": [...], "answer_start": [...]}`; raises ValueError."""
+    """Read answers as SQuAD has them, `{"text": [...], "answer_start": [...]}`; raises ValueError."""
     del outputs
     try:
         given = _Given.model_validate(parse_list(value))
@@ -133,25 +135,14 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> Answers:
 
 
 class _Given(BaseModel):
-    """Answers as SQuAD writes them."""
+    """The right answers as SQuAD writes them."""
 
     text: tuple[str, ...]
     answer_start: tuple[NonNegativeInt, ...]
 
 
-def find_tokens(row: Row, span: Span | None) -> tuple[int, int]:
-    """First and last token of a span of the context; (0, 0), which stands for no answer, where it is not in the row."""
-    if span is None:
-        return 0, 0
-    inside = [
-        (place, token) for place, token in row.spans("context") if token.start < span.end and token.end > span.start
-    ]
-    is_whole = inside and inside[0][1].start <= span.start and inside[-1][1].end >= span.end
-    return (inside[0][0], inside[-1][0]) if is_whole else (0, 0)
-
-
 def measure(targets: Sequence[Answers], outcomes: Sequence[str], outputs: Outputs) -> dict[str, float]:
-    """Exact match and word-level F1 with the best of the right answers, as SQuAD measures them."""
+    """Exact match and word-level F1 as SQuAD has them: of several right answers, the best match counts."""
     del outputs
     pairs = [(target.texts or ("",), outcome) for target, outcome in zip(targets, outcomes, strict=True)]
     count = max(len(pairs), 1)
@@ -163,7 +154,7 @@ def measure(targets: Sequence[Answers], outcomes: Sequence[str], outputs: Output
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A span and where it was found."""
+    """A span, its score, and the row and token at which it begins."""
 
     score: float
     span: Span
@@ -172,7 +163,7 @@ class _Candidate:
 
 
 def _best_candidates(logits: Sequence[Logits], encoded: Encoded) -> list[_Candidate]:
-    """The best spans, best first; of a span that stands in several windows only the best."""
+    """The best spans, best first; a span that several windows hold counts once, with its best score."""
     best: dict[Span, _Candidate] = {}
     context = encoded.texts["context"]
     for number, (row, scores) in enumerate(zip(encoded.rows, logits, strict=True)):
@@ -184,7 +175,7 @@ def _best_candidates(logits: Sequence[Logits], encoded: Encoded) -> list[_Candid
 
 
 def _candidates(number: int, row: Row, scores: Logits, context: str) -> Iterator[_Candidate]:
-    # Tokenizers of bytes have tokens for blanks, alone or before a word.
+    # Tokenizers that work on bytes have tokens for blanks, alone or before a word.
     trimmed = ((position, _trim(span, context)) for position, span in row.spans("context"))
     placed = [(position, span) for position, span in trimmed if span.start < span.end]
     positions = [position for position, _ in placed]
@@ -204,7 +195,7 @@ def _trim(span: Span, text: str) -> Span:
 
 
 def _plain(answer: str) -> str:
-    """Without case, punctuation, articles and extra spaces."""
+    """Drop case, punctuation, articles and extra spaces."""
     kept = "".join(character for character in answer.lower() if character not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", kept).split())
 
@@ -232,4 +223,7 @@ EXTRACTIVE_READING = Task(
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),
+    probe_items=tuple({"context": context, "question": question} for context, question, _ in QUESTIONS),
+    # The context stays as it is, because the answer is a span of it.
+    robustness=Robustness(noisy_fields=("question",)),
 )

@@ -1,6 +1,6 @@
-"""Masked words of one text: what an encoder is pre-trained on. Nothing is answered with it and nothing served.
+"""Masked words of one text: an encoder is pre-trained by guessing them. The task is not served and answers nothing.
 
-Its models are measured at the masked tokens alone, which the runner of this head chooses; see `networks.masking`.
+Its models are measured at the masked tokens only, which `models.networks.masking` chooses.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from models.errors import UserError
+from models.tasks.robustness import Robustness
 from models.tasks.task import Item, Judgement, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
 from models.text import Encoded, Reader, Truncation
 
 
 class TooFewTexts(UserError):
-    """Texts that nothing can be measured on."""
+    """There are so few texts that no word of them was masked."""
 
 
 class Text(Item):
@@ -32,23 +33,23 @@ class NoAnswer(TaskAnswer):
 
 
 def encode(item: Text, reader: Reader, truncation: Truncation) -> Encoded:
-    """Rows of one text."""
+    """Make the rows of one text."""
     return reader.read(item.text, truncation=truncation)
 
 
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[NoAnswer]:
-    """What the metric needs of each masked token: the right word's log-probability, and whether it came first."""
+    """Pass on, for each masked token, the right word's log-probability and whether it was the most probable one."""
     del encoded, outputs
     return Prediction(NoAnswer(), outcome=np.concatenate(list(logits)), parts=())
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> None:
-    """Texts hold their right answers themselves."""
+    """There is nothing to read: the texts themselves hold the right answers."""
     del value, encoded, outputs
 
 
 def measure(targets: Sequence[None], outcomes: Sequence[Logits], outputs: Outputs) -> dict[str, float]:
-    """Share of the masked tokens whose word is the most probable one; and perplexity, of which less is better.
+    """Share of masked tokens whose right word is the most probable one, and perplexity (lower is better).
 
     Raises:
         TooFewTexts: no token was masked.
@@ -56,7 +57,7 @@ def measure(targets: Sequence[None], outcomes: Sequence[Logits], outputs: Output
     del targets, outputs
     judged = np.concatenate(list(outcomes)).astype(np.float64)
     if not len(judged):
-        raise TooFewTexts("of the texts to measure on no word was masked: there are too few of them")
+        raise TooFewTexts("no word was masked in the texts to measure on; give more texts")
     log_probabilities, hits = judged.T
     return {"accuracy": float(hits.mean()), "perplexity": float(np.exp(-log_probabilities.mean()))}
 
@@ -78,4 +79,6 @@ MASKED_WORDS = Task(
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(_OUTPUTS.labels),
+    probe_items=(),
+    robustness=Robustness(),
 )

@@ -1,4 +1,4 @@
-"""Named entities: which words of a text name something, and what kind of thing.
+"""Named entities: the words of a text that name something, and the kind of thing they name.
 
 A word takes the label of its first token. Labels are BIO: `B-` begins an entity and `I-` goes on with one. Raw text is
 split by Unicode's word boundaries (UAX #29), with three differences that bring it near to how entities are annotated:
@@ -6,7 +6,6 @@ signs such as `-`, `&`, `/`, `.` and `:` between two words join them (`Coca-Cola
 word after them, and a final `'s` stands alone.
 """
 
-import bisect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +14,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.tasks.classification import read_label
+from models.tasks.probe_texts import TEXTS_WITH_NAMES
+from models.tasks.robustness import Robustness
 from models.tasks.task import (
     AnswerPart,
     Item,
@@ -27,7 +28,8 @@ from models.tasks.task import (
     parse_list,
     softmax,
 )
-from models.text import Encoded, Reader, Row, Truncation
+from models.tasks.token_positions import first_tokens
+from models.text import Encoded, Reader, Truncation
 from models.words import Span, line_up, split_words
 
 OUTSIDE = "O"
@@ -80,7 +82,7 @@ class NerAnswer(TaskAnswer):
 
 
 def encode(item: NerItem | NerExample, reader: Reader, truncation: Truncation) -> Encoded:
-    """Rows of one text, and its words."""
+    """Make the rows of one text, with its words."""
     if isinstance(item, NerItem):
         encoded = reader.read(item.text, truncation=truncation)
         return replace(encoded, words=split_for_tagging(item.text))
@@ -89,7 +91,7 @@ def encode(item: NerItem | NerExample, reader: Reader, truncation: Truncation) -
 
 
 def split_for_tagging(text: str) -> tuple[Span, ...]:
-    """The words of a raw text, in order and without overlap; what lies between them is white space or invisible."""
+    """The words of a raw text, in order and without overlap. Between them is only white space or invisible signs."""
     pieces = split_words(text)
     words = []
     for run in _runs(pieces):
@@ -99,9 +101,9 @@ def split_for_tagging(text: str) -> tuple[Span, ...]:
 
 
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[NerAnswer]:
-    """The entities among the words, each word labelled where it stands farthest from the ends of a window.
+    """Find the entities among the words; a word's label is read where it is farthest from the ends of a window.
 
-    Every word gets one label, whatever the windows: no entity is lost or found twice where they meet.
+    Every word gets one label however many windows hold it, so no entity is lost or found twice where windows meet.
     """
     text = next(iter(encoded.texts.values()))
     probabilities = [softmax(row) for row in logits]
@@ -121,28 +123,10 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     return Prediction(NerAnswer(entities=tuple(entities)), outcome=tuple(labels), parts=tuple(parts))
 
 
-def first_tokens(encoded: Encoded) -> dict[int, tuple[int, int]]:
-    """By word, the row and position of its first token, in the row where that is farthest from the ends.
-
-    Words that the tokenizer drops, such as lone variation selectors, are left out.
-    """
-    (field,) = encoded.texts
-    best: dict[int, tuple[int, int]] = {}
-    places: dict[int, tuple[int, int]] = {}
-    starts = [word.start for word in encoded.words]
-    for number, row in enumerate(encoded.rows):
-        for word, (start, position) in _firsts_in_row(row, field, encoded.words, starts).items():
-            # The earliest first: a window may begin in the middle of a word.
-            rank = (-start, min(position, len(row) - 1 - position))
-            if word not in best or rank > best[word]:
-                best[word], places[word] = rank, (number, position)
-    return places
-
-
 def find_entities(labels: Sequence[str]) -> Iterator[tuple[range, str]]:
-    """Runs of words that make an entity, with its kind.
+    """The runs of words that are entities, each with its kind.
 
-    Impossible sequences are read as conlleval reads them: an `I-` that goes on with nothing begins an entity.
+    Impossible sequences are read as conlleval reads them: an `I-` that continues nothing begins an entity.
     """
     start, kind = 0, ""
     for number, label in enumerate([*labels, OUTSIDE]):
@@ -155,8 +139,8 @@ def find_entities(labels: Sequence[str]) -> Iterator[tuple[range, str]]:
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> tuple[int, ...]:
-    """The label's number of each word, from names or numbers; raises ValueError."""
-    value = parse_list(value)  # csv can hold no other
+    """Read a list of labels, given by name or number, as a number for each word; raises ValueError."""
+    value = parse_list(value)  # csv holds a list as text
     if not isinstance(value, list | tuple) or len(value) != len(encoded.words):
         raise ValueError(f"tags are a list with a label for each of the {len(encoded.words)} tokens, not {value!r:.80}")
     return tuple(read_label(label, encoded, outputs) for label in value)
@@ -170,7 +154,7 @@ def check_outputs(outputs: Outputs) -> None:
 
 
 def measure(targets: Sequence[Sequence[int]], outcomes: Sequence[Sequence[str]], outputs: Outputs) -> dict[str, float]:
-    """Precision, recall and F1 of whole entities, as conlleval counts them."""
+    """Precision, recall and F1 over whole entities, as conlleval counts them."""
     # Here, not at the top: serving installs no seqeval.
     from seqeval.metrics import f1_score, precision_score, recall_score
 
@@ -184,7 +168,7 @@ def measure(targets: Sequence[Sequence[int]], outcomes: Sequence[Sequence[str]],
 
 
 def _runs(pieces: Sequence[Span]) -> Iterator[list[Span]]:
-    """Pieces that follow each other without a gap."""
+    """Group pieces that follow each other without a gap."""
     run: list[Span] = []
     for piece in pieces:
         if run and run[-1].end != piece.start:
@@ -196,14 +180,14 @@ def _runs(pieces: Sequence[Span]) -> Iterator[list[Span]]:
 
 
 def _kind(piece: str) -> str:
-    """A letter for what a piece is: a word, a prefix, a joiner, or another sign."""
+    """A letter for the kind of a piece: a word, a prefix, a joiner, or another sign."""
     if any(map(str.isalnum, piece)):  # not the first alone: `_me` is a word
         return "w"
     return "p" if piece in _PREFIXES else "j" if piece in _JOINERS else "x"
 
 
 _WORD = re.compile("p?w(?:[jp]+w)*|.")
-"""Over the kinds of a run's pieces."""
+"""Matches a word in the string of the kinds of a run's pieces."""
 
 
 def _cut_possessive(word: Span, text: str) -> Iterator[Span]:
@@ -213,20 +197,6 @@ def _cut_possessive(word: Span, text: str) -> Iterator[Span]:
         yield Span(word.end - 2, word.end)
     else:
         yield word
-
-
-def _firsts_in_row(row: Row, field: str, words: Sequence[Span], starts: Sequence[int]) -> dict[int, tuple[int, int]]:
-    """By word, where the first of the row's tokens in it begins, and its position; other tokens of one sign follow."""
-    firsts: dict[int, tuple[int, int]] = {}
-    for position, (start, end) in row.spans(field):
-        first = max(bisect.bisect_right(starts, start) - 1, 0)
-        for number in range(first, len(words)):
-            if words[number].start >= end:
-                break
-            if words[number].end > start:
-                # Tokenizers that put a space before texts leave one in the first token of a window.
-                firsts.setdefault(number, (max(start, words[number].start), position))
-    return firsts
 
 
 NER = Task(
@@ -256,5 +226,8 @@ NER = Task(
     read_target=read_target,
     measure=measure,
     check_outputs=check_outputs,
+    probe_items=tuple({"text": text} for text in TEXTS_WITH_NAMES),
+    # Typos only: if words changed places, they would no longer stand where their tags do.
+    robustness=Robustness(noisy_fields=("tokens",), noises=("typos",)),
     explains_each=True,
 )

@@ -6,11 +6,16 @@ from itertools import groupby
 import numpy as np
 
 from models.tasks.classification import LabelAnswer, check_labels, measure_macro, predict_label, read_label
+from models.tasks.probe_texts import PAIRS
+from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import Item, Logits, Outputs, Prediction, Task, softmax
 from models.text import Encoded, Reader, Truncation
 
 NO_EVIDENCE = ("neutral", "not_entailment", "non-entailment")
 """Labels by which data sets say that a premise settles nothing."""
+
+NOT_ENTAILED = ("neutral", "contradiction", "not_entailment", "non-entailment")
+"""Labels of a model that count as the one "not entailed" of data sets with two labels."""
 
 
 class NliItem(Item):
@@ -21,19 +26,19 @@ class NliItem(Item):
 
 
 def encode(item: NliItem, reader: Reader, truncation: Truncation) -> Encoded:
-    """Rows of the pair, the premise first."""
+    """Make the rows of the pair, the premise first."""
     return reader.read_pair({"premise": item.premise, "hypothesis": item.hypothesis}, truncation=truncation)
 
 
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[LabelAnswer]:
-    """The window of the premise that settles most decides on each window of the hypothesis; these are averaged.
+    """Let the most decisive window of the premise decide on each window of the hypothesis, and average over these.
 
-    A long premise speaks of the hypothesis in few places. Taking the best of them for each part of the hypothesis, and
-    the mean over the parts, is what Laban et al. (TACL 2022, section 3.2) found best for documents.
+    A long premise speaks of the hypothesis in few places. Laban et al. (TACL 2022, section 3.2) found it best for
+    documents to take the best place for each part of the hypothesis, and the mean over the parts.
     """
     probabilities = softmax(np.stack(logits))
     silent = [place for place, label in enumerate(outputs.labels) if label in NO_EVIDENCE]
-    # Where no label says so, a window settles as much as it is sure.
+    # Where no label means "no evidence", the most confident window decides.
     silence = probabilities[:, silent].sum(axis=1) if silent else 1 - probabilities.max(axis=1)
     groups = groupby(range(len(encoded.rows)), key=lambda row: encoded.rows[row].group)
     deciding = [min(rows, key=lambda row: float(silence[row])) for _, rows in groups]
@@ -60,4 +65,20 @@ NLI = Task(
     read_target=read_label,
     measure=measure_macro,
     check_outputs=check_labels,
+    probe_items=tuple({"premise": premise, "hypothesis": hypothesis} for premise, hypothesis in PAIRS),
+    robustness=Robustness(
+        noisy_fields=("premise", "hypothesis"),
+        sets=(
+            RobustnessSet(name="HANS", part="hans_evaluation", merged={"non-entailment": NOT_ENTAILED}),
+            *(
+                RobustnessSet(name=f"ANLI {of}", part="anli_validation", where=("round", of))
+                for of in ("r1", "r2", "r3")
+            ),
+            RobustnessSet(name="SNLI hard", part="snli_validation", where=("hard", True)),
+            RobustnessSet(name="SNLI counterfactual", part="snli_counterfactual_validation"),
+            RobustnessSet(name="ConjNLI", part="conjnli_validation"),
+            RobustnessSet(name="MoNLI", part="monli"),
+            RobustnessSet(name="RTE", part="rte_validation", merged={"not_entailment": NOT_ENTAILED}),
+        ),
+    ),
 )

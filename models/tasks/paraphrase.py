@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from models.tasks.classification import LabelAnswer, check_labels, decode_mean, read_label
-from models.tasks.pairs import COLUMNS, PairItem, encode_pair
+from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
+from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import Outputs, Task
 
 
 def measure(targets: Sequence[int], outcomes: Sequence[int], outputs: Outputs) -> dict[str, float]:
-    """Accuracy, and F1 of the last label, as GLUE reports them."""
+    """Accuracy, and F1 for the last label, as GLUE reports them."""
     # Here, not at the top: serving installs no scikit-learn.
     from sklearn.metrics import accuracy_score, f1_score
 
@@ -34,4 +35,12 @@ PARAPHRASE = Task(
     read_target=read_label,
     measure=measure,
     check_outputs=check_labels,
+    probe_items=PROBE_ITEMS,
+    robustness=Robustness(
+        noisy_fields=("text_a", "text_b"),
+        sets=(
+            RobustnessSet(name="PAWS", part="paws_wiki_validation"),
+            RobustnessSet(name="MRPC", part="mrpc_test"),
+        ),
+    ),
 )

@@ -1,4 +1,4 @@
-"""Reading comprehension by multiple choice: which of 2 to 20 answers to a question does a context support?"""
+"""Reading comprehension by multiple choice: which of 2 to 20 answers to a question does the context support?"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from models.tasks.probe_texts import QUESTIONS
+from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import (
     AnswerPart,
     Item,
@@ -59,7 +61,7 @@ class ReadingAnswer(TaskAnswer):
 
 
 def encode(item: ReadingItem, reader: Reader, truncation: Truncation) -> Encoded:
-    """Rows of the context beside the question with each of the choices; a row's group is its choice."""
+    """Make rows of the context, each beside the question with one of the choices. The row's group is its choice."""
     if item.choices is None:
         raise BadInput("validation", "choices", "missing: this model chooses an answer, from 2 to 20 choices")
     questions = [{"question": item.question, f"choices/{number}": choice} for number, choice in enumerate(item.choices)]
@@ -67,7 +69,7 @@ def encode(item: ReadingItem, reader: Reader, truncation: Truncation) -> Encoded
 
 
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[ReadingAnswer]:
-    """A softmax over the choices, each taken in the window of the context that speaks most for it."""
+    """Take a softmax over the choices; the logit of a choice is the highest among the context's windows."""
     del outputs
     groups = [row.group for row in encoded.rows]
     deciding = [
@@ -89,7 +91,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> int:
-    """The place of the right choice, from 0; raises ValueError."""
+    """Read the place of the right choice, counted from 0; raises ValueError."""
     del outputs
     choices = 1 + max(row.group for row in encoded.rows)
     number = read_place(value, choices)
@@ -120,4 +122,10 @@ READING_COMPREHENSION = Task(
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),
+    probe_items=tuple(
+        {"context": context, "question": question, "choices": list(choices)} for context, question, choices in QUESTIONS
+    ),
+    robustness=Robustness(
+        noisy_fields=("context", "question"), sets=(RobustnessSet(name="BoolQ contrast", part="boolq_contrast"),)
+    ),
 )

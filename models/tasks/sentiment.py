@@ -5,6 +5,8 @@ from typing import Any
 from pydantic import ConfigDict, model_validator
 
 from models.tasks.classification import LabelAnswer, check_labels, decode_mean, measure_macro, read_label
+from models.tasks.probe_texts import TEXTS
+from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import Item, Outputs, Task
 from models.text import Encoded, Reader, Truncation
 
@@ -29,7 +31,7 @@ class SentimentItem(Item):
 
 
 def encode(item: SentimentItem, reader: Reader, truncation: Truncation) -> Encoded:
-    """Rows of one text."""
+    """Make the rows of one text."""
     return reader.read(item.text, truncation=truncation)
 
 
@@ -48,4 +50,14 @@ SENTIMENT = Task(
     read_target=read_label,
     measure=measure_macro,
     check_outputs=check_labels,
+    probe_items=tuple({"text": text} for text in TEXTS),
+    robustness=Robustness(
+        noisy_fields=("text",),
+        sets=(
+            RobustnessSet(name="IMDB contrast", part="imdb_contrast_validation"),
+            RobustnessSet(name="IMDB counterfactual", part="imdb_counterfactual_validation"),
+            RobustnessSet(name="Rotten Tomatoes", part="rotten_tomatoes_validation", where=("in_sst2_train", False)),
+        ),
+        suite="../checklist/sentiment_suite",
+    ),
 )

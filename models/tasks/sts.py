@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from models.tasks.pairs import COLUMNS, PairItem, encode_pair
+from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
+from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import AnswerPart, Judgement, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
 from models.text import Encoded
 
@@ -26,7 +27,7 @@ class StsAnswer(TaskAnswer):
 
 
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[StsAnswer]:
-    """The number the model gives, kept within the range; windows are averaged with their lengths as weights."""
+    """Average the windows' numbers with their lengths as weights, and keep the result within the range."""
     low, high = _range(outputs)
     weights = np.array([len(row) for row in encoded.rows], dtype=np.float64)
     given = float(weights @ np.concatenate(logits).astype(np.float64) / weights.sum())
@@ -40,7 +41,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> float:
-    """A number in the range; raises ValueError."""
+    """Read a number in the range; raises ValueError."""
     del encoded
     low, high = _range(outputs)
     try:
@@ -53,7 +54,7 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> float:
 
 
 def measure(targets: Sequence[float], outcomes: Sequence[float], outputs: Outputs) -> dict[str, float]:
-    """Spearman's and Pearson's correlation; 0 where one side never varies, for which neither is defined."""
+    """Spearman's and Pearson's correlation; both are undefined where one side never varies, and then given as 0."""
     # Here, not at the top: serving installs no scipy.
     from scipy.stats import pearsonr, spearmanr
 
@@ -86,4 +87,8 @@ STS = Task(
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),
+    probe_items=PROBE_ITEMS,
+    robustness=Robustness(
+        noisy_fields=("text_a", "text_b"), sets=(RobustnessSet(name="SICK relatedness", part="../nli/sick_test"),)
+    ),
 )

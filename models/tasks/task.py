@@ -1,4 +1,4 @@
-"""What a task is: its request fields, how an item becomes rows, how logits become an answer, its labels and metric.
+"""Defines a task: its request fields, how an item becomes rows, how logits become an answer, its labels and metric.
 
 A task module holds no torch: the service, file scoring, the export checks and training all call the same functions.
 """
@@ -13,21 +13,25 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.tasks.robustness import Robustness
 from models.text import Encoded, Reader, Truncation
 from models.words import Span
 
 Logits = npt.NDArray[np.float32]
-"""What the model says of one row: (labels,), (tokens, labels) where it labels tokens, (1,) where it gives a number;
-of a span, (tokens, 2): how well it begins and ends at each token."""
+"""The model's output for one row. Its shape is (labels,), (tokens, labels) where tokens are labelled, (1,) where the
+model gives a number, and (tokens, 2) where it finds a span: how well the span begins and ends at each token."""
 
 Head = Literal[
     "sequence-classification", "token-classification", "multiple-choice", "question-answering", "masked-language-model"
 ]
-"""Which of transformers' heads reads the encoder; each is an `AutoModelFor...` class."""
+"""The head of transformers that reads the encoder; each is an `AutoModelFor...` class."""
+
+READ_AT_TOKENS: tuple[Head, ...] = ("token-classification", "question-answering")
+"""Heads whose answers stand at tokens of their own. Explanations of such an answer are read at its token."""
 
 
 class Item(BaseModel):
-    """What every request item may carry beside its texts."""
+    """The field that every request item may carry beside its texts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,12 +47,15 @@ class Judgement(NamedTuple):
 
 
 class TaskAnswer(BaseModel):
-    """What every task's answer is."""
+    """The answer to one item; each task has its own fields."""
 
     model_config = ConfigDict(frozen=True)
 
     def moved(self, move: Callable[[str, Sequence[Span]], Sequence[Span]]) -> Self:
-        """The answer with its offsets, if it has any, in another unit: `move` takes a field and spans of it."""
+        """The same answer with its offsets, if it has any, in another unit.
+
+        `move` takes the name of a field and spans of its text, and returns the spans in the other unit.
+        """
         del move
         return self
 
@@ -68,25 +75,25 @@ class LabelScore(BaseModel):
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the numbers that a head gives stand for."""
+    """The meaning of the numbers that a head gives."""
 
     labels: tuple[str, ...]
-    """One for each; a single one where the head gives one number."""
+    """A label for each number; a single label where the head gives one number."""
     score_range: tuple[float, float] | None = None
-    """Lowest and highest score, where the number is one."""
+    """Lowest and highest score, for a head that gives a score; else None."""
     no_answer_threshold: float = 0.5
-    """Probability of there being no answer from which on none is given, where that can be."""
+    """From this probability of "no answer" on, no answer is given; for tasks in which an answer may be missing."""
 
 
 @dataclass(frozen=True)
 class AnswerPart:
-    """An answer that can be explained, and where the model gave it."""
+    """A part of an answer that can be explained, and where the model gave it."""
 
     name: str
     rows: tuple[int, ...]
-    """Those of the item's rows that the answer came from."""
+    """Numbers of the item's rows that the part came from."""
     read_at: int = 0
-    """The token of these rows that it was read at."""
+    """Position of the token that it was read at in these rows."""
 
 
 ItemT = TypeVar("ItemT", bound=Item)
@@ -95,46 +102,57 @@ AnswerT = TypeVar("AnswerT", bound=TaskAnswer)
 
 @dataclass(frozen=True)
 class Prediction(Generic[AnswerT]):
-    """An answer, what the metric compares, and what explanations explain."""
+    """An answer, the outcome that the metric compares, and the parts that explanations explain."""
 
     answer: AnswerT
     outcome: Any
-    """Of the type that `Task.read_target` gives."""
+    """The task's `measure` compares it with what `read_target` gives."""
     parts: tuple[AnswerPart, ...]
 
 
 # Equal only to itself, so that types can be derived from a task and kept.
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task(Generic[ItemT, AnswerT]):
-    """One task; the tasks there are stand in `models.tasks.TASKS`."""
+    """One task, with all that generic code must know of it; `models.tasks.TASKS` lists the tasks."""
 
     name: str
-    """As in manifests."""
+    """The name that checkpoints and manifests give."""
     endpoint: str
-    """As in `/v1/ENDPOINT` and `steadfast score ENDPOINT`; packages of several tasks may answer at one. Empty where
-    nothing answers."""
+    """The name in `/v1/ENDPOINT` and `steadfast score ENDPOINT`; packages of several tasks may answer at one endpoint.
+    Empty for a task that is not served."""
     item: type[ItemT]
     answer: type[AnswerT]
     columns: Mapping[str, tuple[str, ...]]
-    """Fields of an item in reading order, each with the column names it is known by in data files."""
+    """Fields of an item in reading order, each with the names that data files give its column, most usual first."""
     target_column: str | None
-    """Column of the right answer in data files; None where texts hold it themselves."""
+    """Column of the right answer in data files; None where the texts themselves hold it."""
     outputs: Outputs
     """Label names when a data set gives only numbers, in the order of the numbers."""
     head: Head
     main_metric: str
-    """The metric that chooses between epochs and that the export's quality gate watches."""
+    """The metric by which epochs are compared and which the export's quality gate watches; higher is better."""
     encode: Callable[[ItemT, Reader, Truncation], Encoded]
     decode: Callable[[Sequence[Logits], Encoded, Outputs], Prediction[AnswerT]]
     read_target: Callable[[Any, Encoded, Outputs], Any]
-    """A data file's value for the right answer to an item -> what the loss is computed with. Raises ValueError."""
+    """A data file's value for the right answer to an item -> the target of the loss. Raises ValueError.
+
+    The head fixes the target's type: a label's number or a score for sequence-classification, the number of a choice
+    for multiple-choice, a label's number for each word for token-classification, and for question-answering an object
+    whose `span` is a Span of the context or None."""
     measure: Callable[[Sequence[Any], Sequence[Any], Outputs], dict[str, float]]
-    """Targets and outcomes -> metrics by name; of the main one, higher is better."""
+    """Targets and outcomes, in one order -> metrics by name."""
     check_outputs: Callable[[Outputs], None]
-    """Whether a model can have these outputs instead of the task's own. Raises ValueError."""
+    """Refuses outputs that no model of the task can have; else a model may have them instead of the task's own. Raises
+    ValueError."""
+    probe_items: tuple[dict[str, Any], ...]
+    """8 to 12 items that every package is tried with; its manifest records the outputs. The last one is longer than one
+    window of 512 tokens. Empty for a task that is not exported."""
+    robustness: Robustness
     example: type[Item] | None = None
-    """What data files hold to learn from, where that is not an item as it is asked for; `encode` takes it too."""
+    """The item that data files hold, where it is not the one of requests: a text already split into words, for example.
+    `encode` takes both."""
     example_columns: Mapping[str, tuple[str, ...]] | None = None
+    """The columns of `example`, as `columns` names those of `item`."""
     explains_each: bool = False
     """Whether an answer has several parts, each explained on its own and read at a token of its own."""
 
@@ -143,7 +161,7 @@ AnyTask = Task[Any, Any]
 
 
 def read_item(kind: type[ItemT], values: Mapping[str, Any]) -> ItemT:
-    """An item out of a file's values by field; a list may be written as JSON, which is all that csv can hold.
+    """Make an item from a file's values by field. A list may be written as JSON, because csv holds nothing but text.
 
     Raises:
         ValidationError: a value is missing or not of its type.
@@ -159,7 +177,7 @@ def takes_list(kind: type[Item], field: str) -> bool:
 
 
 def refuse_other_labels(own: tuple[str, ...]) -> Callable[[Outputs], None]:
-    """A check for tasks whose outputs mean always the same."""
+    """Make a check for a task whose outputs always mean the same: it refuses all labels but the task's own."""
 
     def check(outputs: Outputs) -> None:
         if outputs.labels != own:
@@ -169,7 +187,7 @@ def refuse_other_labels(own: tuple[str, ...]) -> Callable[[Outputs], None]:
 
 
 def parse_list(value: Any) -> Any:
-    """A list out of the JSON that a text is; anything else as it is."""
+    """Read a text that is JSON; anything else is returned as it is."""
     if not isinstance(value, str):
         return value
     try:
@@ -179,7 +197,7 @@ def parse_list(value: Any) -> Any:
 
 
 def read_place(value: Any, count: int) -> int | None:
-    """A number from 0 to `count` - 1, which csv writes as text; None for anything else."""
+    """Read a number from 0 to `count` - 1, which csv writes as text; None for anything else."""
     number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
     is_place = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < count
     return int(number) if is_place else None

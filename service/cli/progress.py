@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from models.measuring.robustness import Progress as Measuring
+    from models.progress import ReportProgress
     from models.training.loop import Watcher
 
 console = Console(stderr=True)
@@ -71,7 +71,7 @@ def watched_training() -> Iterator["Watcher"]:
 
 
 @contextmanager
-def watched_measuring() -> Iterator["Measuring"]:
+def watched_measuring() -> Iterator["ReportProgress"]:
     with shown_bar() as bar:
         yield measurer(bar, bar.add_task("reading", total=None))
 
@@ -86,7 +86,7 @@ def watcher(bar: Progress, line: TaskID) -> "Watcher":
     return Watcher(say=bar.console.print, advance=advance)
 
 
-def measurer(bar: Progress, line: TaskID) -> "Measuring":
+def measurer(bar: Progress, line: TaskID) -> "ReportProgress":
     def progress(name: str, done: int, rows: int) -> None:
         bar.update(line, completed=done, total=rows or None, description=name)
 

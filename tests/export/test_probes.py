@@ -2,7 +2,7 @@
 
 import pytest
 
-from export.probes import ITEMS, rows_of_many_lengths
+from export.probes import rows_of_many_lengths
 from models.tasks import TASKS, find_task
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_tokenizer
@@ -10,8 +10,8 @@ from tests.tiny import make_tokenizer
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_has_eight_to_twelve_probes_that_it_accepts(task: str) -> None:
-    assert 8 <= len(ITEMS[task]) <= 12
-    for item in ITEMS[task]:
+    assert 8 <= len(TASKS[task].probe_items) <= 12
+    for item in TASKS[task].probe_items:
         find_task(task).item.model_validate(item)
 
 
@@ -19,7 +19,7 @@ def test_every_task_has_eight_to_twelve_probes_that_it_accepts(task: str) -> Non
 def test_every_task_has_a_probe_longer_than_any_window(name: str) -> None:
     reader = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=512))
     task = find_task(name)
-    assert task.encode(task.item.model_validate(ITEMS[name][-1]), reader, "window").windows > 1
+    assert task.encode(task.item.model_validate(task.probe_items[-1]), reader, "window").windows > 1
 
 
 @pytest.mark.parametrize("max_tokens", [32, 128, 512])

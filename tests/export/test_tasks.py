@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from export.gates.parity import run_torch
-from export.graph import READS_ANYWHERE, write_graph
+from export.graph import write_graph
 from export.package import Manifest, read_manifest
 from export.session import OUTPUTS, SHARES, Session
 from export.verification import verify_package
 from models.networks.encoder import load_trained
 from models.tasks import TASKS
-from models.tasks.task import AnyTask, Head
+from models.tasks.task import READ_AT_TOKENS, AnyTask, Head
 from models.text import Reader, ReadingLimits, Row
 from tests.tiny import make_tokenizer
 
@@ -88,7 +88,7 @@ def test_its_outputs_have_the_axes_of_its_head(exported: Exported) -> None:
 
 def test_it_asks_where_to_read_only_where_answers_stand_at_tokens(exported: Exported) -> None:
     inputs = {tensor.name: tensor.axes for tensor in exported.manifest.inputs}
-    assert inputs.pop("read_at", None) == (("batch",) if exported.task.head in READS_ANYWHERE else None)
+    assert inputs.pop("read_at", None) == (("batch",) if exported.task.head in READ_AT_TOKENS else None)
     assert inputs == dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), ("batch", "sequence"))
 
 
@@ -115,7 +115,7 @@ def fp32_graph(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
-READING_ANYWHERE = [name for name, task in TASKS.items() if task.head in READS_ANYWHERE]
+READING_ANYWHERE = [name for name, task in TASKS.items() if task.head in READ_AT_TOKENS]
 
 
 @pytest.mark.parametrize("exported", READING_ANYWHERE, indirect=True)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.measuring.perturbations import PERTURBATIONS, make_typos, replace_synonyms, swap_words
 from models.synonyms.wordnet import WordNetError
+from models.tasks.robustness import NoiseName
 from tests.tiny import WORDNET
 
 TEXT = "the president of this company gladly advised every other doctor about nothing"
@@ -27,14 +28,14 @@ def _wordnet() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
 @given(text=st.text(), seed=st.integers())
-def test_noise_is_a_pure_function_of_text_and_stream(name: str, text: str, seed: int) -> None:
+def test_noise_is_a_pure_function_of_text_and_stream(name: NoiseName, text: str, seed: int) -> None:
     once, again = (PERTURBATIONS[name](text, random.Random(seed)) for _ in range(2))
     assert once == again
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
 @pytest.mark.parametrize("text", ["", " ", "!", "x"])
-def test_a_text_with_nothing_to_change_stays_as_it_is(name: str, text: str) -> None:
+def test_a_text_with_nothing_to_change_stays_as_it_is(name: NoiseName, text: str) -> None:
     assert PERTURBATIONS[name](text, random.Random(0)) == text
 
 

@@ -12,8 +12,9 @@ import pytest
 from models.data import draw_rows, load_part
 from models.evaluation import EvaluatedModel
 from models.measuring.perturbations import make_typos
-from models.measuring.robustness import ROBUSTNESS, _make_noisy, measure_robustness
+from models.measuring.robustness import make_noisy, measure_robustness
 from models.tasks import TASKS
+from models.tasks.robustness import NoiseName
 from models.tasks.task import Logits
 from models.text import Reader, ReadingLimits, Row
 from tests.tiny import WORDNET, make_tokenizer, write_examples
@@ -125,14 +126,14 @@ def test_noise_costs_a_model_that_reads_letters_and_none_that_reads_words(tmp_pa
 def test_every_task_says_what_is_measured_and_reads_its_own_noise(tmp_path: Path, task: str) -> None:
     write_examples(tmp_path, task)
     clean = _load(tmp_path, task, None)
-    for noise in ROBUSTNESS[task].noises:
+    for noise in TASKS[task].robustness.noises:
         noisy = _load(tmp_path, task, noise)
         assert [example.target for example in noisy] == [example.target for example in clean]
         assert [example.encoded.texts for example in noisy] != [example.encoded.texts for example in clean]
 
 
-def _load(folder: Path, task: str, noise: str | None) -> Sequence[Any]:
-    read = TASKS[task] if noise is None else _make_noisy(TASKS[task], ROBUSTNESS[task].fields, noise)
+def _load(folder: Path, task: str, noise: NoiseName | None) -> Sequence[Any]:
+    read = TASKS[task] if noise is None else make_noisy(TASKS[task], noise)
     return load_part(str(folder), "validation", "validation", read, TASKS[task].outputs, READER).examples
 
 

@@ -21,10 +21,10 @@ from models.tasks.ner import (
     NerExample,
     NerItem,
     find_entities,
-    first_tokens,
     split_for_tagging,
 )
 from models.tasks.task import Logits, Outputs, Prediction, read_item
+from models.tasks.token_positions import first_tokens
 from models.text import BadInput, Encoded, Reader, ReadingLimits, Row
 from models.words import Span, split_words
 from service.answers.offsets import OffsetUnit, convert_spans
