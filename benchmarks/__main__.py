@@ -9,19 +9,11 @@ from pathlib import Path
 import rich
 
 from benchmarks import footprint, scoring, serving, training
-
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
+from models.cpu import cpu_flags, cpu_model
 
 
 def _machine() -> Iterator[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    facts = dict(line.partition(":")[::2] for line in lines if ":" in line)
-    named = {name.strip(): value.strip() for name, value in facts.items()}
-    flags = [flag for flag in FLAGS if flag in named.get("flags", "").split()]
-    yield f"{named.get('model name', platform.processor())}, {' '.join(flags) or platform.machine()}"
+    yield f"{cpu_model() or platform.processor()}, {' '.join(cpu_flags()) or platform.machine()}"
     versions = ("steadfast", "bentoml", "onnxruntime", "tokenizers", "torch")
     yield ", ".join(f"{name} {importlib.metadata.version(name)}" for name in versions)
 

@@ -1,4 +1,4 @@
-"""What this machine gives to this process: cores and memory as its container allows, and what its CPU can do."""
+"""The cores and the memory that this process may use, as its container allows."""
 
 import os
 from collections.abc import Iterator
@@ -7,23 +7,17 @@ from pathlib import Path
 import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUPS = Path("/proc/self/cgroup")
-CPU_INFO = Path("/proc/cpuinfo")
-
-CPU_FLAGS = (
-    "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16", "asimddp", "i8mm",
-)  # fmt: skip
-"""Those that decide how fast matrices are multiplied; the last two are of Arm, the others of x86."""
+PROCESS_CGROUPS = Path("/proc/self/cgroup")
 
 
-def available_cores(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
-    """Cores this process may use, at least 1: its affinity, cut down by the CPU quotas it stands under."""
+def available_cores(cgroups: Path = CGROUPS, own: Path = PROCESS_CGROUPS) -> int:
+    """Cores this process may use, at least 1: its affinity, cut down by the CPU quotas of its cgroups."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *(round(quota) for quota in cpu_quotas(cgroups, own))]))
 
 
-def cpu_quotas(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> Iterator[float]:
-    """Cores' worth of time that each cgroup around this process may use, where it is limited; versions 1 and 2."""
+def cpu_quotas(cgroups: Path = CGROUPS, own: Path = PROCESS_CGROUPS) -> Iterator[float]:
+    """The CPU time that each cgroup around this process allows, in cores, where there is a limit; versions 1 and 2."""
     for folder in _folders("cpu", cgroups, own):
         limit = _numbers(folder / "cpu.max") or [
             *_numbers(folder / "cpu.cfs_quota_us"),
@@ -34,8 +28,8 @@ def cpu_quotas(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> Iterator[flo
             yield limit[0] / limit[1]
 
 
-def available_memory(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
-    """Bytes this process may use in the best case: the machine's, cut down by the limits it stands under."""
+def available_memory(cgroups: Path = CGROUPS, own: Path = PROCESS_CGROUPS) -> int:
+    """Bytes this process may use at most: the machine's memory, cut down by the limits of its cgroups."""
     limits = [
         limit
         for folder in _folders("memory", cgroups, own)
@@ -45,21 +39,10 @@ def available_memory(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
     return min([psutil.virtual_memory().total, *limits])
 
 
-def cpu_model(info: Path = CPU_INFO) -> str:
-    """What the CPU calls itself; empty where it does not say."""
-    return next(_values(info, "model name"), "")
-
-
-def cpu_flags(info: Path = CPU_INFO) -> tuple[str, ...]:
-    """Those of CPU_FLAGS that this CPU has."""
-    there = {flag for name in ("flags", "Features") for value in _values(info, name) for flag in value.split()}
-    return tuple(flag for flag in CPU_FLAGS if flag in there)
-
-
 def _folders(controller: str, cgroups: Path, own: Path) -> Iterator[Path]:
     """The cgroups this process stands in and those around them.
 
-    Inside a container the path may be the host's, of which nothing is to be seen but the root.
+    Inside a container the path may be the host's; then only the root exists here.
     """
     for line in _lines(own):
         _, controllers, path = line.split(":", 2)
@@ -71,18 +54,11 @@ def _folders(controller: str, cgroups: Path, own: Path) -> Iterator[Path]:
 
 
 def _numbers(file: Path) -> list[int]:
-    """The numbers in the first line; none where there are others things, or no file."""
+    """The numbers in the first line; none where it holds anything else, or there is no file."""
     try:
         return [int(word) for line in _lines(file)[:1] for word in line.split()]
     except ValueError:
         return []
-
-
-def _values(file: Path, name: str) -> Iterator[str]:
-    for line in _lines(file):
-        key, colon, value = line.partition(":")
-        if colon and key.strip() == name:
-            yield value.strip()
 
 
 def _lines(file: Path) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
 from models.checkpoint import DataSource, Licences
+from models.cpu import cpu_flags
 from models.errors import UserError
 from models.folders import check_folder
 from models.methods import METHODS, find_method
@@ -223,4 +224,4 @@ def _has_native_bf16() -> bool:
 
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    return "avx512_bf16" in cpu_flags()

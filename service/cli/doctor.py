@@ -9,11 +9,12 @@ from pathlib import Path
 import onnxruntime
 import typer
 
+from models.cpu import cpu_flags, cpu_model
 from service.answers.packages import open_pinned, package_folders
 from service.answers.predictor import Predictor
 from service.cli.options import PackageFolders
 from service.engine.pool import Pool
-from service.machine import available_cores, available_memory, cpu_flags, cpu_model, cpu_quotas
+from service.machine import available_cores, available_memory, cpu_quotas
 from service.settings import Settings, read_settings
 
 TYPICAL_TOKENS = 32

@@ -1,11 +1,11 @@
-"""What a process may use, by files as Linux has them."""
+"""The cores and memory that a process may use, by files as Linux has them."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from service.machine import available_cores, available_memory, cpu_flags, cpu_model
+from service.machine import available_cores, available_memory
 
 Machine = Callable[..., dict[str, Path]]
 
@@ -70,11 +70,3 @@ def test_a_containers_memory_is_what_it_may_use(machine: Machine, own: str, file
 
 def test_memory_without_a_limit_is_the_machines(machine: Machine) -> None:
     assert available_memory(**machine(V2, {"memory.max": "max"})) > 2**28
-
-
-def test_a_cpu_says_what_it_is_and_can(tmp_path: Path) -> None:
-    info = tmp_path / "cpuinfo"
-    info.write_text("processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu avx2 avx512f avx512_vnni\n\nprocessor\t: 1\n")
-    assert (cpu_model(info), cpu_flags(info)) == ("A CPU", ("avx2", "avx512f", "avx512_vnni"))
-    info.write_text("Features\t: fp asimddp i8mm\n")
-    assert (cpu_model(info), cpu_flags(info)) == ("", ("asimddp", "i8mm"))
