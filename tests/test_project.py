@@ -1,6 +1,5 @@
-"""The project as a whole: what is pinned, what may import what, and that the documentation's commands exist."""
+"""The project as a whole: what is pinned, and that the documentation's commands exist."""
 
-import ast
 import importlib.metadata
 import re
 import shlex
@@ -8,7 +7,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from typer.main import get_command
 
@@ -18,11 +16,6 @@ from service.cli import app
 
 ROOT = Path(__file__).parents[1]
 OURS = ("models", "export", "service")
-MAY_IMPORT = {
-    "models": {"models"},
-    "export": {"models", "export"},
-    "service": {"models", "export", "service"},
-}
 
 
 def _pyproject() -> dict[str, Any]:
@@ -66,17 +59,6 @@ def test_no_other_distribution_installs_packages_of_our_names() -> None:
     owners = importlib.metadata.packages_distributions()
     for name in OURS:
         assert set(owners.get(name, [])) <= {"steadfast"}
-
-
-@pytest.mark.parametrize("package", OURS)
-def test_imports_point_one_way(package: str) -> None:
-    for path in (ROOT / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                top = name.partition(".")[0]
-                assert top not in OURS or top in MAY_IMPORT[package], f"{path} imports {name}"
 
 
 def test_the_commands_in_the_makefile_and_the_readme_agree() -> None:
