@@ -1,18 +1,26 @@
-"""Why an engine does not compute rows."""
+"""The errors an engine raises, or hands to those who wait for rows."""
 
 
 class Overloaded(RuntimeError):
     """The queue is full."""
 
     def __init__(self, detail: str, retry_after_s: int) -> None:
+        """Keep when to try again."""
         super().__init__(detail)
         self.retry_after_s = retry_after_s
-        """When what is waiting now should be done."""
+        """Seconds until the rows that wait now should be done."""
 
 
 class EngineClosed(RuntimeError):
-    """The engine was closed before it took up the rows."""
+    """The engine was closed before a thread took up the rows."""
 
 
 class DeadlineExceeded(RuntimeError):
-    """The deadline passed while rows were waiting."""
+    """The deadline passed while the rows were waiting."""
+
+
+def ordinary(error: BaseException) -> Exception:
+    """The error itself, or a RuntimeError in place of one that would end the program of whoever waits (SystemExit)."""
+    if isinstance(error, Exception):
+        return error
+    return RuntimeError(f"an engine thread was interrupted by {type(error).__name__}")

@@ -1,4 +1,4 @@
-"""Fair turns: of those who wait, the one who was served least comes next."""
+"""Which of several queues is served next, so that each gets a fair share."""
 
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
@@ -7,31 +7,35 @@ K = TypeVar("K", bound=Hashable)
 
 
 class FairQueue(Generic[K]):
-    """Who was served how much, by start-time fair queueing (Goyal, Vin and Cheng, 1997), all with equal weights.
+    """Start-time fair queueing (Goyal, Vin and Cheng, 1997) between flows of equal weight.
 
-    While two both wait, neither is served more than the other by more than one turn of each. Who comes back after a
-    pause begins where the others are: pauses are not saved up, nor is a debt forgotten.
+    It chooses the flow that was served least. While two flows both wait, the service that they got differs by at most
+    one turn of each. A flow that comes back after a pause starts level with the others: the pause earns it nothing,
+    and what it was served beyond the others still counts against it.
     """
 
     def __init__(self) -> None:
-        """Nobody was served."""
+        """Start without flows."""
         self._served: dict[K, float] = {}
         self._now = 0.0
-        """Where the one who was served last stood when its turn came."""
+        """What the flow that had the last turn had been served before that turn; the paper's virtual time."""
 
-    def begin(self, who: K) -> None:
-        """Say that `who` waits from now on."""
-        self._served[who] = max(self._served.get(who, 0.0), self._now)
+    def begin(self, flow: K) -> None:
+        """Let `flow` wait from now on."""
+        self._served[flow] = max(self._served.get(flow, 0.0), self._now)
 
     def next(self, waiting: Iterable[K]) -> K | None:
-        """Whose turn it is; among equals the first, None where nobody waits. All have begun."""
+        """The flow whose turn it is: the first of those served least, or None if none waits.
+
+        Every flow in `waiting` must have begun.
+        """
         return min(waiting, key=self._served.__getitem__, default=None)
 
-    def charge(self, who: K, amount: float) -> None:
-        """Say that it is the turn of `who`, and what that takes."""
-        self._now = self._served[who]
-        self._served[who] += amount
+    def charge(self, flow: K, amount: float) -> None:
+        """Give `flow` a turn that costs `amount`."""
+        self._now = self._served[flow]
+        self._served[flow] += amount
 
-    def leave(self, who: K) -> None:
-        """Forget `who`."""
-        self._served.pop(who, None)
+    def leave(self, flow: K) -> None:
+        """Forget `flow`."""
+        self._served.pop(flow, None)

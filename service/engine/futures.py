@@ -1,16 +1,24 @@
-"""A future made from another: its result is worked on where it arrives, and cancelling the one cancels the other."""
+"""Futures made from other futures.
+
+The follow-up runs in the thread that settled the first future. Cancelling the new future cancels the first one too.
+"""
 
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from service.engine.errors import ordinary
+
 S = TypeVar("S")
 T = TypeVar("T")
 
 
 def then(first: Future[S], make: Callable[[S], T]) -> Future[T]:
-    """What `make` makes of a result, as soon as that is there and in the thread that gave it."""
+    """A future that holds what `make` returns for the result of `first`, or the error of either.
+
+    `make` runs as soon as the result is there, in the thread that gave it.
+    """
     whole: Future[T] = Future()
     _cancel_along(whole, first)
     first.add_done_callback(lambda done: _settle(whole, lambda: make(done.result())))
@@ -18,15 +26,20 @@ def then(first: Future[S], make: Callable[[S], T]) -> Future[T]:
 
 
 def then_wait(first: Future[S], start: Callable[[S], Future[T]]) -> Future[T]:
-    """The result of what `start` starts with a result, as soon as that is there and in the thread that gave it."""
+    """A future that holds the result of a second one, which `start` makes from the result of `first`; or their error.
+
+    `start` runs as soon as the result is there, in the thread that gave it.
+    """
     whole: Future[T] = Future()
 
     def go_on(done: Future[S]) -> None:
         try:
             second = start(done.result())
-        except Exception as error:
-            second = Future()
-            second.set_exception(error)
+        except BaseException as error:
+            if whole.set_running_or_notify_cancel():
+                whole.set_exception(ordinary(error))
+            _raise_interruption(error)
+            return
         _cancel_along(whole, second)
         second.add_done_callback(lambda done: _settle(whole, done.result))
 
@@ -36,25 +49,32 @@ def then_wait(first: Future[S], start: Callable[[S], Future[T]]) -> Future[T]:
 
 
 def _cancel_along(whole: Future[T], part: Future[S]) -> None:
-    """Who gives up the whole gives up the part."""
-    # Weakly: each would keep the other, and what was computed, until Python looks for cycles.
+    """Make the cancelling of `whole` cancel `part` too."""
+    # Weakly: each would keep the other, and the arrays computed, until Python looks for cycles.
     reference = weakref.ref(part)
 
-    def give_up(whole: Future[T]) -> None:
+    def cancel_part(whole: Future[T]) -> None:
         part = reference()
         if part and whole.cancelled():
             part.cancel()
 
-    whole.add_done_callback(give_up)
+    whole.add_done_callback(cancel_part)
 
 
 def _settle(whole: Future[T], make: Callable[[], T]) -> None:
-    """Give the whole what `make` makes or raises, unless it was given up."""
+    """Give `whole` what `make` returns or raises, unless it was cancelled."""
     if not whole.set_running_or_notify_cancel():
         return
     try:
         made = make()
-    except Exception as error:
-        whole.set_exception(error)
+    except BaseException as error:
+        whole.set_exception(ordinary(error))
+        _raise_interruption(error)
     else:
         whole.set_result(made)
+
+
+def _raise_interruption(error: BaseException) -> None:
+    """Let Ctrl-C and the like through to the thread, once whoever waits for the future has been told."""
+    if not isinstance(error, Exception):
+        raise error

@@ -1,13 +1,16 @@
-"""How much an engine holds."""
+"""How much an engine lets in, and how much it computes at once."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineLimits:
-    """How much an engine holds; rows handed in together are let into an empty queue however many they are."""
+    """The size of one model's queue and of its batches.
+
+    An empty queue takes any rows that are handed in together, however many they are.
+    """
 
     queued_rows: int = 4_096
     queued_tokens: int = 131_072
     batch_tokens: int = 512
-    """Tokens of one batch, padding included; a longer row is a batch of its own."""
+    """Most tokens in a batch, padding included. A row that is longer is a batch of its own."""

@@ -1,23 +1,27 @@
-"""What an engine tells whoever counts."""
+"""The interface through which engines report their counts."""
 
 from typing import Protocol
 
 
 class EngineMeter(Protocol):
-    """Called often, by several threads at once: must be quick and must not raise."""
+    """Receives the counts of all engines of a process: batches, and the rows and tokens that wait.
+
+    Its methods are called often and by several threads at once, so they must be quick and should not raise. Rows that
+    an engine has at hand when a method does raise fail with that error.
+    """
 
     def batch(self, rows: int, tokens: int, padded: int) -> None:
-        """A batch was taken up: its rows, their tokens, and the tokens computed, padding included."""
+        """Count a batch that a thread has taken up: its rows, their tokens, and its tokens with padding."""
 
     def queue(self, rows: int, tokens: int) -> None:
-        """What waits in all queues of this process together, after it changed."""
+        """Record the rows and tokens that wait in all queues of the process; called after each change."""
 
 
 class Unmetered:
-    """Where nobody counts."""
+    """An `EngineMeter` that counts nothing."""
 
     def batch(self, rows: int, tokens: int, padded: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def queue(self, rows: int, tokens: int) -> None:
-        """Nothing."""
+        """Do nothing."""

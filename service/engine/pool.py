@@ -1,40 +1,69 @@
-"""Rows in, arrays out: the threads of a process, and in front of them a bounded queue for each model.
+"""The threads of a process, which compute the batches of all its models.
 
-Knows rows and their lengths, never tasks. Nothing waits for a batch to fill: a thread that is free takes the oldest row
-of the model whose turn it is at once, and with it those of like length that are waiting too.
+The pool knows rows and their lengths, never tasks. No batch waits until it is full: a free thread takes the oldest row
+of the model whose turn it is, together with rows of like length that wait as well.
 """
 
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple, Self
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import ParamSpec, Self
 
-from service.engine.errors import DeadlineExceeded
+import structlog
+
+from service.engine.errors import DeadlineExceeded, EngineClosed, ordinary
 from service.engine.fair_queue import FairQueue
 from service.engine.meter import EngineMeter, Unmetered
+from service.engine.model_queue import ModelQueue
 from service.engine.submission import QueuedRow, Submission
 
-if TYPE_CHECKING:
-    from service.engine.model_engine import Engine
+log = structlog.get_logger()
+
+P = ParamSpec("P")
+
+
+@dataclass
+class Dispatch:
+    """The work that one thread takes at once: submissions to fail, and a batch to compute if any row waits."""
+
+    late: list[Submission] = field(default_factory=list)
+    """Submissions whose deadline has passed; no row of theirs waits any more."""
+    queue: ModelQueue | None = None
+    batch: list[QueuedRow] = field(default_factory=list)
+    tokens: int = 0
+    """Tokens of the batch, padding included."""
+    fault: BaseException | None = None
+    """An error that came up while this work was chosen: none of it is computed."""
+    dropped: list[Submission] = field(default_factory=list)
+    """Submissions that the fault takes along although none of their rows is in the batch."""
 
 
 class Pool:
-    """Threads that compute for all the engines of a process, which take turns by the tokens they were served.
+    """Threads that serve the queues of several models in turns, fairly by the tokens computed for each.
 
-    So a model that is flooded keeps no other waiting for longer than a batch of its own. Call `close` after the engines
-    were closed, or use it as a context around theirs.
+    A flood of rows for one model keeps another model waiting for no longer than one batch. Programs make a pool, hand
+    it to their engines, and call `close` after they have closed these (or use it as a context around theirs). Only
+    engines call the other methods.
+
+    An error that is raised outside a model's own run, by the meter for instance, ends no thread. The submissions that
+    the thread has at hand fail with it, and the first error of each type is logged as `engine_fault`.
     """
 
     def __init__(self, threads: int, meter: EngineMeter | None = None) -> None:
-        """Start the threads; `meter` is told of every batch and of what waits."""
+        """Start the threads; `meter` receives every batch and every change of what waits."""
         self._meter = meter or Unmetered()
         self._lock = threading.RLock()
-        """Guards all that follows, and the engines' backlogs."""
+        """Guards everything below, and every queue."""
         self._work_came = threading.Condition(self._lock)
         self._work_done = threading.Condition(self._lock)
-        self._engines: list[Engine] = []
-        self._turns: FairQueue[Engine] = FairQueue()
+        self._queues: list[ModelQueue] = []
+        self._turns: FairQueue[ModelQueue] = FairQueue()
         self._idle = 0
         self._closed = False
+        self._faults: set[type[BaseException]] = set()
+        """The types of the errors that were logged."""
         self._threads = [
             # Daemons, so that a program that dies without closing is not kept alive by them.
             threading.Thread(target=self._work, name=f"engine-{number}", daemon=True)
@@ -44,7 +73,7 @@ class Pool:
             thread.start()
 
     def close(self) -> None:
-        """Take no more rows and return when those that wait are done."""
+        """Let no more rows in, and return when all that wait are done."""
         with self._lock:
             self._closed = True
             self._work_came.notify_all()
@@ -57,67 +86,185 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _work(self) -> None:
-        while turn := self._next_turn():
-            for order in turn.late:
-                order.fail(DeadlineExceeded("the deadline passed while the rows were waiting"))
-            began = time.perf_counter()
-            if turn.engine:
-                turn.engine._compute(turn.batch)
-            took_s = time.perf_counter() - began
-            with self._lock:
-                if turn.engine:
-                    turn.engine._throughput.add(turn.tokens, took_s)
-                    turn.engine._under_way -= 1
-                self._work_done.notify_all()
-
-    def _next_turn(self) -> "Dispatch | None":
-        """Wait for something to do and take it; None when the pool is closed and nothing is left."""
+    def serve(self, queue: ModelQueue) -> None:
+        """Compute the rows of `queue` from now on, until `retire`."""
         with self._lock:
-            while True:
-                now = time.monotonic()
-                late = [order for engine in self._engines for order in engine._backlog.take_late(now)]
-                engine = self._turns.next(each for each in self._engines if each._backlog.rows)
-                if late or engine:
-                    break
-                if self._closed:
-                    return None
-                self._idle += 1
-                self._work_came.wait()
-                self._idle -= 1
-            batch: list[QueuedRow] = []
-            tokens = 0
-            if engine:
-                batch = engine._backlog.take(self._budget(engine))
-                tokens = max(len(waiting.row) for waiting in batch) * len(batch)
-                self._turns.charge(engine, tokens)
-                engine._under_way += 1
-                self._meter.batch(len(batch), sum(len(waiting.row) for waiting in batch), tokens)
-            self._tell_queue()
-        for waiting in batch:
-            waiting.order.begin()
-        return Dispatch(engine, batch, tokens, late)
+            self._queues.append(queue)
 
-    def _tell_queue(self) -> None:
-        backlogs = [engine._backlog for engine in self._engines]
+    def submit(self, queue: ModelQueue, submission: Submission, *, admitted: bool) -> None:
+        """Let the rows of a submission wait in `queue`; see `Engine.submit`.
+
+        If the meter raises, the rows are taken out again and the error goes to the caller.
+        """
+        if submission.deadline <= time.monotonic():
+            raise DeadlineExceeded("the deadline had passed before the rows could wait")
+        with self._lock:
+            is_closed = self._closed or queue.is_closed
+            if is_closed and not (admitted and self._will_still_serve(queue)):
+                raise EngineClosed("the engine is closed")
+            if not admitted and not queue.has_room_for(submission):
+                raise queue.overload(self._share(queue))
+            if not queue.backlog.rows:
+                self._turns.begin(queue)
+            queue.backlog.add(submission)
+            try:
+                self._report_queues()
+            except BaseException as error:
+                queue.backlog.remove(submission)
+                self._log_fault(error)
+                raise
+            self._work_came.notify(len(submission.rows))
+
+    def withdraw(self, queue: ModelQueue, submission: Submission) -> None:
+        """Take those rows of a submission out of `queue` that still wait: nobody needs them any more."""
+        with self._lock:
+            queue.backlog.remove(submission)
+            self._work_done.notify_all()
+            self._guard(self._report_queues)
+
+    def retire(self, queue: ModelQueue, *, drain: bool) -> None:
+        """Let no more rows into `queue`, return when it is empty and no thread computes for it, and forget it.
+
+        With `drain=False` the rows that wait fail with EngineClosed.
+        """
+        with self._lock:
+            queue.is_closed = True
+            dropped = [] if drain else queue.backlog.clear()
+            self._guard(self._report_queues)
+        for submission in dropped:
+            self._guard(submission.fail, EngineClosed("the engine was closed while the rows were waiting"))
+        with self._lock:
+            self._work_done.wait_for(lambda: queue.is_drained)
+            if queue in self._queues:
+                self._queues.remove(queue)
+                self._turns.leave(queue)
+
+    def _work(self) -> None:
+        while dispatch := self._next_dispatch():
+            self._serve(dispatch)
+            # Its arrays would else live on until there is something to do again.
+            del dispatch
+
+    def _next_dispatch(self) -> Dispatch | None:
+        """Wait for something to do and take it; None when the pool is closed and nothing is left."""
+        dispatch = Dispatch()
+        with self._lock:
+            try:
+                while not self._choose(dispatch):
+                    if self._closed:
+                        return None
+                    self._idle += 1
+                    try:
+                        self._work_came.wait()
+                    finally:
+                        self._idle -= 1
+                self._report_queues()
+            except BaseException as error:
+                dispatch.fault = error
+                if not dispatch.late and not dispatch.batch:
+                    # Choosing would fail again at once, and so for ever: all that wait are told instead.
+                    dispatch.dropped = [each for queue in self._queues for each in queue.backlog.clear()]
+        return dispatch
+
+    def _choose(self, dispatch: Dispatch) -> bool:
+        """Take out what is late in any queue, and a batch of the queue whose turn it is; false if there is neither."""
+        now = time.monotonic()
+        for queue in self._queues:
+            dispatch.late += queue.backlog.take_late(now)
+        chosen = self._turns.next(queue for queue in self._queues if queue.backlog.rows)
+        if chosen:
+            dispatch.batch = chosen.take(self._idle)
+            dispatch.queue = chosen
+            dispatch.tokens = max(len(queued.row) for queued in dispatch.batch) * len(dispatch.batch)
+            self._turns.charge(chosen, dispatch.tokens)
+        return bool(dispatch.late or chosen)
+
+    def _serve(self, dispatch: Dispatch) -> None:
+        """Settle the submissions of a dispatch; whatever is raised meanwhile is theirs, and never the thread's."""
+        for submission in dispatch.late:
+            self._guard(submission.fail, DeadlineExceeded("the deadline passed while the rows were waiting"))
+        began = time.perf_counter()
+        is_computed = False
+        try:
+            if dispatch.fault:
+                raise dispatch.fault
+            if dispatch.queue:
+                self._meter.batch(len(dispatch.batch), sum(len(each.row) for each in dispatch.batch), dispatch.tokens)
+                for queued in dispatch.batch:
+                    queued.submission.begin()
+                self._compute(dispatch.queue, dispatch.batch)
+                is_computed = True
+        except BaseException as error:
+            self._log_fault(error)
+            self._abandon(dispatch, ordinary(error))
+        took_s = time.perf_counter() - began
+        with self._lock:
+            if dispatch.queue:
+                dispatch.queue.running -= 1
+                if is_computed:
+                    dispatch.queue.throughput.add(dispatch.tokens, took_s)
+            self._work_done.notify_all()
+
+    def _compute(self, queue: ModelQueue, batch: list[QueuedRow]) -> None:
+        """Run a batch. If that fails, run its rows one by one, so that only those at fault fail."""
+        wanted = [queued for queued in batch if not queued.submission.is_settled]
+        if not wanted:
+            return
+        try:
+            results = queue.run([queued.row for queued in wanted], wanted[0].submission.outputs)
+            # All are paired before any is handed out.
+            pairs = list(zip(wanted, results, strict=True))
+        except Exception as error:
+            if len(wanted) > 1:
+                for queued in wanted:
+                    self._compute(queue, [queued])
+            else:
+                self.withdraw(queue, wanted[0].submission)
+                self._guard(wanted[0].submission.fail, error)
+            return
+        for queued, result in pairs:
+            self._guard(queued.submission.finish, queued.position, result)
+
+    def _abandon(self, dispatch: Dispatch, error: Exception) -> None:
+        """Fail all submissions of a dispatch with `error`, and take the rest of their rows out of the queue."""
+        for submission in dict.fromkeys(queued.submission for queued in dispatch.batch):
+            if dispatch.queue:
+                self._guard(self.withdraw, dispatch.queue, submission)
+            self._guard(submission.fail, error)
+        for submission in dispatch.dropped:
+            self._guard(submission.fail, error)
+
+    def _report_queues(self) -> None:
+        backlogs = [queue.backlog for queue in self._queues]
         self._meter.queue(sum(backlog.rows for backlog in backlogs), sum(backlog.tokens for backlog in backlogs))
 
-    def _budget(self, engine: "Engine") -> int:
-        """Tokens of the next batch: what is there is shared with the threads that have nothing to do."""
-        budget = engine.limits.batch_tokens
-        return min(budget, -(-engine._backlog.tokens // (1 + self._idle))) if self._idle else budget
-
-    def _share(self, engine: "Engine") -> float:
-        """The part of the threads that `engine` has, as long as the others that have work go on having it."""
-        busy = sum(1 for each in self._engines if each is engine or each._backlog.rows)
+    def _share(self, queue: ModelQueue) -> float:
+        """The number of threads that `queue` gets, as long as the queues that have work now go on having it."""
+        busy = sum(1 for each in self._queues if each is queue or each.backlog.rows)
         return len(self._threads) / busy
 
+    def _will_still_serve(self, queue: ModelQueue) -> bool:
+        """Whether rows handed in by this thread will be computed while `queue` or the pool closes.
 
-class Dispatch(NamedTuple):
-    """What a thread does next: fail what is late, then compute a batch if any engine has one."""
+        Only the pool's own threads are sure to look into the queues once more after they have handed in rows.
+        """
+        return queue in self._queues and threading.current_thread() in self._threads
 
-    engine: "Engine | None"
-    batch: list[QueuedRow]
-    tokens: int
-    """Of the batch, padding included."""
-    late: list[Submission]
+    def _guard(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call `act`; log what it raises instead of letting that end the thread or the work in hand."""
+        try:
+            act(*args, **kwargs)
+        except BaseException as error:
+            self._log_fault(error)
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise
+
+    def _log_fault(self, error: BaseException) -> None:
+        """Log `error`, which is being handled, if it is the first of its type: a broken meter raises at every batch."""
+        with self._lock:
+            is_new = type(error) not in self._faults
+            self._faults.add(type(error))
+        if is_new:
+            # A log that cannot be written must not end the thread either.
+            with suppress(Exception):
+                log.error("engine_fault", exc_info=True)

@@ -1,4 +1,4 @@
-"""Rows handed in together, and their results."""
+"""Rows that were handed in together, and their results."""
 
 import math
 import threading
@@ -14,25 +14,25 @@ from models.text import Row
 
 @dataclass(frozen=True)
 class EngineResult:
-    """What was computed for rows handed in together, in their order."""
+    """The arrays that an engine computed for one submission, row by row in the order of its rows."""
 
     rows: list[Arrays]
     queue_s: float
-    """From handing in until the first of them was taken up."""
+    """Seconds from handing in until a thread took up the first row."""
     infer_s: float
-    """From then until the last was done."""
+    """Seconds from then until the last row was done."""
 
 
 class Submission:
-    """Rows handed in together, and what is known of them so far. Safe to share between threads."""
+    """Rows handed in together, and what was computed of them so far. Safe to share between threads."""
 
     def __init__(self, rows: Sequence[Row], outputs: tuple[str, ...], deadline: float | None) -> None:
-        """`deadline` is on the clock of `time.monotonic`."""
+        """Start with nothing computed; `deadline` is on the clock of `time.monotonic`."""
         self.rows = rows
         self.outputs = outputs
         self.deadline = math.inf if deadline is None else deadline
         self.tokens = sum(map(len, rows))
-        # Pending until it is settled, so that whoever waits can cancel it.
+        # It stays pending until the submission is settled, so that whoever waits can cancel it.
         self.future: Future[EngineResult] = Future()
         self._results: list[Arrays] = [{}] * len(rows)
         self._missing = len(rows)
@@ -47,12 +47,12 @@ class Submission:
         return self.future.done() or self._is_failed
 
     def begin(self) -> None:
-        """Say that one of the rows is being computed."""
+        """Record that a thread has taken up one of the rows."""
         with self._lock:
             self._began = self._began or time.perf_counter()
 
     def finish(self, position: int, result: Arrays) -> None:
-        """Keep what was computed for the row at `position`; the last one settles the order."""
+        """Keep the arrays of the row at `position`; the last row settles the submission."""
         with self._lock:
             self._results[position] = result
             self._missing -= 1
@@ -64,7 +64,7 @@ class Submission:
             self.future.set_result(EngineResult(self._results, self._began - self._submitted, now - self._began))
 
     def fail(self, error: Exception) -> None:
-        """Settle the order with an error, unless it is settled already."""
+        """Settle the submission with an error, unless it is settled already."""
         with self._lock:
             if self._is_failed or not self._missing:
                 return
@@ -74,13 +74,15 @@ class Submission:
 
 
 class QueuedRow(NamedTuple):
-    """A row that waits."""
+    """One row of a submission, while it waits and while it is computed."""
 
     number: int
-    order: Submission
+    """Its rank among all rows by arrival, from 1."""
+    submission: Submission
     position: int
+    """Its index among the rows of its submission."""
 
     @property
     def row(self) -> Row:
-        """What is to be computed."""
-        return self.order.rows[self.position]
+        """The tokens to compute."""
+        return self.submission.rows[self.position]

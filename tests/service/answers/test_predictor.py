@@ -18,6 +18,7 @@ from service.engine.limits import EngineLimits
 from service.engine.model_engine import Engine
 from service.engine.pool import Pool
 from service.engine.submission import EngineResult
+from tests.service.engine.fakes import RecordingMeter
 
 
 def test_items_that_cannot_be_read_are_set_apart_with_their_place(predictor: Predictor) -> None:
@@ -65,8 +66,9 @@ def test_an_answer_that_nobody_waits_for_is_not_computed(made: Callable[[str], P
         return [{} for _ in rows]
 
     package = open_package(made(task) / "package")
+    meter = RecordingMeter()
     with (
-        Pool(1) as pool,
+        Pool(1, meter) as pool,
         Engine(hold_up, EngineLimits(), pool) as other,
         Predictor(package, EngineLimits(), pool) as predictor,
     ):
@@ -76,7 +78,7 @@ def test_an_answer_that_nobody_waits_for_is_not_computed(made: Callable[[str], P
         given_up = predictor.compute(encoded_items, "rollout")
         wanted = predictor.compute(encoded_items, "rollout")
         assert given_up.cancel()
-        assert predictor._engine._backlog.rows == 1
+        assert [rows for rows, _ in meter.queues][-1] == 1
         go_on.set()
         assert len(wanted.result(30).predictions) == 1
 
