@@ -1,11 +1,12 @@
 """The model card of a package: its `README.md`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
 from models.checkpoint import DataFile, TrainingRecord
+from models.tables import format_cell, markdown_table
 from models.tasks.task import Head
 from models.training.settings import TrainingSettings
 
@@ -152,21 +153,16 @@ def _device(record: TrainingRecord) -> dict[str, str]:
 
 def _metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> str:
     names = list(next(iter(metrics.values())))
-    return _table(
-        ("data", *names), ((data, *(f"{values[name]:.4f}" for name in names)) for data, values in metrics.items())
+    return markdown_table(
+        ("data", *names), ((data, *(format_cell(values[name]) for name in names)) for data, values in metrics.items())
     )
 
 
 def _data_table(files: Iterable[DataFile]) -> str:
-    return _table(
+    return markdown_table(
         ("for", "part", "rows", "sha256"),
         ((file.part, file.name, f"{file.rows:,}", f"`{file.sha256}`" if file.sha256 else "hub") for file in files),
     )
-
-
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _settings_line(settings: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What can be set when serving: command line over `STEADFAST_*` environment over these defaults."""
+"""Settings of the server. The command line wins over `STEADFAST_*` variables, and these over the defaults here."""
 
 import os
 from ipaddress import ip_address
@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import service
-from export.session import ProviderName
+from export.session import PROVIDERS, ProviderName
 from models.errors import UserError
 from service.engine.limits import EngineLimits
 from service.machine import available_cores
@@ -20,60 +20,134 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """sha256 in hex."""
 
 
+_ENGINE_LIMITS = EngineLimits()
+
+
 class SettingsError(UserError):
     """A setting that cannot be used."""
 
 
 class Settings(BaseSettings):
-    """Every setting; `STEADFAST_PORT` sets `port`, and so on."""
+    """Every setting of the server; `STEADFAST_PORT` sets `port`, and so on for each name.
+
+    `group` is the heading that `steadfast serve --help` shows a setting under.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     packages: Annotated[tuple[Path, ...], NoDecode] = Field(
-        default=(), description="Model packages to load, in the environment separated as PATH is; none: all of the zoo."
+        default=(),
+        description="Model packages to load. In the environment they are separated as in PATH. Without any, all "
+        "packages of the zoo are loaded.",
+        json_schema_extra={"group": "Models"},
     )
     zoo: Path = Field(
-        default_factory=lambda: Path(service.__file__).parents[1] / "zoo", description="Folder of the default packages."
+        default_factory=lambda: Path(service.__file__).parents[1] / "zoo",
+        description="Folder that holds the packages used where none is named.",
+        json_schema_extra={"group": "Models"},
     )
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=3000, ge=1, le=65_535)
+    host: str = Field(
+        default="127.0.0.1",
+        description="IP address to listen on. Only this machine reaches 127.0.0.1; 0.0.0.0 is every address it has.",
+        json_schema_extra={"group": "Address"},
+    )
+    port: int = Field(
+        default=3000, ge=1, le=65_535, description="Port to listen on.", json_schema_extra={"group": "Address"}
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),
-        description="Keys that callers send, separated by commas; none, and no file: open, on loopback only.",
+        description="Keys that callers may send, separated by commas. Without keys here or in a file, everyone who "
+        "reaches the server may ask, and it listens on this machine only.",
+        json_schema_extra={"group": "Access"},
     )
     api_keys_file: Path | None = Field(
-        default=None, description="More keys, one a line, `#` before a comment; read again at SIGHUP."
+        default=None,
+        description="File with keys that callers may send, one a line; a comment starts with `#`. SIGHUP makes the "
+        "server read it again. Without keys, the server listens on this machine only.",
+        json_schema_extra={"group": "Access"},
     )
-    open_to_all: bool = Field(default=False, description="Serve without keys on an address that others reach.")
-    max_items: int = Field(default=64, ge=1, description="Most inputs in one request.")
-    max_body_bytes: int = Field(default=2_000_000, ge=1, description="Largest request body.")
-    body_timeout_s: float = Field(default=20.0, gt=0, description="How long a body may take to come in.")
+    open_to_all: bool = Field(
+        default=False,
+        description="Serve without keys even on an address that other machines reach.",
+        json_schema_extra={"group": "Access"},
+    )
+    max_items: int = Field(
+        default=64, ge=1, description="Most inputs in one request.", json_schema_extra={"group": "Limits"}
+    )
+    max_body_bytes: int = Field(
+        default=2_000_000, ge=1, description="Largest request body, in bytes.", json_schema_extra={"group": "Limits"}
+    )
+    body_timeout_s: float = Field(
+        default=20.0,
+        gt=0,
+        description="Seconds that a request body may take to arrive.",
+        json_schema_extra={"group": "Limits"},
+    )
     timeout_ms: int = Field(
-        default=60_000, ge=1, description="How long a request may take that does not say so by `X-Request-Timeout-Ms`."
+        default=60_000,
+        ge=1,
+        description="Milliseconds that a request may take, unless its header `X-Request-Timeout-Ms` says otherwise.",
+        json_schema_extra={"group": "Limits"},
     )
-    max_timeout_ms: int = Field(default=600_000, ge=1, description="The most that a request may ask for.")
+    max_timeout_ms: int = Field(
+        default=600_000,
+        ge=1,
+        description="Most milliseconds that a request may ask for.",
+        json_schema_extra={"group": "Limits"},
+    )
     drain_s: float = Field(
-        default=25.0, gt=0, description="How long what is under way may take after SIGTERM, before it is refused."
+        default=25.0,
+        gt=0,
+        description="Seconds that requests under way may take after SIGTERM; what is left then is refused.",
+        json_schema_extra={"group": "Limits"},
     )
     tracing: bool = Field(
         default=False,
-        description="Send spans for OpenTelemetry to where the OTEL_ variables say; see service/server/tracing.py.",
+        description="Send OpenTelemetry spans to the collector that the `OTEL_...` variables name; needs "
+        "`pip install 'steadfast[tracing]'`.",
+        json_schema_extra={"group": "Observability"},
     )
-    workers: int = Field(default=1, ge=1, description="Processes that answer; each loads every model.")
+    workers: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that answer; each loads every model.",
+        json_schema_extra={"group": "Performance"},
+    )
     threads: int = Field(
         default_factory=lambda known: max(1, available_cores() // known.get("workers", 1)),
         ge=1,
-        description="Batches that each worker computes at once, of all models together, each on one core; default: its "
-        "share of the cores.",
+        description="Batches that each worker computes at once, over all models together; each takes one core. "
+        "Default: the worker's share of the cores.",
+        json_schema_extra={"group": "Performance"},
     )
     queued_rows: int = Field(
-        default=4_096, ge=1, description="Rows that may wait for one model before it refuses more."
+        default=_ENGINE_LIMITS.queued_rows,
+        ge=1,
+        description="Rows that may wait for one model; more are refused with status 429.",
+        json_schema_extra={"group": "Performance"},
     )
-    queued_tokens: int = Field(default=131_072, ge=1, description="The same in tokens; some seconds of work.")
-    batch_tokens: int = Field(default=512, ge=1, description="Tokens of one batch, padding included.")
-    provider: ProviderName = Field(default="cpu", description="What ONNX Runtime computes with.")
+    queued_tokens: int = Field(
+        default=_ENGINE_LIMITS.queued_tokens,
+        ge=1,
+        description="Tokens of the rows that may wait for one model; the default is some seconds of work.",
+        json_schema_extra={"group": "Performance"},
+    )
+    batch_tokens: int = Field(
+        default=_ENGINE_LIMITS.batch_tokens,
+        ge=1,
+        description="Tokens in one batch, padding included; a longer row is a batch of its own.",
+        json_schema_extra={"group": "Performance"},
+    )
+    provider: ProviderName = Field(
+        default="cpu",
+        description=f"Device that ONNX Runtime computes on: {', '.join(PROVIDERS)}. All but cpu need another build "
+        "of ONNX Runtime.",
+        json_schema_extra={"group": "Performance"},
+    )
     pinned: Annotated[dict[str, Digest], NoDecode] = Field(
-        default={}, description="NAME=DIGEST,...: a package of that name with another digest is refused."
+        default={},
+        description="Refuse a package of this name that has another digest; several are separated by commas.",
+        json_schema_extra={"group": "Models"},
     )
 
     @field_validator("host")
@@ -109,15 +183,15 @@ class Settings(BaseSettings):
 
     @property
     def engine_limits(self) -> EngineLimits:
-        """What concerns the engine."""
+        """The limits of each model's engine."""
         return EngineLimits(
             queued_rows=self.queued_rows, queued_tokens=self.queued_tokens, batch_tokens=self.batch_tokens
         )
 
     def as_environment(self) -> dict[str, str]:
-        """Variables that make another process read the same settings, wherever it starts.
+        """Variables that make another process read the same settings, in whatever folder it starts.
 
-        But for the keys, which stay where they are: a child inherits them.
+        The API keys are left out: a child process inherits them in the environment.
         """
         values = self.model_dump(mode="json", exclude={"api_keys"}, exclude_none=True) | {
             "packages": os.pathsep.join(str(folder.absolute()) for folder in self.packages),
@@ -130,10 +204,10 @@ class Settings(BaseSettings):
 
 
 def read_settings(**chosen: Any) -> Settings:
-    """The settings in force; what is `chosen` wins over the environment, None chooses nothing.
+    """The settings in force. A `chosen` value wins over the environment; None leaves the setting as it is.
 
     Raises:
-        SettingsError: naming the setting at fault.
+        SettingsError: names the setting at fault.
     """
     try:
         return Settings(**{name: value for name, value in chosen.items() if value is not None})

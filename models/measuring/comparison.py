@@ -25,6 +25,7 @@ from models.networks.encoder import Encoder, load_tokenizer, load_trained, measu
 from models.networks.gate import find_special_ids
 from models.networks.loading import open_trained_model
 from models.progress import ReportProgress
+from models.tables import format_cell, markdown_table
 from models.tasks import find_task
 from models.training.loop import Watcher, train
 from models.training.settings import TrainingSettings
@@ -241,23 +242,23 @@ def write_markdown(table: Comparison) -> str:
         "the head reads and the gradient times the word vector; detached, the gradient does not pass through it. "
         "Step cost is CPU time of training, work between epochs included, for each step.",
         "",
-        f"| figure | rows | {' | '.join(methods)} |",
-        f"|---|---|{'---|' * len(methods)}",
+        markdown_table(
+            ("figure", "rows", *methods),
+            (
+                (name, str(table.rows.get(name, "")), *(_figure_cell(figures.get(method)) for method in methods))
+                for name, figures in table.figures.items()
+            ),
+        ),
     ]
-    for name, figures in table.figures.items():
-        cells = [_cell(figures.get(method)) for method in methods]
-        lines.append(f"| {name} | {table.rows.get(name, '')} | {' | '.join(cells)} |")
     if table.gains:
         others = [name for name in methods if name != "plain"]
         lines += [
             "",
             "Against plain with the same seed: mean of the differences ± its standard error.",
             "",
-            f"| figure | {' | '.join(others)} |",
-            f"|---|{'---|' * len(others)}",
-            *(
-                f"| {name} | {' | '.join(_gain_cell(gains.get(method)) for method in others)} |"
-                for name, gains in table.gains.items()
+            markdown_table(
+                ("figure", *others),
+                ((name, *(_gain_cell(gains.get(method)) for method in others)) for name, gains in table.gains.items()),
             ),
         ]
     if table.left_out:
@@ -362,16 +363,12 @@ def _shown(table: Comparison, method: str) -> str:
     return f"; {given}" if given else ""
 
 
-def _cell(figure: Figure | None) -> str:
-    if figure is None:
-        return ""
-    return f"{figure.mean:.4f}" + ("" if figure.spread is None else f" ± {figure.spread:.4f}")
+def _figure_cell(figure: Figure | None) -> str:
+    return "" if figure is None else format_cell(figure.mean, figure.spread)
 
 
 def _gain_cell(gain: Gain | None) -> str:
-    if gain is None:
-        return ""
-    return f"{gain.mean:+.4f}" + ("" if gain.standard_error is None else f" ± {gain.standard_error:.4f}")
+    return "" if gain is None else format_cell(gain.mean, gain.standard_error, signed=True)
 
 
 def _write(path: Path, text: str) -> None:

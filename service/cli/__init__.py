@@ -11,9 +11,11 @@ import typer
 
 from models.errors import UserError
 from service.cli import compare, doctor, evaluate, export, listing, predict, score, serve, train
+from service.cli.options import Command, Group
 
 app = typer.Typer(
     name="steadfast",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -23,17 +25,17 @@ app = typer.Typer(
 USING = "Use a model"
 MAKING = "Make a model"
 
-app.command(rich_help_panel=USING)(predict.predict)
-app.command(rich_help_panel=USING)(score.score)
-app.command(rich_help_panel=USING)(serve.serve)
-app.command(rich_help_panel=USING)(listing.models)
-app.command(rich_help_panel=USING)(doctor.doctor)
-app.command(rich_help_panel=MAKING)(train.train)
-app.command(rich_help_panel=MAKING)(train.pretrain)
-app.command(rich_help_panel=MAKING)(evaluate.evaluate)
-app.command(rich_help_panel=MAKING)(compare.compare)
-app.command(rich_help_panel=MAKING)(export.export)
-app.command(rich_help_panel=MAKING)(export.verify)
+app.command(cls=Command, rich_help_panel=USING)(predict.predict)
+app.command(cls=Command, rich_help_panel=USING)(score.score)
+app.command(cls=Command, rich_help_panel=USING)(serve.serve)
+app.command(cls=Command, rich_help_panel=USING)(listing.models)
+app.command(cls=Command, rich_help_panel=USING)(doctor.doctor)
+app.command(cls=Command, rich_help_panel=MAKING)(train.train)
+app.command(cls=Command, rich_help_panel=MAKING)(train.pretrain)
+app.command(cls=Command, rich_help_panel=MAKING)(evaluate.evaluate)
+app.command(cls=Command, rich_help_panel=MAKING)(compare.compare)
+app.command(cls=Command, rich_help_panel=MAKING)(export.export)
+app.command(cls=Command, rich_help_panel=MAKING)(export.verify)
 
 
 def main() -> None:
@@ -61,7 +63,7 @@ def _show_version(wanted: bool) -> None:
 def steadfast(
     version: Annotated[
         bool,
-        typer.Option("--version", metavar="", callback=_show_version, is_eager=True, help="Show the version and stop."),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop."),
     ] = False,
 ) -> None:
     """Robust text models: train, export, serve, explain.

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from models.tables import format_cell
 from service.cli.progress import console, watched_measuring
 from service.cli.training_options import need
 
@@ -54,7 +55,7 @@ def evaluate(
     names = [name for name in dict.fromkeys(chain.from_iterable(found.values())) if "/" not in name]
     table = Table("part", *names)
     for name, metrics in found.items():
-        table.add_row(name, *(_cell(metrics.get(metric)) for metric in names))
+        table.add_row(name, *(format_cell(metrics.get(metric)) for metric in names))
     Console().print(table)
 
 
@@ -76,9 +77,3 @@ def _validation_part(folder: Path) -> str:
 
     record = read_manifest(folder) if is_package(folder) else read_record(folder)
     return next(file.name for file in record.data if file.part == "validation")
-
-
-def _cell(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

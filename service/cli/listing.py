@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from export.package import Manifest, read_manifest
+from models.tables import format_cell, markdown_table
 from service.answers.packages import package_folders
 from service.cli.options import PackageFolders
 from service.settings import read_settings
@@ -32,8 +33,7 @@ def show_models(manifests: Iterable[Manifest], *, as_markdown: bool) -> None:
     head = ["task", "data", "metric", *methods]
     lines = [line for manifest in manifests for line in _lines(manifest, methods)]
     if as_markdown:
-        for line in (head, ["---"] * len(head), *lines):
-            Console(soft_wrap=True).out(f"| {' | '.join(line)} |", highlight=False)
+        Console(soft_wrap=True).out(markdown_table(head, lines), highlight=False)
         return
     table = Table(*head)
     for line in lines:
@@ -45,7 +45,7 @@ def _lines(manifest: Manifest, methods: Sequence[str]) -> Iterator[list[str]]:
     by_method = _by_method(manifest)
     for data, metrics in manifest.metrics.items():
         for metric in metrics:
-            cells = [_cell(by_method.get(method, {}).get(data, {}).get(metric)) for method in methods]
+            cells = [format_cell(by_method.get(method, {}).get(data, {}).get(metric)) for method in methods]
             served = methods.index(manifest.method.name)
             cells[served] += " *"
             yield [manifest.task, data, metric, *cells]
@@ -53,7 +53,3 @@ def _lines(manifest: Manifest, methods: Sequence[str]) -> Iterator[list[str]]:
 
 def _by_method(manifest: Manifest) -> dict[str, dict[str, dict[str, float]]]:
     return {manifest.method.name: manifest.metrics} | {twin.method: twin.metrics for twin in manifest.twins}
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"

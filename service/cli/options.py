@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from models.tasks import ENDPOINTS
 from service.answers.explanation import ExplanationMethod
 
-Command = TypeVar("Command", bound=Callable[..., None])
+Function = TypeVar("Function", bound=Callable[..., None])
 
 TaskName = Annotated[
     str, typer.Argument(metavar="TASK", help=f"Task to answer: {', '.join(ENDPOINTS)}.", show_default=False)
@@ -29,10 +30,33 @@ Explain = Annotated[
 ]
 
 
-def with_options(options: Iterable[inspect.Parameter]) -> Callable[[Command], Command]:
+class Command(TyperCommand):
+    """A command whose help shows no type for its flags."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Every parameter of the command, `--help` included."""
+        return _without_flag_types(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """All commands; its help too shows no type for its flags."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Every parameter of the group, `--help` included."""
+        return _without_flag_types(super().get_params(ctx))
+
+
+def _without_flag_types(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
+def with_options(options: Iterable[inspect.Parameter]) -> Callable[[Function], Function]:
     """Give a command these options in place of its `**` parameter, which receives their values by name."""
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: Function) -> Function:
         own = inspect.signature(command).parameters.values()
         kept = [parameter for parameter in own if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
         command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -46,10 +46,10 @@ log = structlog.get_logger()
 class GatewayLimits:
     """How much a body may hold and how long a request may take; the settings of these names say more."""
 
-    max_body_bytes: int = 2_000_000
-    body_timeout_s: float = 20.0
-    timeout_ms: int = 60_000
-    max_timeout_ms: int = 600_000
+    max_body_bytes: int
+    body_timeout_s: float
+    timeout_ms: int
+    max_timeout_ms: int
 
 
 @dataclass(frozen=True, kw_only=True)

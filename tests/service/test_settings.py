@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.launch import become_server
+from service.cli.serve import GROUPS, setting_options
 from service.settings import Settings, SettingsError, read_settings
 from tests.service.conftest import free_port
 
@@ -99,3 +100,15 @@ def test_an_unknown_provider_lists_those_there_are(monkeypatch: pytest.MonkeyPat
 def test_a_default_longer_than_the_most_that_may_be_asked_for_is_refused() -> None:
     with pytest.raises(SettingsError, match="timeout_ms 60000 is more than max_timeout_ms 1000"):
         read_settings(max_timeout_ms=1_000)
+
+
+def test_every_setting_has_a_group_and_a_description() -> None:
+    for name, field in Settings.model_fields.items():
+        assert isinstance(field.json_schema_extra, dict)
+        assert field.json_schema_extra["group"] in GROUPS, name
+        assert field.description, name
+
+
+def test_every_setting_but_packages_and_keys_is_an_option_that_is_none_unless_it_is_given() -> None:
+    options = {option.name: option.default for option in setting_options()}
+    assert options == dict.fromkeys(set(Settings.model_fields) - {"packages", "api_keys"})

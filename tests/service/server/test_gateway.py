@@ -25,6 +25,13 @@ from service.server.metrics import Metrics
 
 SECRET = "zebra"
 
+LIMITS: dict[str, Any] = {
+    "max_body_bytes": 100,
+    "body_timeout_s": 20.0,
+    "timeout_ms": 60_000,
+    "max_timeout_ms": 600_000,
+}
+
 ADDRESSES = Addresses.of(
     [
         Route("/v1/models", lambda _: Response()),
@@ -41,7 +48,7 @@ def behind_gateway(
     return Gateway(
         application,
         addresses=ADDRESSES,
-        limits=GatewayLimits(**{"max_body_bytes": 100, **limits}),
+        limits=GatewayLimits(**{**LIMITS, **limits}),
         keys=KeyRing(keys),
         is_open=is_open,
         in_flight=in_flight or InFlight(),
