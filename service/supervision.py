@@ -1,8 +1,8 @@
-"""The process above the workers: it holds the listener they share, and starts again one that dies.
+"""The process above the workers: it holds the listener that they share, and replaces a worker that dies.
 
-Instead of BentoML's own, which looks for dead workers every ten seconds and in a container not at all, opens two
-control ports to every user of the machine, and loads the whole service beside its workers. The workers are BentoML's.
-Imports only the standard library: it lives as long as the server, and does nothing.
+It stands in for BentoML's own supervisor, which looks for dead workers every ten seconds and in a container not at all,
+opens two control ports to every user of the machine, and loads the whole service beside its workers. The workers are
+BentoML's. This module imports only the standard library: it lives as long as the server, and mostly waits.
 """
 
 import argparse
@@ -20,32 +20,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1]
-"""From where workers find the service, wherever the server is started."""
+"""The folder where workers find the service, wherever the server is started."""
 
 SERVICE = "service.app:Steadfast"
-"""What workers run, as BentoML names it."""
+"""The service that workers run, as BentoML names it."""
 
 LIFELINE = "STEADFAST_LIFELINE"
-"""Tells workers the pipe whose end they see when the supervisor is gone, however it went."""
+"""Environment variable that names a pipe to the workers: it closes when the supervisor ends, however that happens."""
 
 BACKLOG = 2_048
 CLOSING_S = 5
-"""For connections to close, after the requests on them were answered."""
+"""Time for connections to close after the requests on them were answered."""
 
 STOPPING_S = 30.0
-"""Most that a worker is given after it was drained; more than it gives itself in `service.server.signals`."""
+"""Longest time that a worker is given after it was drained; more than it gives itself in `service.server.signals`."""
 
 SHORT_LIFE_S = 10.0
-"""A worker that dies younger than this is started again after a pause only."""
+"""A worker that dies younger than this is replaced only after a pause."""
 PAUSE_S = 1.0
 
 ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT)
-"""How workers end that were told to."""
+"""Exit codes of workers that were told to end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSpec:
-    """What is to be kept running."""
+    """The workers that a supervisor keeps running."""
 
     workers: int
     listener: int
@@ -64,7 +64,7 @@ class Supervisor:
         self._lifeline = os.pipe()
 
     async def run(self) -> int:
-        """Returns the exit code: 0 if all workers ended well when they were told to."""
+        """Keep the workers running; returns the exit code, 0 if all of them ended well when they were told to."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -83,13 +83,13 @@ class Supervisor:
                 continue
             self._running[number] = process
             if self._stopping.is_set():
-                # Told while it was being started.
+                # The order to stop came while the worker was being started.
                 process.terminate()
             code = await process.wait()
             del self._running[number]
             if self._stopping.is_set():
                 return code
-            _say("worker_died", worker=number, exit_code=code)
+            _log("worker_died", worker=number, exit_code=code)
             if time.monotonic() - began < SHORT_LIFE_S:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), PAUSE_S)
@@ -97,7 +97,7 @@ class Supervisor:
                 return code
 
     async def _start(self, number: int) -> asyncio.subprocess.Process | None:
-        """A worker; None, after a pause, where the machine has no room for one just now."""
+        """Start a worker; returns None, after a pause, where the machine has no room for one just now."""
         try:
             return await asyncio.create_subprocess_exec(
                 *_worker(number, self._spec.listener),
@@ -107,7 +107,7 @@ class Supervisor:
                 preexec_fn=_ignore_hangup,
             )
         except OSError as error:
-            _say("worker_not_started", worker=number, errno=error.errno or 0)
+            _log("worker_not_started", worker=number, errno=error.errno or 0)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), PAUSE_S)
             return None
@@ -131,7 +131,7 @@ def command(spec: WorkerSpec) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `command` to its end."""
+    """Be the supervisor that `arguments` describe, as `command` gives them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--listener", type=int, required=True)
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def _counters() -> Iterator[None]:
-    """A folder of our own for the counters of all workers, gone when they are."""
+    """Give the counters of all workers a folder of their own, and remove it at the end."""
     folder = tempfile.mkdtemp(prefix="steadfast-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
@@ -161,12 +161,12 @@ def _worker(number: int, listener: int) -> list[str]:
 
 
 def _ignore_hangup() -> None:
-    """A worker that is only starting would die of it; it heeds it as soon as it can, and reads its keys anyway."""
+    """Have a worker ignore SIGHUP while it starts: it would die of it, and reads its keys and packages anyway."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _say(event: str, **facts: int) -> None:
-    """A line of log as the workers write theirs."""
+def _log(event: str, **facts: int) -> None:
+    """Write a line to the log as the workers do."""
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with suppress(OSError):
         os.write(2, (json.dumps({**facts, "event": event, "level": "error", "timestamp": moment}) + "\n").encode())

@@ -10,6 +10,7 @@ import onnxruntime
 import typer
 
 from models.cpu import cpu_flags, cpu_model
+from models.errors import UserError
 from service.answers.packages import open_pinned, package_folders
 from service.answers.predictor import Predictor
 from service.cli.options import PackageFolders
@@ -64,14 +65,14 @@ def describe_machine(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def examine_package(folder: Path, settings: Settings) -> Examination:
     """Start the package as a server would, and time it."""
-    from service.server.registry import LOADING_ERRORS, start_predictor
+    from service.server.registry import start_predictor
 
     try:
         package = open_pinned(folder, settings)
         with Pool(settings.threads) as pool, start_predictor(package, settings, pool) as predictor:
             fallback = "; int8 does not give here what it gave" if predictor.package.uses_fallback else ""
             speed = _measure(predictor)
-    except LOADING_ERRORS as error:
+    except UserError as error:
         said = str(error)
         return Examination(False, said if said.startswith(str(folder)) else f"{folder}: {said}")
     name = predictor.name

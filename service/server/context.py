@@ -14,15 +14,15 @@ from service.server.tracing import Stage
 
 @dataclass
 class RequestContext:
-    """One request, from its first byte to the last of its answer."""
+    """One request, from its first byte to the last byte of its answer."""
 
     request_id: str
     started: float = field(default_factory=time.perf_counter)
     body: bytes = b""
     deadline: float | None = None
-    """When the answer is of no more use, by `time.monotonic`; None where nothing waits for one."""
+    """The time by `time.monotonic` from which the answer is of no use; None where nothing limits it."""
     stages: Sequence[Stage] = ()
-    """What its time went into, in their order."""
+    """The stages that its time went into, in their order."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Numbers for the log; never a text."""
 

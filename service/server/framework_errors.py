@@ -1,7 +1,7 @@
 """Errors as BentoML and Starlette report them, turned into problems.
 
 BentoML answers 400 with pydantic's list where the body does not fit, a JSON array with one message where a handler
-raised, and plain text where Starlette did. What is said there besides pydantic's list is not passed on.
+raised, and plain text where Starlette raised. Callers get pydantic's list; the other messages are not passed on.
 """
 
 import json
@@ -23,7 +23,7 @@ _KEPT_HEADERS = (b"allow", b"retry-after")
 
 
 def translate(start: MutableMapping[str, Any], body: bytes, request_body: bytes) -> Problem:
-    """The problem behind an ASGI answer of status 400 or more."""
+    """The problem that an ASGI answer of status 400 or more reports."""
     status = start["status"]
     mistakes = _validation_mistakes(body) if status == 400 else []
     if mistakes:
@@ -39,7 +39,7 @@ def translate(start: MutableMapping[str, Any], body: bytes, request_body: bytes)
 
 
 def explain_mistakes(mistakes: Sequence[Mapping[str, Any]], request_body: bytes) -> Problem:
-    """What pydantic's list of errors says of a body."""
+    """The problem of a body that does not fit, from pydantic's list of errors."""
     first = mistakes[0]
     if first["type"] == "json_invalid":
         return Problem("malformed_json", first["msg"])
@@ -62,7 +62,7 @@ def _validation_mistakes(body: bytes) -> list[dict[str, Any]]:
 
 
 def _is_strict_json(body: bytes) -> bool:
-    """Whether the body, which pydantic could parse, is so without the constants that pydantic reads beyond JSON."""
+    """Whether a body that pydantic could parse is JSON without the constants that only pydantic accepts."""
     try:
         json.loads(body, parse_constant=_refuse)
     except ValueError:

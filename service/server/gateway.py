@@ -1,7 +1,7 @@
-"""The outermost layer of the server: what comes in is checked, and every error goes out as a problem document.
+"""The outermost layer of the server: it checks every request, and sends every error as a problem document.
 
-BentoML, Starlette and our own handlers each report errors in their own way; callers see one. Each request also gets its
-name here, and its line in the log.
+BentoML, Starlette and our own handlers each report errors in their own way; callers see one way. Each request also gets
+its id here, and its line in the log.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEALTH_PATHS = frozenset({"/livez", "/readyz", "/healthz"})
-"""Asked every few seconds by machines, which have no key; logged only when they fail."""
+"""Addresses that machines ask every few seconds and without a key; such a request is logged only when it fails."""
 
 _SANE_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _JSON_TYPE = re.compile(rb"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)
@@ -44,7 +44,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayLimits:
-    """How much a body may hold and how long a request may take; the settings of these names say more."""
+    """Limits on a body's size and a request's time; the settings of the same names say more."""
 
     max_body_bytes: int
     body_timeout_s: float
@@ -84,7 +84,7 @@ class Addresses:
 
 
 class Gateway:
-    """Wraps the whole application."""
+    """An ASGI application that stands in front of the whole server."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Gateway:
         metrics: Metrics,
         tracing: Tracing | None = None,
     ) -> None:
-        """Stand in front of `app`, which answers at these addresses."""
+        """Stand in front of `app`, which answers at `addresses`."""
         self._app = app
         self._addresses = addresses
         self._limits = limits
@@ -109,36 +109,36 @@ class Gateway:
         self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Answer as ASGI applications do."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         context = RequestContext(_request_id(scope["headers"]))
         current_request.set(context)
-        answer = _Answer(context, send)
+        sender = _Sender(context, send)
         cancel_scope = CancelScope()
         try:
             async with cancel_scope:
-                await self._admit(scope, receive, answer, cancel_scope)
+                await self._admit(scope, receive, sender, cancel_scope)
         except Problem as problem:
-            await answer.give(problem)
+            await sender.give(problem)
         except _CallerLeft:
-            answer.status = 499
+            sender.status = 499
         except asyncio.CancelledError:
-            # The server ends and waits no longer; nobody is to blame who called.
-            answer.status = answer.status or 503
+            # The server ends and waits no longer; the caller is not to blame.
+            sender.status = sender.status or 503
             context.facts.setdefault("code", "draining")
             raise
         except Exception:
-            # Starlette answers and raises all the same, for its server to log; ours never shows a message, only where.
+            # Starlette answers, and raises the error again to be logged. Our log shows where it arose, not the message.
             log.error("failed", request_id=context.request_id, exc_info=True)
-            await answer.give(Problem("internal", "an unexpected error; the server's log has it under this id"))
+            await sender.give(Problem("internal", "an unexpected error; the server's log has it under this id"))
         finally:
             self._in_flight.end(cancel_scope)
-            self._record(scope, answer)
+            self._record(scope, sender)
 
-    def _record(self, scope: Scope, answer: "_Answer") -> None:
-        context, status = answer.context, answer.status or 499
+    def _record(self, scope: Scope, sender: "_Sender") -> None:
+        context, status = sender.context, sender.status or 499
         reason = "caller_left" if status == 499 else context.facts.get("code")
         address = self._addresses.name(scope["path"])
         self._metrics.request(address, status, context.elapsed_s, reason)
@@ -158,13 +158,13 @@ class Gateway:
             **context.facts,
         )
 
-    async def _admit(self, scope: Scope, receive: Receive, answer: "_Answer", cancel_scope: CancelScope) -> None:
+    async def _admit(self, scope: Scope, receive: Receive, sender: "_Sender", cancel_scope: CancelScope) -> None:
         """Check who asks, for what, and for how long; then let the application answer."""
         headers = scope["headers"]
         if scope["path"] not in HEALTH_PATHS:
             self._in_flight.begin(cancel_scope)
             if not self._keys and not self._is_open and not _is_loopback(scope):
-                # However it was started: the address is not always the one in the settings.
+                # Checked for each request: the address that a server listens on is not always the one in the settings.
                 raise Problem(
                     "unauthorized",
                     "this server has no keys and answers on loopback only; whoever runs it can set STEADFAST_API_KEYS",
@@ -179,13 +179,13 @@ class Gateway:
         elif scope["path"] == "/readyz":
             self._in_flight.refuse_if_draining()
         if scope["method"] == "POST" and scope["path"] in self._addresses.taking_json:
-            await self._take(scope, receive, answer, cancel_scope)
+            await self._answer_body(scope, receive, sender, cancel_scope)
         else:
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, receive, sender.send)
 
-    async def _take(self, scope: Scope, receive: Receive, answer: "_Answer", cancel_scope: CancelScope) -> None:
-        """Read the body and answer, as long as somebody waits for that."""
-        context, limits = answer.context, self._limits
+    async def _answer_body(self, scope: Scope, receive: Receive, sender: "_Sender", cancel_scope: CancelScope) -> None:
+        """Read the body and answer it, unless time runs out or the caller leaves."""
+        context, limits = sender.context, self._limits
         left_s = _timeout_ms(scope["headers"], limits) / 1000
         context.deadline = time.monotonic() + left_s
         too_late = Problem("deadline_exceeded", f"no answer within {left_s:g} s; send fewer or shorter inputs at once")
@@ -195,9 +195,9 @@ class Gateway:
             cancel_scope.cancel_after(left_s, Problem(too_late.code, too_late.detail, headers=_CLOSE))
         context.body = await self._read_body(scope["headers"], receive)
         cancel_scope.cancel_after(context.deadline - time.monotonic(), too_late)
-        watch = asyncio.create_task(_watch(receive, cancel_scope))
+        watch = asyncio.create_task(_cancel_when_caller_leaves(receive, cancel_scope))
         try:
-            await self._app(scope, _replay(context.body, receive), answer.send)
+            await self._app(scope, _replay(context.body, receive), sender.send)
         finally:
             watch.cancel()
 
@@ -242,15 +242,14 @@ class _CallerLeft(Exception):
     """The connection was closed before the answer was there."""
 
 
-async def _watch(receive: Receive, cancel_scope: CancelScope) -> None:
-    """Nobody computes for a caller who left."""
+async def _cancel_when_caller_leaves(receive: Receive, cancel_scope: CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     cancel_scope.cancel(_CallerLeft())
 
 
-class _Answer:
-    """What goes out: named with the request's id, and held back for translation where it is somebody else's error."""
+class _Sender:
+    """Sends the answer under the request's id; an error of BentoML or Starlette is held back and sent as a problem."""
 
     def __init__(self, context: RequestContext, send: Send) -> None:
         self.status: int | None = None
@@ -273,7 +272,7 @@ class _Answer:
             await self._send(message)
 
     async def give(self, problem: Problem) -> None:
-        """Report `problem`, unless another answer has begun."""
+        """Send `problem`, unless another answer has begun."""
         if self.status is not None:
             return
         self._held = None
@@ -292,14 +291,14 @@ def _values(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def _request_id(headers: Headers) -> str:
-    """The caller's name for the request if it is one that can go into logs and headers, else a new one."""
+    """The caller's id for the request if logs and headers can hold it, else a new one."""
     given = _values(headers, b"x-request-id")
     return given[0].decode() if len(given) == 1 and _SANE_ID.fullmatch(given[0]) else f"{random.getrandbits(128):032x}"
 
 
 def _check_type(headers: Headers) -> None:
     types = _values(headers, b"content-type")
-    # All of them, and none twice: the application looks at another one than we do when there are two.
+    # Exactly one: of two, the application might read another than this check does.
     if len(types) != 1 or not _JSON_TYPE.fullmatch(types[0].strip()):
         raise Problem("unsupported_media_type", "send Content-Type: application/json, in UTF-8")
     if any(encoding.lower() != b"identity" for encoding in _values(headers, b"content-encoding")):
@@ -320,7 +319,7 @@ def _too_slow(limits: GatewayLimits) -> Problem:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body as one message, then whatever comes next."""
+    """Receive the body as one message, then whatever comes next."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

@@ -1,4 +1,4 @@
-"""Who may ask: callers that send one of the server's keys, or anybody where nobody else reaches the server."""
+"""The keys that callers send; a server without keys answers this machine alone, unless it is open to all."""
 
 import hmac
 import re
@@ -12,7 +12,7 @@ import structlog
 from service.settings import PREFIX, Settings, SettingsError
 
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""What can stand behind `Bearer` (RFC 6750)."""
+"""A token as it may stand behind `Bearer` (RFC 6750)."""
 
 log = structlog.get_logger()
 
@@ -25,10 +25,10 @@ class KeyRing:
     """The keys in force; without any, every request passes."""
 
     def __init__(self, given: Sequence[str], file: Path | None = None) -> None:
-        """`given` keys and those of `file`.
+        """Take the keys `given` and those in `file`.
 
         Raises:
-            BadKeys: a key holds what no header can, or the file cannot be read or holds none.
+            BadKeys: a key holds a character that no header can, or the file cannot be read or holds none.
         """
         self._given = tuple(given)
         self._file = file
@@ -39,7 +39,7 @@ class KeyRing:
         return bool(self._digests)
 
     def admits(self, authorization: Sequence[bytes]) -> bool:
-        """Whether these values of the header `Authorization` open the door; each key is compared, in constant time."""
+        """Whether these values of the header `Authorization` hold a key; compares every key, in constant time."""
         if not self._digests:
             return True
         if len(authorization) != 1:
@@ -69,11 +69,11 @@ class KeyRing:
 
 
 def key_ring(settings: Settings) -> KeyRing:
-    """The keys that `settings` name.
+    """The keys of `settings`.
 
     Raises:
         BadKeys: as KeyRing does.
-        SettingsError: there are none, others reach the address, and nothing says that this is meant.
+        SettingsError: there are no keys, other machines reach the address, and `open_to_all` is not set.
     """
     keys = KeyRing([key.get_secret_value() for key in settings.api_keys], settings.api_keys_file)
     if not keys and not settings.open_to_all and not ip_address(settings.host).is_loopback:
@@ -98,6 +98,6 @@ def _lines(file: Path) -> Iterator[str]:
 def _checked(keys: Iterable[str], source: str) -> Iterator[str]:
     for number, key in enumerate(keys, start=1):
         if not _KEY.fullmatch(key):
-            # Not the key itself: this goes into logs.
+            # The message goes into logs, so it must not quote the key.
             raise BadKeys(f"{source}: key {number} is not made of letters, digits and ._~+/- (with = at its end)")
         yield key

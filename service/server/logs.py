@@ -1,6 +1,6 @@
-"""One JSON object a line on stderr, from our own code and from the libraries; never a text that came in.
+"""The log: one JSON object on each line of stderr, from our code and from libraries; it never holds a caller's text.
 
-An exception is logged as its type and where it was raised: its message may quote what it failed on.
+An exception is logged by its type and the place where it was raised: its message may quote a text.
 """
 
 import json
@@ -28,7 +28,7 @@ def configure_logs() -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Stderr())),
-        # Else each line makes a logger of its own, which costs as much as the rest of it.
+        # Without the cache each line makes a logger of its own, which costs as much as the rest of the line.
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(_Stderr())
@@ -43,10 +43,10 @@ def configure_logs() -> None:
 
 
 class _Stderr:
-    """What is standard error at the time; what cannot be written is lost: a full disk takes no answers with it."""
+    """Writes to the standard error of the moment, and drops what cannot be written: a full disk must fail no answer."""
 
     def write(self, text: str) -> None:
-        # ValueError: it is closed.
+        # ValueError is raised where the stream is closed.
         with suppress(OSError, ValueError):
             sys.stderr.write(text)
 
@@ -71,7 +71,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """BentoML logs each body that does not fit, with a traceback; the caller is told and the request has its line."""
+    """Drop BentoML's traceback for each body that does not fit: the caller is told, and the request has its line."""
     return not (record.exc_info and isinstance(record.exc_info[1], ValidationError))
 
 

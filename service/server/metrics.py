@@ -1,8 +1,8 @@
-"""What the server counts, for Prometheus.
+"""The server's counters, for Prometheus.
 
-Nothing that callers choose becomes a label, so that the series are as many after a year as after a day. With several
-workers each counts into files of its own, in the folder that PROMETHEUS_MULTIPROC_DIR names, and whoever is asked adds
-them up. The files bear the worker's number: one that is started again goes on counting where the last one ended.
+Nothing that callers choose becomes a label, so that there are no more series after a year than after a day. Of several
+workers each counts into its own files, in the folder that PROMETHEUS_MULTIPROC_DIR names, and the worker that is asked
+adds them up. The files bear the worker's number: a worker that is started again goes on where the last one ended.
 """
 
 import os
@@ -31,11 +31,11 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 TOKENS = (32, 64, 128, 256, 384, 512, 1_024)
-SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
-CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+PADDING_SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
+PROBABILITIES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
-_SHARED = "PROMETHEUS_MULTIPROC_DIR"
-_MODEL = ("task", "model")
+_SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_MODEL_LABELS = ("task", "model")
 
 
 class Metrics:
@@ -50,7 +50,7 @@ class Metrics:
         self._rejections = self._counter("rejections", "Requests answered by a problem.", "reason")
         self._request_s = self._histogram("request_seconds", "From a request to its answer.", SECONDS, "route")
         self._stages = {
-            name: self._histogram(f"{name}_seconds", text, SECONDS, *_MODEL)
+            name: self._histogram(f"{name}_seconds", text, SECONDS, *_MODEL_LABELS)
             for name, text in (
                 ("queue", "From the texts being read until the first of them was taken up."),
                 ("tokenize", "Reading the texts of a request."),
@@ -62,10 +62,12 @@ class Metrics:
         self._queue_tokens = self._gauge("queue_tokens", "Tokens that wait.")
         self._batch_rows = self._histogram("batch_rows", "Rows of a batch.", ROWS)
         self._batch_tokens = self._histogram("batch_tokens", "Tokens of a batch, without padding.", TOKENS)
-        self._padding = self._histogram("batch_padding_share", "Share of a batch that is padding.", SHARES)
-        self._truncated = self._counter("truncated_items", "Inputs of which the end was not read.", *_MODEL)
-        self._predictions = self._counter("predictions", "Labels given.", *_MODEL, "label")
-        self._confidence = self._histogram("confidence", "Probability of what was answered.", CONFIDENCES, *_MODEL)
+        self._padding = self._histogram("batch_padding_share", "Share of a batch that is padding.", PADDING_SHARES)
+        self._truncated = self._counter("truncated_items", "Inputs of which the end was not read.", *_MODEL_LABELS)
+        self._predictions = self._counter("predictions", "Labels given.", *_MODEL_LABELS, "label")
+        self._confidence = self._histogram(
+            "confidence", "Probability of what was answered.", PROBABILITIES, *_MODEL_LABELS
+        )
         self._models = Gauge(
             "steadfast_model_info",
             "1 for each model that answers.",
@@ -84,12 +86,12 @@ class Metrics:
             self._rejections.labels(reason).inc()
 
     def stages(self, model: ModelName, **seconds: float) -> None:
-        """How long the stages of a request took that the model answered: queue, tokenize, infer, explain."""
+        """Record how long the stages of a request took that `model` answered: queue, tokenize, infer, explain."""
         for name, value in seconds.items():
             self._stages[name].labels(model.task, model.name).observe(value)
 
     def answers(self, model: ModelName, results: Sequence[Any]) -> None:
-        """What was answered, as callers get it."""
+        """Count the labels, probabilities and truncated texts in these answers of `model`."""
         labels: Tally[str] = Tally()
         confidence = self._confidence.labels(model.task, model.name)
         for result in results:
@@ -104,23 +106,23 @@ class Metrics:
             self._truncated.labels(model.task, model.name).inc(truncated)
 
     def batch(self, rows: int, tokens: int, padded: int) -> None:
-        """See `EngineMeter`."""
+        """Count a batch, as `EngineMeter` says."""
         self._batch_rows.observe(rows)
         self._batch_tokens.observe(tokens)
         self._padding.observe(1 - tokens / padded)
 
     def queue(self, rows: int, tokens: int) -> None:
-        """See `EngineMeter`."""
+        """Set the length of the queue, as `EngineMeter` says."""
         self._queue_rows.set(rows)
         self._queue_tokens.set(tokens)
 
     def render(self, models: Iterable[ModelName]) -> bytes:
-        """All counters of all workers, and the models that answer now."""
+        """The counters of all workers as text; `models` are those that answer now."""
         now = set(models)
         for model in now | self._shown:
             self._models.labels(*model.model_dump().values()).set(model in now)
         self._shown = now
-        if _SHARED not in os.environ:
+        if _SHARED_FOLDER not in os.environ:
             return generate_latest(self._registry)
         together = CollectorRegistry()
         MultiProcessCollector(together)
@@ -139,8 +141,8 @@ class Metrics:
 @cache
 def _share_with_other_workers() -> None:
     """Have the library count into this worker's files; once, and before the first metric is made."""
-    # When a counter began is known of a single process only, and nobody asks for it.
+    # Nobody asks when a counter began, and it is known only where one process counts.
     disable_created_metrics()
     worker: int | None = bentoml.server_context.worker_index
-    if _SHARED in os.environ and worker is not None:
+    if _SHARED_FOLDER in os.environ and worker is not None:
         values.ValueClass = values.MultiProcessValue(lambda: worker)

@@ -1,4 +1,4 @@
-"""The addresses about models rather than of one: what is served, how good it is by its own manifest, and how to ask."""
+"""The addresses beside the endpoints: lists and cards of models, their reload, counters, and the OpenAPI document."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from service.server.framework_errors import explain_mistakes
 from service.server.keys import KeyRing
 from service.server.metrics import CONTENT_TYPE, Metrics
 from service.server.openapi import describe_api
-from service.server.other_workers import notify_other_workers
 from service.server.problems import Problem
 from service.server.registry import ModelRegistry
+from service.server.signals import notify_other_workers
 from service.settings import Settings
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -72,15 +72,15 @@ class _Models:
             raise explain_mistakes(
                 [{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()], body
             ) from None
-        # To its end, even if the caller gives up meanwhile: the workers must not be left with different models.
-        await asyncio.shield(asyncio.to_thread(_change_everywhere, self._registry, self._keys))
+        # Shielded: even if the caller gives up meanwhile, all workers must end with the same models.
+        await asyncio.shield(asyncio.to_thread(_reload_everywhere, self._registry, self._keys))
         return self._respond_with_all()
 
     async def show_default(self, request: Request) -> Response:
-        return _json(_card(self._registry.of(request.path_params["task"]), 0, self._settings))
+        return _json(_card(self._registry.for_endpoint(request.path_params["task"]), 0, self._settings))
 
     async def refuse_task(self, request: Request) -> Response:
-        self._registry.of(request.path_params["task"])
+        self._registry.for_endpoint(request.path_params["task"])
         raise _wrong_method("POST")
 
     async def refuse_method(self, _: Request) -> Response:
@@ -88,20 +88,20 @@ class _Models:
 
     def _respond_with_all(self) -> Response:
         endpoints = dict.fromkeys(predictor.task.endpoint for predictor in self._registry.predictors)
-        found = [self._registry.of(endpoint) for endpoint in endpoints]
+        found = [self._registry.for_endpoint(endpoint) for endpoint in endpoints]
         cards = [_card(models, number, self._settings) for models in found for number in range(len(models))]
         return _json(ModelList(models=cards))
 
 
-def _change_everywhere(registry: ModelRegistry, keys: KeyRing) -> None:
-    """Read packages and keys again, here and, as far as that went well, in the other workers."""
+def _reload_everywhere(registry: ModelRegistry, keys: KeyRing) -> None:
+    """Read packages and keys again, here and then, unless that failed, in the other workers."""
     registry.reload()
     keys.reload()
     notify_other_workers()
 
 
 def _card(models: Sequence[Predictor], number: int, settings: Settings) -> ModelCard:
-    """The card of one of the models for an endpoint, the default being the first."""
+    """The card of one of the models for an endpoint; the first of them is the default."""
     predictor = models[number]
     manifest = predictor.package.manifest
     reading = predictor.limits

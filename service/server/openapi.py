@@ -1,6 +1,6 @@
-"""The OpenAPI document, made of the pydantic types that requests and answers go through.
+"""The OpenAPI document, made from the pydantic types of requests and answers.
 
-BentoML's own says nothing of problem documents, drops `null` where it is allowed, and knows no mounted address.
+BentoML's own document knows neither problem documents nor mounted addresses, and drops `null` where it is allowed.
 """
 
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ from models.tasks import ENDPOINTS
 from service.answers.contract import ModelCard, ModelList, Reload, answer_type, request_type
 from service.server.problems import CONTENT_TYPE, KINDS, ProblemDocument
 
-_ASKED_WRONGLY = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
-_CHANGED_WRONGLY = (400, 401, 408, 409, 413, 415, 422, 500, 503)
-_LOOKED_UP_WRONGLY = (401, 404, 405, 500, 503)
+_ANSWER_ERRORS = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
+_RELOAD_ERRORS = (400, 401, 408, 409, 413, 415, 422, 500, 503)
+_LOOKUP_ERRORS = (401, 404, 405, 500, 503)
 
-_PATIENCE = {
+_TIMEOUT_HEADER = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
     "description": "After so many milliseconds the answer is of no more use: a 504 comes instead.",
@@ -26,41 +26,43 @@ _PATIENCE = {
 
 
 def describe_api(max_items: int) -> dict[str, Any]:
-    """The document for a server of all tasks."""
+    """The document of a server that answers at the endpoints of all tasks."""
     types: list[type[BaseModel]] = [ModelCard, ModelList, Reload, ProblemDocument]
     paths: dict[str, Any] = {
         "/v1/models": {
             "get": _operation("models", "Every model with what its manifest says.", ModelList),
-            "post": _operation("change", "Read the packages again; then as GET.", ModelList, _CHANGED_WRONGLY)
+            "post": _operation("change", "Read the packages again; then as GET.", ModelList, _RELOAD_ERRORS)
             | {"requestBody": {"required": True, "content": _content("application/json", Reload)}},
         },
         "/v1/models/{task}": {
             "get": _operation("model", "The default of a task.", ModelCard)
             | {"parameters": [{"name": "task", "in": "path", "required": True, "schema": {"type": "string"}}]}
         },
-        "/metrics": {"get": _plain("metrics", "What the server counts, for Prometheus.")},
-        "/livez": {"get": _probe("livez", "Whether the process answers.")},
-        "/readyz": {"get": _probe("readyz", "Whether every model is loaded and gives what it gave where it was made.")},
+        "/metrics": {"get": _text("metrics", "What the server counts, for Prometheus.")},
+        "/livez": {"get": _health("livez", "Whether the process answers.")},
+        "/readyz": {
+            "get": _health("readyz", "Whether every model is loaded and gives what it gave where it was made.")
+        },
     }
     for endpoint, tasks in ENDPOINTS.items():
         request, answer = request_type(tasks[0], max_items), answer_type(*tasks)
         types += [request, answer]
         described = " Or: ".join(task.answer.__doc__ or "" for task in tasks)
         paths[f"/v1/{endpoint}"] = {
-            "post": _operation(endpoint, described, answer, _ASKED_WRONGLY)
+            "post": _operation(endpoint, described, answer, _ANSWER_ERRORS)
             | {
-                "parameters": [_PATIENCE],
+                "parameters": [_TIMEOUT_HEADER],
                 "requestBody": {"required": True, "content": _content("application/json", request)},
             }
         }
-    # As they may come in: what is left out of an answer, such as `errors`, is not required in it.
+    # By "validation" a field with a default is not required: answers may leave `errors` out.
     mode: JsonSchemaMode = "validation"
     _, definitions = models_json_schema([(kind, mode) for kind in types], ref_template="#/components/schemas/{model}")
     return {
         "openapi": "3.1.0",
         "info": {"title": "Steadfast", "description": "Robust text models over HTTP.", "version": "1"},
         "paths": paths,
-        # Servers without keys take any request.
+        # The empty entry stands for servers without keys, which take any request.
         "security": [{"key": []}, {}],
         "components": {
             "schemas": definitions["$defs"],
@@ -70,7 +72,7 @@ def describe_api(max_items: int) -> dict[str, Any]:
 
 
 def _operation(
-    name: str, description: str, answer: type[BaseModel], failures: Iterable[int] = _LOOKED_UP_WRONGLY
+    name: str, description: str, answer: type[BaseModel], failures: Iterable[int] = _LOOKUP_ERRORS
 ) -> dict[str, Any]:
     titles = {
         status: ", or ".join(kind.title for kind in KINDS.values() if kind.status == status) for status in failures
@@ -88,7 +90,7 @@ def _operation(
     }
 
 
-def _plain(name: str, description: str) -> dict[str, Any]:
+def _text(name: str, description: str) -> dict[str, Any]:
     operation = _operation(name, description, ProblemDocument)
     operation["responses"]["200"] = {
         "description": "The text.", "content": {"text/plain": {"schema": {"type": "string"}}}
@@ -96,7 +98,7 @@ def _plain(name: str, description: str) -> dict[str, Any]:
     return operation
 
 
-def _probe(name: str, description: str) -> dict[str, Any]:
+def _health(name: str, description: str) -> dict[str, Any]:
     failure = {"description": "Not yet, or no more.", "content": _content(CONTENT_TYPE, ProblemDocument)}
     return {
         "operationId": name,

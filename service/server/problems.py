@@ -1,4 +1,4 @@
-"""What callers are told when something is wrong: RFC 9457 problem documents."""
+"""Problem documents (RFC 9457), which tell callers that something is wrong."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -7,11 +7,11 @@ from pydantic import BaseModel, Field
 
 CONTENT_TYPE = "application/problem+json"
 MOST_ERRORS = 100
-"""Most entries of `errors`; a request of a thousand mistakes is not answered with a thousand lines."""
+"""Most entries of `errors`: a thousand mistakes in a request are not answered with a thousand lines."""
 
 
 class Kind(NamedTuple):
-    """What is always the same about a problem."""
+    """The status and the title that all problems with one code share."""
 
     status: int
     title: str
@@ -49,7 +49,7 @@ class Fault(BaseModel):
 
 
 class ProblemDocument(BaseModel):
-    """What is wrong with a request, as RFC 9457 says it."""
+    """The mistake in a request, or the reason why it has no answer, as RFC 9457 writes it."""
 
     type: str
     title: str
@@ -62,7 +62,7 @@ class ProblemDocument(BaseModel):
 
 
 class Problem(Exception):
-    """Ends a request; `code` is a key of KINDS."""
+    """Ends a request with a problem document; `code` is a key of KINDS."""
 
     def __init__(
         self, code: str, detail: str, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
@@ -75,11 +75,11 @@ class Problem(Exception):
 
     @property
     def status(self) -> int:
-        """HTTP's."""
+        """The HTTP status."""
         return KINDS[self.code].status
 
     def document(self, request_id: str) -> bytes:
-        """The body."""
+        """The problem document as JSON, for the request with this id."""
         document = ProblemDocument(
             type=f"urn:steadfast:problem:{self.code}",
             title=KINDS[self.code].title,
@@ -94,5 +94,5 @@ class Problem(Exception):
 
 
 def pointer(*path: str | int) -> str:
-    """JSON pointer to a place in the body."""
+    """The JSON pointer to a place in the body."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

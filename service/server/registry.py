@@ -1,5 +1,8 @@
-"""The models a server answers with: loaded beside it, so that it can say from the first moment whether it is ready, and
-exchanged while it answers."""
+"""The models that a server answers with.
+
+They are loaded in a thread, so that the server can tell from its first moment whether it is ready, and replaced while
+it answers.
+"""
 
 import threading
 from collections import Counter
@@ -8,8 +11,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from export.package import PROBE_TOLERANCE, Package, PackageError
-from export.session import ProviderMissing
+from export.package import PROBE_TOLERANCE, Package
 from models.errors import UserError
 from service.answers.packages import open_packages
 from service.answers.predictor import Predictor
@@ -22,15 +24,11 @@ log = structlog.get_logger()
 
 
 class ProbeFailed(UserError):
-    """A package does not give on this machine the outputs it was made with."""
-
-
-LOADING_ERRORS = (PackageError, ProviderMissing, ProbeFailed)
-"""Why models cannot be loaded, in words meant for those who asked for it."""
+    """A package gives other outputs on this machine than on the one where it was made."""
 
 
 class ModelRegistry:
-    """One or more predictors for each endpoint, once all are loaded."""
+    """The predictors for each endpoint, once all are loaded."""
 
     def __init__(self, settings: Settings, meter: EngineMeter | None = None) -> None:
         """Load nothing yet; `meter` counts what is computed."""
@@ -40,27 +38,27 @@ class ModelRegistry:
         self._predictors: tuple[Predictor, ...] = ()
         self._obstacle = "the models are being loaded"
         self._changed = threading.Condition()
-        """Guards which predictors there are and who uses them."""
+        """Guards the predictors and the counts of their users."""
         self._users: Counter[Predictor] = Counter()
         self._loading = threading.Lock()
         self._reload_waits = threading.Lock()
-        """Held while a reload has been asked for that has not begun."""
+        """Held from the moment that a reload is asked for until it begins."""
 
     def start_loading(self) -> threading.Thread:
-        """Load in a thread; what goes wrong is logged and stays the reason for not being ready."""
+        """Load the models in a thread; an error is logged, and is from then on the reason for not being ready."""
         thread = threading.Thread(target=self._load, name="load-models", daemon=True)
         thread.start()
         return thread
 
     @property
     def predictors(self) -> Sequence[Predictor]:
-        """All of them, for each endpoint the default first; raises Problem while not ready."""
+        """Every predictor, for each endpoint the default first; raises Problem while not ready."""
         if not self._predictors:
             raise Problem("not_ready", self._obstacle, headers={"Retry-After": "1"})
         return self._predictors
 
-    def of(self, endpoint: str) -> list[Predictor]:
-        """Those for one endpoint, the default first; raises Problem while not ready and when there is none."""
+    def for_endpoint(self, endpoint: str) -> list[Predictor]:
+        """The predictors for one endpoint, the default first; raises Problem while not ready and when there is none."""
         found = [predictor for predictor in self.predictors if predictor.task.endpoint == endpoint]
         if not found:
             there = dict.fromkeys(predictor.task.endpoint for predictor in self.predictors)
@@ -69,7 +67,7 @@ class ModelRegistry:
 
     @contextmanager
     def using(self, endpoint: str, name: str | None = None) -> Iterator[Predictor]:
-        """The predictor of this name, or the default, which is not closed before the context is left.
+        """The predictor of this name, or the default; it is not closed before the context is left.
 
         Raises:
             Problem: not ready, or there is no such model.
@@ -92,28 +90,28 @@ class ModelRegistry:
         return bool(self._predictors)
 
     def reload(self) -> None:
-        """Read the packages again and answer with them from then on; what is the same as before is kept.
+        """Read the packages again and answer with them from then on; a model that has not changed is kept.
 
-        Requests under way finish with the model they began with, which is closed after them.
+        A request under way finishes with the model it began with, which is closed after its last request.
 
         Raises:
-            Problem: a package cannot be used, or another reload is under way; the models are what they were.
+            Problem: a package cannot be used, or another reload is under way; the models stay as they were.
         """
         if not self._loading.acquire(blocking=False):
             raise Problem("reload_under_way", "models are being loaded already; try again when that is done")
         try:
-            self._exchange()
+            self._replace_predictors()
         except Exception as error:
             log.error("not_reloaded", detail=str(error), exc_info=True)
-            reason = str(error) if isinstance(error, LOADING_ERRORS) else "the server's log says why"
+            reason = str(error) if isinstance(error, UserError) else "the server's log says why"
             raise Problem("reload_failed", f"the models are what they were: {reason}") from error
         finally:
             self._loading.release()
 
     def start_reload(self) -> None:
-        """Reload in a thread, after any reload that is under way; what goes wrong is logged.
+        """Reload in a thread, after any reload that is under way; an error is logged.
 
-        Where one waits already nothing is done: it will find what lies there then.
+        Does nothing if a reload waits already: that one will read the packages as they are then.
 
         Raises:
             RuntimeError: no thread can be started; the next call tries again.
@@ -126,14 +124,14 @@ class ModelRegistry:
                 raise
 
     def close(self) -> None:
-        """Answer what is queued and stop."""
+        """Answer what is queued, and stop."""
         for predictor in self._predictors:
             predictor.close()
         if self._pool:
             self._pool.close()
 
     def _find(self, endpoint: str, name: str | None) -> Predictor:
-        found = self.of(endpoint)
+        found = self.for_endpoint(endpoint)
         if name is None:
             return found[0]
         for predictor in found:
@@ -146,9 +144,9 @@ class ModelRegistry:
     def _load(self) -> None:
         with self._loading:
             try:
-                self._exchange()
+                self._replace_predictors()
             except Exception as error:
-                # Nobody waits for this thread: the reason is kept for those who ask.
+                # Nobody waits for this thread: requests are told the reason.
                 self._obstacle = "the models could not be loaded; the server's log says why"
                 log.error("not_ready", detail=str(error), exc_info=True)
 
@@ -156,12 +154,12 @@ class ModelRegistry:
         with self._loading:
             self._reload_waits.release()
             try:
-                self._exchange()
+                self._replace_predictors()
             except Exception as error:
                 log.error("not_reloaded", detail=str(error), exc_info=True)
 
-    def _exchange(self) -> None:
-        """Answer with the packages that there are now."""
+    def _replace_predictors(self) -> None:
+        """Load the packages that there are now and answer with them."""
         before = {predictor.name.digest: predictor for predictor in self._predictors}
         started: list[Predictor] = []
         self._pool = self._pool or Pool(self._settings.threads, self._meter)
@@ -195,10 +193,10 @@ class ModelRegistry:
 
 
 def start_predictor(package: Package, settings: Settings, pool: Pool) -> Predictor:
-    """A predictor that is warm and gives here what its package gave where it was made; by its fp32 graph if need be.
+    """A warm predictor that reproduces the probes of its package, by the package's fp32 graph if int8 does not.
 
     Raises:
-        ProbeFailed: neither graph of the package does.
+        ProbeFailed: no graph of the package reproduces them.
     """
     predictor = Predictor(package, settings.engine_limits, pool, settings.provider)
     try:
@@ -215,7 +213,7 @@ def start_predictor(package: Package, settings: Settings, pool: Pool) -> Predict
 
 
 def check_probes(predictor: Predictor) -> None:
-    """Run every probe of the package; raises ProbeFailed when one gives something else here than where it was made."""
+    """Run every probe of the package; raises ProbeFailed when one gives other outputs here than where it was made."""
     package = predictor.package
     tolerance = PROBE_TOLERANCE[package.precision]
     for number, probe in enumerate(package.probes, start=1):

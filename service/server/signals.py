@@ -1,19 +1,21 @@
-"""What a worker does when it is told to stop, or to read its keys and models again."""
+"""Signals between the processes of one server: to drain and stop, or to read keys and models again."""
 
 import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FrameType
 
+import psutil
 import structlog
 
 from service.server.in_flight import InFlight
-from service.supervision import LIFELINE
+from service.supervision import LIFELINE, SERVICE
 
 STOPPING_S = 20.0
-"""Most that a worker lives on after it was drained; then it ends whatever still holds it."""
+"""Longest time that a worker lives on after it was drained; then it ends, whatever still holds it."""
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -23,8 +25,8 @@ log = structlog.get_logger()
 def handle_signals(in_flight: InFlight, drain_s: float, *on_hangup: Callable[[], object]) -> None:
     """Drain at SIGTERM and SIGINT before the server stops, and call each of `on_hangup` at SIGHUP.
 
-    Called in the event loop's thread once the server has set handlers of its own: they stop it when it is drained.
-    A second SIGINT stops it at once. That the supervisor is gone counts as SIGTERM.
+    Call it in the event loop's thread, after the server has set its own handlers: they stop the server once it is
+    drained. A second SIGINT stops it at once. The end of the supervisor counts as SIGTERM.
     """
     loop = asyncio.get_running_loop()
     server_stop = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -39,7 +41,7 @@ def handle_signals(in_flight: InFlight, drain_s: float, *on_hangup: Callable[[],
         elif number is signal.SIGINT:
             handler(number, None)
 
-    def stop_alone() -> None:
+    def stop_without_supervisor() -> None:
         loop.remove_reader(lifeline)
         stop(signal.SIGTERM)
 
@@ -48,13 +50,37 @@ def handle_signals(in_flight: InFlight, drain_s: float, *on_hangup: Callable[[],
     loop.add_signal_handler(signal.SIGHUP, lambda: [call() for call in on_hangup])
     if LIFELINE in os.environ:
         lifeline = int(os.environ[LIFELINE])
-        loop.add_reader(lifeline, stop_alone)
+        loop.add_reader(lifeline, stop_without_supervisor)
+
+
+def notify_other_workers() -> int:
+    """Have every other worker of this server read its packages again; returns how many there are.
+
+    They load in their own time, and each answers with its old models until then. Their logs say how it went.
+    """
+    process_ids = list(_other_workers())
+    for process_id in process_ids:
+        with suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGHUP)
+    return len(process_ids)
 
 
 async def _drain(in_flight: InFlight, drain_s: float, number: int, server_stop: Handler) -> None:
     await in_flight.drain(drain_s)
-    # For a thread that never ends or a caller that never reads; a daemon, so that it holds up nothing itself.
+    # Against a thread that never ends or a caller that never reads. As a daemon the timer holds up nothing itself.
     end = threading.Timer(STOPPING_S, os._exit, (1,))
     end.daemon = True
     end.start()
     server_stop(number, None)
+
+
+def _other_workers() -> Iterator[int]:
+    # By the parent's process id alone: psutil's own `children` compares times of day, which may jump.
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.pid != os.getpid() and process.ppid() == os.getppid() and _is_worker(process.cmdline()):
+                yield process.pid
+
+
+def _is_worker(command: list[str]) -> bool:
+    return SERVICE in command and "--worker-id" in command

@@ -1,7 +1,8 @@
-"""Spans of requests for OpenTelemetry, where they are switched on; where not, nothing of it is loaded.
+"""Spans of requests for OpenTelemetry, if they are switched on; if not, no module of OpenTelemetry is loaded here.
 
-Spans are made when a request is over, of times that are measured anyway. They go out by OTLP over HTTP, to where the
-standard variables say (`OTEL_EXPORTER_OTLP_ENDPOINT` and its like; `OTEL_TRACES_SAMPLER`, `OTEL_SERVICE_NAME`).
+Spans are made when a request is over, from times that are measured anyway. They are sent by OTLP over HTTP to the
+address in the standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT` and others; also
+`OTEL_TRACES_SAMPLER` and `OTEL_SERVICE_NAME`).
 """
 
 import os
@@ -23,21 +24,21 @@ class Stage(NamedTuple):
 
     name: str
     began: float
-    """By `time.perf_counter`."""
+    """The time by `time.perf_counter`."""
     seconds: float
 
 
 class Tracing:
-    """Sends spans; call `close` at the end, or the last of them are lost."""
+    """Sends spans; call `close` at the end, or the last spans are lost."""
 
     def __init__(self, provider: "TracerProvider") -> None:
-        """Spans go where `provider` sends them."""
+        """Make spans of `provider`, which sends them."""
         self._provider = provider
         self._tracer = provider.get_tracer("steadfast")
 
     @classmethod
     def as_environment_says(cls) -> Self:
-        """With the exporter that the standard variables describe."""
+        """Tracing with the exporter that the standard variables describe."""
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
@@ -57,9 +58,9 @@ class Tracing:
         *,
         failed: bool,
     ) -> None:
-        """A request that is over: a span for all of it, and one within for each stage.
+        """Make the spans of a request that is over: one for the whole, and within it one for each stage.
 
-        It belongs to the trace that the header `traceparent` names, or begins one.
+        They belong to the trace that the header `traceparent` names, or begin a new one.
         """
         from opentelemetry import propagate, trace
 
@@ -81,12 +82,12 @@ class Tracing:
         root.end(_ns(whole.began + whole.seconds) + behind_ns)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the spans that are left, and stop."""
         self._provider.shutdown()
 
 
 def check_tracing(settings: Settings) -> None:
-    """Raise SettingsError where spans are wanted and what sends them is not installed."""
+    """Raise SettingsError if `settings` ask for spans and the packages that send them are not installed."""
     if settings.tracing and not _is_there(EXPORTER):
         raise SettingsError(f"{PREFIX}TRACING needs more packages: pip install 'steadfast[tracing]'")
 

@@ -293,7 +293,7 @@ async def _slowly() -> Any:
 @pytest.mark.parametrize(
     ("headers", "status", "code"),
     [({}, 408, "body_timeout"), ({"X-Request-Timeout-Ms": "20"}, 504, "deadline_exceeded")],
-    ids=["server's patience", "caller's patience"],
+    ids=["server's limit", "caller's limit"],
 )
 def test_a_body_that_never_ends_is_not_waited_for(headers: dict[str, str], status: int, code: str) -> None:
     gateway = behind_gateway(broken, body_timeout_s=0.04)

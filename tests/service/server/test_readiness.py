@@ -75,7 +75,7 @@ def test_models_that_cannot_be_loaded_leave_no_threads_behind(strange: Path) -> 
         )
     )
     with pytest.raises(Problem, match="could not be loaded"):
-        registry.of("sentiment")
+        registry.for_endpoint("sentiment")
 
 
 def test_what_does_not_fit_into_the_queue_is_told_when_to_come_again(

@@ -25,7 +25,7 @@ def worker(code, number):
 listening = [worker(LISTEN, "1"), worker(LISTEN, "2"), start(LISTEN, "another program")]
 for process in listening:
     process.stdout.readline()
-TELL = "from service.server.other_workers import notify_other_workers; print(notify_other_workers())"
+TELL = "from service.server.signals import notify_other_workers; print(notify_other_workers())"
 print(worker(TELL, "3").communicate()[0].strip())
 listening[2].terminate()
 for process in listening:
