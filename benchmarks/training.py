@@ -14,8 +14,9 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 
 from models.data import Example
 from models.networks.batches import collate
-from models.networks.encoder import Encoder, load_tokenizer
+from models.networks.encoder import Encoder
 from models.networks.heads import HEAD_TRAINING
+from models.networks.loading import load_tokenizer
 from models.robust import IMPLEMENTATIONS, read_settings
 from models.robust.method import Start, StepContext
 from models.synonyms.wordnet import WordNetError

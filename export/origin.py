@@ -11,7 +11,7 @@ from export.session import evaluated_graph
 from models.checkpoint import DataSource, TrainingRecord, read_record
 from models.data import Part, load_train, load_validation
 from models.evaluation import EvaluatedModel
-from models.networks.encoder import load_tokenizer
+from models.networks.loading import load_tokenizer
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask
 from models.text import Reader, ReadingLimits, Row

@@ -21,9 +21,9 @@ from models.errors import UserError
 from models.evaluation import EvaluatedModel
 from models.measuring.agreement import Agreement, NothingToCompare, attention_gradient_agreement
 from models.measuring.robustness import Metrics, measure_robustness
-from models.networks.encoder import Encoder, load_tokenizer, load_trained, measuring_device
+from models.networks.encoder import Encoder
 from models.networks.gate import find_special_ids
-from models.networks.loading import open_trained_model
+from models.networks.loading import load_tokenizer, load_trained, measuring_device, open_trained_model
 from models.progress import ReportProgress
 from models.tables import format_cell, markdown_table
 from models.tasks import find_task

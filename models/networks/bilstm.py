@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 
@@ -264,3 +264,7 @@ def _last_states(states: Tensor, start: Tensor, length: Tensor) -> Tensor:
     last = _take(states, (start + length - 1).clamp(min=0)[:, None])[:, 0]
     first = _take(states, start.clamp(max=states.shape[1] - 1)[:, None])[:, 0]
     return torch.cat([last[:, :half], first[:, half:]], dim=1)
+
+
+AutoConfig.register(BilstmConfig.model_type, BilstmConfig)
+AutoModelForSequenceClassification.register(BilstmConfig, BilstmForSequenceClassification)

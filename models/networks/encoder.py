@@ -1,56 +1,24 @@
 """A transformers model with one hook: a bias on any layer's attention scores, and that layer's insides on request.
 
-BERT, RoBERTa and ELECTRA in eager attention compute `scores + attention_mask`, and so does our BiLSTM. A forward
-pre-hook on each attention module sees the state that enters the layer and adds the bias to that mask, so no model file
-is copied, the padding bias always stays, and no method can unmask padding.
+How the hooks work stands in `models.networks.hooks`.
 """
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForMaskedLM,
-    AutoModelForMultipleChoice,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedModel
 
 from models.errors import UserError
-from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification
-from models.tasks.task import Head
+from models.networks.bilstm import BilstmConfig
+from models.networks.hooks import ScoreBias, added, biased, captured_ends, captured_input, started_at
 
-AutoConfig.register(BilstmConfig.model_type, BilstmConfig)
-AutoModelForSequenceClassification.register(BilstmConfig, BilstmForSequenceClassification)
-
-HEADS: dict[Head, Any] = {
-    "sequence-classification": AutoModelForSequenceClassification,
-    "token-classification": AutoModelForTokenClassification,
-    "multiple-choice": AutoModelForMultipleChoice,
-    "question-answering": AutoModelForQuestionAnswering,
-    "masked-language-model": AutoModelForMaskedLM,
-}
 FAMILIES = ("bert", "roberta", "electra", BilstmConfig.model_type)
-
-ScoreBias = Callable[
-    [Float[Tensor, "batch seq width"], Bool[Tensor, "batch seq"]], Float[Tensor, "batch #heads #query #seq"]
-]
-"""Entering state and `Encoder.attended` -> what is added to that layer's scores; may need a gradient.
-
-A BiLSTM has one row of scores: of a bias with a row for every token it takes the first, as a head that reads the first
-token would.
-"""
 
 
 class EncoderError(UserError):
@@ -107,7 +75,8 @@ class Encoder(nn.Module):
             raise EncoderError(
                 f"base model of family {family!r}; the families that can be trained: {', '.join(FAMILIES)}"
             )
-        model.config._attn_implementation = "eager"
+        if isinstance(model, PreTrainedModel) and self_attends(model.config):
+            model.set_attn_implementation("eager")
         self.model = model
         self._chooses = type(model).__name__.endswith("ForMultipleChoice")
 
@@ -182,14 +151,14 @@ class Encoder(nn.Module):
         with ExitStack() as hooks:
             ends = hooks.enter_context(captured_ends(self.model))
             if word_noise is not None:
-                hooks.enter_context(_added(self.model.base_model.embeddings.word_embeddings, word_noise))
+                hooks.enter_context(added(self.model.base_model.embeddings.word_embeddings, word_noise))
             if hidden is not None:
-                hooks.enter_context(_start_at(self.model, start_layer, hidden))
+                hooks.enter_context(started_at(self.model, start_layer, hidden))
             for number, bias in (score_bias or {}).items():
-                hooks.enter_context(_biased(layers[number].attention.self, bias, self.attended(batch)))
+                hooks.enter_context(biased(layers[number].attention.self, bias, self.attended(batch)))
             for number in keep:
-                hooks.enter_context(_captured_input(layers[number].attention.self, entering, number))
-                hooks.enter_context(_captured_input(layers[number].attention.self.dropout, probabilities, number))
+                hooks.enter_context(captured_input(layers[number].attention.self, entering, number))
+                hooks.enter_context(captured_input(layers[number].attention.self.dropout, probabilities, number))
             output = self.model(**self._inputs(batch))
         logits = read_logits(output)
         return Pass(
@@ -218,36 +187,6 @@ def self_attends(config: Any) -> bool:
     return not isinstance(config, BilstmConfig)
 
 
-@contextmanager
-def captured_ends(model: Any) -> Iterator[dict[str, Tensor]]:
-    """What the latest pass of a model in here ended with, graph included.
-
-    `states` [rows, seq, width] are what the last layer gave; `pooled` [rows, ..., width] is what the head's last
-    dropout read, and is not there if the head has none.
-    """
-    ends: dict[str, Tensor] = {}
-    with ExitStack() as hooks:
-        hooks.enter_context(_captured_output(model.base_model.encoder.layer[-1], ends, "states"))
-        for dropout in _head_modules(model, nn.Dropout)[-1:]:
-            # ELECTRA's and RoBERTa's heads use it twice: the last time counts.
-            hooks.enter_context(_captured_input(dropout, ends, "pooled"))
-        yield ends
-
-
-def last_linear(model: Any) -> nn.Linear:
-    """The linear map by which a stock model's head ends."""
-    return _head_modules(model, nn.Linear)[-1]
-
-
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
-KeyT = TypeVar("KeyT")
-
-
-def _head_modules(model: Any, kind: type[ModuleT]) -> list[ModuleT]:
-    inside = set(model.base_model.modules())
-    return [module for module in model.modules() if isinstance(module, kind) and module not in inside]
-
-
 def read_logits(output: Any) -> Tensor:
     """What a head gives as one tensor; of spans [batch, seq, 2], how well one begins and ends at each token."""
     if "start_logits" in output:
@@ -266,180 +205,5 @@ def _compare(logits: Float[Tensor, "rows 1"], choices: tuple[int, ...]) -> Float
     return nn.utils.rnn.pad_sequence(list(parts), batch_first=True, padding_value=NO_CHOICE)
 
 
-def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encoder:
-    """The model in a folder or on a hub, its head newly drawn from torch's generator where the base has none that fits.
-
-    One fits whose tensors have the names and sizes wanted, whatever task it was trained for.
-
-    Raises:
-        EncoderError: nothing there, a family that cannot be trained, or weights that are damaged or missing.
-    """
-    # Words have no labels: the configuration stays the base's.
-    config = load_config(base, **({} if head == "masked-language-model" else name_labels(labels)))
-    if config.model_type not in FAMILIES:
-        raise EncoderError(f"{base}: family {config.model_type!r}; can be trained: {', '.join(FAMILIES)}")
-    if isinstance(config, BilstmConfig) and head != "sequence-classification":
-        raise EncoderError(
-            f"{base}: a BiLSTM, which cannot have the head {head}; it gives one answer for all of a text"
-        )
-    # A head of another size is another task's; what of the encoder has another size is not the configuration's.
-    model, found = _load_weights(base, head, config=config, ignore_mismatched_sizes=True)
-    inside = f"{model.base_model_prefix}."
-    misshapen = sorted(name for name in found["mismatched_keys"] if name.startswith(inside))
-    if misshapen:
-        raise EncoderError(f"{base}: weights that do not fit its configuration, {misshapen[0]} among them")
-    # The head, and the pooler that belongs to it, may be new; a hole elsewhere would be filled with noise.
-    holes = sorted(
-        name for name in found["missing_keys"] if name.startswith(inside) and not name.startswith(f"{inside}pooler.")
-    )
-    if holes:
-        raise EncoderError(f"{base}: {len(holes)} of the encoder's weights are missing, {holes[0]} among them")
-    return Encoder(model)
-
-
-def measuring_device() -> torch.device:
-    """Where models are measured: on the accelerator, if there is one."""
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-
-
-def load_config(base: str | Path, **changed: Any) -> Any:
-    """The configuration in a folder or on a hub, a transformers one; raises EncoderError."""
-    try:
-        return AutoConfig.from_pretrained(str(base), **changed)
-    except (OSError, ValueError) as error:
-        raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({error})") from error
-
-
-def name_labels(labels: tuple[str, ...]) -> dict[str, Any]:
-    """What a transformers configuration says of a head's labels."""
-    return {
-        "num_labels": len(labels),
-        "id2label": dict(enumerate(labels)),
-        "label2id": {label: number for number, label in enumerate(labels)},
-    }
-
-
-def load_trained(checkpoint: str | Path, head: Head) -> Any:
-    """The stock transformers model of a checkpoint, in eager attention and ready to evaluate.
-
-    Raises:
-        EncoderError: the folder lacks weights of the model, has others, or is damaged.
-    """
-    model, found = _load_weights(checkpoint, head)
-    wrong = sorted({*found["missing_keys"], *found["unexpected_keys"], *map(str, found["mismatched_keys"])})
-    if wrong:
-        raise EncoderError(
-            f"{checkpoint}: {len(wrong)} weights are missing or not the model's, {wrong[0]} among them; "
-            "train it again, or copy it whole"
-        )
-    return model.eval()
-
-
-def _load_weights(folder: str | Path, head: Head, **given: Any) -> tuple[Any, dict[str, Any]]:
-    try:
-        model, found = HEADS[head].from_pretrained(
-            str(folder), attn_implementation="eager", dtype=torch.float32, output_loading_info=True, **given
-        )
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # transformers says over several lines which weights are of another shape.
-        reason = " ".join(str(error).split())
-        raise EncoderError(f"{folder}: weights that do not fit, are damaged or are not there ({reason})") from error
-    return model, found
-
-
-def load_tokenizer(base: str | Path) -> PreTrainedTokenizerFast:
-    """The base model's tokenizer; raises EncoderError."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(base))
-    except (OSError, ValueError) as error:
-        raise EncoderError(f"{base}: no tokenizer here, nor one that could be fetched ({error})") from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise EncoderError(f"{base}: its tokenizer has no fast form (tokenizer.json), which offsets need")
-    return tokenizer
-
-
 def _has_segments(model: Any) -> bool:
     return int(model.config.type_vocab_size) > 1
-
-
-@contextmanager
-def _biased(attention: nn.Module, bias: ScoreBias, mask: Tensor) -> Iterator[None]:
-    def add(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        del module
-        state = kwargs.pop("hidden_states") if "hidden_states" in kwargs else args[0]
-        padding = kwargs.pop("attention_mask") if "attention_mask" in kwargs else args[1]
-        return (state, padding + bias(state, mask), *args[2:]), kwargs
-
-    handle = attention.register_forward_pre_hook(add, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _captured_input(module: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> Iterator[None]:
-    def capture(module: nn.Module, args: tuple[Any, ...]) -> None:
-        del module
-        into[key] = args[0]
-
-    handle = module.register_forward_pre_hook(capture)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _added(module: nn.Module, noise: Tensor) -> Iterator[None]:
-    def add(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        del module, args
-        return output + noise
-
-    handle = module.register_forward_hook(add)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _captured_output(layer: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> Iterator[None]:
-    def capture(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        del module, args
-        into[key] = output[0] if isinstance(output, tuple) else output
-
-    handle = layer.register_forward_hook(capture)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _start_at(model: Any, layer: int, hidden: Tensor) -> Iterator[None]:
-    """Let `hidden` stand for what the embeddings and the layers before `layer` would give."""
-
-    base = model.base_model
-    encoder = base.encoder
-    # ELECTRA's embeddings may be narrower than its layers, with a projection between.
-    name = "embeddings_project" if hasattr(base, "embeddings_project") else "embeddings"
-    whole, below = encoder.layer, getattr(base, name)
-    setattr(base, name, _Given(hidden))
-    encoder.layer = whole[layer:]
-    try:
-        yield
-    finally:
-        encoder.layer = whole
-        setattr(base, name, below)
-
-
-class _Given(nn.Module):
-    """Gives a state that is there already."""
-
-    def __init__(self, state: Tensor) -> None:
-        super().__init__()
-        self._state = state
-
-    def forward(self, *_: Any, **__: Any) -> Tensor:
-        return self._state

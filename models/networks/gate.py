@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
-from models.networks.encoder import captured_ends, last_linear
+from models.networks.hooks import captured_ends, last_linear
 
 SLOPE = 10_000.0
 """What a word that is not kept loses before the softmax: its weight is exactly 0 in float32."""

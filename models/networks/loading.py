@@ -1,22 +1,45 @@
-"""A checkpoint as it answers: the stock model, or with what its training method leaves on it."""
+"""Models, configurations and tokenizers read from a folder or a hub, and checkpoints opened as they answer.
+
+A checkpoint answers by its stock model, or by that model and what its training method leaves on it.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from models.checkpoint import METHOD_FILE, read_record
 from models.evaluation import EvaluatedModel
 from models.networks.batches import torch_runner
-from models.networks.encoder import Encoder, EncoderError, load_tokenizer, load_trained, measuring_device
+from models.networks.bilstm import BilstmConfig
+from models.networks.encoder import FAMILIES, Encoder, EncoderError
 from models.networks.gate import serve_gated
 from models.tasks import find_task
 from models.tasks.task import Head
 from models.text import Reader, ReadingLimits
+
+AUTO_CLASSES: dict[Head, Any] = {
+    "sequence-classification": AutoModelForSequenceClassification,
+    "token-classification": AutoModelForTokenClassification,
+    "multiple-choice": AutoModelForMultipleChoice,
+    "question-answering": AutoModelForQuestionAnswering,
+    "masked-language-model": AutoModelForMaskedLM,
+}
+"""By head, the class of transformers that loads a model with it."""
 
 Serve = Callable[[Mapping[str, Any], Any, PreTrainedTokenizerFast, Mapping[str, Tensor]], nn.Module]
 """A method's settings, a checkpoint's stock model, its tokenizer and the method's weights -> the model that answers,
@@ -67,3 +90,95 @@ def load_served(checkpoint: Path, head: Head) -> Any:
             "train the checkpoint again, or copy it whole"
         ) from error
     return served.eval()
+
+
+def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encoder:
+    """The model in a folder or on a hub, its head newly drawn from torch's generator where the base has none that fits.
+
+    One fits whose tensors have the names and sizes wanted, whatever task it was trained for.
+
+    Raises:
+        EncoderError: nothing there, a family that cannot be trained, or weights that are damaged or missing.
+    """
+    # Words have no labels: the configuration stays the base's.
+    config = load_config(base, **({} if head == "masked-language-model" else name_labels(labels)))
+    if config.model_type not in FAMILIES:
+        raise EncoderError(f"{base}: family {config.model_type!r}; can be trained: {', '.join(FAMILIES)}")
+    if isinstance(config, BilstmConfig) and head != "sequence-classification":
+        raise EncoderError(
+            f"{base}: a BiLSTM, which cannot have the head {head}; it gives one answer for all of a text"
+        )
+    # A head of another size is another task's; what of the encoder has another size is not the configuration's.
+    model, found = _load_weights(base, head, config=config, ignore_mismatched_sizes=True)
+    inside = f"{model.base_model_prefix}."
+    misshapen = sorted(name for name in found["mismatched_keys"] if name.startswith(inside))
+    if misshapen:
+        raise EncoderError(f"{base}: weights that do not fit its configuration, {misshapen[0]} among them")
+    # The head, and the pooler that belongs to it, may be new; a hole elsewhere would be filled with noise.
+    holes = sorted(
+        name for name in found["missing_keys"] if name.startswith(inside) and not name.startswith(f"{inside}pooler.")
+    )
+    if holes:
+        raise EncoderError(f"{base}: {len(holes)} of the encoder's weights are missing, {holes[0]} among them")
+    return Encoder(model)
+
+
+def measuring_device() -> torch.device:
+    """Where models are measured: on the accelerator, if there is one."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def load_config(base: str | Path, **changed: Any) -> Any:
+    """The configuration in a folder or on a hub, a transformers one; raises EncoderError."""
+    try:
+        return AutoConfig.from_pretrained(str(base), **changed)
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({error})") from error
+
+
+def name_labels(labels: tuple[str, ...]) -> dict[str, Any]:
+    """What a transformers configuration says of a head's labels."""
+    return {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
+
+
+def load_trained(checkpoint: str | Path, head: Head) -> Any:
+    """The stock transformers model of a checkpoint, in eager attention and ready to evaluate.
+
+    Raises:
+        EncoderError: the folder lacks weights of the model, has others, or is damaged.
+    """
+    model, found = _load_weights(checkpoint, head)
+    wrong = sorted({*found["missing_keys"], *found["unexpected_keys"], *map(str, found["mismatched_keys"])})
+    if wrong:
+        raise EncoderError(
+            f"{checkpoint}: {len(wrong)} weights are missing or not the model's, {wrong[0]} among them; "
+            "train it again, or copy it whole"
+        )
+    return model.eval()
+
+
+def _load_weights(folder: str | Path, head: Head, **given: Any) -> tuple[Any, dict[str, Any]]:
+    try:
+        model, found = AUTO_CLASSES[head].from_pretrained(
+            str(folder), attn_implementation="eager", dtype=torch.float32, output_loading_info=True, **given
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # transformers says over several lines which weights are of another shape.
+        reason = " ".join(str(error).split())
+        raise EncoderError(f"{folder}: weights that do not fit, are damaged or are not there ({reason})") from error
+    return model, found
+
+
+def load_tokenizer(base: str | Path) -> PreTrainedTokenizerFast:
+    """The base model's tokenizer; raises EncoderError."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(base))
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"{base}: no tokenizer here, nor one that could be fetched ({error})") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise EncoderError(f"{base}: its tokenizer has no fast form (tokenizer.json), which offsets need")
+    return tokenizer

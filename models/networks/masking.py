@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self, overload
+from typing import overload
 
 from transformers import PreTrainedTokenizerFast
 
@@ -49,7 +49,7 @@ class Masking:
     """Every token id but the special ones."""
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerFast) -> Self:
+    def of(cls, tokenizer: PreTrainedTokenizerFast) -> "Masking":
         """Raises NoMask where the tokenizer names no mask token."""
         if tokenizer.mask_token_id is None:
             raise NoMask(

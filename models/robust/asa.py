@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from models.networks.encoder import Batch, Encoder, EncoderError, ScoreBias
+from models.networks.encoder import Batch, Encoder, EncoderError
+from models.networks.hooks import ScoreBias
 from models.robust.arrays import Arrays
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
 

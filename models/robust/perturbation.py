@@ -17,7 +17,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.errors import UserError
-from models.networks.encoder import Batch, Encoder, Pass, ScoreBias
+from models.networks.encoder import Batch, Encoder, Pass
+from models.networks.hooks import ScoreBias
 from models.robust.method import MethodSettings
 from models.tasks.task import Head
 

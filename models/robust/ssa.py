@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from transformers import BertConfig
 
 from models.data import Example
-from models.networks.encoder import Batch, Encoder, EncoderError, last_linear
+from models.networks.encoder import Batch, Encoder, EncoderError
 from models.networks.gate import Gate, GatedModel, GateSettings, TokenClassifier, make_gate, relevance
 from models.networks.heads import IGNORED, token_loss
+from models.networks.hooks import last_linear
 from models.robust.arrays import Arrays
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
 from models.robust.probing import Probe, Probing, text_positions

@@ -12,15 +12,9 @@ from transformers import PreTrainedTokenizerFast
 from models.checkpoint import DataFile
 from models.data import read_texts
 from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification
-from models.networks.encoder import (
-    Encoder,
-    last_linear,
-    load_config,
-    load_encoder,
-    load_tokenizer,
-    load_trained,
-    name_labels,
-)
+from models.networks.encoder import Encoder
+from models.networks.hooks import last_linear
+from models.networks.loading import load_config, load_encoder, load_tokenizer, load_trained, name_labels
 from models.networks.vocabulary import make_tokenizer, read_vectors
 from models.tasks.task import AnyTask
 from models.training.settings import BILSTM, BilstmSettings, TrainingError, TrainingSettings

@@ -9,7 +9,7 @@ from export.build import export_checkpoint
 from export.graph import write_graph
 from export.origin import Origin, open_origin
 from export.probes import rows_of_many_lengths
-from models.networks.encoder import load_trained
+from models.networks.loading import load_trained
 from models.text import Reader, Row
 from models.training.loop import Watcher, train
 from models.training.settings import check_settings

@@ -15,7 +15,7 @@ from export.probes import rows_of_many_lengths
 from export.session import OUTPUTS, Session
 from export.verification import verify_package
 from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification
-from models.networks.encoder import load_trained
+from models.networks.loading import load_trained
 from models.tasks import find_task
 from models.text import Row, pad
 

@@ -10,8 +10,8 @@ from export.build import export_checkpoint
 from export.package import open_package
 from export.verification import verify_package
 from models.evaluation import predict_all
-from models.networks.encoder import EncoderError, load_trained
-from models.networks.loading import load_served, open_trained_model
+from models.networks.encoder import EncoderError
+from models.networks.loading import load_served, load_trained, open_trained_model
 from models.tasks.sentiment import SENTIMENT, SentimentItem
 from models.training.loop import Watcher, train
 from models.training.settings import check_settings

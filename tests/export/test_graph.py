@@ -22,7 +22,7 @@ from export.gates.parity import check_parity
 from export.graph import read_row, read_tensors, roll_out, write_graph
 from export.probes import rows_of_many_lengths
 from export.session import OUTPUTS, Session
-from models.networks.encoder import load_trained
+from models.networks.loading import load_trained
 from models.tasks import find_task
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_tokenizer

@@ -8,7 +8,7 @@ import pytest
 from export.build import export_checkpoint
 from export.session import OUTPUTS
 from models.methods import METHODS
-from models.networks.encoder import HEADS
+from models.networks.loading import AUTO_CLASSES
 from models.tasks import TASKS
 from models.training.loop import Watcher, train
 from models.training.settings import check_settings
@@ -35,7 +35,7 @@ def test_it_loads_into_a_stock_model_and_exports(base: Path, tmp_path: Path, tas
     record = train(check_settings(settings), checkpoint, Watcher(say=lambda _: None, advance=lambda *_: None))
     assert all(map(math.isfinite, [*record.metrics.values(), *record.epochs[0].losses.values()]))
     assert TASKS[task].main_metric in record.metrics
-    _, report = HEADS[TASKS[task].head].from_pretrained(checkpoint, output_loading_info=True)
+    _, report = AUTO_CLASSES[TASKS[task].head].from_pretrained(checkpoint, output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
 
     manifest = export_checkpoint(checkpoint, tmp_path / "package", precision="fp32")

@@ -14,7 +14,7 @@ from export.graph import write_graph
 from export.package import Manifest, read_manifest
 from export.session import OUTPUTS, SHARES, Session
 from export.verification import verify_package
-from models.networks.encoder import load_trained
+from models.networks.loading import load_trained
 from models.tasks import TASKS
 from models.tasks.task import READ_AT_TOKENS, AnyTask, Head
 from models.text import Reader, ReadingLimits, Row

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from export.errors import NotTheSameModel
 from export.gates.parity import TOLERANCE, check_parity
-from models.networks.encoder import load_trained
+from models.networks.loading import load_trained
 from models.tasks.task import Head
 from models.text import Row
 

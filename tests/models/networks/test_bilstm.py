@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
 from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification, run_lstm
-from models.networks.encoder import Batch, Encoder, EncoderError, load_encoder, load_trained
+from models.networks.encoder import Batch, Encoder, EncoderError
+from models.networks.loading import load_encoder, load_trained
 from models.robust import IMPLEMENTATIONS, read_settings
 from models.robust.asa import AsaSettings
 from models.robust.asa import build as build_asa

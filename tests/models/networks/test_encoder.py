@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
-from models.networks.encoder import Encoder, EncoderError, load_encoder, load_tokenizer, load_trained
+from models.networks.encoder import Encoder, EncoderError
+from models.networks.loading import load_encoder, load_tokenizer, load_trained
 from tests.models.passes import make_batch, make_encoder
 
 FAMILIES = ["bert", "roberta", "electra"]

@@ -16,8 +16,9 @@ from export.gates.parity import check_parity
 from export.graph import write_graph
 from export.probes import rows_of_many_lengths
 from export.session import Session
-from models.networks.encoder import Encoder, captured_ends, last_linear
+from models.networks.encoder import Encoder
 from models.networks.gate import Gate, GatedModel, TokenClassifier, find_special_ids, relevance, word_weights
+from models.networks.hooks import captured_ends, last_linear
 from models.tasks import find_task
 from models.text import Reader, ReadingLimits
 from tests.models.passes import CONFIGS, make_batch, make_encoder

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from models.data import Example
 from models.networks.batches import collate
-from models.networks.encoder import NO_CHOICE, Batch, Encoder, load_encoder
+from models.networks.encoder import NO_CHOICE, Batch, Encoder
 from models.networks.heads import IGNORED, label_or_number_loss, token_loss
+from models.networks.loading import load_encoder
 from models.tasks import ner
 from models.tasks.ner import NerExample
 from models.tasks.paraphrase import PARAPHRASE

@@ -9,8 +9,8 @@ from transformers import AutoModelForMaskedLM
 
 from models.data import Example
 from models.networks.batches import collate, torch_runner
-from models.networks.encoder import load_encoder, load_tokenizer
 from models.networks.heads import IGNORED
+from models.networks.loading import load_encoder, load_tokenizer
 from models.networks.masking import MaskedExamples, Masking, NoMask
 from models.tasks.masked_words import MASKED_WORDS, Text, TooFewTexts
 from models.text import Reader, ReadingLimits, Row

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from models.data import Example
 from models.networks.batches import collate
-from models.networks.encoder import Batch, Encoder, load_encoder
+from models.networks.encoder import Batch, Encoder
 from models.networks.heads import HEAD_TRAINING, IGNORED
+from models.networks.loading import load_encoder
 from models.networks.masking import MaskedExamples, Masking
 from models.robust.cline import (
     Cline,

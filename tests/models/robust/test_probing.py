@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from models.data import Example
-from models.networks.encoder import Batch, Encoder, load_encoder
+from models.networks.encoder import Batch, Encoder
+from models.networks.loading import load_encoder
 from models.robust.probing import Probe, Probing, draw_places, draw_probe, text_positions
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_texts, make_tokenizer

@@ -16,8 +16,8 @@ from transformers import AutoModelForSequenceClassification
 from models.checkpoint import read_record
 from models.data import Example, load_validation
 from models.evaluation import measure
-from models.networks.encoder import Batch, Encoder, EncoderError, load_encoder
-from models.networks.loading import open_trained_model
+from models.networks.encoder import Batch, Encoder, EncoderError
+from models.networks.loading import load_encoder, open_trained_model
 from models.robust import IMPLEMENTATIONS, read_settings
 from models.robust.method import StepResult
 from models.robust.reference import evaluate

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from models.checkpoint import read_record
 from models.methods import METHODS
-from models.networks.encoder import Encoder, EncoderError, load_encoder
-from models.networks.loading import open_trained_model
+from models.networks.encoder import Encoder, EncoderError
+from models.networks.loading import load_encoder, open_trained_model
 from models.networks.vocabulary import VectorsError
 from models.tasks import find_task
 from models.training.bases import open_base

@@ -362,13 +362,13 @@ def test_rows_with_unknown_labels_are_refused_with_the_labels_there_are(base: Pa
 
 def test_no_base_leaves_no_trace_of_a_checkpoint(data: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderError):
-        train(_settings(tmp_path / "no-base", data), tmp_path / "out", _watch())
+        train(_settings(data, data), tmp_path / "out", _watch())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_after_a_mistake_the_corrected_command_goes_through(base: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderError):
-        train(_settings(tmp_path / "typo", data), tmp_path / "out", _watch())
+        train(_settings(data, data), tmp_path / "out", _watch())
     train(_settings(base, data, epochs=1), tmp_path / "out", _watch())
     assert read_record(tmp_path / "out").kept_epoch == 1
 

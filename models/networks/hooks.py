@@ -1,0 +1,134 @@
+"""Forward hooks on a transformers model: what they add to a pass, and what they take from it.
+
+BERT, RoBERTa and ELECTRA in eager attention compute `scores + attention_mask`, and so does our BiLSTM. A pre-hook on an
+attention module sees the state that enters the layer and adds a bias to that mask. So no model file is copied, the
+padding bias always stays, and no method can unmask padding.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+ScoreBias = Callable[
+    [Float[Tensor, "batch seq width"], Bool[Tensor, "batch seq"]], Float[Tensor, "batch #heads #query #seq"]
+]
+"""Entering state and `Encoder.attended` -> what is added to that layer's scores; may need a gradient.
+
+A BiLSTM has one row of scores: of a bias with a row for every token it takes the first, as a head that reads the first
+token would.
+"""
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+KeyT = TypeVar("KeyT")
+
+
+@contextmanager
+def captured_ends(model: Any) -> Iterator[dict[str, Tensor]]:
+    """What the latest pass of a model in here ended with, graph included.
+
+    `states` [rows, seq, width] are what the last layer gave; `pooled` [rows, ..., width] is what the head's last
+    dropout read, and is not there if the head has none.
+    """
+    ends: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        hooks.enter_context(captured_output(model.base_model.encoder.layer[-1], ends, "states"))
+        for dropout in head_modules(model, nn.Dropout)[-1:]:
+            # ELECTRA's and RoBERTa's heads use it twice: the last time counts.
+            hooks.enter_context(captured_input(dropout, ends, "pooled"))
+        yield ends
+
+
+def last_linear(model: Any) -> nn.Linear:
+    """The linear map by which a stock model's head ends."""
+    return head_modules(model, nn.Linear)[-1]
+
+
+def head_modules(model: Any, kind: type[ModuleT]) -> list[ModuleT]:
+    inside = set(model.base_model.modules())
+    return [module for module in model.modules() if isinstance(module, kind) and module not in inside]
+
+
+@contextmanager
+def biased(attention: nn.Module, bias: ScoreBias, mask: Tensor) -> Iterator[None]:
+    def add(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        del module
+        state = kwargs.pop("hidden_states") if "hidden_states" in kwargs else args[0]
+        padding = kwargs.pop("attention_mask") if "attention_mask" in kwargs else args[1]
+        return (state, padding + bias(state, mask), *args[2:]), kwargs
+
+    handle = attention.register_forward_pre_hook(add, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def captured_input(module: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> Iterator[None]:
+    def capture(module: nn.Module, args: tuple[Any, ...]) -> None:
+        del module
+        into[key] = args[0]
+
+    handle = module.register_forward_pre_hook(capture)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def added(module: nn.Module, noise: Tensor) -> Iterator[None]:
+    def add(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        del module, args
+        return output + noise
+
+    handle = module.register_forward_hook(add)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def captured_output(layer: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> Iterator[None]:
+    def capture(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        del module, args
+        into[key] = output[0] if isinstance(output, tuple) else output
+
+    handle = layer.register_forward_hook(capture)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def started_at(model: Any, layer: int, hidden: Tensor) -> Iterator[None]:
+    """Let `hidden` stand for what the embeddings and the layers before `layer` would give."""
+
+    base = model.base_model
+    encoder = base.encoder
+    # ELECTRA's embeddings may be narrower than its layers, with a projection between.
+    name = "embeddings_project" if hasattr(base, "embeddings_project") else "embeddings"
+    whole, below = encoder.layer, getattr(base, name)
+    setattr(base, name, _Given(hidden))
+    encoder.layer = whole[layer:]
+    try:
+        yield
+    finally:
+        encoder.layer = whole
+        setattr(base, name, below)
+
+
+class _Given(nn.Module):
+    """Gives a state that is there already."""
+
+    def __init__(self, state: Tensor) -> None:
+        super().__init__()
+        self._state = state
+
+    def forward(self, *_: Any, **__: Any) -> Tensor:
+        return self._state
