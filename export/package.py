@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.checkpoint import DataFile, Licences, MethodRecord
-from models.errors import UserError
+from models.errors import UserError, first_mistake
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask, Outputs
 from models.text import Reader, ReadingLimits
@@ -233,9 +233,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise WrongFormat(f"{path}: {where}: {first['msg']}; was it made by another version?") from error
+        raise WrongFormat(f"{path}: {first_mistake(error)}; was it made by another version?") from error
     if manifest.digest != _digest_of(json.loads(content)):
         raise DamagedFile(f"{path}: changed since the package was made; copy or export the package again")
     if manifest.task not in TASKS:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.errors import UserError
+from models.errors import UserError, first_mistake
 from models.tasks.task import Outputs
 
 RECORD_FILE = "training.json"
@@ -127,6 +127,4 @@ def read_record(folder: Path) -> TrainingRecord:
     try:
         return TrainingRecord.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CheckpointError(f"{path}: {where}: {first['msg']}") from error
+        raise CheckpointError(f"{path}: {first_mistake(error)}") from error

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from models.checkpoint import DataFile, DataSource
-from models.errors import UserError
+from models.errors import UserError, first_mistake
 from models.records import BadRecord, Record, Rows, UnknownColumn, find_column, read_records
 from models.tasks.task import AnyTask, Outputs, read_item
 from models.text import Encoded, Reader
@@ -190,8 +190,7 @@ def _read_example(
         group = row.values.get(GROUP_COLUMN)
         return Example(encoded, target, None if group is None else str(group))
     except ValidationError as error:
-        first = error.errors()[0]
-        return BadRecord(row.number, f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}")
+        return BadRecord(row.number, str(first_mistake(error)))
     except ValueError as error:  # BadInput among them
         return BadRecord(row.number, str(error))
 

@@ -1,4 +1,9 @@
-"""The root of every error that the user can put right."""
+"""The root of every error that the user can put right, and how a mistake in a file or a request is named."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class UserError(ValueError):
@@ -6,3 +11,21 @@ class UserError(ValueError):
 
     An error of any other class is a bug, unless the operating system raised it.
     """
+
+
+class Mistake(NamedTuple):
+    """One value that does not fit its field."""
+
+    place: str
+    """Path of the field, such as `data.0.rows`; empty where the whole value is at fault."""
+    reason: str
+    given: Any
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}" if self.place else self.reason
+
+
+def first_mistake(error: "ValidationError") -> Mistake:
+    """The first mistake that pydantic found; as text it reads `place: reason`."""
+    found = error.errors()[0]
+    return Mistake(".".join(map(str, found["loc"])), found["msg"], found["input"])

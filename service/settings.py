@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import service
 from export.session import PROVIDERS, ProviderName
-from models.errors import UserError
+from models.errors import UserError, first_mistake
 from service.engine.limits import EngineLimits
 from service.machine import available_cores
 
@@ -212,8 +212,8 @@ def read_settings(**chosen: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in chosen.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:
-            raise SettingsError(first["msg"]) from error
-        name = str(first["loc"][0])
-        raise SettingsError(f"{name} ({PREFIX}{name.upper()}): {first['msg']}, got {first['input']!r}") from error
+        mistake = first_mistake(error)
+        if not mistake.place:
+            raise SettingsError(mistake.reason) from error
+        name = mistake.place.partition(".")[0]
+        raise SettingsError(f"{name} ({PREFIX}{name.upper()}): {mistake.reason}, got {mistake.given!r}") from error

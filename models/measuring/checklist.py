@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.data import DataError, read_part
+from models.errors import first_mistake
 from models.evaluation import EvaluatedModel, predict_all
 from models.records import Record
 from models.tasks.classification import LabelAnswer
@@ -74,7 +75,7 @@ def read_cases(data: str, name: str) -> list[Case]:
         try:
             case = Case.model_validate(row.values if isinstance(row, Record) else {})
         except ValidationError as error:
-            raise DataError(f"{name}: row {row.number} is no case of a suite ({error.errors()[0]['msg']})") from error
+            raise DataError(f"{name}: row {row.number} is no case of a suite ({first_mistake(error)})") from error
         if case.type not in _CHECKS or (case.type == "DIR" and case.test not in DIRECTIONS):
             raise DataError(f"{name}: row {row.number}: what {case.type} {case.test!r} expects is not known")
         cases.append(case)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.atomic import atomic_write_text
 from models.checkpoint import DataFile, EpochRecord, read_record
 from models.data import draw_rows, load_validation
 from models.errors import UserError
@@ -148,14 +149,15 @@ def compare(plan: Plan, watcher: Watcher, progress: ReportProgress) -> Compariso
         folder = plan.out / run_name(settings)
         if not (folder / RESULT_FILE).is_file():
             watcher.say(f"{folder.name}: run {number} of {len(plan.runs)}")
-            _write(folder / SETTINGS_FILE, json.dumps(_claim(plan, settings), indent=1))
+            folder.mkdir(parents=True, exist_ok=True)
+            atomic_write_text(folder / SETTINGS_FILE, json.dumps(_claim(plan, settings), indent=1))
             result = _measure(settings, folder / "checkpoint", plan.measured_rows, watcher, progress)
-            _write(folder / RESULT_FILE, result.model_dump_json(indent=1))
+            atomic_write_text(folder / RESULT_FILE, result.model_dump_json(indent=1))
         if not plan.keeps_checkpoints:
             shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         table = tabulate(read_results(plan.out), plan.command)
-        _write(plan.out / "comparison.json", table.model_dump_json(indent=1))
-        _write(plan.out / "comparison.md", write_markdown(table))
+        atomic_write_text(plan.out / "comparison.json", table.model_dump_json(indent=1))
+        atomic_write_text(plan.out / "comparison.md", write_markdown(table))
     return table
 
 
@@ -369,10 +371,3 @@ def _figure_cell(figure: Figure | None) -> str:
 
 def _gain_cell(gain: Gain | None) -> str:
     return "" if gain is None else format_cell(gain.mean, gain.standard_error, signed=True)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".writing")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)

@@ -1,4 +1,4 @@
-"""The state of an unfinished training run in one safetensors file, written aside and renamed.
+"""The state of an unfinished training run in one safetensors file, which is always whole.
 
 No pickle: tensors by name, everything else as JSON in the file's metadata.
 """
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from models.atomic import atomic_write
 from models.errors import UserError
 from models.networks.encoder import Encoder
 
@@ -39,9 +40,8 @@ class Parts:
 
 def save_state(path: Path, parts: Parts, saved: Mapping[str, Any]) -> None:
     """Write everything that the next step depends on, `saved` as JSON; interrupted, the file stays as it was before."""
-    aside = path.with_suffix(".writing")
-    save_file(_tensors(parts), aside, metadata={"format": str(FORMAT), "saved": json.dumps(saved)})
-    aside.replace(path)
+    with atomic_write(path) as unfinished:
+        save_file(_tensors(parts), unfinished, metadata={"format": str(FORMAT), "saved": json.dumps(saved)})
 
 
 def load_state(path: Path, parts: Parts) -> dict[str, Any]:

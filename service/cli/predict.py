@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from models.errors import UserError
+from models.errors import UserError, first_mistake
 from models.tasks.task import AnyTask, Item, takes_list
 from service.answers.contract import Options
 from service.answers.explanation import Explanation
@@ -81,11 +81,7 @@ def read_items(task: AnyTask, texts: Sequence[str]) -> list[Item]:
     try:
         return [task.item.model_validate(values) for values in inputs]
     except ValidationError as error:
-        mistake = error.errors()[0]
-        raise UnreadableText(
-            f"{task.name} reads {', '.join(fields)}, in this order; {'.'.join(map(str, mistake['loc']))}: "
-            f"{mistake['msg'].lower()}"
-        ) from error
+        raise UnreadableText(f"{task.name} reads {', '.join(fields)}, in this order; {first_mistake(error)}") from error
 
 
 def predict_items(predictor: Predictor, items: Sequence[Item], options: Options) -> list[Any]:

@@ -5,13 +5,13 @@ its name. A journal says what they are predictions of.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from models.atomic import UNFINISHED, atomic_write, atomic_write_text
 from models.errors import UserError
 
 FLUSH_ROWS = 2_000
@@ -22,7 +22,6 @@ FLUSH_CHARACTERS = 16_000_000
 
 _JOURNAL = "journal.json"
 _ENDING = ".rows"
-_ASIDE = ".tmp"
 _CURE = "remove it, or discard it with --overwrite"
 
 
@@ -59,7 +58,7 @@ class Partial:
                 "move it, or choose another output with -o"
             )
         folder.mkdir(exist_ok=True)
-        _write_whole(journal, [json.dumps(identity)])
+        _write_lines(journal, [json.dumps(identity)])
 
     @property
     def rows(self) -> int:
@@ -76,7 +75,7 @@ class Partial:
     def flush(self) -> None:
         """Put what was added on disk."""
         if self._lines:
-            _write_whole(self._folder / f"{self._stored:012}{_ENDING}", self._lines)
+            _write_lines(self._folder / f"{self._stored:012}{_ENDING}", self._lines)
             self._stored += len(self._lines)
             self._characters = 0
             self._lines = []
@@ -88,17 +87,10 @@ class Partial:
                 yield from map(json.loads, file)
 
     def complete(self, write: Callable[[Path], None], target: Path) -> None:
-        """Have the output written aside, give it its name in one step, and leave nothing behind."""
-        aside = self._folder / target.name
-        try:
-            write(aside)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(target)
-        _keep_names(target.parent)
+        """Have `write` write the output, give it its name in one step, and remove this folder."""
+        # Of the same name, whose endings say which kind of file is written.
+        with atomic_write(target, unfinished=self._folder / target.name) as unfinished:
+            write(unfinished)
         shutil.rmtree(self._folder)
 
     def __enter__(self) -> Self:
@@ -133,30 +125,8 @@ class Partial:
 
 def _is_as_good_as_empty(folder: Path) -> bool:
     """Whether nothing is there, or what a run leaves that was stopped while it began."""
-    return {path.name for path in folder.iterdir()} <= {Path(_JOURNAL).with_suffix(_ASIDE).name}
+    return {path.name for path in folder.iterdir()} <= {Path(_JOURNAL).with_suffix(UNFINISHED).name}
 
 
-def _write_whole(path: Path, lines: Iterable[str]) -> None:
-    """Write a file that is there completely or not at all, even after a power cut."""
-    aside = path.with_suffix(_ASIDE)
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.writelines(line + "\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
-    _keep_names(path.parent)
-
-
-def _keep_names(folder: Path) -> None:
-    """Put on disk which files `folder` holds; only POSIX can, and needs it."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    atomic_write_text(path, "".join(line + "\n" for line in lines))

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from export.package import file_digest
-from models.errors import UserError
+from models.errors import UserError, first_mistake
 from models.records import BadRecord, Record, UnknownColumn, file_format, find_column, read_records
 from models.tasks.task import read_item
 from service.answers.contract import Options
@@ -178,8 +178,7 @@ def _start(predictor: Predictor, row: Record | BadRecord, texts: Mapping[str, st
         values = {field: row.values.get(column) for field, column in texts.items()}
         item = read_item(predictor.task.item, values)
     except ValidationError as error:
-        mistake = error.errors()[0]
-        return _UnderWay(error=f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}")
+        return _UnderWay(error=str(first_mistake(error)))
     encoded_items, rejected = predictor.read([item], options.truncation)
     if rejected:
         return _UnderWay(error=f"{rejected[0].reason.field}: {rejected[0].reason}")

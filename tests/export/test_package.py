@@ -64,7 +64,7 @@ def test_a_folder_that_is_not_there_is_refused_by_its_name(tmp_path: Path) -> No
 def test_a_manifest_that_is_cut_short_is_refused(package: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
     folder = copied(package, tmp_path)
     damage(folder / "package.json")
-    with pytest.raises(WrongFormat, match=r"package\.json: the file: Invalid JSON"):
+    with pytest.raises(WrongFormat, match=r"package\.json: Invalid JSON"):
         open_package(folder)
 
 

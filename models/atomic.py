@@ -1,0 +1,64 @@
+"""Writing that is complete or did not happen: a file gets its name only when all of it is on disk."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+UNFINISHED = ".tmp"
+"""Ending of a file or folder that is still being written."""
+
+
+@contextmanager
+def atomic_write(target: Path, *, unfinished: Path | None = None) -> Iterator[Path]:
+    """Give the path to write to; when the block ends, the file or folder that was written there becomes `target`.
+
+    The path is `unfinished`, by default `target` with the ending `.tmp`. It must lie on the same disk as `target`. An
+    error in the block removes what was written and leaves `target` as it was. A file replaces an older `target` in one
+    step and is safe from a power cut afterwards. A folder replaces an older one in two steps: the older one is removed
+    first.
+    """
+    unfinished = unfinished or target.with_suffix(UNFINISHED)
+    _remove(unfinished)
+    try:
+        yield unfinished
+        if unfinished.is_dir():
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            _flush(unfinished)
+        unfinished.replace(target)
+    except BaseException:
+        _remove(unfinished)
+        raise
+    _flush_names(target.parent)
+
+
+def atomic_write_text(target: Path, text: str) -> None:
+    """Write a text file in UTF-8 that is there completely or not at all, even after a power cut."""
+    with atomic_write(target) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the contents of a file written to disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_names(folder: Path) -> None:
+    """Have the list of the files in `folder` written to disk; only POSIX can do this, and only there it is needed."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
