@@ -103,17 +103,18 @@ def _worker_class(parts: ServerParts) -> type[Any]:
         """Robust text models over HTTP."""
 
         def __init__(self) -> None:
-            """Start to load the models."""
+            """Configure the log before BentoML writes its first line."""
             configure_logs()
-            self._loading = parts.registry.start_loading()
 
         @bentoml.on_startup
         async def open(self) -> None:
-            """Do what is left before the worker accepts callers."""
+            """Start to load the models, before the worker accepts callers."""
+            # Before the packages are read: a reload asked for between the two would be lost.
             handle_signals(parts.in_flight, parts.settings.drain_s, parts.keys.reload, parts.registry.start_reload)
+            loading = parts.registry.start_loading()
             if parts.settings.workers > 1:
                 # While this worker loads, callers go to others, which may have loaded already.
-                await asyncio.to_thread(self._loading.join)
+                await asyncio.to_thread(loading.join)
 
         def __is_ready__(self) -> bool:
             """Whether `/readyz` answers 200."""

@@ -27,6 +27,8 @@ from tests.service.tiny import build_package, reseal
 
 ROOT = Path(__file__).parents[2]
 START_S = 60
+WAIT_S = 180
+"""Longest wait for anything: a busy machine may take a minute for what an idle one does in a second."""
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +68,10 @@ class Server:
         """Process ids of those that answer."""
         return {child.pid for child in psutil.Process(self.process.pid).children()}
 
+    def events(self, name: str) -> int:
+        """How many lines of the log tell of this event."""
+        return sum(line["event"] == name for line in self.log_lines())
+
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
@@ -101,7 +107,11 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
         clients.append(client)
         wait_for(lambda: _status(client, "/readyz" if ready else "/livez") == 200)
-        return Server(port, log, client, process)
+        server = Server(port, log, client, process)
+        if ready and stderr is None:
+            # One worker that is ready may answer for another that still starts.
+            wait_for(lambda: server.events("ready") >= int(str(settings.get("workers", 1))))
+        return server
 
     yield start
     for client in clients:
@@ -131,7 +141,7 @@ def free_port() -> int:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.05)

@@ -1,6 +1,7 @@
 """The service as it is built from settings, and the parts of BentoML that are left out of it."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +13,8 @@ import httpx
 import pytest
 from _bentoml_impl.server.app import ServiceAppFactory
 
+from export.package import Package
+from service.answers.packages import open_packages
 from service.server.application import HandlersOnlyApp, build_service
 from service.settings import Settings
 from tests.service.conftest import ROOT
@@ -59,6 +62,26 @@ def test_two_servers_with_different_settings_stand_in_one_process(package: Path,
     # Each counts its own.
     assert 'steadfast_requests_total{code="200",route="/v1/sentiment"} 1.0' in metrics.text
     assert "413" not in metrics.text
+
+
+def test_a_reload_that_is_asked_for_while_a_worker_starts_is_not_lost(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handlers = []
+
+    def note_handler(settings: Settings) -> Sequence[Package]:
+        handlers.append(signal.getsignal(signal.SIGHUP))
+        return open_packages(settings)
+
+    async def start() -> None:
+        async with running(Settings(packages=(package,))):
+            pass
+
+    monkeypatch.setattr("service.server.registry.open_packages", note_handler)
+    asyncio.run(start())
+    (handler,) = handlers
+    # Whoever asks from the moment that packages are read is heard.
+    assert handler not in (signal.SIG_DFL, signal.SIG_IGN)
 
 
 def test_importing_the_address_of_the_service_builds_nothing() -> None:

@@ -295,7 +295,7 @@ def test_two_workers_both_exchange_their_models_and_no_request_fails(
             wait_for(lambda: all(map(len, said)))
             new = exchange_package(folder, "second")
             server.client.post("/v1/models", json={"reload": True}).raise_for_status()
-            wait_for(lambda: sum(line["event"] == "retired" for line in server.log_lines()) == 2)
+            wait_for(lambda: server.events("retired") == 2)
             seen = [len(told) for told in said]
             # One may have been under way, and answered as it was begun.
             wait_for(lambda: all(len(told) > before + 1 for told, before in zip(said, seen, strict=True)))
