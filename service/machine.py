@@ -23,7 +23,7 @@ def cpu_quotas(cgroups: Path = CGROUPS, own: Path = PROCESS_CGROUPS) -> Iterator
             *_numbers(folder / "cpu.cfs_quota_us"),
             *_numbers(folder / "cpu.cfs_period_us"),
         ]
-        # -1 and "max" are no limit.
+        # -1 and "max" stand for no limit.
         if len(limit) == 2 and min(limit) > 0:
             yield limit[0] / limit[1]
 
@@ -40,7 +40,7 @@ def available_memory(cgroups: Path = CGROUPS, own: Path = PROCESS_CGROUPS) -> in
 
 
 def _folders(controller: str, cgroups: Path, own: Path) -> Iterator[Path]:
-    """The cgroups this process stands in and those around them.
+    """The cgroups that this process belongs to, each followed by those around it.
 
     Inside a container the path may be the host's; then only the root exists here.
     """
@@ -54,7 +54,7 @@ def _folders(controller: str, cgroups: Path, own: Path) -> Iterator[Path]:
 
 
 def _numbers(file: Path) -> list[int]:
-    """The numbers in the first line; none where it holds anything else, or there is no file."""
+    """The numbers in the first line; none if it holds anything else, or if there is no file."""
     try:
         return [int(word) for line in _lines(file)[:1] for word in line.split()]
     except ValueError:

@@ -1,8 +1,9 @@
-"""The process above the workers: it holds the listener that they share, and replaces a worker that dies.
+"""The process above the workers: it holds the socket that they share, and replaces a worker that dies.
 
-It stands in for BentoML's own supervisor, which looks for dead workers every ten seconds and in a container not at all,
-opens two control ports to every user of the machine, and loads the whole service beside its workers. The workers are
-BentoML's. This module imports only the standard library: it lives as long as the server, and mostly waits.
+It takes the place of BentoML's own supervisor. That one looks for dead workers every ten seconds, and in a container
+not at all; it opens two control ports to every user of the machine, and it loads the whole service beside its workers.
+The workers are BentoML's. This module imports only the standard library, because the process lives as long as the
+server and does next to nothing.
 """
 
 import argparse
@@ -20,37 +21,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1]
-"""The folder where workers find the service, wherever the server is started."""
+"""The folder in which workers are started, so that they find the service wherever the server is started from."""
 
 SERVICE = "service.app:Steadfast"
-"""The service that workers run, as BentoML names it."""
+"""The service that workers run, by its name in BentoML."""
 
 LIFELINE = "STEADFAST_LIFELINE"
-"""Environment variable that names a pipe to the workers: it closes when the supervisor ends, however that happens."""
+"""The environment variable that names a pipe to workers: it closes when the supervisor is gone, however it ended."""
 
-BACKLOG = 2_048
+LISTEN_BACKLOG = 2_048
+"""Connections that the system holds until a worker accepts them."""
 CLOSING_S = 5
-"""Time for connections to close after the requests on them were answered."""
+"""The time that connections have to close, after the requests on them were answered."""
 
 STOPPING_S = 30.0
-"""Longest time that a worker is given after it was drained; more than it gives itself in `service.server.signals`."""
+"""The most time that a worker gets after it was drained; more than it gives itself in `service.server.signals`."""
 
 SHORT_LIFE_S = 10.0
 """A worker that dies younger than this is replaced only after a pause."""
-PAUSE_S = 1.0
+RESTART_PAUSE_S = 1.0
 
-ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT)
-"""Exit codes of workers that were told to end."""
+GOOD_EXITS = (0, -signal.SIGTERM, -signal.SIGINT)
+"""The exit codes of workers that were told to stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSpec:
-    """The workers that a supervisor keeps running."""
+    """The number of workers to keep running, and what each is started with."""
 
     workers: int
     listener: int
     """File descriptor of the socket that all workers accept from."""
     drain_s: float
+    """The time that a worker has for the requests under way when it is told to stop."""
 
 
 class Supervisor:
@@ -64,16 +67,16 @@ class Supervisor:
         self._lifeline = os.pipe()
 
     async def run(self) -> int:
-        """Keep the workers running; returns the exit code, 0 if all of them ended well when they were told to."""
+        """Run until told to stop; returns the exit code, 0 if all workers ended well when they were told to."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
-        codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._spec.workers + 1)))
-        return 0 if all(code in ENDED_WELL for code in codes) else 1
+        loop.add_signal_handler(signal.SIGHUP, self._signal_workers, signal.SIGHUP)
+        codes = await asyncio.gather(*(self._keep_running(number) for number in range(1, self._spec.workers + 1)))
+        return 0 if all(code in GOOD_EXITS for code in codes) else 1
 
-    async def _keep(self, number: int) -> int:
-        """Keep one worker running; returns how the last one ended."""
+    async def _keep_running(self, number: int) -> int:
+        """Replace worker `number` each time it dies, until told to stop; returns the exit code of the last one."""
         while True:
             began = time.monotonic()
             process = await self._start(number)
@@ -83,7 +86,7 @@ class Supervisor:
                 continue
             self._running[number] = process
             if self._stopping.is_set():
-                # The order to stop came while the worker was being started.
+                # The signal came while the worker was being started.
                 process.terminate()
             code = await process.wait()
             del self._running[number]
@@ -92,15 +95,15 @@ class Supervisor:
             _log("worker_died", worker=number, exit_code=code)
             if time.monotonic() - began < SHORT_LIFE_S:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), PAUSE_S)
+                    await asyncio.wait_for(self._stopping.wait(), RESTART_PAUSE_S)
             if self._stopping.is_set():
                 return code
 
     async def _start(self, number: int) -> asyncio.subprocess.Process | None:
-        """Start a worker; returns None, after a pause, where the machine has no room for one just now."""
+        """Start a worker; returns None, after a pause, if the machine has no room for one just now."""
         try:
             return await asyncio.create_subprocess_exec(
-                *_worker(number, self._spec.listener),
+                *_worker_command(number, self._spec.listener),
                 cwd=SOURCE,
                 env=os.environ | {LIFELINE: str(self._lifeline[0])},
                 pass_fds=[self._spec.listener, self._lifeline[0]],
@@ -109,16 +112,16 @@ class Supervisor:
         except OSError as error:
             _log("worker_not_started", worker=number, errno=error.errno or 0)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), PAUSE_S)
+                await asyncio.wait_for(self._stopping.wait(), RESTART_PAUSE_S)
             return None
 
     def _stop(self) -> None:
         if not self._stopping.is_set():
             self._stopping.set()
-            self._tell(signal.SIGTERM)
-            asyncio.get_running_loop().call_later(self._spec.drain_s + STOPPING_S, self._tell, signal.SIGKILL)
+            self._signal_workers(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(self._spec.drain_s + STOPPING_S, self._signal_workers, signal.SIGKILL)
 
-    def _tell(self, number: signal.Signals) -> None:
+    def _signal_workers(self, number: signal.Signals) -> None:
         for process in self._running.values():
             with suppress(ProcessLookupError):
                 process.send_signal(number)
@@ -131,19 +134,19 @@ def command(spec: WorkerSpec) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Be the supervisor that `arguments` describe, as `command` gives them."""
+    """Supervise the workers that the arguments of `command` describe, then exit."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--listener", type=int, required=True)
     parser.add_argument("--drain-s", type=float, required=True)
-    with _counters():
+    with _metrics_folder():
         code = asyncio.run(Supervisor(WorkerSpec(**vars(parser.parse_args(arguments)))).run())
     sys.exit(code)
 
 
 @contextmanager
-def _counters() -> Iterator[None]:
-    """Give the counters of all workers a folder of their own, and remove it at the end."""
+def _metrics_folder() -> Iterator[None]:
+    """A new folder in which all workers keep their metrics; it is removed at the end."""
     folder = tempfile.mkdtemp(prefix="steadfast-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
@@ -152,21 +155,24 @@ def _counters() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _worker(number: int, listener: int) -> list[str]:
+def _worker_command(number: int, listener: int) -> list[str]:
     return [
         sys.executable, "-m", "_bentoml_impl.worker.service", SERVICE, "--service-name", "Steadfast",
-        "--args", "{}", "--fd", str(listener), "--backlog", str(BACKLOG), "--worker-id", str(number),
+        "--args", "{}", "--fd", str(listener), "--backlog", str(LISTEN_BACKLOG), "--worker-id", str(number),
         "--timeout-graceful-shutdown", str(CLOSING_S),
     ]  # fmt: skip
 
 
 def _ignore_hangup() -> None:
-    """Have a worker ignore SIGHUP while it starts: it would die of it, and reads its keys and packages anyway."""
+    """Ignore SIGHUP until the worker has its own handler, because the signal would end it before that.
+
+    The worker misses nothing: it reads its keys and packages when it starts.
+    """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _log(event: str, **facts: int) -> None:
-    """Write a line to the log as the workers do."""
+    """Write a line of log in the format of the workers' logs."""
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with suppress(OSError):
         os.write(2, (json.dumps({**facts, "event": event, "level": "error", "timestamp": moment}) + "\n").encode())

@@ -13,7 +13,7 @@ from service.answers.packages import open_packages
 from service.server.keys import key_ring
 from service.server.tracing import check_tracing
 from service.settings import Settings, SettingsError
-from service.supervision import BACKLOG, SOURCE, WorkerSpec, command
+from service.supervision import LISTEN_BACKLOG, SOURCE, WorkerSpec, command
 
 
 class AddressTaken(UserError):
@@ -57,7 +57,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(BACKLOG)
+        listener.listen(LISTEN_BACKLOG)
     except OSError as error:
         listener.close()
         raise AddressTaken(

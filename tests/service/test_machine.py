@@ -36,7 +36,7 @@ def test_a_containers_quota_cuts_the_cores_down(machine: Machine, quota: str, co
     assert available_cores(**machine(V2, {"cpu.max": quota})) == cores
 
 
-def test_of_several_quotas_the_least_counts(machine: Machine) -> None:
+def test_the_least_of_several_quotas_counts(machine: Machine) -> None:
     files = {"cpu.max": "max 100000", "kubepods/cpu.max": "300000 100000", "kubepods/pod1/cpu.max": "600000 100000"}
     assert available_cores(**machine(V2, files)) == 3
 
@@ -57,7 +57,7 @@ def test_without_a_quota_all_cores_count(machine: Machine) -> None:
     assert available_cores(**machine("", {})) == 8
 
 
-def test_where_nothing_is_known_there_is_a_core(tmp_path: Path) -> None:
+def test_there_is_a_core_when_nothing_is_known(tmp_path: Path) -> None:
     assert available_cores(tmp_path / "none", tmp_path / "none") >= 1
 
 

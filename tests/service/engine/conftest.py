@@ -14,12 +14,13 @@ def clock() -> Iterator[Clock]:
 
 @pytest.fixture
 def blocked() -> ControlledRun:
+    """A run that computes nothing until the test opens it."""
     return ControlledRun(is_open=False)
 
 
 @pytest.fixture
 def busy(blocked: ControlledRun) -> Iterator[Engine]:
-    """An engine whose one thread is held up by a row of length 1, so that what comes next must queue."""
+    """An engine whose only thread is held up by a row of length 1, so that later rows must wait."""
     with engine_of(blocked, queued_rows=8, queued_tokens=400, batch_tokens=100) as engine:
         engine.submit(rows_of(1), OUTPUTS)
         assert blocked.entered.wait(10)

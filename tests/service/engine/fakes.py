@@ -86,7 +86,7 @@ def lengths_in(computed: Any) -> list[int]:
 
 
 class RecordingMeter:
-    """A meter that keeps what it is told."""
+    """A meter that keeps all counts."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, int, int]] = []

@@ -1,4 +1,4 @@
-"""Errors outside a model's run, of the meter above all: whoever waits hears of them, and no thread ends."""
+"""Errors outside a model's run, such as those of a meter: callers that wait receive them, and no thread ends."""
 
 import sys
 import threading
@@ -27,7 +27,7 @@ from tests.service.engine.fakes import OUTPUTS, ControlledRun, lengths_in, rows_
 
 
 class BrokenMeter:
-    """A meter whose methods raise as long as they are named in `broken`, in the threads of the pool or in all."""
+    """A meter whose methods named in `broken` raise, in the threads of the pool or in all threads."""
 
     def __init__(self, *broken: str, error: BaseException | None = None, in_callers: bool = False) -> None:
         self.broken = set(broken)
@@ -47,7 +47,7 @@ class BrokenMeter:
 
 
 class Log:
-    """Keeps the events and the errors that were being handled."""
+    """Keeps each event with the error that was being handled."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, BaseException | None]] = []
@@ -197,7 +197,7 @@ def test_a_meter_that_raises_while_the_engine_closes_keeps_nobody_waiting(drain:
 
 
 @pytest.mark.usefixtures("log")
-def test_what_is_cancelled_leaves_the_queue_though_the_meter_raises() -> None:
+def test_cancelled_rows_leave_the_queue_though_the_meter_raises() -> None:
     run = ControlledRun(is_open=False)
     meter = BrokenMeter(in_callers=True)
     with engine_with(run, meter) as engine:

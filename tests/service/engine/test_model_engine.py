@@ -116,7 +116,7 @@ def test_a_run_that_returns_too_few_rows_fails_who_waits_and_the_engine_goes_on(
 
 
 class Interrupted(SizedRow):
-    """A row during whose queueing the caller runs Ctrl-C."""
+    """A row whose caller presses Ctrl-C while it is being queued."""
 
     def __len__(self) -> int:
         self.length += 1
@@ -142,7 +142,7 @@ def test_the_rest_of_a_failed_request_is_not_computed(busy: Engine, blocked: Con
     assert [90] not in blocked.batches
 
 
-def test_what_is_late_is_not_computed_and_its_waiter_hears_of_it(
+def test_late_rows_are_not_computed_and_their_waiter_hears_of_it(
     busy: Engine, blocked: ControlledRun, clock: Clock
 ) -> None:
     late, other = busy.submit(rows_of(50, 90), OUTPUTS, deadline=10.0), busy.submit(rows_of(51), OUTPUTS, deadline=11.0)
@@ -155,12 +155,12 @@ def test_what_is_late_is_not_computed_and_its_waiter_hears_of_it(
 
 
 @pytest.mark.usefixtures("clock")
-def test_what_is_late_already_is_not_let_in(busy: Engine) -> None:
+def test_rows_that_are_late_already_are_not_let_in(busy: Engine) -> None:
     with pytest.raises(DeadlineExceeded, match="had passed"):
         busy.submit(rows_of(5), OUTPUTS, deadline=0.0)
 
 
-def test_what_has_time_left_is_computed_whatever_the_clock_on_the_wall_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_with_time_left_are_computed_whatever_the_clock_on_the_wall_does(monkeypatch: pytest.MonkeyPatch) -> None:
     jumps = cycle([0.0, 4e9, -4e9])
     monkeypatch.setattr(time, "time", lambda: next(jumps))
     with engine_of(ControlledRun()) as engine:
@@ -168,7 +168,7 @@ def test_what_has_time_left_is_computed_whatever_the_clock_on_the_wall_does(monk
         assert [lengths_in(future.result(10)) for future in futures] == [[length] for length in range(20, 40)]
 
 
-def test_what_is_cancelled_while_it_waits_is_not_computed(busy: Engine, blocked: ControlledRun) -> None:
+def test_rows_cancelled_while_they_wait_are_not_computed(busy: Engine, blocked: ControlledRun) -> None:
     given_up, wanted = busy.submit(rows_of(50, 90), OUTPUTS), busy.submit(rows_of(51), OUTPUTS)
     assert given_up.cancel()
     blocked.open.set()
@@ -176,7 +176,7 @@ def test_what_is_cancelled_while_it_waits_is_not_computed(busy: Engine, blocked:
     assert blocked.batches == [[1], [51]]
 
 
-def test_what_is_cancelled_makes_room(busy: Engine) -> None:
+def test_cancelled_rows_make_room(busy: Engine) -> None:
     full = busy.submit(rows_of(*[5] * 8), OUTPUTS)
     full.cancel()
     busy.submit(rows_of(*[5] * 8), OUTPUTS)
@@ -202,9 +202,7 @@ def test_a_full_queue_refuses(busy: Engine, first: list[int]) -> None:
         busy.submit(rows_of(5), OUTPUTS)
 
 
-def test_of_four_times_what_fits_a_quarter_is_answered_and_the_rest_refused(
-    busy: Engine, blocked: ControlledRun
-) -> None:
+def test_the_rows_that_fit_are_answered_and_three_times_as_many_refused(busy: Engine, blocked: ControlledRun) -> None:
     taken = [busy.submit(rows_of(5), OUTPUTS) for _ in range(8)]
     for _ in range(24):
         with pytest.raises(Overloaded):

@@ -51,7 +51,7 @@ def test_models_share_the_threads_of_their_pool() -> None:
         assert threading.active_count() == before + 2
 
 
-def test_the_meter_is_told_of_batches_and_of_what_waits_for_all_models(blocked: ControlledRun) -> None:
+def test_the_meter_receives_batches_and_the_rows_that_wait_for_all_models(blocked: ControlledRun) -> None:
     meter = RecordingMeter()
     with (
         Pool(1, meter) as pool,
@@ -81,7 +81,7 @@ def test_the_meter_is_told_of_batches_and_of_what_waits_for_all_models(blocked: 
         max_size=20,
     )
 )
-def test_what_was_dropped_is_never_computed_and_what_was_not_is_once(
+def test_dropped_rows_are_never_computed_and_all_others_once(
     requests: list[tuple[int, list[int], str]],
 ) -> None:
     meter = RecordingMeter()
