@@ -1,6 +1,6 @@
-"""CHECKPOINT/: the Hugging Face layout plus `training.json`, which says how the weights came to be.
+"""CHECKPOINT/: the Hugging Face layout plus `training.json`, which records how the weights were trained.
 
-Readable without torch, so that a package and its card can be made and checked from what a checkpoint says of itself.
+The record is read without torch, so that a package and its card can be made and checked from it.
 """
 
 from pathlib import Path
@@ -13,36 +13,37 @@ from models.tasks.task import Outputs
 
 RECORD_FILE = "training.json"
 METHOD_FILE = "method.safetensors"
-"""Weights that the method adds; they are read again only if it changes the model that answers."""
+"""Weights that the training method adds; they are read again only for a method whose model answers with them."""
 
 
 class CheckpointError(UserError):
-    """A folder that is no checkpoint, or a damaged one."""
+    """A folder that is not a checkpoint, or a damaged checkpoint."""
 
 
 class DataFile(BaseModel):
-    """Where rows came from."""
+    """A data file that examples were read from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     part: Literal["train", "unlabelled", "validation", "vectors"]
     name: str
-    sha256: str | None = Field(description="Of the file; None for a part of a hub data set.")
+    sha256: str | None = Field(description="Digest of the file; None for a part of a hub data set.")
     rows: int = Field(
-        ge=0, description="Rows used; a row whose text or target cannot be read is not. Of vectors, the words' own."
+        ge=0,
+        description="Records used; one whose text or target cannot be read is not. Of vectors, the words found.",
     )
     bad_rows: int = Field(default=0, ge=0)
 
 
 class DataSource(BaseModel):
-    """Where rows are and which are for what."""
+    """The data set that a model is trained on, and the use of each of its parts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str = Field(description="Folder, or a hub's data set as ID or ID:CONFIGURATION.")
     train: tuple[str, ...] = Field(default=("train",), min_length=1, description="Parts to train on, joined.")
     unlabelled: tuple[str, ...] = Field(
-        default=(), description="Parts whose texts alone are learnt from, by a method that does that."
+        default=(), description="Parts whose texts are learnt from without right answers, by a method that does so."
     )
     validation: str = Field(default="validation", description="Part to measure on.")
 
@@ -57,7 +58,7 @@ class MethodRecord(BaseModel):
 
 
 class Licences(BaseModel):
-    """What the weights, and what they were made from, may be used for."""
+    """Licences of the weights, of the base model and of the data."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,13 +68,13 @@ class Licences(BaseModel):
 
 
 class EpochRecord(BaseModel):
-    """What was measured after an epoch."""
+    """The losses and metrics of one epoch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epoch: int = Field(ge=1)
     losses: dict[str, float] = Field(description="Means over the epoch's steps.")
-    metrics: dict[str, float] = Field(description="On the validation rows.")
+    metrics: dict[str, float] = Field(description="Metrics on the validation part.")
 
 
 class TrainingRecord(BaseModel):
@@ -94,15 +95,15 @@ class TrainingRecord(BaseModel):
     source: DataSource
     data: tuple[DataFile, ...]
     epochs: tuple[EpochRecord, ...]
-    kept_epoch: int = Field(ge=1, description="The epoch whose weights these are; of a soup, the last that is in it.")
-    steps: int = Field(default=0, ge=0, description="Taken in training; 0 in records that do not say.")
-    cpu_s: float = Field(default=0.0, ge=0, description="CPU time of those steps and of what methods do before epochs.")
+    kept_epoch: int = Field(ge=1, description="The epoch whose weights these are; for a soup, the last epoch in it.")
+    steps: int = Field(default=0, ge=0, description="Steps of training; 0 in records that do not say.")
+    cpu_s: float = Field(default=0.0, ge=0, description="CPU time of the steps and of the method's work before epochs.")
     licences: Licences = Licences()
     versions: dict[str, str]
 
     @property
     def kept(self) -> str:
-        """Which weights these are, in words."""
+        """The origin of the weights in words: an epoch, or the mean of several trainings."""
         trainings = self.kept_epoch // self.settings.get("epochs", self.kept_epoch)
         if not isinstance(self.settings.get("learning_rate"), (list, tuple)) or trainings == 1:
             return f"epoch {self.kept_epoch}"
@@ -110,7 +111,7 @@ class TrainingRecord(BaseModel):
 
     @property
     def outputs(self) -> Outputs:
-        """What the numbers that the head gives stand for."""
+        """The meaning of the numbers that the head gives."""
         return Outputs(self.labels, self.score_range, self.no_answer_threshold)
 
     @property
@@ -120,7 +121,7 @@ class TrainingRecord(BaseModel):
 
 
 def read_record(folder: Path) -> TrainingRecord:
-    """What the checkpoint in `folder` says of itself; raises CheckpointError."""
+    """Read the training record of the checkpoint in `folder`; raises CheckpointError."""
     path = folder / RECORD_FILE
     if not path.is_file():
         raise CheckpointError(f"{folder}: not a checkpoint, it has no {RECORD_FILE}; `steadfast train` makes one")

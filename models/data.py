@@ -1,6 +1,6 @@
-"""Examples for training and evaluation, from a folder of files or a data hub.
+"""Reads examples for training and evaluation from a folder of files or from a data hub.
 
-A folder holds csv, jsonl or parquet files and a part is named by its file, without the ending: part `sst2_train` is
+A folder holds csv, jsonl or parquet files, and a part is named by its file without the ending: part `sst2_train` is
 `sst2_train.jsonl.gz`. On a hub, a part is a split.
 """
 
@@ -40,32 +40,32 @@ class Example:
 
     encoded: Encoded
     target: Any
-    """As the task's `read_target` gives it; None where it was not read."""
+    """The value that the task's `read_target` returned; None for an unlabelled example."""
     group: str | None = None
-    """Rows of one group are versions of each other, as contrast sets have them; from column `pair_id`."""
+    """Examples of one group are versions of each other, as in contrast sets; it is read from column `pair_id`."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The examples of one part, and where they came from."""
+    """The examples of one part, and the file that they were read from."""
 
     examples: tuple[Example, ...]
     origin: DataFile
 
 
 Selection = Callable[[Rows], Rows]
-"""The rows of a part that are wanted."""
+"""Picks the wanted records of a part."""
 
 
 def load_part(
     data: str, name: str, use: Use, task: AnyTask, outputs: Outputs, reader: Reader, select: Selection = iter
 ) -> Part:
-    """One part: texts cut at the model's length for training, in windows as the service reads them otherwise.
+    """Read one part. Texts are cut at the model's length for training, and read in windows for validation.
 
-    An unlabelled part may lack the column of right answers, and what stands there is not read.
+    An unlabelled part may lack the column of right answers; where there is one, it is not read.
 
     Raises:
-        DataError: the part or a column is not there, or more than one row in a hundred cannot be used.
+        DataError: the part or a column is missing, or more than one record in a hundred cannot be used.
     """
     rows, digest = _open(data, name)
     rows = select(rows)
@@ -79,7 +79,7 @@ def load_part(
         else:
             read = row
         (bad if isinstance(read, BadRecord) else examples).append(read)  # type: ignore[arg-type]
-    # A few bad rows are in every data set of the wild; when they are many, something else is wrong.
+    # Every real data set has a few bad records; if there are many, something else is wrong.
     if len(bad) > 0.01 * (len(examples) + len(bad)):
         raise DataError(
             f"{name}: {len(bad)} of {len(bad) + len(examples)} rows cannot be used; "
@@ -100,30 +100,30 @@ def load_part(
 def load_train(
     source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader, rows: int | None = None
 ) -> tuple[Part, ...]:
-    """Every training part; with `rows`, so many rows drawn from all of them together, in their order.
+    """Read every training part; with `rows`, only that many records, drawn from all parts together and kept in order.
 
-    The draw depends on how many rows the parts have and on nothing else, so that every method and seed sees the same.
-    A part of which none is drawn is left out.
+    The draw depends only on the number of records in each part, so every method and seed sees the same ones. A part of
+    which no record is drawn is left out.
 
     Raises:
-        DataError: as `load_part` does, or there are fewer rows.
+        DataError: a part or a column is missing, too many records cannot be used, or there are fewer than `rows`.
     """
     selected = _select_train(source, rows)
     return tuple(load_part(source.data, name, "train", task, outputs, reader, select) for name, select in selected)
 
 
 def load_unlabelled(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> tuple[Part, ...]:
-    """Every part to learn from without right answers."""
+    """Read every part to learn from without right answers; raises DataError."""
     return tuple(load_part(source.data, name, "unlabelled", task, outputs, reader) for name in source.unlabelled)
 
 
 def load_validation(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> Part:
-    """The validation part."""
+    """Read the validation part; raises DataError."""
     return load_part(source.data, source.validation, "validation", task, outputs, reader)
 
 
 def draw_rows(rows: Sequence[ONE_OF], most: int | None, groups: Sequence[str | None] | None = None) -> Sequence[ONE_OF]:
-    """At most so many rows in their order, groups whole; a pure function of the groups and their sizes."""
+    """Draw at most `most` rows, in order and groups whole. The draw depends only on the groups and their sizes."""
     if most is None or len(rows) <= most:
         return rows
     together: dict[str, list[int]] = {}
@@ -137,10 +137,10 @@ def draw_rows(rows: Sequence[ONE_OF], most: int | None, groups: Sequence[str | N
 
 
 def read_texts(source: DataSource, task: AnyTask, rows: int | None = None) -> Iterator[tuple[str, ...]]:
-    """The texts of every row that `load_train` reads and that has any, as they are: what a vocabulary is made of.
+    """The raw texts of every record that `load_train` reads, to make a vocabulary of.
 
     Raises:
-        DataError: a part or a column is not there, or there are fewer rows.
+        DataError: a part or a column is missing, or there are fewer records than `rows`.
     """
     for name, select in _select_train(source, rows):
         columns: dict[str, str] | None = None
@@ -152,12 +152,12 @@ def read_texts(source: DataSource, task: AnyTask, rows: int | None = None) -> It
 
 
 def read_part(data: str, name: str) -> Rows:
-    """The rows of one part as they stand in its file; raises DataError."""
+    """Read the records of one part as its file has them; raises DataError."""
     return _open(data, name)[0]
 
 
 def has_part(data: str, name: str) -> bool:
-    """Whether `data` is a folder with that part; hubs are not asked."""
+    """Whether `data` is a folder with that part. Hubs are not asked."""
     return Path(data).is_dir() and bool(_part_files(Path(data), name))
 
 

@@ -1,6 +1,6 @@
-"""Rows of csv, JSON-lines and parquet files, read one at a time; a bad row is reported, never fatal.
+"""Reads the records of csv, JSON-lines and parquet files one at a time; a bad record is reported and never fatal.
 
-Names may end in `.gz` (csv and jsonl). Training data and file scoring are both read here.
+A record is one line of a data file. Names may end in `.gz` (csv and jsonl). Training and file scoring both read here.
 """
 
 import csv
@@ -18,16 +18,16 @@ import pyarrow.parquet as parquet
 from models.errors import UserError
 
 _LONGEST_VALUE = 2_000_000
-"""Of a csv file, in characters; a quote that is never closed would otherwise read the rest of the file as one value."""
+"""Most characters in a value of a csv file; without a limit, an unclosed quote would take in the rest of the file."""
 
 
 class RecordsError(UserError):
-    """A file that cannot be read as rows."""
+    """A file that cannot be read as records."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One row: its number in the file, from 1, and its values by column."""
+    """One record: its number in the file, counted from 1, and its values by column."""
 
     number: int
     values: Mapping[str, Any]
@@ -35,7 +35,7 @@ class Record:
 
 @dataclass(frozen=True)
 class BadRecord:
-    """A row that could not be read, and why."""
+    """A record that could not be read, and the reason."""
 
     number: int
     reason: str
@@ -45,7 +45,7 @@ Rows = Iterator[Record | BadRecord]
 
 
 def read_records(path: Path) -> Rows:
-    """Every row of `path`, in file order.
+    """Read every record of `path`, in file order.
 
     Raises:
         RecordsError: the file is missing, of an unknown kind, or damaged as a whole.
@@ -56,7 +56,7 @@ def read_records(path: Path) -> Rows:
 
 
 def file_format(path: Path) -> str:
-    """`"csv"`, `"jsonl"` or `"parquet"`, by the file's name."""
+    """Tell from its name whether a file is `"csv"`, `"jsonl"` or `"parquet"`; raises RecordsError if it is none."""
     kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
     if kind not in _FORMATS or (kind == "parquet" and path.name.endswith(".gz")):
         raise RecordsError(f"{path}: not a known kind of file; name it .csv, .jsonl (both also .gz) or .parquet")
@@ -64,10 +64,10 @@ def file_format(path: Path) -> str:
 
 
 def column_names(path: Path) -> tuple[str, ...] | None:
-    """The columns in order, where the file names them once for all rows (csv, parquet); else None.
+    """The columns in order, where the file names them once for all records (csv, parquet); else None.
 
     Raises:
-        RecordsError: as `read_records` does.
+        RecordsError: the file is missing, of an unknown kind, or damaged as a whole.
     """
     if not path.is_file():
         raise RecordsError(f"{path}: no such file")
@@ -86,19 +86,19 @@ def column_names(path: Path) -> tuple[str, ...] | None:
 
 
 def count_records(path: Path) -> int | None:
-    """How many rows, where the file says so without being read; else None."""
+    """Number of records, where the file says so without being read (parquet); else None."""
     return int(parquet.read_metadata(path).num_rows) if file_format(path) == "parquet" else None
 
 
 class UnknownColumn(UserError):
-    """A column that is not in the data."""
+    """A column that the data lack."""
 
 
 def find_column(available: Sequence[str], known_as: Sequence[str], chosen: str | None = None) -> str:
-    """`chosen` if it is there, else the first of `known_as` that is.
+    """Find a column: `chosen` if that is given, else the first of `known_as` that is available.
 
     Raises:
-        UnknownColumn: neither is there; the message lists the columns that are.
+        UnknownColumn: it is not available; the message lists the columns that are.
     """
     wanted = [chosen] if chosen else known_as
     for name in wanted:
@@ -206,7 +206,7 @@ def _read_parquet(path: Path) -> Rows:
 
 
 def _convert(batch: pa.RecordBatch) -> list[dict[str, Any] | str]:
-    """The values of each row, or why Python cannot hold them, such as a date before the year 1."""
+    """The values of each record, or the reason why Python cannot hold them, such as a date before the year 1."""
     try:
         return list(batch.to_pylist())
     except (ValueError, OverflowError) as error:

@@ -18,17 +18,17 @@ from models.errors import UserError
 from models.words import Span, is_blank, line_up
 
 Truncation = Literal["error", "right", "window"]
-"""What happens to a text longer than the model reads: refuse it, cut its end off, or read it in overlapping windows."""
-
+"""How to treat a text longer than the model reads: refuse it, cut its end off, or read it in overlapping windows."""
 
 LONGEST_WORD = 32
-"""Characters for each token that may stand beside every window: what is longer costs more to read than it can say."""
+"""Characters allowed for each token of a text that stands beside every window. A longer text is refused unread, because
+reading it would cost more than it can say."""
 
 BadInputCode = Literal["empty_input", "input_too_long", "validation"]
 
 
 class BadInput(UserError):
-    """A text the model cannot answer for; `code` is one of the HTTP contract's, `field` the request field at fault."""
+    """A text that the model cannot read; `code` is one of the HTTP contract's, `field` the request field at fault."""
 
     def __init__(self, code: BadInputCode, field: str, detail: str) -> None:
         super().__init__(detail)
@@ -37,7 +37,7 @@ class BadInput(UserError):
 
 
 class Segment(NamedTuple):
-    """Where a field of the item stands in one of the two texts that a row is made of."""
+    """The place of an item's field in one of the two texts that a row is made of."""
 
     field: str
     sequence: int
@@ -48,14 +48,14 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a batch: what the model reads at once."""
+    """One token sequence of a batch, read by the model at once."""
 
     encoding: Encoding
     segments: tuple[Segment, ...]
     group: int = 0
-    """Which of the item's alternatives or parts this row reads, as its task numbers them."""
+    """Number of the alternative, or of the part of the item, that this row reads; the task numbers them."""
     read_at: int = 0
-    """Token at which attention and rollout are read, by a graph that is asked for it."""
+    """Position of the token at which attention and rollout are read, by a graph that takes it as an input."""
 
     @cached_property
     def ids(self) -> list[int]:
@@ -65,17 +65,17 @@ class Row:
 
     @cached_property
     def type_ids(self) -> list[int]:
-        """Segment of each token: 0 for the first text and its special tokens, 1 for the second's."""
+        """Segment of each token: 0 for the first text and its special tokens, 1 for the second text and its own."""
         type_ids: list[int] = self.encoding.type_ids
         return type_ids
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields of the item that stand in this row."""
+        """The item's fields that stand in this row."""
         return tuple(segment.field for segment in self.segments)
 
     def spans(self, field: str) -> list[tuple[int, Span]]:
-        """Position of each token that came from `field`, and its code points there; special tokens have none."""
+        """Position of each token that came from `field`, with its code points there; special tokens have none."""
         tokens = list(zip(self.encoding.sequence_ids, self.encoding.offsets, strict=True))
         return [
             (position, Span(max(start, segment.start) - segment.start, min(end, segment.end) - segment.start))
@@ -91,34 +91,35 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """One item as the model will read it."""
+    """One item, tokenized as the model will read it."""
 
     texts: Mapping[str, str]
-    """By field, in reading order."""
+    """The item's texts by field, in reading order."""
     rows: tuple[Row, ...]
     truncated: bool
-    """Whether some of the text is in no row."""
+    """Whether some of the text is in no row, because it was cut off."""
     windows: int
-    """Rows that it takes to read one thing in parts: the item, or that of its alternatives which takes the most."""
+    """Rows needed to read the item; of an item with alternatives, the most rows that one of them needs."""
     words: tuple[Span, ...] = ()
-    """Where the answer is one of each word: the words of the only text."""
+    """The words of the only text, for tasks that answer for each word; else empty."""
 
     @property
     def tokens(self) -> int:
-        """Tokens computed for this item: special tokens and the overlap of windows included, padding not."""
+        """Tokens computed for this item, with special tokens and the overlap of windows, without padding."""
         return sum(len(row) for row in self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingLimits:
-    """How much text is read."""
+    """How much text a reader takes."""
 
     max_tokens: int
-    """Longest row, special tokens included."""
+    """Most tokens in a row, special tokens included."""
     max_item_tokens: int = 65_536
-    """Longest item in all its windows; a longer one is refused. What is read beside alternatives counts for each."""
+    """Most tokens in all windows of an item; a longer item is refused. A text that is read beside several alternatives
+    counts once for each."""
     max_characters: int = 250_000
-    """Longest text in code points, refused before it costs anything."""
+    """Most code points in a text; a longer text is refused before it costs anything."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 8:
@@ -126,9 +127,10 @@ class ReadingLimits:
 
 
 def pad(rows: Sequence[Row], pad_id: int, width: int | None = None) -> dict[str, npt.NDArray[np.int64]]:
-    """Rows as a model's inputs by name, (rows, `width`) each; the mask is 0 on padding. `read_at` is (rows,).
+    """Pad rows to one width and return the model's inputs by name.
 
-    The width is that of the longest row unless it is given.
+    Each input is (rows, `width`), and the mask is 0 on padding; `read_at` is (rows,). The width defaults to that of the
+    longest row.
     """
     shape = (len(rows), max(map(len, rows)) if width is None else width)
     ids = np.full(shape, pad_id, dtype=np.int64)
@@ -142,22 +144,29 @@ def pad(rows: Sequence[Row], pad_id: int, width: int | None = None) -> dict[str,
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": type_ids, "read_at": read_at}
 
 
-class Reader:
-    """Turns texts into rows. Safe to share between threads: nothing in it changes after construction.
+def without_padding(tokenizer: Tokenizer) -> Tokenizer:
+    """Copy a tokenizer without padding and truncation; many published files pad every text to a fixed length."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_padding()
+    copy.no_truncation()
+    return copy
 
-    A text longer than a row is read in windows of which neighbours share a quarter of a row; beside another text, a
-    quarter of the room that is left.
+
+class Reader:
+    """Turns texts into rows. Threads may share a reader: nothing in it changes after construction.
+
+    A text longer than a row is read in overlapping windows. Neighbouring windows share a quarter of a row, or a quarter
+    of the room that a text beside them leaves.
     """
 
     def __init__(self, tokenizer: Tokenizer, limits: ReadingLimits) -> None:
-        """Take a copy of `tokenizer` without its own padding and truncation, which many published files carry."""
+        """Take a copy of `tokenizer`, without its own padding and truncation."""
         self.limits = limits
-        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        self._tokenizer = without_padding(tokenizer)
         # A text that spells out "[SEP]" is text, not an instruction to the model.
         self._tokenizer.encode_special_tokens = True
-        # Special tokens go around windows, not texts; and processors that move offsets must do so only once.
+        # Special tokens go around windows, not around texts, and a processor that moves offsets must run only once. So
+        # texts are tokenized without the processor, which runs on each window.
         self._bare = Tokenizer.from_str(self._tokenizer.to_str())
         self._bare.encode_special_tokens = True
         self._bare.post_processor = None
@@ -168,10 +177,10 @@ class Reader:
         return cls(Tokenizer.from_file(str(path)), limits)
 
     def read(self, text: str, *, field: str = "text", truncation: Truncation = "window") -> Encoded:
-        """Rows for one text: one, or with `truncation="window"` as many as it takes.
+        """Make the rows of one text: a single row, or as many windows as it takes with `truncation="window"`.
 
         Raises:
-            BadInput: nothing to read, or more than the limits and `truncation` allow.
+            BadInput: the text holds no words, or more than the limits and `truncation` allow.
         """
         tokens = self._tokenize(text, field)
         room = self._room(pair=False)
@@ -181,14 +190,14 @@ class Reader:
         return Encoded(texts={field: text}, rows=rows, truncated=not fits and truncation == "right", windows=len(rows))
 
     def read_pair(self, texts: Mapping[str, str], *, truncation: Truncation = "window") -> Encoded:
-        """Rows for two texts read together.
+        """Make the rows of two texts that are read together.
 
-        Where both do not fit, the shorter stays whole as long as it takes no more than half of the row, and the longer
-        is cut off or read in windows; of two long ones each window of the one meets each window of the other. A row's
-        group is the number of its window of the second text.
+        Where both do not fit in a row, the longer one is cut off or read in windows. The shorter one stays whole as
+        long as it takes no more than half of the row. Where both are longer, each window of the one meets each window
+        of the other. A row's group is the number of its window of the second text.
 
         Raises:
-            BadInput: nothing to read in one of them, or more than the limits and `truncation` allow.
+            BadInput: one of them holds no words, or they hold more than the limits and `truncation` allow.
         """
         (first_field, first_text), (second_field, second_text) = texts.items()
         first, second = self._tokenize(first_text, first_field), self._tokenize(second_text, second_field)
@@ -206,12 +215,13 @@ class Reader:
     def read_against(
         self, field: str, text: str, questions: Sequence[Mapping[str, str]], *, truncation: Truncation = "window"
     ) -> Encoded:
-        """Rows for one long text beside each of several short ones, whose number is the group of its rows.
+        """Make the rows of one long text beside each of several short ones.
 
-        A short text is one or more fields with spaces between, and stands whole beside every window of the long one.
+        A short text is one or more fields joined by spaces. It stands whole beside every window of the long text, and
+        its number is the group of these rows.
 
         Raises:
-            BadInput: nothing to read in a field, or more than the limits and `truncation` allow.
+            BadInput: a field holds no words, or they hold more than the limits and `truncation` allow.
         """
         tokens = self._tokenize(text, field)
         room = self._room(pair=True)
@@ -234,7 +244,7 @@ class Reader:
         )
 
     def _tokenize(self, text: str, field: str) -> Encoding:
-        """The tokens of a text, without special tokens; raises BadInput."""
+        """Tokenize a text without special tokens; raises BadInput."""
         if len(text) > self.limits.max_characters:
             raise BadInput(
                 "input_too_long",
@@ -242,7 +252,7 @@ class Reader:
                 f"{len(text):,} characters; at most {self.limits.max_characters:,} are read: split the text",
             )
         tokens = self._bare.encode(text)
-        # Tokenizers of bytes have tokens for blanks too.
+        # Tokenizers that work on bytes have tokens for blanks too.
         if not len(tokens) or is_blank(text):
             raise BadInput("empty_input", field, "holds no words: it is empty or only white space and invisible signs")
         return tokens
@@ -260,7 +270,7 @@ class Reader:
             )
 
     def _rows(self, groups: Sequence["_Group"], field: str) -> tuple[Row, ...]:
-        """The rows of all groups, counted before they are made: of two long texts there are more than memory holds."""
+        """Make the rows of all groups. Tokens are counted first: two long texts can need more rows than memory holds."""
         special = self.limits.max_tokens - self._room(pair=groups[0].beside is not None)
         tokens = sum(group.tokens + special * len(group.windows.encodings) for group in groups)
         if tokens > self.limits.max_item_tokens:
@@ -276,7 +286,7 @@ class Reader:
         )
 
     def _room(self, *, pair: bool) -> int:
-        """Tokens of text that a row holds."""
+        """Number of tokens that a row has room for beside its special tokens."""
         return self.limits.max_tokens - int(self._tokenizer.num_special_tokens_to_add(pair))
 
     def _check_fit(self, fits: bool, field: str, truncation: Truncation) -> bool:
@@ -291,7 +301,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class _Windows:
-    """A text in parts, and how many tokens they have together."""
+    """The windows of one text, and the number of tokens in all of them."""
 
     encodings: list[Encoding]
     tokens: int
@@ -299,7 +309,7 @@ class _Windows:
 
 @dataclass(frozen=True)
 class _Group:
-    """Windows of one text, each to stand beside the same other text."""
+    """Windows of one text, all of which stand beside the same other text."""
 
     windows: _Windows
     beside: Encoding | None
@@ -307,7 +317,7 @@ class _Group:
 
     @property
     def tokens(self) -> int:
-        """Of all rows, special tokens left out."""
+        """Number of tokens in all rows of the group, without special tokens."""
         return self.windows.tokens + len(self.windows.encodings) * (len(self.beside) if self.beside else 0)
 
 
@@ -318,12 +328,12 @@ def _cut(tokens: Encoding, room: int, truncation: Truncation, *, shared: int) ->
 
 
 def _windows(tokens: Encoding, room: int, shared: int) -> list[Encoding]:
-    """Windows of `room` tokens, each but the first beginning with the last `shared` of the one before."""
+    """Cut a text into windows of `room` tokens, each beginning with the last `shared` tokens of the one before."""
     if len(tokens) <= room:
         return [tokens]
-    line = Encoding.merge([tokens], False)  # a copy: what follows works in place
-    # The first of what truncate makes carries the others inside it, and all is done to them again that is done to it.
-    # So let that be one too many, a step ahead of the text.
+    line = Encoding.merge([tokens], False)  # a copy, because padding and truncating work in place
+    # `truncate` returns one encoding with the overflowing ones nested in it, and later steps apply to all of them. So
+    # padding puts one window too many ahead of the text: that one carries the others, and is dropped.
     line.pad(room - shared + len(tokens), direction="left")
     line.truncate(room, stride=shared)
     windows: list[Encoding] = line.overflowing
@@ -331,12 +341,12 @@ def _windows(tokens: Encoding, room: int, shared: int) -> list[Encoding]:
 
 
 def _share_room(first: int, second: int, room: int) -> tuple[int, int]:
-    """How many tokens of two texts stand in a row: all of the shorter up to half of the row, the rest of the longer."""
+    """Tokens of two texts in a row: the shorter gets what it needs, up to half of the row, and the longer the rest."""
     shorter = min(first, second, room // 2)
     return (shorter, room - shorter) if first < second else (room - shorter, shorter)
 
 
 def _segments(question: Mapping[str, str]) -> Iterator[Segment]:
-    """Where the fields of a question stand in a row's second text."""
+    """The places of a question's fields in a row's second text."""
     for field, (start, end) in zip(question, line_up(question.values()), strict=True):
         yield Segment(field, 1, start, end)

@@ -1,8 +1,8 @@
 """Splitting a text into words, with exact offsets into the text as it was given.
 
-A word is what Unicode's default word boundaries (UAX #29) keep together, so combining marks, emoji with skin tones or
-joiners, contractions (`don't`) and decimal numbers (`3.14`) stay whole. Ideographs stand alone, white space and control
-characters are no words, and every other sign (a comma, a heart) is a word of its own.
+Words are found by Unicode's default word boundaries (UAX #29), so combining marks, emoji with skin tones or joiners,
+contractions (`don't`) and decimal numbers (`3.14`) stay whole. An ideograph is a word of its own, and so is every other
+sign (a comma, a heart). White space and control characters are no words.
 """
 
 import bisect
@@ -13,8 +13,8 @@ from typing import NamedTuple
 import regex
 
 _BOUNDARY = regex.compile(r"(?V1w)\b")
-# A flag is two regional indicators, so whether one ends here depends on how many stand before, and `regex` counts them
-# again at each: a text of 250,000 would take minutes. After an even number of them there is always a boundary.
+# A flag is two regional indicators, so a boundary between them depends on how many stand before. `regex` counts those
+# again at each one: a text of 250,000 would take minutes. After an even number of them there is always a boundary.
 _MANY_FLAGS = regex.compile(r"\p{RI}{64}(?=\p{RI})")
 _BLANK = regex.compile(r"[\s\p{Cc}\p{Cf}\p{Zs}\p{Zl}\p{Zp}]*")
 
@@ -27,7 +27,7 @@ class Span(NamedTuple):
 
 
 def split_words(text: str) -> tuple[Span, ...]:
-    """The words of `text` in order; they never overlap, and what lies between them is white space or invisible."""
+    """The words of `text` in order, without overlap. Between them is only white space or invisible signs."""
     cuts = [0, *(match.end() for match in _MANY_FLAGS.finditer(text)), len(text)]
     edges = sorted(
         {
@@ -44,7 +44,7 @@ def split_words(text: str) -> tuple[Span, ...]:
 
 
 def line_up(texts: Iterable[str]) -> Iterator[Span]:
-    """Where texts stand when they are joined by spaces."""
+    """The place of each text in the text that joins them with spaces."""
     start = 0
     for text in texts:
         yield Span(start, start + len(text))
@@ -52,14 +52,14 @@ def line_up(texts: Iterable[str]) -> Iterator[Span]:
 
 
 def is_blank(text: str) -> bool:
-    """Whether `text` has no words: it is empty, or all white space and invisible signs."""
+    """Whether `text` has no words, being empty or only white space and invisible signs."""
     return _BLANK.fullmatch(text) is not None
 
 
 def share_by_overlap(spans: list[Span], scores: list[float], words: tuple[Span, ...]) -> list[float]:
-    """Each word's total of token scores; a token lying across several words shares its score by characters.
+    """Add up the token scores of each word. A token across several words shares its score by the characters in each.
 
-    Tokens that touch no word (zero width, or white space only) count for nothing.
+    Tokens that touch no word (they are empty, or only white space) are left out.
     """
     totals = [0.0] * len(words)
     starts = [word.start for word in words]
