@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from models.checkpoint import DataFile, DataSource
 from models.errors import UserError, first_mistake
-from models.records import BadRecord, Record, Rows, UnknownColumn, find_column, read_records
+from models.records import BadRecord, Record, Records, UnknownColumn, find_column, read_records
 from models.tasks.task import AnyTask, Outputs, read_item
 from models.text import Encoded, Reader
 
@@ -53,7 +53,7 @@ class Part:
     origin: DataFile
 
 
-Selection = Callable[[Rows], Rows]
+Selection = Callable[[Records], Records]
 """Picks the wanted records of a part."""
 
 
@@ -67,26 +67,26 @@ def load_part(
     Raises:
         DataError: the part or a column is missing, or more than one record in a hundred cannot be used.
     """
-    rows, digest = _open(data, name)
-    rows = select(rows)
+    records, digest = _open(data, name)
+    records = select(records)
     examples: list[Example] = []
     bad: list[BadRecord] = []
     columns: dict[str, str] | None = None
-    for row in rows:
-        if isinstance(row, Record):
-            columns = columns or _find_columns(row, name, task, use)
-            read = _read_example(row, columns, use, task, outputs, reader)
+    for record in records:
+        if isinstance(record, Record):
+            columns = columns or _find_columns(record, name, task, use)
+            read = _read_example(record, columns, use, task, outputs, reader)
         else:
-            read = row
+            read = record
         (bad if isinstance(read, BadRecord) else examples).append(read)  # type: ignore[arg-type]
     # Every real data set has a few bad records; if there are many, something else is wrong.
     if len(bad) > 0.01 * (len(examples) + len(bad)):
         raise DataError(
-            f"{name}: {len(bad)} of {len(bad) + len(examples)} rows cannot be used; "
-            f"the first is row {bad[0].number}: {bad[0].reason}"
+            f"{name}: {len(bad)} of {len(bad) + len(examples)} records cannot be used; "
+            f"the first is record {bad[0].number}: {bad[0].reason}"
         )
     if not examples:
-        raise DataError(f"{name}: no rows")
+        raise DataError(f"{name}: no records")
     origin = DataFile(
         part=use,
         name=name,
@@ -144,14 +144,14 @@ def read_texts(source: DataSource, task: AnyTask, rows: int | None = None) -> It
     """
     for name, select in _select_train(source, rows):
         columns: dict[str, str] | None = None
-        for row in select(read_part(source.data, name)):
-            if isinstance(row, Record):
-                columns = columns or _find_columns(row, name, task, "train")
-                values = (row.values.get(column) for column in columns.values())
+        for record in select(read_part(source.data, name)):
+            if isinstance(record, Record):
+                columns = columns or _find_columns(record, name, task, "train")
+                values = (record.values.get(column) for column in columns.values())
                 yield tuple(value for value in values if isinstance(value, str))
 
 
-def read_part(data: str, name: str) -> Rows:
+def read_part(data: str, name: str) -> Records:
     """Read the records of one part as its file has them; raises DataError."""
     return _open(data, name)[0]
 
@@ -175,28 +175,30 @@ def _select_train(source: DataSource, rows: int | None) -> list[tuple[str, Selec
     return selected
 
 
-def _take(places: Collection[int], rows: Rows) -> Rows:
-    return (row for place, row in enumerate(rows) if place in places)
+def _take(places: Collection[int], records: Records) -> Records:
+    return (record for place, record in enumerate(records) if place in places)
 
 
 def _read_example(
-    row: Record, columns: Mapping[str, str], use: Use, task: AnyTask, outputs: Outputs, reader: Reader
+    record: Record, columns: Mapping[str, str], use: Use, task: AnyTask, outputs: Outputs, reader: Reader
 ) -> Example | BadRecord:
     try:
-        item = read_item(task.example or task.item, {name: row.values.get(column) for name, column in columns.items()})
+        item = read_item(
+            task.example or task.item, {name: record.values.get(column) for name, column in columns.items()}
+        )
         encoded = task.encode(item, reader, "window" if use == "validation" else "right")
-        value = None if task.target_column is None else row.values.get(task.target_column)
+        value = None if task.target_column is None else record.values.get(task.target_column)
         target = None if use == "unlabelled" else task.read_target(value, encoded, outputs)
-        group = row.values.get(GROUP_COLUMN)
+        group = record.values.get(GROUP_COLUMN)
         return Example(encoded, target, None if group is None else str(group))
     except ValidationError as error:
-        return BadRecord(row.number, str(first_mistake(error)))
+        return BadRecord(record.number, str(first_mistake(error)))
     except ValueError as error:  # BadInput among them
-        return BadRecord(row.number, str(error))
+        return BadRecord(record.number, str(error))
 
 
-def _find_columns(row: Record, name: str, task: AnyTask, use: Use) -> dict[str, str]:
-    available = list(row.values)
+def _find_columns(record: Record, name: str, task: AnyTask, use: Use) -> dict[str, str]:
+    available = list(record.values)
     columns = task.example_columns or task.columns
     try:
         if use != "unlabelled" and task.target_column is not None:
@@ -206,7 +208,7 @@ def _find_columns(row: Record, name: str, task: AnyTask, use: Use) -> dict[str, 
         raise DataError(f"{name}: {error}") from error
 
 
-def _open(data: str, name: str) -> tuple[Rows, str | None]:
+def _open(data: str, name: str) -> tuple[Records, str | None]:
     folder = Path(data)
     if not folder.is_dir():
         return _open_hub(data, name), None
@@ -230,9 +232,9 @@ def _open_hub(data: str, name: str) -> Iterator[Record]:
 
     identifier, _, configuration = data.partition(":")
     try:
-        rows = datasets.load_dataset(identifier, configuration or None, split=name)
+        found = datasets.load_dataset(identifier, configuration or None, split=name)
     except Exception as error:
         # The library raises a dozen unrelated classes: not found, no such split, no network, a broken script.
         raise DataError(f"{data!r} is neither a folder here nor a data set that could be fetched: {error}") from error
-    for number, values in enumerate(rows, start=1):
+    for number, values in enumerate(found, start=1):
         yield Record(number, values)

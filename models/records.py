@@ -41,10 +41,10 @@ class BadRecord:
     reason: str
 
 
-Rows = Iterator[Record | BadRecord]
+Records = Iterator[Record | BadRecord]
 
 
-def read_records(path: Path) -> Rows:
+def read_records(path: Path) -> Records:
     """Read every record of `path`, in file order.
 
     Raises:
@@ -115,7 +115,7 @@ def _open_lines(path: Path) -> Iterator[bytes]:
         raise RecordsError(f"{path}: damaged gzip file ({error})") from error
 
 
-def _read_jsonl(path: Path) -> Rows:
+def _read_jsonl(path: Path) -> Records:
     for number, line in enumerate(_open_lines(path), start=1):
         if not line.strip():
             continue
@@ -134,7 +134,7 @@ def _read_jsonl(path: Path) -> Rows:
                 yield Record(number, values)
 
 
-def _read_csv(path: Path) -> Rows:
+def _read_csv(path: Path) -> Records:
     reader = _csv_reader(path)
     header = _read_header(path, reader)
     number = 0
@@ -192,7 +192,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _read_parquet(path: Path) -> Rows:
+def _read_parquet(path: Path) -> Records:
     column_names(path)
     number = 0
     try:
@@ -219,4 +219,4 @@ def _unreadable_parquet(path: Path, error: Exception) -> RecordsError:
     return RecordsError(f"{path}: not a parquet file that can be read ({error})")
 
 
-_FORMATS: dict[str, Callable[[Path], Rows]] = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}
+_FORMATS: dict[str, Callable[[Path], Records]] = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}

@@ -270,7 +270,7 @@ class Reader:
             )
 
     def _rows(self, groups: Sequence["_Group"], field: str) -> tuple[Row, ...]:
-        """Make the rows of all groups. Tokens are counted first: two long texts can need more rows than memory holds."""
+        """Make the rows of all groups. Tokens are counted first: two long texts can need more rows than memory has."""
         special = self.limits.max_tokens - self._room(pair=groups[0].beside is not None)
         tokens = sum(group.tokens + special * len(group.windows.encodings) for group in groups)
         if tokens > self.limits.max_item_tokens:

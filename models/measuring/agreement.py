@@ -1,8 +1,8 @@
-"""How well attention agrees with gradients: whether the model looks at the words that its prediction depends on.
+"""Measures how well attention agrees with gradients: whether the model looks at the words that its answer depends on.
 
-As Jain and Wallace (NAACL 2019, arXiv 1902.10186) and Kitada and Iyatomi (arXiv 2009.12064) measure it in models with
-one attention of one row. For a transformer this project takes as attention the row that the head reads: the last
-layer's first, its mean over heads.
+Jain and Wallace (NAACL 2019, arXiv 1902.10186) and Kitada and Iyatomi (arXiv 2009.12064) measure this in models that
+have a single attention with one row. For a transformer, this project takes the row that the head reads: the first row
+of the last layer's attention, as a mean over heads.
 """
 
 import statistics
@@ -27,21 +27,24 @@ BATCH_SIZE = 32
 
 
 class NothingToCompare(UserError):
-    """No example has enough tokens, and differences between them."""
+    """No example has enough tokens that differ in attention and importance."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Of one value an example."""
+    """The distribution of one value over examples."""
 
     mean: float
     sd: float
-    """Standard deviation over examples, of the sample; 0 of a single one."""
+    """Sample standard deviation over examples; 0 for a single one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Correlations within an example, over examples. "Detached": the last layer's attention counts as a constant."""
+    """Correlations between tokens of one example, over all examples.
+
+    "Detached" means that the gradient takes the last layer's attention as a constant.
+    """
 
     pearson_detached: Spread
     pearson: Spread
@@ -49,19 +52,19 @@ class Agreement:
     """Tau b, as Jain and Wallace report it."""
     kendall: Spread
     measured: int
-    """Examples."""
+    """Number of examples measured."""
     skipped: int
-    """Examples of fewer than three tokens, or whose attention or importance is the same at every token."""
+    """Number of examples with fewer than three tokens, or with the same attention or importance at every token."""
 
 
 def attention_gradient_agreement(
     encoder: Encoder, examples: Sequence[Example], pad_id: int, special_ids: Collection[int]
 ) -> Agreement:
-    """Correlate attention with importance |sum_d e_d dy/de_d|, tokens in `special_ids` left out.
+    """Correlate attention with importance |sum_d e_d dy/de_d|; tokens in `special_ids` are left out.
 
-    e is a token's word vector and y a label's probability, or the number that the head gives; of several labels,
-    absolute values are added up. Dropout is off. Of a text in several windows the first is measured. The encoder's head
-    must be one for sequences.
+    Here e is a token's word vector, and y is a label's probability or the score that the head gives. With several
+    labels, the absolute values are added up. Dropout is off. Of a text in several windows, the first is measured. The
+    encoder's head must be one for sequences.
 
     Raises:
         NothingToCompare: every example was skipped.
@@ -90,7 +93,7 @@ def attention_gradient_agreement(
 def weigh_tokens(
     encoder: Encoder, batch: Batch, *, detached: bool
 ) -> tuple[Float[Tensor, "rows seq"], Float[Tensor, "rows seq"]]:
-    """Attention on each token, and its importance; `detached` leaves out gradients through that attention.
+    """Attention on each token, and the token's importance. With `detached`, no gradient passes through that attention.
 
     No parameter's gradient is touched.
     """
@@ -100,14 +103,14 @@ def weigh_tokens(
     with torch.enable_grad(), _constant_attention(encoder, detached):
         passed = encoder(batch, word_noise=moved, keep=[last])
         outputs = passed.logits.softmax(-1) if passed.logits.shape[-1] > 1 else passed.logits
-        # In evaluation rows do not depend on one another: a column's sum has every row's own gradient.
+        # In evaluation mode rows do not depend on each other, so the gradient of a column's sum is each row's own.
         slopes = [torch.autograd.grad(column.sum(), moved, retain_graph=True)[0] for column in outputs.unbind(-1)]
     importance = torch.stack([(vectors * slope).sum(-1).abs() for slope in slopes]).sum(0)
     return passed.kept[last].probabilities[:, :, 0].mean(1).detach(), importance
 
 
 def _correlate(encoder: Encoder, batch: Batch, special_ids: Collection[int]) -> Iterator[tuple[float, ...]]:
-    """Of each row that can be measured its four correlations."""
+    """Four correlations for each row that can be measured: Pearson detached, Pearson, Kendall detached, Kendall."""
     attention, detached = weigh_tokens(encoder, batch, detached=True)
     _, whole = weigh_tokens(encoder, batch, detached=False)
     special = torch.isin(batch.ids, torch.tensor(sorted(special_ids), device=batch.ids.device))

@@ -1,7 +1,8 @@
-"""CheckList's behaviour tests of sentiment (Ribeiro et al., ACL 2020), as a failure rate of each kind of test.
+"""CheckList's behaviour tests of sentiment (Ribeiro et al., ACL 2020): a failure rate for each kind of test.
 
-A case is one text or several versions of one. MFT: each text has the expected label. INV: the versions are answered
-alike. DIR: the answer moves in no wrong direction. A case fails when one of its texts does.
+A case is one text, or several versions of one text. There are three kinds of test. MFT: each text has the expected
+label. INV: all versions are answered alike. DIR: the answer does not move in the wrong direction. A case fails when one
+of its texts fails.
 """
 
 import itertools
@@ -17,10 +18,10 @@ from models.records import Record
 from models.tasks.classification import LabelAnswer
 
 LABELS = ("negative", "neutral", "positive")
-"""In the order of the suite's numbers."""
+"""The suite's labels, in the order of its numbers."""
 
 TOLERANCE = 0.1
-"""What a probability may move by before it counts, as in the authors' suite."""
+"""The change of a probability up to which it counts as unchanged, as in the authors' suite."""
 
 NEUTRAL_BAND = (1 / 3, 2 / 3)
 """Probabilities of positive that count as neutral, for a model without that label; the authors' choice for SST-2."""
@@ -28,12 +29,12 @@ NEUTRAL_BAND = (1 / 3, 2 / 3)
 
 @dataclass(frozen=True)
 class Direction:
-    """Where a probability must not go when the first text of a case becomes another."""
+    """The direction in which a probability may move when the first text of a case becomes another."""
 
     rises: bool
-    """It must not fall; else it must not rise."""
+    """True: the probability must not fall. False: it must not rise."""
     label: str | None = None
-    """Whose probability; None: that of the first text's label, and no case is made of a neutral one."""
+    """The label whose probability is compared. None: the label of the first text; a neutral one makes no case."""
 
 
 DIRECTIONS: dict[str, Direction] = {
@@ -43,47 +44,49 @@ DIRECTIONS: dict[str, Direction] = {
     "add positive phrases": Direction(rises=True, label="positive"),
     "add negative phrases": Direction(rises=False, label="positive"),
 }
-"""What each DIR test expects, which the suite's file says in words alone."""
+"""By name of a DIR test, the direction that it expects. The suite's file says it only in words."""
 
 NEUTRAL_MAY_BE_POSITIVE = ("Q & A: no",)
-"""MFT tests in which what is expected to be neutral must only not be negative, as in the authors' suite."""
+"""MFT tests in which a text expected to be neutral may be positive too, as in the authors' suite."""
 
 
 class Case(BaseModel):
-    """A row of the suite's file."""
+    """A record of the suite's file."""
 
     model_config = ConfigDict(frozen=True)
 
     test: str
     type: str
     inputs: tuple[str, ...] = Field(min_length=1)
-    expected: int | None = Field(ge=0, lt=len(LABELS), description="None: anything but negative.")
+    expected: int | None = Field(
+        ge=0, lt=len(LABELS), description="Number of the expected label; None: any label but negative."
+    )
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What a model says of one text."""
+    """A model's answer to one text."""
 
     label: str
     probabilities: Mapping[str, float]
 
 
 def read_cases(data: str, name: str) -> list[Case]:
-    """The cases of a suite; raises DataError where a row is none, or expects what is not known here."""
+    """Read the cases of a suite; raises DataError where a record is not a case or expects something unknown here."""
     cases = []
-    for row in read_part(data, name):
+    for record in read_part(data, name):
         try:
-            case = Case.model_validate(row.values if isinstance(row, Record) else {})
+            case = Case.model_validate(record.values if isinstance(record, Record) else {})
         except ValidationError as error:
-            raise DataError(f"{name}: row {row.number} is no case of a suite ({first_mistake(error)})") from error
+            raise DataError(f"{name}: record {record.number} is no case of a suite ({first_mistake(error)})") from error
         if case.type not in _CHECKS or (case.type == "DIR" and case.test not in DIRECTIONS):
-            raise DataError(f"{name}: row {row.number}: what {case.type} {case.test!r} expects is not known")
+            raise DataError(f"{name}: record {record.number}: what {case.type} {case.test!r} expects is not known")
         cases.append(case)
     return cases
 
 
 def judge(model: EvaluatedModel, cases: Sequence[Case]) -> list[bool | None]:
-    """Whether each case passes; None where it does not apply."""
+    """Whether each case passes; None for a case that does not apply."""
     texts = [model.task.item(text=text) for case in cases for text in case.inputs]
     encoded = [model.task.encode(item, model.reader, "window") for item in texts]
     opinions = iter([form_opinion(prediction.answer) for prediction in predict_all(model, encoded)])
@@ -91,7 +94,7 @@ def judge(model: EvaluatedModel, cases: Sequence[Case]) -> list[bool | None]:
 
 
 def form_opinion(answer: LabelAnswer) -> Opinion:
-    """The label and probabilities of an answer, with neutral found between the two others where it is no label."""
+    """The label and probabilities of an answer; without a neutral label, the middle of the scale counts as neutral."""
     probabilities = {score.label: score.score for score in answer.scores}
     low, high = NEUTRAL_BAND
     is_between = "neutral" not in probabilities and low < probabilities["positive"] < high
@@ -99,7 +102,7 @@ def form_opinion(answer: LabelAnswer) -> Opinion:
 
 
 def failure_rates(cases: Sequence[Case], results: Sequence[bool | None]) -> dict[str, dict[str, float]]:
-    """By kind of test: the share of failed cases among those that apply, how many these are, and the rate by test."""
+    """By kind of test: the share of failed cases among those that apply, their number, and the failure rate by test."""
     rates: dict[str, dict[str, float]] = {}
     for kind in _CHECKS:
         by_test: dict[str, list[bool]] = {}
@@ -125,7 +128,7 @@ def _has_expected_label(case: Case, opinions: Sequence[Opinion]) -> bool:
 
 
 def _is_answered_alike(case: Case, opinions: Sequence[Opinion]) -> bool:
-    """A label that changes while its probability hardly moves is let pass, as in the authors' suite."""
+    """Whether all versions have one label; as in the authors' suite, a change passes if probabilities hardly move."""
     del case
     first = opinions[0]
     return all(
@@ -146,7 +149,7 @@ def _keeps_direction(case: Case, opinions: Sequence[Opinion]) -> bool | None:
 
 
 def _probability(opinion: Opinion, label: str) -> float:
-    """Where neutral is no label, how far it is from being positive stands for it."""
+    """The probability of a label; for a neutral label that the model lacks, the probability of positive."""
     return opinion.probabilities.get(label, opinion.probabilities["positive"])
 
 

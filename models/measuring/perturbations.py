@@ -1,6 +1,6 @@
-"""Noise that people read past: small changes of a text that leave the right answer what it was.
+"""Noise that people read past: small changes of a text that leave the right answer as it was.
 
-Each takes a text and a random stream, and gives the text back as it is where there is nothing to change.
+Each function takes a text and a random stream. It returns the text unchanged where there is nothing to change.
 """
 
 import itertools
@@ -20,10 +20,10 @@ TYPO_SHARE = 0.2
 """Share of the words of four letters and more that are misspelt; at least one is."""
 
 SWAP_SHARE = 0.1
-"""Swaps a word of the text; each moves two words. At least one is made."""
+"""Number of swaps as a share of the words; each swap moves two words. At least one is made."""
 
 SYNONYM_SHARE = 0.2
-"""Most words that are replaced by synonyms; at least one is, if any has one."""
+"""Largest share of words that are replaced by synonyms; at least one word is, if any has a synonym."""
 
 _LONG_WORD = re.compile(r"[^\W\d_]{4,}")
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
@@ -31,10 +31,10 @@ _KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
 
 def make_typos(text: str, draw: random.Random) -> str:
-    """A neighbouring key, two letters swapped, one dropped or one doubled, in words of four letters and more.
+    """Misspell words of four letters and more: a neighbouring key, two letters swapped, one dropped or one doubled.
 
-    A word's first and last letter stay, as do the words' number and all between them: such words people still read
-    (Pruthi et al., ACL 2019, section 3).
+    People can still read such words: their first and last letters stay (Pruthi et al., ACL 2019, section 3). The number
+    of words and the signs between them stay too.
     """
     words = list(_LONG_WORD.finditer(text))
     if not words:
@@ -46,7 +46,7 @@ def make_typos(text: str, draw: random.Random) -> str:
 
 
 def swap_words(text: str, draw: random.Random) -> str:
-    """Neighbouring words that only white space parts change places; no word moves twice."""
+    """Swap neighbouring words that have only white space between them; no word moves twice."""
     words = list(_WORD.finditer(text))
     pairs = [
         (left, right)
@@ -70,13 +70,13 @@ def swap_words(text: str, draw: random.Random) -> str:
 
 
 def replace_synonyms(text: str, draw: random.Random) -> str:
-    """Nouns, verbs, adjectives and adverbs in place of which WordNet has others, in the word's own inflection.
+    """Replace nouns, verbs, adjectives and adverbs by synonyms from WordNet, in the word's own inflection.
 
-    Of any of a word's senses: some readings are lost, so a drop here is partly the noise's own (compare Ren et al., ACL
-    2019, who choose words by attacking a model).
+    The synonym may belong to any sense of the word, so the text can lose its meaning, which accounts for part of the
+    metric's drop (compare Ren et al., ACL 2019, who choose words by attacking a model).
 
     Raises:
-        WordNetError: no WordNet is there.
+        WordNetError: WordNet is not installed here.
     """
     return _word_changer(default_folder()).substitute(text, "synonym", SYNONYM_SHARE, draw)
 
@@ -89,7 +89,7 @@ def _word_changer(folder: Path) -> TripleMaker:
 def _misspell(word: str, draw: random.Random) -> str:
     change = draw.choice((_press_neighbour, _swap_letters, _drop_letter, _double_letter))
     changed = change(word, draw.randrange(1, len(word) - 1), draw)
-    # Equal letters swapped, and letters that are on no key, leave the word as it is.
+    # Swapping equal letters, or pressing beside a letter that has no key, leaves the word as it is.
     return _double_letter(word, draw.randrange(1, len(word) - 1), draw) if changed == word else changed
 
 

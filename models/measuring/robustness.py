@@ -15,7 +15,7 @@ from models.measuring.checklist import LABELS as CHECKLIST_LABELS
 from models.measuring.checklist import failure_rates, judge, read_cases
 from models.measuring.perturbations import PERTURBATIONS, Perturbation
 from models.progress import ReportProgress
-from models.records import Record, Rows
+from models.records import Record, Records
 from models.synonyms.wordnet import WordNetError
 from models.tasks.robustness import NoiseName, RobustnessSet
 from models.tasks.task import AnyTask, Item, Outputs
@@ -134,7 +134,7 @@ class _Measurement:
         name: str,
         task: AnyTask,
         part: str,
-        select: Callable[[Rows], Rows] = iter,
+        select: Callable[[Records], Records] = iter,
         merged: Mapping[int, int] | None = None,
     ) -> Metrics:
         """Measure one part, read by `task`; progress is reported under `name`."""
@@ -154,11 +154,11 @@ class _Measurement:
             is_merged = isinstance(value, str) and value in same
             return same[value][0] if is_merged else task.read_target(value, encoded, outputs)
 
-        def select(rows: Rows) -> Rows:
+        def select(records: Records) -> Records:
             if declared.where is None:
-                return rows
+                return records
             column, wanted = declared.where
-            return (row for row in rows if not isinstance(row, Record) or row.values.get(column) == wanted)
+            return (one for one in records if not isinstance(one, Record) or one.values.get(column) == wanted)
 
         merged = {place: places[0] for places in same.values() for place in places}
         return self.measure(declared.name, replace(task, read_target=read_target), declared.part, select, merged)
@@ -181,8 +181,8 @@ class _Measurement:
             raise DataError(f"{self.data} has no {part}")
 
 
-def _slices(rows: Sequence[ONE_OF]) -> Iterator[Sequence[ONE_OF]]:
-    return (rows[start : start + EXAMPLES_PER_REPORT] for start in range(0, len(rows), EXAMPLES_PER_REPORT))
+def _slices(examples: Sequence[ONE_OF]) -> Iterator[Sequence[ONE_OF]]:
+    return (examples[start : start + EXAMPLES_PER_REPORT] for start in range(0, len(examples), EXAMPLES_PER_REPORT))
 
 
 def _change(value: Any, perturb: Perturbation, noise: NoiseName) -> Any:

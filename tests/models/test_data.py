@@ -42,7 +42,7 @@ def test_the_origin_names_the_file_by_digest_and_counts_its_rows(tmp_path: Path,
 
 def test_a_missing_text_is_one_short_reason(tmp_path: Path, reader: Reader) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": null, "label": 1}\n')
-    with pytest.raises(DataError, match=r"row 1: text: input should be a valid string$"):
+    with pytest.raises(DataError, match=r"record 1: text: Input should be a valid string$"):
         _load(tmp_path, "a", reader)
 
 
@@ -53,13 +53,13 @@ def test_one_bad_row_in_a_hundred_is_passed_over(tmp_path: Path, reader: Reader)
 
 def test_many_bad_rows_are_an_error_that_shows_the_first(tmp_path: Path, reader: Reader) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "good", "label": 1}\n{"text": "", "label": 1}\n')
-    with pytest.raises(DataError, match="1 of 2 rows cannot be used; the first is row 2: holds no words"):
+    with pytest.raises(DataError, match="1 of 2 records cannot be used; the first is record 2: holds no words"):
         _load(tmp_path, "a", reader)
 
 
 def test_an_empty_part_is_an_error(tmp_path: Path, reader: Reader) -> None:
     (tmp_path / "a.jsonl").write_text("\n")
-    with pytest.raises(DataError, match="a: no rows"):
+    with pytest.raises(DataError, match="a: no records"):
         _load(tmp_path, "a", reader)
 
 

@@ -98,5 +98,5 @@ def test_rates_are_shares_of_the_cases_that_apply() -> None:
 )  # fmt: skip
 def test_a_suite_that_is_not_understood_is_refused(tmp_path: Path, row: dict[str, object], message: str) -> None:
     (tmp_path / "suite.jsonl").write_text(json.dumps(row))
-    with pytest.raises(DataError, match=f"suite: row 1.*{message}"):
+    with pytest.raises(DataError, match=f"suite: record 1.*{message}"):
         read_cases(str(tmp_path), "suite")

@@ -356,7 +356,7 @@ def test_rows_with_unknown_labels_are_refused_with_the_labels_there_are(base: Pa
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "train.jsonl").write_text('{"text": "good", "label": 7}\n' * 3)
-    with pytest.raises(DataError, match="3 of 3 rows cannot be used; the first is row 1: label 7 is none of: 0"):
+    with pytest.raises(DataError, match="3 of 3 records cannot be used; the first is record 1: label 7 is none of: 0"):
         train(_settings(base, folder), tmp_path / "out", _watch())
 
 
