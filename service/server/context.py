@@ -4,12 +4,16 @@ import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from service.server.framework_errors import explain_mistakes
 from service.server.problems import CONTENT_TYPE, Problem
 from service.server.tracing import Stage
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
 @dataclass
@@ -33,6 +37,15 @@ class RequestContext:
 
 
 current_request: ContextVar[RequestContext] = ContextVar("current_request")
+
+
+def read_body(kind: type[BodyT]) -> BodyT:
+    """The JSON body of the current request, for handlers beside BentoML's; raises Problem if it does not fit."""
+    body = current_request.get().body
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise explain_mistakes([{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()], body) from None
 
 
 def respond(problem: Problem) -> Response:

@@ -7,7 +7,8 @@ every batch-mate of a bad row.
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import bentoml
@@ -25,9 +26,9 @@ from service.server.registry import ModelRegistry
 from service.server.tracing import Stage
 
 LARGE_BODY_BYTES = 65_536
-"""From here on texts are read in a thread: tokenising 64 KiB takes some 20 ms, for which nobody else would be heard."""
+"""Texts of a larger body are read in a thread: tokenising 64 KiB would hold up all other requests for some 20 ms."""
 LARGE_EXPLANATION_CHARACTERS = 10_000
-"""From here on answers are made in a thread: a long text may have hundreds of entities, each explained by its words."""
+"""Longer explanations are made in a thread: a long text may have hundreds of entities, each explained by its words."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,27 +42,39 @@ def endpoint(tasks: Sequence[AnyTask], registry: ModelRegistry, metrics: Metrics
 
     async def answer(_: object, request: Request, /) -> Answer:  # type: ignore[valid-type]
         try:
-            with registry.using(task.endpoint, request.model) as predictor:  # type: ignore[attr-defined]
+            with errors_as_problems(), registry.using(task.endpoint, request.model) as predictor:  # type: ignore[attr-defined]
                 return await _answer(predictor, request, Answer, metrics)
         except Problem as problem:
             return respond(problem)
-        except NotOffered as error:
-            return respond(Problem("validation", str(error), [Fault(pointer="/explain", detail=str(error))]))
-        except Overloaded as error:
-            return respond(Problem("overloaded", str(error), headers={"Retry-After": str(error.retry_after_s)}))
-        except DeadlineExceeded as error:
-            return respond(Problem("deadline_exceeded", str(error)))
-        except EngineClosed:
-            return respond(Problem("draining", "the server is shutting down"))
-        except ValidationError as error:
-            # Of an answer: BentoML would take it for one of the request, and blame the caller.
-            raise RuntimeError("an answer does not fit its own type") from error
 
     answer.__name__ = task.endpoint.replace("-", "_")
     answer.__doc__ = task.answer.__doc__
-    # BentoML asks for it at every request.
+    # BentoML asks for the signature at every request.
     answer.__signature__ = inspect.signature(answer)  # type: ignore[attr-defined]
     return bentoml.api(route=f"/v1/{task.endpoint}")(answer)
+
+
+@contextmanager
+def errors_as_problems() -> Iterator[None]:
+    """Turn the errors of a predictor into problems, for every dialect in which requests are answered.
+
+    Raises:
+        Problem: the request cannot be answered; it says why.
+        RuntimeError: an answer does not fit its own type.
+    """
+    try:
+        yield
+    except NotOffered as error:
+        raise Problem("validation", str(error), [Fault(pointer="/explain", detail=str(error))]) from error
+    except Overloaded as error:
+        raise Problem("overloaded", str(error), headers={"Retry-After": str(error.retry_after_s)}) from error
+    except DeadlineExceeded as error:
+        raise Problem("deadline_exceeded", str(error)) from error
+    except EngineClosed as error:
+        raise Problem("draining", "the server is shutting down") from error
+    except ValidationError as error:
+        # The request fitted its type, so the answer does not: BentoML would blame the caller for this error.
+        raise RuntimeError("an answer does not fit its own type") from error
 
 
 async def _answer(predictor: Predictor, request: Any, answer_body: type[AnswerBody], metrics: Metrics) -> Response:

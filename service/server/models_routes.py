@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -12,8 +12,7 @@ from starlette.routing import Route
 from models.text import Truncation
 from service.answers.contract import Limits, ModelCard, ModelList, Reload
 from service.answers.predictor import Predictor
-from service.server.context import current_request
-from service.server.framework_errors import explain_mistakes
+from service.server.context import read_body
 from service.server.keys import KeyRing
 from service.server.metrics import CONTENT_TYPE, Metrics
 from service.server.openapi import describe_api
@@ -65,13 +64,7 @@ class _Models:
         return self._respond_with_all()
 
     async def change(self, _: Request) -> Response:
-        body = current_request.get().body
-        try:
-            Reload.model_validate_json(body)
-        except ValidationError as error:
-            raise explain_mistakes(
-                [{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()], body
-            ) from None
+        read_body(Reload)
         # Shielded: even if the caller gives up meanwhile, all workers must end with the same models.
         await asyncio.shield(asyncio.to_thread(_reload_everywhere, self._registry, self._keys))
         return self._respond_with_all()
