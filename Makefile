@@ -8,7 +8,7 @@ TASKS ?= sentiment nli sts paraphrase ner reading-comprehension
 AFTER_NLI := sts reading-comprehension
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev serve test lint bench zoo bento
+.PHONY: help install install-dev serve test lint bench docs zoo bento
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -29,6 +29,9 @@ lint: install-dev  ## ruff and mypy
 
 bench: install-dev  ## what serving and training cost, as ratios within one run
 	$(BIN)/python -m benchmarks
+
+docs: .venv/docs.done  ## the guides and the API reference as a site, into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # DATA names the folder of data files; BASE the encoder, a folder or a hub id; TASKS those of the files in zoo/.
 # What a file in zoo/ sets of a method is ASA's: `train` leaves it out for another.
@@ -62,4 +65,9 @@ bento: install  ## build the Bento
 .venv/dev.done: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[dev]'
+	@touch $@ .venv/runtime.done
+
+# The reference is read from the source, so that this needs no torch.
+.venv/docs.done: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[docs]'
 	@touch $@ .venv/runtime.done

@@ -1,18 +1,12 @@
-"""The project as a whole: what is pinned, and that the documentation's commands exist."""
+"""The project as a whole: what is pinned, and who may install packages of our names."""
 
 import importlib.metadata
 import re
-import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import yaml
-from typer.main import get_command
-
-from models.tasks.sentiment import SENTIMENT
-from service.answers.contract import request_type
-from service.cli import app
 
 ROOT = Path(__file__).parents[1]
 OURS = ("models", "export", "service")
@@ -61,33 +55,5 @@ def test_no_other_distribution_installs_packages_of_our_names() -> None:
         assert set(owners.get(name, [])) <= {"steadfast"}
 
 
-def test_the_commands_in_the_makefile_and_the_readme_agree() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text()))
-    assert named <= targets
-
-
 def test_ci_runs_the_test_target() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
-
-
-def test_every_steadfast_command_in_the_documentation_has_the_options_it_is_shown_with() -> None:
-    shown = [
-        line.strip().removeprefix(".venv/bin/")
-        for name in ("README.md", "zoo/README.md")
-        for line in (ROOT / name).read_text().replace("\\\n", " ").splitlines()
-        if line.strip().removeprefix(".venv/bin/").startswith("steadfast ")
-    ]
-    assert len(shown) >= 8
-    commands = get_command(app).commands  # type: ignore[attr-defined]
-    for line in shown:
-        _, command, *words = shlex.split(line)
-        options = {option for parameter in commands[command].params for option in parameter.opts}
-        assert {word for word in words if word.startswith("-")} <= options, line
-
-
-def test_the_request_in_the_readme_is_one_that_the_service_takes() -> None:
-    found = re.search(r"-d '(\{.*?\})'", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert found
-    request = request_type(SENTIMENT, 64).model_validate_json(found[1])
-    assert request.explain == "rollout"
