@@ -18,9 +18,9 @@ from torch import Tensor
 
 from models.networks.encoder import Batch, EncoderError, Pass
 from models.networks.gate import find_special_ids
-from models.robust.arrays import Arrays, WrongArray
 from models.robust.discriminator import Comparison, Discriminator
 from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
+from models.robust.reference.arrays import Arrays, WrongArray
 
 BASE_DECAY = 0.9
 """Of the running mean of rewards."""

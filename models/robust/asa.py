@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from models.networks.encoder import Batch, Encoder, EncoderError
 from models.networks.hooks import ScoreBias
-from models.robust.arrays import Arrays
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
+from models.robust.reference.arrays import Arrays
 
 SLOPE = 10_000.0
 """What masking subtracts from a score. Part of the method: it sets the exchange rate between divergence and price in

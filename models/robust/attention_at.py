@@ -21,7 +21,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.networks.encoder import Batch, Pass
-from models.robust.arrays import Arrays
 from models.robust.method import Method, Start, StepContext, StepResult, WeightedLoss
 from models.robust.perturbation import (
     NoiseSettings,
@@ -34,7 +33,8 @@ from models.robust.perturbation import (
     scale,
     stand_out,
 )
-from models.robust.readout import read_readout
+from models.robust.reference.arrays import Arrays
+from models.robust.reference.readout import read_readout
 
 
 class IatSettings(NoiseSettings):

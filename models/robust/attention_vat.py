@@ -25,7 +25,6 @@ from torch import Tensor
 
 from models.networks.batches import collate_unlabelled
 from models.networks.encoder import NO_CHOICE, Batch, Pass
-from models.robust.arrays import Arrays
 from models.robust.method import Method, Start, StepContext, StepResult, WeightedLoss
 from models.robust.perturbation import (
     NoiseSettings,
@@ -35,7 +34,8 @@ from models.robust.perturbation import (
     mean_entropy,
     scale,
 )
-from models.robust.readout import read_readout
+from models.robust.reference.arrays import Arrays
+from models.robust.reference.readout import read_readout
 from models.tasks.task import Head
 
 

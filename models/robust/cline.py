@@ -29,9 +29,9 @@ from models.networks.batches import collate
 from models.networks.encoder import Batch, EncoderError
 from models.networks.heads import IGNORED
 from models.networks.masking import MaskedExamples, Masking
-from models.robust.arrays import Arrays
 from models.robust.copies import Copies, CopyReader, Form, texts_in_row
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
+from models.robust.reference.arrays import Arrays
 from models.synonyms.triples import AS_RELEASED, REFINED, Construction, TripleMaker, make_triples
 from models.synonyms.wordnet import default_folder
 from models.tasks.task import Head

@@ -1,15 +1,20 @@
 """SSA: self-supervised attention (Chen, Kou, Bai, Tong, IEEE Access 9, 2021, arXiv 2004.03808).
 
-Between epochs the model is probed: words that can be masked without changing its right answer are labelled 0, all
-others 1, and the next epoch trains a token classifier on these labels beside the task, on the unmasked texts. SSA-Co
-stops there, and the classifier is dropped; SSA-Hybrid also pools the words that the classifier lets through into what
-the head reads, and is served so.
+Between epochs, words are found that can be masked without changing the model's right answer
+(`models.robust.masking_trials`). They are labelled 0 and all other words 1. In the next epoch a token classifier learns
+these labels beside the task, on the unmasked texts. SSA-Co stops there, and the classifier is dropped. SSA-Hybrid also
+pools the words that the classifier lets through into the head's input, in training and in serving.
 
-Numerically this follows the authors' released code (`koukoulala/ssa_BERT`, `yrchen92/ssa_BERT`), since the paper's
-method section was not at hand. Departures: dropout stays on after the first epoch, where the code forgets to switch it
-back on; every special token is ignored, RoBERTa's second separator too; the attention mask is left as it was; the
-token classifier is clipped on its own; and what `networks.gate` and `robust.probing` say. Not built are the
-code's options to map each position by weights of its own and to append all originals to every epoch.
+The numbers follow the authors' released code (`koukoulala/ssa_BERT`, `yrchen92/ssa_BERT`), since the paper's method
+section was not at hand. Departures:
+
+- Dropout stays on after the first epoch; the code forgets to switch it back on.
+- Every special token is ignored, RoBERTa's second separator too.
+- The attention mask is left as it was.
+- The token classifier is clipped on its own.
+- More are named in `models.networks.gate` and `models.robust.masking_trials`.
+
+Two options of the code are not built: weights of its own for each position, and appending all originals to every epoch.
 """
 
 import random
@@ -27,13 +32,13 @@ from models.networks.encoder import Batch, Encoder, EncoderError
 from models.networks.gate import Gate, GatedModel, GateSettings, TokenClassifier, make_gate, relevance
 from models.networks.heads import IGNORED, token_loss
 from models.networks.hooks import last_linear
-from models.robust.arrays import Arrays
+from models.robust.masking_trials import MaskedText, MaskingTrials, text_positions
 from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
-from models.robust.probing import Probe, Probing, text_positions
+from models.robust.reference.arrays import Arrays
 
 
 class SsaCoSettings(MethodSettings):
-    """How words are probed, and how much their labels count."""
+    """How words to mask are found, and how much their labels count."""
 
     token_weight: float = Field(
         default=0.3,
@@ -43,11 +48,13 @@ class SsaCoSettings(MethodSettings):
     )
     trigger: float = Field(default=0.1, ge=0, le=1, description="Chance of each word to have one near it masked.")
     ratio_step: float = Field(
-        default=0.2, ge=0, lt=1, description="How much the share of probed texts grows with each epoch, from 0."
+        default=0.2, ge=0, lt=1, description="Growth of the share of masked texts with each epoch, from 0."
     )
-    max_rounds: int = Field(default=10, gt=0, description="Times that all texts are probed for one epoch at most.")
+    max_rounds: int = Field(
+        default=10, gt=0, description="Number of times that all texts are tried for one epoch, at most."
+    )
     random_labels: bool = Field(
-        default=False, description="For comparison: as many 0s in each text, but on words drawn at random."
+        default=False, description="For comparison: as many labels 0 in each text, but on words drawn at random."
     )
 
 
@@ -55,8 +62,8 @@ class SsaHybridSettings(GateSettings, SsaCoSettings):
     """The settings of SSA-Co and those of the gate."""
 
 
-def probed_share(epoch: int, step: float) -> float:
-    """Share of an epoch's texts that are accepted probes, r_t; epochs count from 1. Rounded as the code rounds it."""
+def masked_share(epoch: int, step: float) -> float:
+    """Share of an epoch's texts that are masked, r_t; epochs count from 1. Rounded as the code rounds it."""
     share = 0.0
     for _ in range(epoch - 1):
         if share + step < 1.0:
@@ -65,21 +72,21 @@ def probed_share(epoch: int, step: float) -> float:
 
 
 class Ssa(Method):
-    """One pass; the task's loss and the token classifier's on the labels of this epoch."""
+    """Adds to the task's loss that of a token classifier, which learns the labels of this epoch from the same pass."""
 
     labels: Int[Tensor, "examples max_tokens"]
-    """Of each text of this epoch: 0 on masked words of an accepted probe, 1 on other words, -1 elsewhere."""
+    """For each text of this epoch: 0 on words that can be masked, 1 on other words, -1 elsewhere."""
     sources: Int[Tensor, " examples"]
-    """Which training example each text of this epoch is."""
+    """Number of the training example that each text of this epoch is."""
     made_for: Int[Tensor, ""]
-    """The epoch that both are of."""
+    """The epoch that `labels` and `sources` were made for."""
 
     def __init__(self, settings: SsaCoSettings, start: Start, gate: Gate | None) -> None:
         super().__init__()
         self.settings = settings
         self.gate = gate
         self.tokens = TokenClassifier(start.encoder.model.config, torch.Generator().manual_seed(start.seed))
-        self.probing = Probing(
+        self.trials = MaskingTrials(
             trigger=settings.trigger,
             max_rounds=settings.max_rounds,
             score_range=start.score_range,
@@ -92,20 +99,20 @@ class Ssa(Method):
         self.register_buffer("made_for", torch.tensor(0))
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
-        """The token classifier, trained as the encoder is."""
+        """The token classifier, which is trained as the encoder is."""
         return (ParameterGroup(name="token_classifier", parameters=tuple(self.parameters())),)
 
     def before_epoch(self, examples: Sequence[Example], epoch: int, context: StepContext) -> Sequence[Example]:
-        """As many examples as there are: of the share r_t some words can be masked, and the labels say which.
+        """The texts of this epoch, as many as there are examples; in a share r_t of them some words are labelled 0.
 
-        Made once an epoch, with the weights at its start, and kept in the buffers.
+        They are chosen once an epoch, with the weights at its start, and kept in the buffers with their labels.
         """
         if self.settings.token_weight == 0 and self.gate is None:
-            return examples  # nothing reads labels: plain training
+            return examples  # Nothing reads labels: this is plain training.
         if int(self.made_for) != epoch:
-            share = probed_share((epoch - 1) % self._epochs + 1, self.settings.ratio_step)
+            share = masked_share((epoch - 1) % self._epochs + 1, self.settings.ratio_step)
             seed = f"{self._seed}/{epoch}"
-            texts = self.probing.plan(examples, share, self.served(context.encoder), seed, context.say)
+            texts = self.trials.plan(examples, share, self.served(context.encoder), seed, context.say)
             self._keep(texts, examples, random.Random(f"{seed}/labels"))
             self.made_for.fill_(epoch)
         return [examples[source] for source in self.sources.tolist()]
@@ -113,10 +120,10 @@ class Ssa(Method):
     def step(self, batch: Batch, context: StepContext) -> StepResult:
         """(1 - lambda) x task loss + lambda x cross entropy of the token labels.
 
-        The latter is a mean over the labelled tokens of all rows, so a text counts by its length and accumulated
-        batches are not quite one big batch; 0 where no token is labelled. `irrelevant` is the share of labels that are
-        0, and `irrelevant_found` that of labels 0 which the classifier gives too: their quotient is its recall, which
-        is worth watching, since always saying 1 is nearly always right.
+        The cross entropy is a mean over the labelled tokens of all rows, and 0 where no token is labelled. So a text
+        counts by its length, and accumulated batches do not quite equal one big batch. `irrelevant` is the share of
+        labels that are 0, and `irrelevant_found` is the share of labels that are 0 and predicted 0. Their quotient is
+        the classifier's recall; it is worth watching, since a classifier that always says 1 is nearly always right.
         """
         passed = context.encoder(batch)
         token_logits = self.tokens(passed.states)
@@ -140,12 +147,12 @@ class Ssa(Method):
         return StepResult(losses=losses, scalars=scalars)
 
     def served(self, encoder: Encoder) -> Encoder:
-        """SSA-Co's is the plain model; SSA-Hybrid's has the gate."""
+        """The plain model for SSA-Co, the model with its gate for SSA-Hybrid."""
         if self.gate is None:
             return encoder
         return Encoder(GatedModel(encoder.model, self.tokens, self.gate)).train(encoder.training)
 
-    def _keep(self, texts: Sequence[Probe], examples: Sequence[Example], draw: random.Random) -> None:
+    def _keep(self, texts: Sequence[MaskedText], examples: Sequence[Example], draw: random.Random) -> None:
         labels = np.full(tuple(self.labels.shape), -1, dtype=np.int8)
         for number, text in enumerate(texts):
             words = [
@@ -178,17 +185,18 @@ def build_hybrid(settings: SsaHybridSettings, start: Start) -> Ssa:
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
     """The formulas at given arrays, in float32 as in training, by the names they have on paper.
 
-    Of `states` h (batch, seq, width), `real` (batch, seq; 1 on real tokens), `labels` t (batch, seq; 0, 1, or -1 on
-    special tokens and padding), and the token classifier's `dense_weight` (width, width; outputs first), `dense_bias`,
-    `norm_weight` and `norm_bias` (width), `output_weight` (two, width) and `output_bias` (two): `p` (batch, seq) and
-    `l_tok`. `layer_norm_eps` is 1e-12 unless given.
+    Always needed are `states` h (batch, seq, width), `real` (batch, seq; 1 on real tokens), `labels` t (batch, seq; 0,
+    1, or -1 on special tokens and padding), and the token classifier's `dense_weight` (width, width; outputs first),
+    `dense_bias`, `norm_weight` and `norm_bias` (width), `output_weight` (two, width) and `output_bias` (two). They give
+    `p` (batch, seq) and `l_tok`. `layer_norm_eps` is 1e-12 unless given.
 
-    With `pooled` (batch, width), `head_weight` (classes, width) and `head_bias` (classes): `keep`, `a` (batch, seq),
-    `ctx` (batch, width) and `logits` (batch, classes). `start_share` w is 0.5 and `threshold` k is 0.3 unless given;
-    with w = 1 the logits are SSA-Co's. `keep` is what passes the threshold, `a` has the guards as well.
+    With `pooled` (batch, width), `head_weight` (classes, width) and `head_bias` (classes), the results also hold
+    `keep`, `a` (batch, seq), `ctx` (batch, width) and `logits` (batch, classes). `start_share` w is 0.5 and `threshold`
+    k is 0.3 unless given; with w = 1 the logits are SSA-Co's. `keep` marks the words that pass the threshold; `a` has
+    the guards as well.
 
-    With `task_loss`: `loss`; `token_weight` lambda is 0.3 unless given. With `epochs`: `ratios` (epochs), r_t from the
-    first epoch on; `ratio_step` is 0.2 unless given.
+    With `task_loss` they hold `loss`; `token_weight` lambda is 0.3 unless given. With `epochs` they hold `ratios`
+    (epochs), r_t from the first epoch on; `ratio_step` is 0.2 unless given.
 
     Raises:
         WrongArray: an array is missing, unknown or misshapen.
@@ -219,7 +227,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     if arrays.has("epochs"):
         step = arrays.number("ratio_step", usual.ratio_step)
         results["ratios"] = torch.tensor(
-            [probed_share(epoch, step) for epoch in range(1, int(arrays.number("epochs")) + 1)], dtype=torch.float64
+            [masked_share(epoch, step) for epoch in range(1, int(arrays.number("epochs")) + 1)], dtype=torch.float64
         )
     arrays.finish()
     return {name: tensor.detach().numpy() for name, tensor in results.items()}
@@ -241,4 +249,4 @@ def _read_classifier(arrays: Arrays, width: int) -> TokenClassifier:
 
 def _refuse_maskless(start: Start) -> None:
     if start.tokenizer.mask_token_id is None:
-        raise EncoderError("the base's tokenizer has no mask token, which probes need; choose another base")
+        raise EncoderError("the base's tokenizer has no mask token, which SSA puts for words; choose another base")

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from models.data import Example
 from models.networks.encoder import Batch, Encoder
-from models.robust.arrays import Arrays, WrongArray
 from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
 from models.robust.perturbation import scale
+from models.robust.reference.arrays import Arrays, WrongArray
 
 TEXT = (-2, -1)
 """The axes that share one length: tokens and width."""

@@ -33,8 +33,8 @@ from models.robust.afa import (
     reference,
     word_shares,
 )
-from models.robust.arrays import WrongArray
 from models.robust.method import StepContext, StepResult
+from models.robust.reference.arrays import WrongArray
 from models.training.loop import Watcher, train
 from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.models.passes import make_batch, make_config, make_context, make_encoder, make_start

@@ -12,9 +12,9 @@ from transformers import AutoModelForMultipleChoice, AutoModelForQuestionAnsweri
 from models.networks.encoder import Batch, Encoder
 from models.networks.heads import HEAD_TRAINING
 from models.robust import IMPLEMENTATIONS, read_settings
-from models.robust.arrays import WrongArray
 from models.robust.attention_at import AttentionAt, reference
 from models.robust.method import StepContext
+from models.robust.reference.arrays import WrongArray
 from models.tasks.task import Head
 from tests.models.passes import (
     gradients,

@@ -10,9 +10,9 @@ import pytest
 
 from models.methods import UnknownMethod
 from models.robust import IMPLEMENTATIONS
-from models.robust.arrays import Arrays, WrongArray
 from models.robust.asa import SLOPE
-from models.robust.reference import NoReference, NotFinite, UnreadableInputs, as_json, evaluate, read_inputs
+from models.robust.reference.arrays import Arrays, WrongArray
+from models.robust.reference.evaluation import NoReference, NotFinite, UnreadableInputs, as_json, evaluate, read_inputs
 
 
 def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

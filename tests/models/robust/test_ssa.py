@@ -20,8 +20,8 @@ from models.networks.encoder import Batch, Encoder, EncoderError
 from models.networks.loading import load_encoder, open_trained_model
 from models.robust import IMPLEMENTATIONS, read_settings
 from models.robust.method import StepResult
-from models.robust.reference import evaluate
-from models.robust.ssa import Ssa, label_loss, probed_share
+from models.robust.reference.evaluation import evaluate
+from models.robust.ssa import Ssa, label_loss, masked_share
 from models.text import Reader, ReadingLimits
 from models.training.loop import Interrupted, Watcher, train
 from models.training.settings import TrainingError, check_settings
@@ -251,11 +251,11 @@ def test_the_reference_of_co_reads_the_start_alone() -> None:
 # --- an epoch
 
 
-def test_the_probed_share_grows_by_a_fifth_and_stays_below_1() -> None:
-    shares = [probed_share(epoch, 0.2) for epoch in range(1, 8)]
+def test_the_masked_share_grows_by_a_fifth_and_stays_below_1() -> None:
+    shares = [masked_share(epoch, 0.2) for epoch in range(1, 8)]
     assert shares == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 0.8, 0.8])
-    assert [probed_share(epoch, 0.3) for epoch in range(1, 6)] == pytest.approx([0.0, 0.3, 0.6, 0.9, 0.9])
-    assert probed_share(9, 0.0) == 0
+    assert [masked_share(epoch, 0.3) for epoch in range(1, 6)] == pytest.approx([0.0, 0.3, 0.6, 0.9, 0.9])
+    assert masked_share(9, 0.0) == 0
 
 
 @pytest.fixture
@@ -295,7 +295,7 @@ def test_labels_are_for_words_alone_and_texts_stay_as_they_were(
 def test_the_words_labelled_0_are_those_that_were_masked(encoder: Encoder, examples: list[Example]) -> None:
     method = _ssa(encoder, examples=60)
     method.before_epoch(examples, 4, make_context(encoder))
-    texts = method.probing.plan(examples, probed_share(4, 0.2), encoder, "11/4", lambda _: None)
+    texts = method.trials.plan(examples, masked_share(4, 0.2), encoder, "11/4", lambda _: None)
     assert [text.source for text in texts] == method.sources.tolist()
     for text, labels in zip(texts, method.labels.tolist(), strict=True):
         assert {place for place, label in enumerate(labels) if label == 0} == text.masked
@@ -314,12 +314,12 @@ def test_each_training_of_a_soup_begins_with_the_plain_data(encoder: Encoder, ex
 
 
 def test_random_labels_are_as_many_in_each_text_but_on_other_words(encoder: Encoder, examples: list[Example]) -> None:
-    probed, control = (_ssa(encoder, examples=60, random_labels=is_random) for is_random in (False, True))
-    chosen = [list(method.before_epoch(examples, 5, make_context(encoder))) for method in (probed, control)]
+    masked, control = (_ssa(encoder, examples=60, random_labels=is_random) for is_random in (False, True))
+    chosen = [list(method.before_epoch(examples, 5, make_context(encoder))) for method in (masked, control)]
     assert chosen[0] == chosen[1]
-    assert torch.equal((probed.labels == 0).sum(1), (control.labels == 0).sum(1))
-    assert torch.equal(probed.labels < 0, control.labels < 0)
-    assert not torch.equal(probed.labels, control.labels)
+    assert torch.equal((masked.labels == 0).sum(1), (control.labels == 0).sum(1))
+    assert torch.equal(masked.labels < 0, control.labels < 0)
+    assert not torch.equal(masked.labels, control.labels)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
@@ -372,7 +372,9 @@ def _same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-def test_with_lambda_0_and_no_probes_co_is_plain_training_bit_for_bit(base: Path, data: Path, tmp_path: Path) -> None:
+def test_with_lambda_0_and_no_masked_texts_co_is_plain_training_bit_for_bit(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
     off = {"token_weight": 0.0}
     _train(_settings(base, data, "plain"), tmp_path / "plain")
     _train(_settings(base, data, "ssa-co", method_settings=off), tmp_path / "co")
@@ -496,7 +498,9 @@ def test_a_hybrid_without_its_own_gate_is_refused(trained: dict[str, Path], tmp_
         open_trained_model(folder)
 
 
-def test_a_training_on_scores_finds_probes_once_its_scores_are_near_and_says_when_it_does_not(tmp_path: Path) -> None:
+def test_a_training_on_scores_accepts_masked_texts_once_its_scores_are_near_and_says_when_it_does_not(
+    tmp_path: Path,
+) -> None:
     base, data = make_base(tmp_path / "base", dropout=0.0), write_examples(tmp_path / "data", "sts", train=64)
     settings = _settings(
         base, data, "ssa-hybrid", task="sts", epochs=6, learning_rate=1e-2, method_settings={"trigger": 0.3}
@@ -506,7 +510,7 @@ def test_a_training_on_scores_finds_probes_once_its_scores_are_near_and_says_whe
     shares = [epoch.losses["irrelevant"] for epoch in record.epochs]
     assert shares[:2] == [0, 0]
     assert shares[-1] > 0.02
-    assert "0 probes were accepted, 12 are wanted: 12 unmasked texts stand in for the others" in said
+    assert "0 masked texts were accepted, 12 are wanted: 12 unmasked texts take the place of the others" in said
     assert record.metrics["spearman"] > 0.8
 
 
@@ -521,5 +525,5 @@ def test_a_base_that_cannot_mask_is_refused() -> None:
     encoder = make_encoder()
     start = make_start(encoder)
     start.tokenizer.mask_token = None
-    with pytest.raises(EncoderError, match="no mask token, which probes need; choose another base"):
+    with pytest.raises(EncoderError, match="no mask token, which SSA puts for words; choose another base"):
         IMPLEMENTATIONS["ssa-co"].build(read_settings("ssa-co", {}), start)

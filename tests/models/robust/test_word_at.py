@@ -11,7 +11,7 @@ from torch import Tensor
 from models.data import Example
 from models.networks.encoder import Encoder
 from models.robust import IMPLEMENTATIONS, read_settings
-from models.robust.arrays import WrongArray
+from models.robust.reference.arrays import WrongArray
 from models.robust.word_at import WordIat, find_neighbours, reference, towards_neighbours
 from models.tasks.sentiment import SENTIMENT
 from models.text import Reader, ReadingLimits

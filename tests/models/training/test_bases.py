@@ -25,8 +25,8 @@ from tests.tiny import make_tokenizer, write_examples
 REFUSED = {
     "asa": "method asa masks what each token sees of each other",
     "afa": "no mask token, which AFA puts for words; choose another base",
-    "ssa-co": "no mask token, which probes need; choose another base",
-    "ssa-hybrid": "no mask token, which probes need; choose another base",
+    "ssa-co": "no mask token, which SSA puts for words; choose another base",
+    "ssa-hybrid": "no mask token, which SSA puts for words; choose another base",
     "cline": "method cline compares texts by what their first token holds of all others; a BiLSTM has no such token",
 }
 TABLE = "bilstm.embeddings.word_embeddings.weight"

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from models.robust.arrays import Arrays
+from models.robust.reference.arrays import Arrays
 
 
 @dataclass(frozen=True, kw_only=True)

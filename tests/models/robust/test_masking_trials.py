@@ -1,4 +1,4 @@
-"""Which words are masked, and which probes are accepted."""
+"""The words that are masked, and the masked texts that are accepted."""
 
 import random
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ import torch
 from models.data import Example
 from models.networks.encoder import Batch, Encoder
 from models.networks.loading import load_encoder
-from models.robust.probing import Probe, Probing, draw_places, draw_probe, text_positions
+from models.robust.masking_trials import MaskedText, MaskingTrials, draw_masked_positions, draw_words, text_positions
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_texts, make_tokenizer
 
 READER = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=32))
-PROBING = Probing(trigger=0.1, max_rounds=10, score_range=None, tokenizer=make_tokenizer())
+TRIALS = MaskingTrials(trigger=0.1, max_rounds=10, score_range=None, tokenizer=make_tokenizer())
 
 
 @pytest.fixture
@@ -55,16 +55,16 @@ def _ignore(line: str) -> None:
 @pytest.mark.parametrize(("length", "share"), [(5, 0.05), (10, 0.11), (20, 0.14), (40, 0.16), (80, 0.17)])
 def test_the_share_of_masked_words_is_that_of_the_authors_code(length: int, share: float) -> None:
     draw = random.Random(0)
-    draws = [len(draw_places(length, draw, 0.1)) / length for _ in range(4000)]
+    draws = [len(draw_words(length, draw, 0.1)) / length for _ in range(4000)]
     # Given in whole percent; the standard error is below a fifth of one.
     assert sum(draws) / len(draws) == pytest.approx(share, abs=0.01)
 
 
 def test_of_five_words_four_draws_in_five_mask_nothing_and_of_one_word_all_do() -> None:
     draw = random.Random(0)
-    empty = sum(not draw_places(5, draw, 0.1) for _ in range(4000)) / 4000
+    empty = sum(not draw_words(5, draw, 0.1) for _ in range(4000)) / 4000
     assert empty == pytest.approx(0.81, abs=0.02)  # neither of the last quarter's two: 0.9 squared
-    assert not any(draw_places(1, draw, 1.0) for _ in range(100))
+    assert not any(draw_words(1, draw, 1.0) for _ in range(100))
 
 
 class _Script(random.Random):
@@ -105,26 +105,26 @@ def test_one_draw_masks_up_to_three_words_back_but_not_beyond_its_quarter(
     drawn: int, number: float, masked: set[int]
 ) -> None:
     expected = {drawn} if min(masked) < 6 else masked
-    assert draw_places(9, _Script(*[NO] * 8, 0.05, drawn, number), 0.1) == expected
+    assert draw_words(9, _Script(*[NO] * 8, 0.05, drawn, number), 0.1) == expected
 
 
 def test_a_quarter_that_begins_between_two_words_is_rounded_as_the_code_does() -> None:
     """Of ten words the second quarter is [2.25, 4.5): word 3 draws 2 or 3, and two words would begin before it."""
-    assert draw_places(10, _Script(*[NO] * 3, 0.05, 2, 0.1, *[NO] * 6), 0.1) == {2}
-    assert draw_places(10, _Script(*[NO] * 3, 0.05, 3, 0.5, *[NO] * 6), 0.1) == {3}
+    assert draw_words(10, _Script(*[NO] * 3, 0.05, 2, 0.1, *[NO] * 6), 0.1) == {2}
+    assert draw_words(10, _Script(*[NO] * 3, 0.05, 3, 0.5, *[NO] * 6), 0.1) == {3}
 
 
 def test_each_text_of_a_pair_is_drawn_apart_and_no_special_token_is_masked() -> None:
     pair = Example(READER.read_pair({"a": "the film was good !", "b": "it is a very very dull story"}), 0)
     first, second = text_positions(pair.encoded.rows[0])
     assert (first, second) == (list(range(1, 6)), list(range(7, 14)))
-    draws = [draw_probe(pair, random.Random(seed), 0.5) for seed in range(300)]
+    draws = [draw_masked_positions(pair, random.Random(seed), 0.5) for seed in range(300)]
     assert frozenset.union(*draws) == {4, 5, *second}  # of five words only the last quarter has two
     assert any(draw & {*first} and draw & {*second} for draw in draws)
 
 
 def test_every_accepted_probe_is_right_and_stays_right_when_masked(encoder: Encoder, examples: list[Example]) -> None:
-    found = PROBING.find(examples, 60, encoder, "seed")
+    found = TRIALS.find(examples, 60, encoder, "seed")
     assert len(found) >= 60
     assert any(probe.masked for probe in found)
     for probe in found:
@@ -134,10 +134,10 @@ def test_every_accepted_probe_is_right_and_stays_right_when_masked(encoder: Enco
 
 
 def test_probes_that_change_the_answer_are_left_out(encoder: Encoder, examples: list[Example]) -> None:
-    one_round = replace(PROBING, trigger=0.5, max_rounds=1)
+    one_round = replace(TRIALS, trigger=0.5, max_rounds=1)
     found = one_round.find(examples, 60, encoder, "seed")
     drawn = [
-        Probe(index, draw_probe(example, random.Random(f"seed/0/{index}"), 0.5))
+        MaskedText(index, draw_masked_positions(example, random.Random(f"seed/0/{index}"), 0.5))
         for index, example in enumerate(examples)
         if _logits(encoder, example).argmax() == example.target
     ]
@@ -151,14 +151,14 @@ def test_probes_that_change_the_answer_are_left_out(encoder: Encoder, examples: 
 
 
 def test_probes_are_distinct_and_an_empty_one_counts_once_a_text(encoder: Encoder, examples: list[Example]) -> None:
-    found = replace(PROBING, trigger=0.0).find(examples, 60, encoder, "seed")
+    found = replace(TRIALS, trigger=0.0).find(examples, 60, encoder, "seed")
     right = [index for index, example in enumerate(examples) if _logits(encoder, example).argmax() == example.target]
-    assert found == [Probe(index, frozenset()) for index in right]
+    assert found == [MaskedText(index, frozenset()) for index in right]
 
 
 def test_an_epoch_is_as_long_as_the_data_whatever_share_is_probed(encoder: Encoder, examples: list[Example]) -> None:
     for ratio in (0.0, 0.2, 0.8):
-        texts = PROBING.plan(examples, ratio, encoder, "seed", _ignore)
+        texts = TRIALS.plan(examples, ratio, encoder, "seed", _ignore)
         assert len(texts) == 60
         originals = [text.source for text in texts[int(ratio * 60) :]]
         assert len(set(originals)) == len(originals)
@@ -167,26 +167,26 @@ def test_an_epoch_is_as_long_as_the_data_whatever_share_is_probed(encoder: Encod
 
 
 def test_without_probes_the_epoch_is_the_data_in_their_order(encoder: Encoder, examples: list[Example]) -> None:
-    texts = PROBING.plan(examples, 0.0, encoder, "seed", _ignore)
-    assert texts == [Probe(index, frozenset()) for index in range(60)]
+    texts = TRIALS.plan(examples, 0.0, encoder, "seed", _ignore)
+    assert texts == [MaskedText(index, frozenset()) for index in range(60)]
 
 
 def test_the_same_seed_gives_the_same_epoch_and_another_does_not(encoder: Encoder, examples: list[Example]) -> None:
-    plans = [PROBING.plan(examples, 0.6, encoder, seed, _ignore) for seed in ("1/2", "1/2", "1/3")]
+    plans = [TRIALS.plan(examples, 0.6, encoder, seed, _ignore) for seed in ("1/2", "1/2", "1/3")]
     assert plans[0] == plans[1] != plans[2]
 
 
 def test_where_too_few_are_accepted_originals_stand_in_and_it_is_said(encoder: Encoder) -> None:
     hopeless = [Example(READER.read(text), 7) for text, _ in make_texts(10, seed=4)]
     said: list[str] = []
-    texts = PROBING.plan(hopeless, 0.4, encoder, "seed", said.append)
+    texts = TRIALS.plan(hopeless, 0.4, encoder, "seed", said.append)
     assert sorted(text.source for text in texts) == list(range(10))
-    assert said == ["0 probes were accepted, 4 are wanted: 4 unmasked texts stand in for the others"]
+    assert said == ["0 masked texts were accepted, 4 are wanted: 4 unmasked texts take the place of the others"]
 
 
 def test_rounds_are_not_more_than_they_may_be(encoder: Encoder, examples: list[Example]) -> None:
     said: list[str] = []
-    short = replace(PROBING, trigger=0.0)  # every round draws the same empty probes
+    short = replace(TRIALS, trigger=0.0)  # every round draws the same empty probes
     texts = short.plan(examples, 0.9, encoder, "seed", said.append)
     assert len(texts) == 60
     assert len(said) == 1
@@ -205,8 +205,8 @@ def test_scores_agree_within_three_tenths_on_the_scale_of_five(
         Example(text, answer + offsets[index % 4])
         for index, (text, answer) in enumerate(zip(texts, given, strict=True))
     ]
-    probing = replace(PROBING, score_range=score_range, trigger=0.5)
-    found = probing.find(examples, 40, encoder, "seed")
+    trials = replace(TRIALS, score_range=score_range, trigger=0.5)
+    found = trials.find(examples, 40, encoder, "seed")
     assert {probe.source % 4 for probe in found} == {0, 1}
     changes = [
         abs(float(_logits(encoder, examples[probe.source], probe.masked)[0]) - given[probe.source]) for probe in found
@@ -218,11 +218,11 @@ def test_no_draw_lies_outside_the_text() -> None:
     """For lengths at which quartiles fall on words and between them."""
     draw = random.Random(0)
     for length in range(1, 33):
-        places: set[int] = set().union(*(draw_places(length, draw, 0.5) for _ in range(50)))
+        places: set[int] = set().union(*(draw_words(length, draw, 0.5) for _ in range(50)))
         assert places <= set(range(length))
 
 
 def test_what_is_masked_is_seen_by_the_model_alone(encoder: Encoder, examples: list[Example]) -> None:
     before: list[Any] = [list(example.encoded.rows[0].ids) for example in examples]
-    PROBING.find(examples, 60, encoder, "seed")
+    TRIALS.find(examples, 60, encoder, "seed")
     assert [example.encoded.rows[0].ids for example in examples] == before

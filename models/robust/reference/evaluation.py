@@ -1,14 +1,12 @@
-"""`python -m models.robust.reference METHOD --inputs FILE.npz`: a method's formulas at given arrays, as JSON.
+"""A method's formulas, evaluated at arrays from a file.
 
-For checking the formulas against another implementation; which arrays a method takes and gives stands at `reference` in
+For checking the formulas against another implementation. Which arrays a method takes and gives stands at `reference` in
 its module.
 """
 
-import argparse
 import json
-import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -60,24 +58,3 @@ def as_json(results: Mapping[str, np.ndarray | float]) -> str:
     if broken := [name for name, value in results.items() if not np.isfinite(value).all()]:
         raise NotFinite(f"not finite at these inputs: {', '.join(broken)}")
     return json.dumps({name: np.asarray(value).tolist() for name, value in results.items()})
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the results; or, with exit code 2, what was wrong with the arguments or the inputs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.robust.reference", description="Evaluate a method's formulas at given arrays."
-    )
-    parser.add_argument("method", metavar="METHOD", help=f"{', '.join(IMPLEMENTATIONS)}")
-    parser.add_argument("--inputs", type=Path, required=True, metavar="FILE.npz", help="arrays by name, as numpy.savez")
-    given = parser.parse_args(arguments)
-    try:
-        results = as_json(evaluate(given.method, read_inputs(given.inputs)))
-    except ValueError as error:
-        # Every error here is one: of the names, the file, an array, or a result that is not finite.
-        parser.error(str(error))
-    sys.stdout.write(results + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
