@@ -1,16 +1,17 @@
 """Several models in one pool: fair shares, common threads, one meter."""
 
 import threading
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from itertools import chain
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.engine.errors import DeadlineExceeded
+from service.engine.errors import DeadlineExceeded, EngineClosed
 from service.engine.limits import EngineLimits
 from service.engine.model_engine import Engine
 from service.engine.pool import Pool
+from service.engine.submission import EngineResult
 from tests.service.engine.fakes import OUTPUTS, ControlledRun, RecordingMeter, lengths_in, rows_of, stopped_clock
 
 
@@ -68,6 +69,28 @@ def test_the_meter_receives_batches_and_the_rows_that_wait_for_all_models(blocke
         blocked.open.set()
     assert sorted(meter.batches) == [(1, 1, 1), (1, 20, 20), (2, 22, 24)]
     assert meter.queues[-1] == (0, 0)
+
+
+def test_a_callback_hands_rows_to_an_engine_that_closes_but_not_to_one_that_is_closed(blocked: ControlledRun) -> None:
+    seconds: list[Future[EngineResult]] = []
+    refusals: list[Exception] = []
+    with Pool(1) as pool, Engine(ControlledRun(), EngineLimits(), pool) as closed:
+        closed.close()
+        engine = Engine(blocked, EngineLimits(), pool)
+
+        def go_on(_: Future[EngineResult]) -> None:
+            seconds.append(engine.submit(rows_of(2), OUTPUTS, admitted=True))
+            try:
+                closed.submit(rows_of(3), OUTPUTS, admitted=True)
+            except EngineClosed as refusal:
+                refusals.append(refusal)
+
+        engine.submit(rows_of(1), OUTPUTS).add_done_callback(go_on)
+        assert blocked.entered.wait(10)
+        threading.Timer(0.1, blocked.open.set).start()
+        engine.close()
+    assert [lengths_in(future.result(0)) for future in seconds] == [[2]]
+    assert len(refusals) == 1
 
 
 @settings(max_examples=30, deadline=None)
