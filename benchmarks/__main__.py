@@ -1,4 +1,4 @@
-"""`make bench`: what serving and training cost, as ratios within one run, and on what machine."""
+"""`make bench`: the cost of serving and training, as ratios within one run, and the machine that it ran on."""
 
 import importlib.metadata
 import platform

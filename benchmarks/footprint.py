@@ -1,4 +1,4 @@
-"""What a server takes beside CPU time: seconds until it is ready, memory, and how much of its batches is padding."""
+"""The footprint of a server beside CPU time: seconds until it is ready, memory, and padding in its batches."""
 
 import random
 import threading
@@ -20,14 +20,14 @@ CALLERS = 32
 
 
 def report(zoo: Path) -> Iterator[str]:
-    """Lines to print."""
+    """The lines to print."""
     packages = [folder for folder in sorted(zoo.iterdir()) if is_package(folder)]
     began = time.perf_counter()
     with serving(packages) as server:
         ready_s = time.perf_counter() - began
         alone_mb = server.memory_mb()
     with serving(packages, workers=WORKERS) as server:
-        # Each worker says that it is ready by accepting callers at all.
+        # A worker accepts callers only when it is ready.
         time.sleep(ready_s)
         together_mb = server.memory_mb()
     share = padding_share(open_package(zoo / "sentiment"), make_mixed_texts(2_000, words=(4, 240)))
@@ -39,7 +39,7 @@ def report(zoo: Path) -> Iterator[str]:
 
 
 def padding_share(package: Package, texts: Sequence[str]) -> float:
-    """Padding among the tokens computed, while so many callers each ask for a text and then the next."""
+    """The share of padding among the tokens computed, while CALLERS callers each ask for one text after another."""
     session = Session(package.graph, pad_id=package.manifest.pad_id)
     reader = package.reader()
     rows = [reader.read(text, truncation="right").rows[0] for text in texts]

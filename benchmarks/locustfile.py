@@ -1,8 +1,8 @@
-"""Load for a server of yours: `pip install 'steadfast[load]'`, then, for instance,
+"""Puts load on a server. Install it by `pip install 'steadfast[load]'`; then, for instance,
 
     locust -f benchmarks/locustfile.py --host http://localhost:3000 --users 32 --run-time 1m --headless
 
-STEADFAST_KEY names the key to send. Each user asks for as many texts as comes, mostly one.
+STEADFAST_KEY holds the key to send. Each request asks for one text, or less often for many.
 """
 
 import os
@@ -21,23 +21,23 @@ class Caller(FastHttpUser):
     wait_time = constant(0)
 
     def on_start(self) -> None:
-        """The key goes with every request."""
+        """Send the key with every request."""
         key = os.environ.get("STEADFAST_KEY")
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     @task(8)
     def one_text(self) -> None:
-        """The usual request."""
+        """Ask for one text, as most requests do."""
         self._ask(1, None)
 
     @task(1)
     def many_texts(self) -> None:
-        """A request that fills batches by itself."""
+        """Ask for as many texts as fill batches by themselves."""
         self._ask(32, None)
 
     @task(1)
     def explained(self) -> None:
-        """A text with what its words count."""
+        """Ask for one text with scores of its words."""
         self._ask(1, "rollout")
 
     def _ask(self, texts: int, explain: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What `steadfast score` costs over a long file of texts of many lengths: CPU time a row, cores, memory over time."""
+"""The cost of `steadfast score` over a long file of texts of many lengths: CPU time a text, cores, memory over time."""
 
 import json
 import subprocess
@@ -17,9 +17,9 @@ from export.package import open_package
 
 ROWS = 20_000
 LENGTHS = (4, 90)
-"""Words: up to about 120 tokens, so that each is one row for the model."""
+"""Fewest and most words of a text; 90 are about 120 tokens, so that each text is one row for the model."""
 SAMPLE = 20
-"""Every so manieth text goes through the bare graph."""
+"""One text of so many goes through the bare graph."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Run:
     wall_s: float
     cpu_s: float
     memory_mb: tuple[float, ...]
-    """Resident set size, twice a second."""
+    """The resident set size, twice a second."""
 
 
 def report(zoo: Path) -> Iterator[str]:
-    """Lines to print."""
+    """The lines to print."""
     texts = make_mixed_texts(ROWS, words=LENGTHS)
     package = zoo / "sentiment"
     raw = raw_seconds(open_package(package), texts[::SAMPLE]) / len(texts[::SAMPLE])

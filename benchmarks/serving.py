@@ -1,8 +1,8 @@
-"""What serving costs in CPU milliseconds, as ratios to the bare graph within one run.
+"""The cost of serving in CPU milliseconds, as ratios to the bare graph within one run.
 
-CPU time (user + system) is that of the server's whole process tree. The control, "raw", is one thread that tokenises
-and runs the same graph over the same texts, sorted by length, in eights. Rounds take turns, so drift of the machine's
-speed falls on both sides of a ratio.
+CPU time (user + system) is measured over the server's whole process tree. The control, "raw", is one thread that
+tokenises and runs the same graph over the same texts, sorted by length, in eights. Rounds take turns, so that drift of
+the machine's speed falls on both sides of a ratio.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from models.tasks.sentiment import SENTIMENT, SentimentItem
 ROUNDS = 4
 JSON = {"Content-Type": "application/json"}
 CONCURRENCY = {1: 32, 32: 4}
-"""Requests under way at once, by texts a request."""
+"""Requests under way at once, by the number of texts in a request."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class Server:
     process: psutil.Process
 
     def cpu_seconds(self) -> float:
-        """User and system time of the process and all its children so far."""
+        """The user and system time of the process and all its children so far."""
         family = [self.process, *self.process.children(recursive=True)]
         return float(sum(member.cpu_times().user + member.cpu_times().system for member in family))
 
     def memory_mb(self) -> float:
-        """Proportional set size of the process and all its children."""
+        """The proportional set size of the process and all its children."""
         family = [self.process, *self.process.children(recursive=True)]
         return float(sum(member.memory_full_info().pss for member in family) / 1e6)
 
 
 def report(zoo: Path) -> Iterator[str]:
-    """Lines to print."""
+    """The lines to print."""
     package = open_package(zoo / "sentiment")
     texts = make_texts(1_024)
     with serving([zoo / "sentiment"]) as server:
@@ -99,7 +99,7 @@ def _take_turns(subjects: dict[str, Callable[[], float]]) -> dict[str, list[floa
 
 
 def raw_seconds(package: Package, texts: list[str]) -> float:
-    """CPU time of the control."""
+    """The CPU time of the control."""
     session = Session(package.graph, pad_id=package.manifest.pad_id)
     reader = package.reader()
     before = time.process_time()
@@ -141,7 +141,7 @@ async def _load(server: Server, texts: list[str], size: int, explain: str | None
 
 
 def _latency(server: Server, texts: list[str]) -> float:
-    """With the standard library's client: a heavier one would be measured along with the server."""
+    """Ask with the standard library's client: the time of a heavier one would be measured with the server's."""
     walls = []
     with closing(http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)) as connection:
         for text in texts:
@@ -156,7 +156,7 @@ def _latency(server: Server, texts: list[str]) -> float:
 
 
 def _score_seconds(texts: list[str]) -> float:
-    """CPU time a row of the whole command, what it costs beyond the rows taken off by an empty run."""
+    """The CPU time of the whole command for each further text; a run over one text is taken off."""
     return (_score_cpu(texts) - _score_cpu(texts[:1])) / (len(texts) - 1)
 
 
@@ -173,7 +173,7 @@ def _score_cpu(texts: list[str]) -> float:
 
 @contextmanager
 def serving(packages: Sequence[Path], **settings: object) -> Iterator[Server]:
-    """A server of these packages while the context lasts, ready to answer."""
+    """A server with these packages that is ready to answer, while the context lasts."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Reviews to serve, put together from phrases: as long as people's sentences are, and free to pass on."""
+"""Reviews put together from phrases: as long as people's sentences, and free to pass on."""
 
 import math
 import random
@@ -31,7 +31,7 @@ def make_texts(count: int, *, seed: int = 0) -> list[str]:
 
 
 def make_mixed_texts(count: int, *, words: tuple[int, int], seed: int = 0) -> list[str]:
-    """Texts whose lengths in words spread evenly over the orders of magnitude of a range."""
+    """Texts of random lengths in `words`, spread evenly over the orders of magnitude between its two ends."""
     draw = random.Random(seed)
     shortest, longest = map(math.log, words)
     source = " ".join(make_texts(500, seed=seed)).split()

@@ -1,4 +1,4 @@
-"""What a training step costs under each method, relative to plain, on one thread.
+"""The cost of a training step under each method, relative to plain, on one thread.
 
 The shape is one at which the authors' ASA code was measured too: 4 layers, width 384, 128 tokens, batch 16.
 """
@@ -27,7 +27,7 @@ TEXT = " ".join(["The new film tells an old story slowly, and few people who saw
 TOKENIZER = Path(__file__).parents[1] / "zoo" / "sentiment"
 
 AUTHORS_CODE = {"asa": 2.07}
-"""The same ratio measured with the authors' own code at this shape, where there is such code."""
+"""The same ratio, measured at this shape with the authors' own code where there is such code."""
 
 COUNTED = {
     "asa": 2.1,
@@ -38,7 +38,7 @@ COUNTED = {
     "ssa-hybrid": 1.0,
     "cline": 3.0,
 }
-"""What counting passes predicts: a forward pass is 1, a backward one 2, a plain step 3; the last of 4 layers a quarter.
+"""Costs predicted by counting passes: a forward pass is 1, a backward pass 2, a plain step 3, and a layer a quarter.
 
 ASA has two forwards and their backward, and its adversaries (6.3). Attention AT has the last layer's pass again, with
 its backward, and its gradient's (4). AFA has two forwards more without gradient (5), CLINE three texts for one (9). SSA
@@ -47,11 +47,11 @@ adds a token classifier; probing between epochs is no part of a step.
 
 
 def measure_steps() -> dict[str, float]:
-    """CPU time of a step by method as a ratio to plain: the median over rounds, methods taking turns."""
+    """The CPU time of a step by method, as a ratio to plain: the median over rounds in which methods take turns."""
     torch.set_num_threads(1)
     steps = {}
     for name in IMPLEMENTATIONS:
-        # CLINE needs a WordNet, which is not everywhere.
+        # CLINE needs a WordNet, which not every machine has.
         with suppress(WordNetError):
             steps[name] = _make_step(name)
     ratios: dict[str, list[float]] = {name: [] for name in steps}
@@ -65,7 +65,7 @@ def measure_steps() -> dict[str, float]:
 
 
 def report() -> Iterator[str]:
-    """Lines to print."""
+    """The lines to print."""
     yield "training step, CPU time relative to plain (4 layers, width 384, 128 tokens, batch 16, fp32, one thread)"
     for name, ratio in measure_steps().items():
         counted = f"   by counting passes {COUNTED[name]:.2f}" if name in COUNTED else ""

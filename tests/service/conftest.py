@@ -54,7 +54,7 @@ def attentive(package: Path, tmp_path: Path) -> Iterator[Predictor]:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server, what it wrote so far, and a connection to it."""
+    """A running server, the file of its log, and a connection to it."""
 
     port: int
     log: Path
@@ -65,11 +65,11 @@ class Server:
         return self.client.post("/v1/sentiment", json=request)
 
     def workers(self) -> set[int]:
-        """Process ids of those that answer."""
+        """The process ids of the workers."""
         return {child.pid for child in psutil.Process(self.process.pid).children()}
 
     def events(self, name: str) -> int:
-        """How many lines of the log tell of this event."""
+        """The number of log lines with this event."""
         return sum(line["event"] == name for line in self.log_lines())
 
     def log_lines(self) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Starts a server on a free port with the settings given; all are stopped at the end."""
+    """A function that starts a server on a free port with the settings given; all are stopped at the end."""
     processes: list[subprocess.Popen[bytes]] = []
     clients: list[httpx.Client] = []
 
@@ -109,7 +109,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         wait_for(lambda: _status(client, "/readyz" if ready else "/livez") == 200)
         server = Server(port, log, client, process)
         if ready and stderr is None:
-            # One worker that is ready may answer for another that still starts.
+            # One worker may be ready while another still starts.
             wait_for(lambda: server.events("ready") >= int(str(settings.get("workers", 1))))
         return server
 
@@ -148,7 +148,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def steadfast(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run a `steadfast` command to its end."""
     command = [sys.executable, "-m", "service.cli", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=START_S, check=False, **options)
 

@@ -1,4 +1,4 @@
-"""What serving loads: nothing that trains. Every process that is started here is kept from importing it."""
+"""Serving loads nothing that trains: every process that is started here is kept from importing it."""
 
 import json
 import os

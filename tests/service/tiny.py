@@ -87,7 +87,7 @@ def build_package(folder: Path, *, name: str = "tiny", max_tokens: int = MAX_TOK
 
 
 def reseal(folder: Path, **changes: object) -> None:
-    """Change the manifest and seal it again, as a maker of packages could."""
+    """Change the manifest and seal it again, as whoever makes packages could."""
     manifest = json.loads((folder / MANIFEST_FILE).read_bytes()) | changes
     (folder / MANIFEST_FILE).write_text(Manifest.model_validate_json(json.dumps(manifest)).sealed().model_dump_json())
 
@@ -116,7 +116,7 @@ def _tokenizer() -> Tokenizer:
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[(token, VOCABULARY.index(token)) for token in ("[CLS]", "[SEP]")],
     )
-    # As many published files do; the reader must not keep them.
+    # Many published files pad to a fixed length; the reader must not.
     tokenizer.enable_padding(length=128)
     return tokenizer
 

@@ -59,7 +59,7 @@ def test_two_servers_with_different_settings_stand_in_one_process(package: Path,
     too_many, one, unauthorized, two, metrics = asyncio.run(ask_both())
     assert [answer.status_code for answer in (too_many, one, unauthorized, two)] == [413, 200, 401, 200]
     assert [answer.json()["model"]["name"] for answer in (one, two)] == ["tiny", "other"]
-    # Each counts its own.
+    # Each server counts its own requests.
     assert 'steadfast_requests_total{code="200",route="/v1/sentiment"} 1.0' in metrics.text
     assert "413" not in metrics.text
 
@@ -80,7 +80,7 @@ def test_a_reload_that_is_asked_for_while_a_worker_starts_is_not_lost(
     monkeypatch.setattr("service.server.registry.open_packages", note_handler)
     asyncio.run(start())
     (handler,) = handlers
-    # Whoever asks from the moment that packages are read is heard.
+    # From the moment that packages are read, a request to read them again is heard.
     assert handler not in (signal.SIG_DFL, signal.SIG_IGN)
 
 
@@ -102,7 +102,7 @@ def names(factory: type[ServiceAppFactory], service: Any) -> list[str]:
 
 
 def test_what_is_left_out_is_what_we_know_of(service: Any) -> None:
-    # One more in a later BentoML is one to look at.
+    # If a later BentoML has one more, look whether to leave it out too.
     assert names(ServiceAppFactory, service) == ["OpenTelemetryMiddleware", "TimeoutMiddleware", "ContextMiddleware"]
     assert names(HandlersOnlyApp, service) == ["ContextMiddleware"]
 
@@ -110,5 +110,5 @@ def test_what_is_left_out_is_what_we_know_of(service: Any) -> None:
 def test_none_of_bentomls_pages_is_served(service: Any) -> None:
     pages = {getattr(route, "name", None) for route in ServiceAppFactory(service, is_main=True)().routes}
     ours = {getattr(route, "name", None) for route in HandlersOnlyApp(service, is_main=True)().routes}
-    # One more in a later BentoML is one to look at.
+    # If a later BentoML has one more, look whether to leave it out too.
     assert pages - ours == {"index", "static_content", "openapi-spec", "schema"}

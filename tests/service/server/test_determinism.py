@@ -1,4 +1,4 @@
-"""A text has the same scores to the last bit, however it comes."""
+"""A text has the same scores to the last bit, in whatever request it comes."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ Scores = list[dict[str, float]]
 
 @pytest.fixture(scope="module")
 def server(start_server: Callable[..., Server]) -> Server:
-    """The real model; under load, rows of many callers meet in two workers of two threads."""
+    """A server with the real model: rows of many callers meet in two workers of two threads."""
     return start_server(ROOT / "zoo" / "sentiment", workers=2, threads=2)
 
 

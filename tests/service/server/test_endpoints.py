@@ -25,7 +25,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Has a predictor answer a request as an endpoint does."""
+    """A function that has a predictor answer a request as an endpoint does."""
 
     def ask_predictor(predictor: Predictor, *, deadline: float | None = None, **request: Any) -> Any:
         registry = ModelRegistry(Settings())

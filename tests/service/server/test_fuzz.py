@@ -50,7 +50,7 @@ BODIES = (
 
 
 def requests(chance: random.Random) -> Iterator[bytes]:
-    """Requests with anything wrong: pieces put together at random, then bytes changed, lost and repeated."""
+    """Broken requests: pieces put together at random, then bytes changed, lost and repeated."""
     while True:
         head = b" ".join((chance.choice(METHODS), chance.choice(TARGETS), chance.choice(VERSIONS)))
         lines = [head, *chance.sample(HEADERS, chance.randrange(5))]
@@ -71,20 +71,20 @@ def requests(chance: random.Random) -> Iterator[bytes]:
 
 
 def exchange(port: int, request: bytes, *, hang_up: bool) -> bytes:
-    """What comes back at once; with `hang_up` whatever comes until the server closes."""
+    """Send bytes and return the answer: its first part, or with `hang_up` everything until the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=0.05) as connection:
         said = b""
         try:
             connection.sendall(request)
             if hang_up:
-                # Where the server has closed already there is nothing to shut; what it said is still to be read.
+                # If the server has closed already, there is nothing to shut, but its answer can still be read.
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_WR)
                 connection.settimeout(10)
             while piece := connection.recv(65_536):
                 said += piece
         except (TimeoutError, ConnectionError):
-            # A server may wait for more, or close on what is no request; it may not fail.
+            # A server may wait for more bytes, or close where these are no request; it may not fail.
             pass
         return said
 

@@ -1,4 +1,4 @@
-"""The outermost layer around applications that misbehave in every way."""
+"""The gateway in front of applications that misbehave in every way."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ def behind_gateway(
 
 
 def ask(application: Any, method: str = "POST", path: str = "/v1/task", **request: Any) -> httpx.Response:
-    # Here, so that the logs go where the test that asks captures them.
+    # Configured here, so that the log goes where the calling test captures it.
     configure_logs()
     gateway = application if isinstance(application, Gateway) else behind_gateway(application)
     address = request.pop("address", "127.0.0.1")
@@ -299,7 +299,7 @@ def test_a_body_that_never_ends_is_not_waited_for(headers: dict[str, str], statu
     gateway = behind_gateway(broken, body_timeout_s=0.04)
     response = ask(gateway, json=None, content=_slowly(), headers={"Content-Type": "application/json", **headers})
     assert (response.status_code, response.json()["code"]) == (status, code)
-    # What is left of the body is not waited for either.
+    # The server does not wait for the rest of the body either.
     assert response.headers["connection"] == "close"
 
 
@@ -341,7 +341,7 @@ def test_a_server_that_drains_is_alive_and_takes_nothing_more(path: str, status:
 
 def test_a_full_disk_for_the_log_breaks_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = []
-    # Closing says once more what could not be written.
+    # Closing the file tries to write once more, and fails.
     with suppress(OSError), Path("/dev/full").open("w") as full:
         monkeypatch.setattr("sys.stderr", full)
         statuses = [ask(application).status_code for application in (returning(Response()), broken)]

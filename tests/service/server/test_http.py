@@ -116,7 +116,7 @@ def test_the_timing_is_in_a_header_too(server: Server) -> None:
     shown = {
         part.split(";dur=")[0]: float(part.split(";dur=")[1]) for part in response.headers["server-timing"].split(", ")
     }
-    # The header has microseconds.
+    # The header is rounded to microseconds.
     assert shown == pytest.approx(response.json()["timing_ms"], abs=1e-3)
 
 
@@ -160,7 +160,7 @@ def test_each_request_is_one_line_of_log_without_its_text(server: Server) -> Non
     def logged() -> list[dict[str, Any]]:
         return [line for line in server.log_lines() if line.get("request_id") == "logged"]
 
-    wait_for(lambda: len(logged()) == 2)  # a line is written after its answer
+    wait_for(lambda: len(logged()) == 2)  # the line is written after the answer
     lines = logged()
     assert [(line["event"], line["status"]) for line in lines] == [("request", 200), ("request", 422)]
     assert {"items", "tokens", "queue_ms", "tokenize_ms", "infer_ms", "duration_ms"} <= set(lines[0])
@@ -169,5 +169,5 @@ def test_each_request_is_one_line_of_log_without_its_text(server: Server) -> Non
 
 @pytest.mark.parametrize("task", ENDPOINTS)
 def test_every_task_has_its_address(server: Server, task: str) -> None:
-    # 415, not 404: the address is there and reads JSON only.
+    # 415, not 404: the address exists and reads JSON only.
     assert server.client.post(f"/v1/{task}").status_code == 415

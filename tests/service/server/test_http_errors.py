@@ -19,7 +19,7 @@ PROBLEM_FIELDS = {"type", "title", "status", "detail", "code", "request_id", "er
 
 @dataclass(frozen=True, kw_only=True)
 class Bad:
-    """A request that must fail, and how."""
+    """A request that must fail, with the status and code that it must get."""
 
     name: str
     status: int
@@ -182,7 +182,7 @@ def test_a_wrong_method_is_told_which_is_right(server: Server) -> None:
 
 
 def test_two_content_types_are_refused(server: Server) -> None:
-    # BentoML would follow the first of them.
+    # BentoML would read the first of them.
     headers = [("Content-Type", "multipart/form-data; boundary=x"), ("Content-Type", "application/json")]
     assert server.client.post("/v1/sentiment", content=b'{"inputs": ["a"]}', headers=headers).status_code == 415
 

@@ -1,4 +1,4 @@
-"""Ending requests: by a reason, at a time, and all of them."""
+"""Requests that end before they are answered: with a reason, at a time, and all at once."""
 
 import asyncio
 import time

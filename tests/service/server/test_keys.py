@@ -1,4 +1,4 @@
-"""Keys: who is let in, how keys are read, and that none is told."""
+"""Keys: whom they admit, how they are read, and that no message quotes one."""
 
 from pathlib import Path
 

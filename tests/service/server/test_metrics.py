@@ -1,4 +1,4 @@
-"""What is counted: rightly with several workers, and with labels that nobody can add to."""
+"""The counters: right with several workers, and with labels that callers cannot add to."""
 
 import inspect
 import os
@@ -134,7 +134,7 @@ sys.stdout.buffer.write(metrics.render([]))
 
 
 def count_as(worker: int, folder: Path) -> bytes:
-    """What a process says that counted one request as this worker, and then died."""
+    """The counters as text from a process that counts one request as this worker, and then ends."""
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
     command = [sys.executable, "-c", COUNT, str(worker)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True).stdout
@@ -166,7 +166,7 @@ def test_any_worker_tells_what_all_have_counted(pair: Server) -> None:
     for _ in range(12):
         response = httpx.post(f"http://127.0.0.1:{pair.port}/v1/sentiment", json={"inputs": ["good", "awful"]})
         assert response.status_code == 200
-    # A request is counted after its answer; then several times, so that both are likely to be asked.
+    # A request is counted after its answer. Asked several times, so that both workers are likely to tell.
     wait_for(lambda: counted() == (answered + 12, negative + 12))
     assert [counted() for _ in range(6)] == [(answered + 12, negative + 12)] * 6
     text = scrape(pair)

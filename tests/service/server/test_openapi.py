@@ -1,4 +1,4 @@
-"""What the document promises, the server keeps: requests made from it, good ones and bad."""
+"""The server keeps the promises of its OpenAPI document: good and bad requests are made from it."""
 
 import os
 from typing import Any
@@ -17,7 +17,7 @@ from service.server.openapi import describe_api
 from tests.service.conftest import Server
 
 CASES = int(os.environ.get("STEADFAST_CONTRACT_CASES", "300"))
-"""In all; many more find more, and take longer."""
+"""Requests in all; many more find more, and take longer."""
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 DOCUMENT = describe_api(64)
 OPERATIONS: list[Any] = [
@@ -25,7 +25,7 @@ OPERATIONS: list[Any] = [
     for result in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()
 ]
 ASKED = [(operation, GenerationMode.POSITIVE) for operation in OPERATIONS] + [
-    # Of the others nothing is given that could be given wrongly.
+    # The other operations take nothing that could be given wrongly.
     (operation, GenerationMode.NEGATIVE)
     for operation in OPERATIONS
     if operation.body
@@ -45,7 +45,7 @@ def test_what_is_answered_fits_the_document(server: Server, operation: Any, mode
     def ask(case: Any) -> None:
         response = case.call(base_url=f"http://127.0.0.1:{server.port}")
         case.validate_response(response, checks=CHECKS)
-        # A time that is too short is part of the contract.
+        # A timeout that is too short is part of the contract.
         assert response.status_code < 500 or response.status_code == 504
 
     ask()

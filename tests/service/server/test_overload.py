@@ -1,4 +1,4 @@
-"""More than the server can do, over real HTTP: what it takes it answers, whom it refuses it tells so, others go on."""
+"""A server under too much load answers the requests that it takes, refuses the others, and goes on."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -12,14 +12,14 @@ from tests.service.conftest import Server, wait_for
 from tests.service.tiny import build_package
 
 LONG = "good film " * 1_500
-"""More rows than may wait: another request is let in only while its last batch is being computed."""
+"""A text of more rows than may wait: another request is taken only while the last batch of this one is computed."""
 CALLERS = 8
-"""Four times what fits, even while a second is let in."""
+"""Callers at once: four times as many as fit, even while a second request is taken."""
 
 
 @contextmanager
 def flood(server: Server, *, model: str | None = None) -> Iterator[list[httpx.Response]]:
-    """Callers who ask again and again; what they are told is in the list."""
+    """Callers who ask again and again; the list holds the answers."""
     stop = threading.Event()
     told: list[httpx.Response] = []
 
@@ -55,7 +55,7 @@ def test_callers_of_four_times_what_fits_are_answered_or_told_to_come_again(serv
     assert answered
     assert all(int(response.headers["retry-after"]) >= 1 for response in refused)
     assert all(response.json()["results"][0]["label"] == "positive" for response in answered)
-    # Nothing is left over: the next one in finds nobody before it.
+    # No row is left over: the next request finds an empty queue.
     assert "steadfast_queue_rows 0.0" in server.client.get("/metrics").text
     assert server.ask(inputs=["good"], model="flooded").status_code == 200
 

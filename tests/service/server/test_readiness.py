@@ -1,4 +1,4 @@
-"""A server answers only with models that give here what they gave where they were made, and only what it can hold."""
+"""A server answers only with models that reproduce their probes, and takes only as many rows as it can hold."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from tests.service.tiny import reseal
 
 @pytest.fixture
 def strange(package: Path, tmp_path: Path) -> Path:
-    """A package whose own answers have changed since it was made."""
+    """A package that does not reproduce one of its probes."""
     folder = Path(shutil.copytree(package, tmp_path / "strange"))
     probe = json.loads((folder / MANIFEST_FILE).read_bytes())["probes"][0]
     probe["outputs"]["logits"][0][0] += 0.05
@@ -66,7 +66,7 @@ def test_models_that_cannot_be_loaded_leave_no_threads_behind(strange: Path) -> 
     before = set(threading.enumerate())
     registry = ModelRegistry(Settings(packages=(strange,)))
     registry.start_loading()
-    # Ours by name: libraries start threads of their own when they please.
+    # Only our own threads, by their names: libraries start threads whenever they like.
     wait_for(
         lambda: (
             not any(

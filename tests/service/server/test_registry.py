@@ -1,4 +1,4 @@
-"""Several models for one task, exchanged while they answer."""
+"""Several models for one task, replaced while they answer."""
 
 import shutil
 import threading
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def open_registry() -> Iterator[Callable[..., ModelRegistry]]:
-    """Loads packages; all are closed at the end."""
+    """A function that loads packages into a registry; all are closed at the end."""
     registries: list[ModelRegistry] = []
 
     def open_them(*packages: Path) -> ModelRegistry:
@@ -43,8 +43,8 @@ def open_registry() -> Iterator[Callable[..., ModelRegistry]]:
         registry.close()
 
 
-def exchange_package(folder: Path, name: str) -> str:
-    """Put another package where one is; returns the digest of the new one."""
+def replace_package(folder: Path, name: str) -> str:
+    """Put another package in the place of one; returns the digest of the new one."""
     shutil.rmtree(folder)
     return open_package(build_package(folder, name=name)).manifest.digest
 
@@ -90,7 +90,7 @@ def test_models_share_the_threads(open_registry: Callable[..., ModelRegistry], f
 
 def test_a_reload_answers_with_what_lies_there_now(open_registry: Callable[..., ModelRegistry], folder: Path) -> None:
     registry = open_registry(folder)
-    digest = exchange_package(folder, "newer")
+    digest = replace_package(folder, "newer")
     registry.reload()
     assert [predictor.name.digest for predictor in registry.predictors] == [digest]
     assert label(registry, "great") == "positive"
@@ -109,7 +109,7 @@ def test_a_package_that_cannot_be_used_leaves_the_old_models_in_place(
 ) -> None:
     registry = open_registry(folder)
     before = list(registry.predictors)
-    exchange_package(folder, "newer")
+    replace_package(folder, "newer")
     if damage == "graph":
         (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-1])
     elif damage == "manifest":
@@ -138,7 +138,7 @@ def test_what_is_under_way_ends_with_the_model_it_began_with(
 ) -> None:
     registry = open_registry(folder)
     with registry.using("sentiment") as old:
-        exchange_package(folder, "newer")
+        replace_package(folder, "newer")
         registry.reload()
         assert serving(registry) == ["newer"]
         (result,) = predict_items(old, read_items(old.task, ["great"]), Options())
@@ -170,7 +170,7 @@ def test_no_request_fails_while_models_are_exchanged(open_registry: Callable[...
         asking = [callers.submit(ask) for _ in range(4)]
         try:
             for number in range(6):
-                exchange_package(folder, f"number-{number}")
+                replace_package(folder, f"number-{number}")
                 registry.reload()
         finally:
             stop.set()
@@ -215,7 +215,7 @@ def test_of_reloads_asked_for_meanwhile_one_is_done(
     monkeypatch.setattr("service.server.registry.open_packages", hold_up)
     registry.start_reload()
     assert entered.acquire(timeout=30)
-    digest = exchange_package(folder, "later")
+    digest = replace_package(folder, "later")
     for _ in range(20):
         registry.start_reload()
     go_on.set()
@@ -229,7 +229,7 @@ def test_int8_that_gives_something_else_here_is_replaced_by_fp32(made: Callable[
     folder = Path(shutil.copytree(made("sentiment") / "package", tmp_path / "package"))
     manifest = open_package(folder).manifest
     changed = [probe.model_copy(update={"outputs": {"logits": [[50.0, 50.0]]}}) for probe in manifest.probes[:1]]
-    # The int8 graph stands in for the fp32 one, which would give other probes and the same decision.
+    # The int8 graph stands in for the fp32 graph, which would give other probe outputs and the same decision.
     shutil.copyfile(folder / "model.onnx", folder / FALLBACK_FILE)
     (folder / "package.json").unlink()
     manifest = manifest.model_copy(update={"probes": tuple(changed), "fallback_probes": manifest.probes})
@@ -261,7 +261,7 @@ def test_a_server_exchanges_its_models_when_asked_to(
     shown = server.client.get("/v1/models/sentiment").json()
     assert (shown["name"], shown["is_default"], shown["others"]) == ("first", True, ["second"])
 
-    digest = exchange_package(folder, "third")
+    digest = replace_package(folder, "third")
     answered = server.client.post("/v1/models", json=reload)
     assert [(model["name"], model["is_default"]) for model in answered.json()["models"]] == [
         ("third", True),
@@ -286,7 +286,7 @@ def test_two_workers_both_exchange_their_models_and_no_request_fails(
 
     def ask(told: list[str]) -> None:
         while not stop.is_set():
-            # A connection of its own each time: any of the workers takes it.
+            # A new connection each time, so that any of the workers takes it.
             answered = httpx.post(f"http://127.0.0.1:{server.port}/v1/sentiment", json={"inputs": ["good"]}, timeout=30)
             told.append(answered.raise_for_status().json()["model"]["digest"])
 
@@ -294,11 +294,11 @@ def test_two_workers_both_exchange_their_models_and_no_request_fails(
         asking = [callers.submit(ask, told) for told in said]
         try:
             wait_for(lambda: all(map(len, said)))
-            new = exchange_package(folder, "second")
+            new = replace_package(folder, "second")
             server.client.post("/v1/models", json={"reload": True}).raise_for_status()
             wait_for(lambda: server.events("retired") == 2)
             seen = [len(told) for told in said]
-            # One may have been under way, and answered as it was begun.
+            # One request may have been under way, and finishes with the model it began with.
             wait_for(lambda: all(len(told) > before + 1 for told, before in zip(said, seen, strict=True)))
         finally:
             stop.set()

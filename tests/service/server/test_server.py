@@ -21,18 +21,18 @@ from tests.service.conftest import Server, steadfast, wait_for
 
 JSON = {"Content-Type": "application/json"}
 LONG = ["good film " * 1_500] * 12
-"""Some tenths of a second of work."""
+"""Inputs that take some tenths of a second."""
 
 
 def ask_anew(server: Server, inputs: list[str], headers: Mapping[str, str] = MappingProxyType({})) -> int:
-    """The status of a request on a connection of its own."""
+    """The status of a request on a new connection."""
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
         connection.request("POST", "/v1/sentiment", json.dumps({"inputs": inputs}), {**JSON, **headers})
         return connection.getresponse().status
 
 
 def logged(server: Server, request_id: str) -> dict[str, Any]:
-    """The line of log of a request, once it is there."""
+    """The log line of a request, once it is written."""
     found: list[dict[str, Any]] = []
 
     def look() -> bool:
@@ -97,7 +97,7 @@ def test_keys_are_read_again_while_requests_go_on(
     head = f"POST /v1/sentiment HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer old-key\r\nContent-Length: {len(body)}\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(head.encode() + b"Content-Type: application/json\r\nExpect: 100-continue\r\n\r\n")
-        # Said once the key has been looked at.
+        # The answer comes after the key was checked.
         assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
         file.write_text("new-key\n")
         server.process.send_signal(signal.SIGHUP)
@@ -158,7 +158,7 @@ def test_every_request_taken_before_sigterm_is_answered(start_server: Callable[.
     before = [status for began, status in outcomes if began < told]
     assert len(before) > 4
     assert set(before) <= {200, 503}
-    # Those who came when it was draining heard so, or found nobody.
+    # Callers that came during draining were told so, or could not connect.
     assert {status for began, status in outcomes if began >= told} <= {503, None}
 
 
@@ -185,7 +185,7 @@ def test_a_worker_that_is_killed_comes_back_and_the_other_answers_meanwhile(pair
     assert [ask_anew(server, ["good"]) for _ in range(20)] == [200] * 20
     wait_for(lambda: len(server.workers() - {killed}) == 2)
     assert any(line["event"] == "worker_died" and line["exit_code"] == -9 for line in server.log_lines())
-    # Nobody is sent to it before its models are loaded.
+    # The worker takes no caller before its models are loaded.
     end = time.monotonic() + min(SHORT_LIFE_S, 4.0)
     statuses = set()
     while time.monotonic() < end:

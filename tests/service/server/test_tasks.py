@@ -45,7 +45,7 @@ def predictors(made: Callable[[str], Path]) -> Iterator[Callable[[str], Predicto
 
 @pytest.fixture(scope="module")
 def server(start_server: Callable[..., Server], made: Callable[[str], Path]) -> Server:
-    """One that answers at every endpoint."""
+    """A server that answers at every endpoint."""
     return start_server(*(made(tasks[0].name) / "package" for tasks in ENDPOINTS.values()))
 
 

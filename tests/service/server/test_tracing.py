@@ -1,4 +1,4 @@
-"""Spans: of a trace that the caller began, sent where the standard variables say, and nothing of it where it is off."""
+"""Spans join the caller's trace and go where the standard variables say; without tracing nothing is loaded."""
 
 import gzip
 import http.server
@@ -63,7 +63,7 @@ def test_a_failure_is_marked() -> None:
 
 @pytest.fixture
 def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
-    """Where a collector listens, and what it was sent."""
+    """The address of a collector, and the requests it received."""
     received: list[ExportTraceServiceRequest] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
