@@ -8,7 +8,7 @@ import os
 from functools import cache
 from typing import Any
 
-# Nobody is told that this runs. BentoML's command reads the variable before it imports this module: `steadfast serve`
+# BentoML reports each start unless this is set. Its command reads it before it imports this module: `steadfast serve`
 # and bentofile.yaml set it too.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 
