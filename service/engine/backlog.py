@@ -123,7 +123,7 @@ class Backlog:
 
 
 def _reach(length: int) -> int:
-    """How far apart the lengths of one batch may be, where the oldest row has this `length`.
+    """The most that lengths within one batch may differ, where the oldest row has this `length`.
 
     Each run costs about as much as 10 tokens more than it computes (int8 MiniLM-L6), and a long row costs a tenth less
     when it is not alone. Several rules were tried at these costs on the lengths of SST-2 and on 5 to 300 tokens, with 8

@@ -18,7 +18,7 @@ class FairQueue(Generic[K]):
         """Start without flows."""
         self._served: dict[K, float] = {}
         self._now = 0.0
-        """What the flow that had the last turn had been served before that turn; the paper's virtual time."""
+        """The paper's virtual time: the service that the flow of the last turn had got before that turn."""
 
     def begin(self, flow: K) -> None:
         """Let `flow` wait from now on."""

@@ -1,4 +1,4 @@
-"""How much an engine lets in, and how much it computes at once."""
+"""The limits of an engine: the rows that it lets in, and the size of its batches."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How fast a model has been computed lately."""
+"""The speed at which a model has been computed lately."""
 
 import pytest
 
