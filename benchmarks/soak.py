@@ -111,10 +111,9 @@ def make_questions(predictor: Predictor, seed: int) -> list[Question]:
         explain = draw.choice((None, None, None, *predictor.explanations))
         body = json.dumps({"inputs": items, "explain": explain, "on_error": "report"}).encode()
         request: Any = Request.model_validate_json(body)
-        encoded_items, rejected = predictor.read(request.inputs, request.truncation)
-        answered = predictor.compute(encoded_items, explain).result()
-        results = [result.model_dump(mode="json") for result in predictor.answer(encoded_items, answered, request)]
-        errors = [{"index": one.index, "code": one.reason.code, "detail": str(one.reason)} for one in rejected]
+        answers = predictor.answer(request.inputs, request)
+        results = [result.model_dump(mode="json") for result in answers.results]
+        errors = [{"index": one.index, "code": one.reason.code, "detail": str(one.reason)} for one in answers.rejected]
         questions.append(Question(predictor.task.endpoint, body, results, errors))
     return questions
 

@@ -73,6 +73,10 @@ class ExtractiveAnswer(TaskAnswer):
         """The answer; its text is no label."""
         return (Judgement(None, self.score),)
 
+    def headlines(self) -> tuple[str, ...]:
+        """The answer with its probability, or a remark that there is none."""
+        return super().headlines() if self.answer is not None else (f"no answer  {self.score:.3f}",)
+
 
 def encode(item: ReadingItem, reader: Reader, truncation: Truncation) -> Encoded:
     """Make a row for each window of the context, each beside the whole question."""

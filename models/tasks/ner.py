@@ -25,6 +25,7 @@ from models.tasks.task import (
     Prediction,
     Task,
     TaskAnswer,
+    headline,
     parse_list,
     softmax,
 )
@@ -79,6 +80,10 @@ class NerAnswer(TaskAnswer):
     def judgements(self) -> tuple[Judgement, ...]:
         """The kind of each entity."""
         return tuple(Judgement(entity.label, entity.score) for entity in self.entities)
+
+    def headlines(self) -> tuple[str, ...]:
+        """One line for each entity, or a remark that there is none."""
+        return tuple(map(headline, self.entities)) or ("no entities",)
 
 
 def encode(item: NerItem | NerExample, reader: Reader, truncation: Truncation) -> Encoded:

@@ -63,6 +63,20 @@ class TaskAnswer(BaseModel):
     def judgements(self) -> tuple[Judgement, ...]:
         """The decisions that the answer makes; none where it decides nothing, as a similarity does."""
 
+    def headlines(self) -> tuple[str, ...]:
+        """The answer in short for people to read, with one line for each of its parts."""
+        return (headline(self),)
+
+
+def headline(answer: BaseModel) -> str:
+    """The texts of an answer, and its numbers with three decimals; JSON where it has neither, so that it shows at all.
+
+    The item's id is no part of the answer.
+    """
+    values = [value for name, value in answer if name != "id" and isinstance(value, str | float)]
+    shown = [value if isinstance(value, str) else f"{value:.3f}" for value in values]
+    return "  ".join(shown) if shown else answer.model_dump_json()
+
 
 class LabelScore(BaseModel):
     """A label and its probability."""

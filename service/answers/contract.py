@@ -1,4 +1,4 @@
-"""What callers send and get: the pydantic types behind HTTP, its OpenAPI document, `predict` and `score`."""
+"""The pydantic types that callers send and get, over HTTP (with its OpenAPI document), by `predict` and by `score`."""
 
 from functools import cache
 from typing import Any, Literal, Union
@@ -32,7 +32,7 @@ class Options(BaseModel):
 
 
 class ItemPosition(BaseModel):
-    """Which input a result belongs to."""
+    """The input that a result belongs to."""
 
     index: int
     id: str | None
@@ -47,19 +47,19 @@ class EncodingSummary(BaseModel):
 
 
 class WithExplanation(BaseModel):
-    """Why the answer is what it is."""
+    """The explanation of the whole answer."""
 
     explanation: Explanation | None
 
 
 class WithExplanations(BaseModel):
-    """Why the parts of the answer are what they are."""
+    """The explanations of the parts of the answer."""
 
     explanation: tuple[Explanation, ...] | None = Field(description="One for each entity, in their order.")
 
 
 class ItemError(BaseModel):
-    """Why one input has no result."""
+    """The reason why one input has no result."""
 
     index: int
     code: BadInputCode
@@ -67,7 +67,7 @@ class ItemError(BaseModel):
 
 
 class ModelName(BaseModel):
-    """Which model answered."""
+    """The model that answered."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -79,7 +79,7 @@ class ModelName(BaseModel):
 
 
 class Limits(BaseModel):
-    """How much a request may hold, and a model read."""
+    """How much a request may hold, and how much a model reads."""
 
     max_items: int
     max_body_bytes: int
@@ -89,7 +89,7 @@ class Limits(BaseModel):
 
 
 class ModelCard(ModelName):
-    """A model: what it is, what it takes, and how good it is by its own manifest."""
+    """A model: what it is, what it accepts, and how good it is according to its manifest."""
 
     is_default: bool = Field(description="Whether it answers requests that name no model.")
     others: tuple[str, ...] = Field(description="The other models for the task, as a request can name them.")
@@ -109,13 +109,13 @@ class ModelCard(ModelName):
 
 
 class ModelList(BaseModel):
-    """The models there are, for each task the default first."""
+    """All models; for each task its default comes first."""
 
     models: list[ModelCard]
 
 
 class Reload(BaseModel):
-    """What is to be done with the models: read their packages again."""
+    """The request to read the packages of the models again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -123,14 +123,14 @@ class Reload(BaseModel):
 
 
 class Usage(BaseModel):
-    """What a request cost."""
+    """How much a request cost."""
 
     items: int = Field(description="Inputs answered.")
     tokens: int
 
 
 class Timing(BaseModel):
-    """Where the time of a request went, in milliseconds."""
+    """How the time of a request was spent, in milliseconds."""
 
     queue: float = Field(description="From the texts being read until the first of them was taken up.")
     tokenize: float
@@ -139,7 +139,7 @@ class Timing(BaseModel):
 
 
 class AnswerBody(BaseModel):
-    """What every answer says beside its results."""
+    """The body of every answer: the results, and what they have in common."""
 
     id: str = Field(description="The request's id, as in `X-Request-ID`.")
     model: ModelName
@@ -151,14 +151,17 @@ class AnswerBody(BaseModel):
 
 @cache
 def result_type(task: AnyTask) -> type[BaseModel]:
-    """One input's answer: the fields of `task.answer` between its place and its extent."""
+    """The type of one input's result.
+
+    Its fields are the position of the input, the fields of `task.answer`, the encoding summary and the explanation.
+    """
     explained = WithExplanations if task.explains_each else WithExplanation
     # pydantic lists the fields of the last base first.
     return create_model(f"{_title(task.name)}Result", __base__=(explained, EncodingSummary, task.answer, ItemPosition))
 
 
 def request_type(task: AnyTask, max_items: int) -> type[Options]:
-    """The body of a request for `task`, or for any other task of the same endpoint."""
+    """The type of the body of a request for `task`, and for any other task of the same endpoint."""
     inputs: Any = list[task.item]
     limits = Field(min_length=1, max_length=max_items)
     model = Field(default=None, description="Which of the task's models answers; null: its default.")
@@ -168,7 +171,7 @@ def request_type(task: AnyTask, max_items: int) -> type[Options]:
 
 
 def answer_type(*tasks: AnyTask) -> type[AnswerBody]:
-    """The body that answers `request_type` at the endpoint of these tasks."""
+    """The type of the body that answers a request at the endpoint of these tasks."""
     results: Any = list[Union[tuple(map(result_type, tasks))]]  # type: ignore[misc]  # noqa: UP007
     return create_model(f"{_title(tasks[0].endpoint)}Answer", __base__=AnswerBody, results=(results, ...))
 

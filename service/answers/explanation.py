@@ -1,4 +1,4 @@
-"""From token scores to word scores: why an answer is what it is, in the words of the text as it was given."""
+"""From token scores to word scores: an answer explained by the words of the text as the caller wrote it."""
 
 import bisect
 from collections.abc import Sequence
@@ -14,15 +14,14 @@ from models.words import Span, share_by_overlap, split_words
 from service.answers.offsets import OffsetUnit, convert_spans
 
 ExplanationMethod = Literal["attention", "rollout"]
-"""How token scores are computed; each is an output of the graph of that name."""
-
+"""How token scores are computed. The graph has an output named after each method."""
 
 TokenScores = npt.NDArray[np.float32]
-"""What each token of a row counts for."""
+"""One number for each token of a row: how much it counts for the answer."""
 
 
 class ExplainedWord(BaseModel):
-    """A word and its share of the answer."""
+    """A word and its share in the explanation."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,7 +33,10 @@ class ExplainedWord(BaseModel):
 
 
 class Explanation(BaseModel):
-    """The words that the answer rests on, in order; of a text that was cut, those the model never saw with score 0."""
+    """The words that the answer rests on, in the order of the text.
+
+    Words that were cut off, so that the model never saw them, have score 0.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,23 +48,23 @@ class Explanation(BaseModel):
 
 def explain(
     method: ExplanationMethod,
-    targets: Sequence[AnswerPart],
+    parts: Sequence[AnswerPart],
     encoded: Encoded,
-    shares: Sequence[Sequence[TokenScores]],
+    token_scores: Sequence[Sequence[TokenScores]],
     offset_unit: OffsetUnit,
 ) -> list[Explanation]:
-    """An explanation of each target out of its `shares`, one array for each of its rows with an entry a token.
+    """One explanation for each part of an answer, made from the token scores of the part's rows.
 
-    Where only some rows led to an answer, only the words in them are listed.
+    Where only some of the item's rows led to a part, only the words in those rows are listed.
     """
     words = {field: _split(text, offset_unit) for field, text in encoded.texts.items()}
     explanations = []
-    for target, of_rows in zip(targets, shares, strict=True):
-        rows = [encoded.rows[number] for number in target.rows]
+    for part, of_rows in zip(parts, token_scores, strict=True):
+        rows = [encoded.rows[number] for number in part.rows]
         is_whole = len(rows) == len(encoded.rows)
-        seen = {field: words[field] if is_whole else _within(rows, field, words[field]) for field in rows[0].fields}
+        seen = {field: words[field] if is_whole else _words_in(rows, field, words[field]) for field in rows[0].fields}
         scores = [_word_scores(field, rows, of_rows, tuple(word for word, _ in seen[field])) for field in seen]
-        values = iter(_share_out(np.concatenate(scores)))
+        values = iter(_normalize(np.concatenate(scores)))
         items = [
             ExplainedWord(
                 field=field,
@@ -74,21 +76,21 @@ def explain(
             for field, found in seen.items()
             for word, place in found
         ]
-        explanations.append(Explanation(method=method, target=target.name, items=tuple(items)))
+        explanations.append(Explanation(method=method, target=part.name, items=tuple(items)))
     return explanations
 
 
 def _split(text: str, offset_unit: OffsetUnit) -> list[tuple[Span, Span]]:
-    """Each word's place in code points and in the unit asked for."""
+    """Each word's span in code points, and the same span in the unit asked for."""
     words = split_words(text)
     return list(zip(words, convert_spans(text, words, offset_unit), strict=True))
 
 
-def _within(rows: Sequence[Row], field: str, words: list[tuple[Span, Span]]) -> list[tuple[Span, Span]]:
+def _words_in(rows: Sequence[Row], field: str, words: list[tuple[Span, Span]]) -> list[tuple[Span, Span]]:
     """The words that stand in these rows."""
     spans = [span for row in rows for _, span in row.spans(field)]
     start, end = min(span.start for span in spans), max(span.end for span in spans)
-    # Looked up, for of a long text with many entities each has a window of its own.
+    # Bisected, because in a long text with many entities each entity has a window of its own.
     first = bisect.bisect_right(words, start, key=lambda word: word[0].end)
     return words[first : bisect.bisect_left(words, end, lo=first, key=lambda word: word[0].start)]
 
@@ -96,7 +98,10 @@ def _within(rows: Sequence[Row], field: str, words: list[tuple[Span, Span]]) -> 
 def _word_scores(
     field: str, rows: Sequence[Row], of_rows: Sequence[TokenScores], words: tuple[Span, ...]
 ) -> npt.NDArray[np.float64]:
-    """Absolute token scores added up by word; a word in several windows takes its largest, as one may cut it in two."""
+    """Absolute token scores, added up for each word.
+
+    A word that stands in several windows takes its largest sum, because one of the windows may cut it in two.
+    """
     largest = np.zeros(len(words))
     for row, scores in zip(rows, of_rows, strict=True):
         placed = row.spans(field)
@@ -106,8 +111,8 @@ def _word_scores(
     return largest
 
 
-def _share_out(scores: npt.NDArray[np.float64]) -> list[float]:
+def _normalize(scores: npt.NDArray[np.float64]) -> list[float]:
+    """Scores divided by their sum; where all are 0, every word gets the same score."""
     total = scores.sum()
-    # Where no word has any weight, none stands out.
     shares = scores / total if total > 0 else np.full(len(scores), 1 / max(len(scores), 1))
     return [float(share) for share in shares]

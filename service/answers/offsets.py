@@ -1,4 +1,4 @@
-"""Character offsets in the unit a caller counts in.
+"""Character offsets in the unit that the caller counts in.
 
 Python counts code points, JavaScript and Java UTF-16 units, Go and Rust bytes of UTF-8.
 """
@@ -13,7 +13,7 @@ OffsetUnit = Literal["codepoint", "utf16", "byte"]
 
 
 def convert_spans(text: str, spans: Sequence[Span], unit: OffsetUnit) -> list[Span]:
-    """Code-point spans of `text`, counted in `unit`."""
+    """Spans of `text` that are given in code points, converted to `unit`."""
     if unit == "codepoint" or text.isascii():
         return list(spans)
     widths = _utf16_widths(text) if unit == "utf16" else _byte_widths(text)

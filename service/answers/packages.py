@@ -1,4 +1,7 @@
-"""Which packages answer: those named, or all of the zoo; of several for one endpoint, the first is its default."""
+"""Finds the packages that answer: those named in the settings, or all packages of the zoo.
+
+Where several packages answer at one endpoint, the first is its default.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,25 +11,26 @@ from service.settings import Settings
 
 
 class NoPackage(PackageError):
-    """No package answers a task."""
+    """There is no package for a task, or none at all."""
 
 
 class TwoPackages(PackageError):
-    """Several packages for one task have one name, and nothing says which is meant."""
+    """Two packages for one task have the same name, so that a request could not say which one it means."""
 
 
 class NotThePinned(PackageError):
-    """A package is not the one that the settings pin."""
+    """A package has another digest than the one that the settings pin."""
 
 
 def open_packages(settings: Settings) -> tuple[Package, ...]:
-    """Every package in force, each checked to the last byte.
+    """All packages that the settings name, or that the zoo holds, each checked to the last byte.
 
-    The first for an endpoint answers requests that name no model: of those named, the first named; of the zoo, the one
-    called like the endpoint, else the first by the name of its folder.
+    The first package of an endpoint answers requests that name no model. Named packages stand in the order in which
+    they are named. In the zoo, the package called like its endpoint comes first, then the others by folder name.
 
     Raises:
-        PackageError: a package is damaged or not the one pinned, there is none, or two for one endpoint have one name.
+        PackageError: a package is damaged or not the one pinned, there is no package, or two packages for one endpoint
+            have the same name.
     """
     packages = [open_pinned(folder, settings) for folder in package_folders(settings)]
     if not settings.packages:
@@ -47,7 +51,7 @@ def open_pinned(folder: Path, settings: Settings) -> Package:
     """The package in `folder`, checked to the last byte.
 
     Raises:
-        PackageError: it is damaged, or another than the settings pin under its name.
+        PackageError: it is damaged, or the settings pin another digest under its name.
     """
     package = open_package(folder)
     name, digest = package.manifest.name, package.manifest.digest
@@ -60,7 +64,7 @@ def open_pinned(folder: Path, settings: Settings) -> Package:
 
 
 def package_folders(settings: Settings) -> tuple[Path, ...]:
-    """Where the packages in force are; raises NoPackage where there are none."""
+    """The folders of the packages that the settings name, or that the zoo holds; raises NoPackage if there is none."""
     folders = settings.packages or tuple(_zoo_packages(settings.zoo))
     if not folders:
         raise NoPackage(f"{settings.zoo}: holds no packages; name the folder of one made by `steadfast export`")
@@ -68,7 +72,7 @@ def package_folders(settings: Settings) -> tuple[Path, ...]:
 
 
 def open_package_for(endpoint: str, settings: Settings) -> Package:
-    """The package that answers at `endpoint` when no model is named; raises as `open_packages` does."""
+    """The package that answers at `endpoint` when a request names no model; raises as `open_packages` does."""
     packages = open_packages(settings)
     for package in packages:
         if package.task.endpoint == endpoint:
@@ -78,5 +82,5 @@ def open_package_for(endpoint: str, settings: Settings) -> Package:
 
 
 def _zoo_packages(zoo: Path) -> Iterable[Path]:
-    # A package that is being made lies in a folder whose name starts with a dot.
+    # While a package is being made, the name of its folder starts with a dot.
     return (folder for folder in sorted(zoo.glob("[!.]*")) if is_package(folder))

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +14,6 @@ from models.errors import UserError, first_mistake
 from models.tasks.task import AnyTask, Item, takes_list
 from service.answers.contract import Options
 from service.answers.explanation import Explanation
-from service.answers.predictor import Predictor
 from service.cli.opening import open_predictor
 from service.cli.options import Explain, PackageFolder, TaskName
 
@@ -58,7 +57,7 @@ def predict(
     read = [_read_stdin() if text == "-" else text for text in given]
     with open_predictor(task, package) as predictor:
         items = read_items(predictor.task, read)
-        results = predict_items(predictor, items, Options(explain=explain))
+        results = predictor.answer(items, Options(explain=explain)).results
     show(items, results, as_json=as_json)
 
 
@@ -84,21 +83,6 @@ def read_items(task: AnyTask, texts: Sequence[str]) -> list[Item]:
         raise UnreadableText(f"{task.name} reads {', '.join(fields)}, in this order; {first_mistake(error)}") from error
 
 
-def predict_items(predictor: Predictor, items: Sequence[Item], options: Options) -> list[Any]:
-    """The result of each input, as HTTP gives it.
-
-    Raises:
-        UnreadableText: naming the first input at fault.
-        NotOffered: the package gives no such explanation.
-    """
-    predictor.check(options.explain)
-    encoded_items, rejected = predictor.read(items, options.truncation)
-    if rejected:
-        rejection = rejected[0]
-        raise UnreadableText(f"input {rejection.index + 1}, {rejection.reason.field}: {rejection.reason}")
-    return predictor.answer(encoded_items, predictor.compute(encoded_items, options.explain).result(), options)
-
-
 def show(items: Sequence[Item], results: Sequence[Any], *, as_json: bool) -> None:
     """Print the results: a JSON array, one result a line, or for people, in colour where that is wanted."""
     console = Console(highlight=False, soft_wrap=True)
@@ -111,7 +95,7 @@ def show(items: Sequence[Item], results: Sequence[Any], *, as_json: bool) -> Non
 
 def _picture(item: Item, result: Any) -> Text:
     """The answer, then its texts with their words marked, the stronger the more they count; legible without colour."""
-    lines = [Text(line, style="bold") for line in _headlines(result)]
+    lines = [Text(_harmless(line), style="bold") for line in result.headlines()]
     texts = _texts(item)
     given = result.explanation
     explanations: Sequence[Explanation] = given if isinstance(given, tuple) else [given] if given else []
@@ -122,24 +106,6 @@ def _picture(item: Item, result: Any) -> Text:
         lines += [_mark(field, text, explanation) for field, text in texts.items() if field in explained]
         lines.append(_name_top_words(explanation))
     return Text("\n").join(lines)
-
-
-def _headlines(result: Any) -> list[str]:
-    """What is said in the first place: a line for an answer, or one for each of its entities."""
-    parts = getattr(result, "entities", None)
-    if parts == ():
-        return ["no entities"]
-    if getattr(result, "answer", "") is None:
-        return [f"no answer  {result.score:.3f}"]
-    return ["  ".join(_values(part)) for part in ([result] if parts is None else parts)]
-
-
-def _values(part: Any) -> Iterator[str]:
-    for name, value in part:
-        if isinstance(value, str) and name != "id":
-            yield _harmless(value)
-        elif isinstance(value, float):
-            yield f"{value:.3f}"
 
 
 def _texts(item: Item) -> dict[str, str]:

@@ -6,7 +6,6 @@ they come; the third writes the input's rows with their predictions, and only th
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,13 +17,15 @@ from export.package import file_digest
 from models.errors import UserError, first_mistake
 from models.records import BadRecord, Record, UnknownColumn, file_format, find_column, read_records
 from models.tasks.task import read_item
+from service.answers.answers import PendingAnswers
 from service.answers.contract import Options
-from service.answers.predictor import BatchPrediction, BrokenModel, EncodedItem, NotOffered, Predictor
+from service.answers.errors import BrokenModel, ItemsRejected, NotOffered
+from service.answers.predictor import Predictor
 from service.files.columns import ERROR, as_columns, column_types, free_names
 from service.files.partial import Partial
 from service.files.tables import survey, write_rows
 
-WINDOW_ROWS = 2_048
+WINDOW_RECORDS = 2_048
 """Rows of the file under way at once; the engine finds rows of like length among them."""
 
 WINDOW_TOKENS = 262_144
@@ -142,54 +143,46 @@ def _find_texts(predictor: Predictor, job: Job, available: tuple[str, ...]) -> d
     return found
 
 
-@dataclass(frozen=True)
-class _UnderWay:
-    """A row of the file that the engine has, or why it has not."""
-
-    encoded_item: EncodedItem | None = None
-    future: Future[BatchPrediction] | None = None
-    error: str | None = None
-
-    @property
-    def tokens(self) -> int:
-        return self.encoded_item.encoded.tokens if self.encoded_item else 0
-
-
 def _predict(
-    predictor: Predictor, rows: Iterable[Record | BadRecord], texts: Mapping[str, str], options: Options
+    predictor: Predictor, records: Iterable[Record | BadRecord], texts: Mapping[str, str], options: Options
 ) -> Iterator[dict[str, Any]]:
-    """Each row's prediction in the order of the rows, several thousand rows under way at once."""
-    window: deque[_UnderWay] = deque()
+    """The prediction for each record, in the order of the records; several thousand records are under way at once."""
+    window: deque[PendingAnswers | str] = deque()
     tokens = 0
-    for row in rows:
-        window.append(_start(predictor, row, texts, options))
-        tokens += window[-1].tokens
-        while len(window) >= WINDOW_ROWS or tokens > WINDOW_TOKENS:
-            tokens -= window[0].tokens
-            yield _finish(predictor, window.popleft(), options)
+    for record in records:
+        window.append(_start(predictor, record, texts, options))
+        tokens += _tokens(window[-1])
+        while len(window) >= WINDOW_RECORDS or tokens > WINDOW_TOKENS:
+            tokens -= _tokens(window[0])
+            yield _finish(window.popleft())
     for started in window:
-        yield _finish(predictor, started, options)
+        yield _finish(started)
 
 
-def _start(predictor: Predictor, row: Record | BadRecord, texts: Mapping[str, str], options: Options) -> _UnderWay:
-    if isinstance(row, BadRecord):
-        return _UnderWay(error=row.reason)
+def _start(
+    predictor: Predictor, record: Record | BadRecord, texts: Mapping[str, str], options: Options
+) -> PendingAnswers | str:
+    """The answer to a record, still to come; or the reason why there will be none."""
+    if isinstance(record, BadRecord):
+        return record.reason
     try:
-        values = {field: row.values.get(column) for field, column in texts.items()}
-        item = read_item(predictor.task.item, values)
+        item = read_item(predictor.task.item, {field: record.values.get(column) for field, column in texts.items()})
+        return predictor.submit([item], options)
     except ValidationError as error:
-        return _UnderWay(error=str(first_mistake(error)))
-    encoded_items, rejected = predictor.read([item], options.truncation)
-    if rejected:
-        return _UnderWay(error=f"{rejected[0].reason.field}: {rejected[0].reason}")
-    return _UnderWay(encoded_items[0], predictor.compute(encoded_items, options.explain))
+        return str(first_mistake(error))
+    except ItemsRejected as error:
+        return str(error.rejected[0])
 
 
-def _finish(predictor: Predictor, started: _UnderWay, options: Options) -> dict[str, Any]:
-    if started.encoded_item is None or started.future is None:
-        return {ERROR: started.error}
+def _tokens(started: PendingAnswers | str) -> int:
+    return 0 if isinstance(started, str) else started.tokens
+
+
+def _finish(started: PendingAnswers | str) -> dict[str, Any]:
+    if isinstance(started, str):
+        return {ERROR: started}
     try:
-        (result,) = predictor.answer([started.encoded_item], started.future.result(), options)
+        (result,) = started.result().results
     except (BrokenModel, NotOffered) as error:
         return {ERROR: str(error)}
     return as_columns(result)

@@ -6,18 +6,30 @@ every batch-mate of a bad row.
 
 import asyncio
 import inspect
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from typing import Any
 
 import bentoml
 from pydantic import ValidationError
 from starlette.responses import Response
 
 from models.tasks.task import AnyTask
-from service.answers.contract import AnswerBody, ItemError, Timing, Usage, answer_type, request_type
-from service.answers.predictor import BatchPrediction, EncodedItem, NotOffered, Predictor, RejectedItem
+from service.answers.answers import Answers, PendingAnswers, StageTimes
+from service.answers.batch import RejectedItem
+from service.answers.contract import (
+    AnswerBody,
+    ItemError,
+    ModelName,
+    Options,
+    Timing,
+    Usage,
+    answer_type,
+    request_type,
+)
+from service.answers.errors import NotOffered
+from service.answers.predictor import Predictor
 from service.engine.errors import DeadlineExceeded, EngineClosed, Overloaded
 from service.server.context import RequestContext, current_request, respond
 from service.server.metrics import Metrics
@@ -29,9 +41,6 @@ LARGE_BODY_BYTES = 65_536
 """Texts of a larger body are read in a thread: tokenising 64 KiB would hold up all other requests for some 20 ms."""
 LARGE_EXPLANATION_CHARACTERS = 10_000
 """Longer explanations are made in a thread: a long text may have hundreds of entities, each explained by its words."""
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def endpoint(tasks: Sequence[AnyTask], registry: ModelRegistry, metrics: Metrics, max_items: int) -> Any:
@@ -77,85 +86,81 @@ def errors_as_problems() -> Iterator[None]:
         raise RuntimeError("an answer does not fit its own type") from error
 
 
-async def _answer(predictor: Predictor, request: Any, answer_body: type[AnswerBody], metrics: Metrics) -> Response:
-    """The answer to `request`, any task's."""
+async def _answer(predictor: Predictor, request: Any, body_type: type[AnswerBody], metrics: Metrics) -> Response:
+    """The answer to a request for any task."""
     context = current_request.get()
-    aside = asyncio.to_thread if len(context.body) > LARGE_BODY_BYTES else _directly
-    predictor.check(request.explain)
-    began = time.perf_counter()
-    encoded_items, rejected = await aside(predictor.read, request.inputs, request.truncation)
-    tokenize_s = time.perf_counter() - began
-    if rejected and request.on_error == "fail":
-        raise _refused(rejected)
-    computing = predictor.compute(encoded_items, request.explain, deadline=context.deadline)
-    # Cancelled with this task, when the caller has gone.
-    answered = await asyncio.wrap_future(computing)
-    context.stages = _stages(began, tokenize_s, answered)
-    predicted = time.perf_counter()
-    if _explained_characters(encoded_items, answered) > LARGE_EXPLANATION_CHARACTERS:
-        aside = asyncio.to_thread
-    results = await aside(predictor.answer, encoded_items, answered, request)
-    explained = {"explain": time.perf_counter() - predicted} if request.explain else {}
-    metrics.stages(predictor.name, queue=answered.queue_s, tokenize=tokenize_s, infer=answered.infer_s, **explained)
-    metrics.answers(predictor.name, results)
-    usage = Usage(items=len(results), tokens=sum(encoded_item.encoded.tokens for encoded_item in encoded_items))
-    timing = _timing(context, tokenize_s, answered)
+    is_large = len(context.body) > LARGE_BODY_BYTES
+    submit = partial(predictor.submit, request.inputs, request, deadline=context.deadline)
+    pending = await _submit_in_thread(submit) if is_large else submit()
+    # When the caller leaves, this task is cancelled, and with it the future.
+    await asyncio.wrap_future(pending.future)
+    is_large = is_large or pending.characters_to_explain > LARGE_EXPLANATION_CHARACTERS
+    answers = await asyncio.to_thread(pending.result) if is_large else pending.result()
+    _count(answers, predictor.name, request, metrics)
+    timing = _timing(answers.times, context)
+    usage = Usage(items=len(answers.results), tokens=answers.tokens)
+    context.stages = _stages(answers.times)
     context.facts |= usage.model_dump() | {f"{name}_ms": round(value, 3) for name, value in timing}
-    body = answer_body(
+    body = body_type(
         id=context.request_id,
         model=predictor.name,
-        results=results,
-        errors=[_item_error(rejection) for rejection in rejected],
+        results=answers.results,
+        errors=[ItemError(index=one.index, code=one.reason.code, detail=str(one.reason)) for one in answers.rejected],
         usage=usage,
         timing_ms=timing,
     )
-    content = await aside(body.model_dump_json, exclude=None if request.on_error == "report" else {"errors"})
+    dump = partial(body.model_dump_json, exclude=None if request.on_error == "report" else {"errors"})
+    content = await asyncio.to_thread(dump) if is_large else dump()
     server_timing = ", ".join(f"{name};dur={value:.3f}" for name, value in timing)
     return Response(content, headers={"Server-Timing": server_timing}, media_type="application/json")
 
 
-def _explained_characters(encoded_items: Sequence[EncodedItem], answered: BatchPrediction) -> int:
-    """The texts' length, once for each answer that is explained by their words."""
-    return sum(
-        len(predicted.shares) * sum(map(len, encoded_item.encoded.texts.values()))
-        for encoded_item, predicted in zip(encoded_items, answered.predictions, strict=True)
-    )
+async def _submit_in_thread(submit: Callable[[], PendingAnswers]) -> PendingAnswers:
+    """Call `submit` in a thread; if the caller leaves meanwhile, what it queues is taken out of the queue again."""
+    submitting = asyncio.ensure_future(asyncio.to_thread(submit))
+    try:
+        # Shielded, because the thread goes on whatever becomes of this task.
+        return await asyncio.shield(submitting)
+    except asyncio.CancelledError:
+        submitting.add_done_callback(_withdraw)
+        raise
 
 
-def _stages(began: float, tokenize_s: float, answered: BatchPrediction) -> tuple[Stage, ...]:
-    queued = began + tokenize_s
-    taken_up = queued + answered.queue_s
+def _withdraw(submitted: asyncio.Future[PendingAnswers]) -> None:
+    if not submitted.cancelled() and submitted.exception() is None:
+        submitted.result().future.cancel()
+
+
+def _count(answers: Answers, model: ModelName, options: Options, metrics: Metrics) -> None:
+    times = answers.times
+    explained = {"explain": times.render_s} if options.explain else {}
+    metrics.stages(model, queue=times.queue_s, tokenize=times.tokenize_s, infer=times.infer_s, **explained)
+    metrics.answers(model, answers.results)
+
+
+def _stages(times: StageTimes) -> tuple[Stage, ...]:
+    queued = times.began + times.tokenize_s
     return (
-        Stage("tokenize", began, tokenize_s),
-        Stage("queue", queued, answered.queue_s),
-        Stage("infer", taken_up, answered.infer_s),
+        Stage("tokenize", times.began, times.tokenize_s),
+        Stage("queue", queued, times.queue_s),
+        Stage("infer", queued + times.queue_s, times.infer_s),
     )
 
 
-def _timing(context: RequestContext, tokenize_s: float, answered: BatchPrediction) -> Timing:
+def _timing(times: StageTimes, context: RequestContext) -> Timing:
     return Timing(
-        queue=answered.queue_s * 1000,
-        tokenize=tokenize_s * 1000,
-        infer=answered.infer_s * 1000,
+        queue=times.queue_s * 1000,
+        tokenize=times.tokenize_s * 1000,
+        infer=times.infer_s * 1000,
         total=context.elapsed_s * 1000,
     )
 
 
-def _item_error(rejection: RejectedItem) -> ItemError:
-    return ItemError(index=rejection.index, code=rejection.reason.code, detail=str(rejection.reason))
-
-
-async def _directly(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    return function(*args, **kwargs)
-
-
-def _refused(rejected: Sequence[RejectedItem]) -> Problem:
-    """The problem of the first input at fault; all of them are listed."""
+def _problem(rejected: Sequence[RejectedItem]) -> Problem:
+    """The problem of the first rejected item; its faults list all of them."""
     faults = [
-        Fault(
-            pointer=pointer("inputs", rejection.index, *rejection.reason.field.split("/")), detail=str(rejection.reason)
-        )
-        for rejection in rejected
+        Fault(pointer=pointer("inputs", one.index, *one.reason.field.split("/")), detail=str(one.reason))
+        for one in rejected
     ]
     more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
     return Problem(rejected[0].reason.code, f"{faults[0].pointer}: {faults[0].detail}{more}", faults)

@@ -60,11 +60,8 @@ def test_it_answers_as_torch_does(hybrid: Path, tmp_path: Path) -> None:
     encoded = [SENTIMENT.encode(item, evaluated.reader, "window") for item in items]
     expected = [prediction.answer for prediction in predict_all(evaluated, encoded)]
     with Pool(1) as pool, Predictor(open_package(tmp_path / "exact"), EngineLimits(), pool) as predictor:
-        encoded_items, rejected = predictor.read(items, "window")
-        options = Options()
-        answers = predictor.answer(encoded_items, predictor.compute(encoded_items, None).result(), options)
-    assert not rejected
-    for answer, wanted in zip(answers, expected, strict=True):
+        results = predictor.answer(items, Options()).results
+    for answer, wanted in zip(results, expected, strict=True):
         found = answer.model_dump()
         assert found["label"] == wanted.label
         scores = {one["label"]: one["score"] for one in found["scores"]}

@@ -18,7 +18,6 @@ from export.verification import verify_package
 from models.tasks import TASKS
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
-from service.cli.predict import predict_items
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from tests.tiny import make_items
@@ -59,7 +58,7 @@ def test_it_verifies_and_answers(halved: tuple[Path, Path]) -> None:
     assert package.precision == "fp16"
     items = [package.task.item.model_validate(item) for item in make_items(package.task.name, 4)]
     with Pool(1) as pool, Predictor(package, EngineLimits(), pool) as predictor:
-        results = predict_items(predictor, items, Options(explain="attention"))
+        results = predictor.answer(items, Options(explain="attention")).results
     assert len(results) == 4
     card = (halved[0] / "README.md").read_text()
     assert "in fp16" in card

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from models.tasks.sentiment import SentimentItem
 from models.tasks.task import AnswerPart
-from models.text import BadInput, Encoded
+from models.text import Encoded
 from service.answers.contract import Options
+from service.answers.errors import ItemsRejected
 from service.answers.explanation import Explanation, TokenScores, explain
 from service.answers.offsets import OffsetUnit
 from service.answers.predictor import Predictor
@@ -27,19 +28,21 @@ TEXTS = st.one_of(*(st.text(alphabet, max_size=120) for alphabet in ALPHABETS))
 
 def answer(predictor: Predictor, text: str, method: str = "rollout", unit: OffsetUnit = "codepoint") -> Explanation:
     options = Options.model_validate({"explain": method, "offset_unit": unit})
-    encoded_items, rejected = predictor.read([SentimentItem(text=text)], options.truncation)
-    if rejected:
+    try:
+        (result,) = predictor.answer([SentimentItem(text=text)], options).results
+    except ItemsRejected:
         reject()
-    (result,) = predictor.answer(encoded_items, predictor.compute(encoded_items, options.explain).result(), options)
-    explanation: Explanation = result.explanation  # type: ignore[attr-defined]
+    explanation: Explanation = result.explanation
     return explanation
 
 
 def read(predictor: Predictor, text: str, *, truncation: str = "window") -> Encoded:
-    encoded_items, rejected = predictor.read([SentimentItem(text=text)], truncation)  # type: ignore[arg-type]
-    if rejected:
+    try:
+        pending = predictor.submit([SentimentItem(text=text)], Options.model_validate({"truncation": truncation}))
+    except ItemsRejected:
         reject()
-    return encoded_items[0].encoded
+    pending.future.cancel()
+    return pending.items[0].encoded
 
 
 def explained(encoded: Encoded, scores: Sequence[TokenScores]) -> Explanation:
@@ -133,9 +136,9 @@ def test_words_share_alike_when_no_token_counts(predictor: Predictor) -> None:
 
 
 def test_a_text_that_has_words_only_for_the_eye_is_refused(predictor: Predictor) -> None:
-    _, (rejection,) = predictor.read([SentimentItem(text="\u200b\u200d")], "window")
-    assert isinstance(rejection.reason, BadInput)
-    assert rejection.reason.code == "empty_input"
+    with pytest.raises(ItemsRejected) as caught:
+        predictor.submit([SentimentItem(text="\u200b\u200d")], Options())
+    assert [rejection.reason.code for rejection in caught.value.rejected] == ["empty_input"]
 
 
 @pytest.mark.parametrize("text", ["don't", "3.14", "👩🏽‍🚀", "🇩🇪", "é"])

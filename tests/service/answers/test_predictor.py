@@ -1,4 +1,4 @@
-"""From items to results with one package."""
+"""From items to answers with one package."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -13,21 +13,45 @@ from export.package import open_package
 from export.session import Arrays
 from models.tasks.sentiment import SentimentItem
 from models.text import Row
-from service.answers.predictor import BrokenModel, NotOffered, Predictor
+from service.answers.answers import PendingAnswers
+from service.answers.contract import Options
+from service.answers.errors import BrokenModel, ItemsRejected, NotOffered
+from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
+from service.engine.meter import Unmetered
 from service.engine.model_engine import Engine
 from service.engine.pool import Pool
 from service.engine.submission import EngineResult
-from tests.service.engine.fakes import RecordingMeter
+
+MIXED = [SentimentItem(text=text) for text in ("good", "", "bad", " ")]
+"""The second and the fourth cannot be answered."""
 
 
-def test_items_that_cannot_be_read_are_set_apart_with_their_place(predictor: Predictor) -> None:
-    encoded_items, rejected = predictor.read([SentimentItem(text=text) for text in ("good", "", "bad", " ")], "window")
-    assert [encoded_item.index for encoded_item in encoded_items] == [0, 2]
-    assert [(rejection.index, rejection.reason.code) for rejection in rejected] == [
-        (1, "empty_input"),
-        (3, "empty_input"),
-    ]
+def test_items_that_cannot_be_answered_are_reported_beside_the_results(predictor: Predictor) -> None:
+    answers = predictor.answer(MIXED, Options(on_error="report"))
+    assert [(result.index, result.label) for result in answers.results] == [(0, "positive"), (2, "negative")]
+    assert [(one.index, one.reason.code) for one in answers.rejected] == [(1, "empty_input"), (3, "empty_input")]
+    assert answers.tokens == sum(result.tokens for result in answers.results)
+
+
+def test_one_item_that_cannot_be_answered_fails_all_before_anything_is_computed(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "submit", lambda *_, **__: pytest.fail("computed"))
+    with pytest.raises(ItemsRejected, match=r"^input 2, text: ") as caught:
+        predictor.submit(MIXED, Options())
+    assert [one.index for one in caught.value.rejected] == [1, 3]
+
+
+def test_the_times_of_the_stages_follow_one_another(predictor: Predictor) -> None:
+    times = predictor.answer(MIXED[:1], Options(explain="rollout")).times
+    assert min(times.tokenize_s, times.queue_s, times.infer_s, times.render_s) >= 0
+
+
+def test_the_length_to_explain_counts_the_texts_of_explained_answers_only(predictor: Predictor) -> None:
+    items = [SentimentItem(text="good"), SentimentItem(text="bad film")]
+    assert predictor.submit(items, Options()).characters_to_explain == 0
+    assert predictor.submit(items, Options(explain="rollout")).characters_to_explain == 12
 
 
 def test_only_what_the_graph_gives_is_offered(predictor: Predictor, attentive: Predictor) -> None:
@@ -36,7 +60,7 @@ def test_only_what_the_graph_gives_is_offered(predictor: Predictor, attentive: P
     predictor.check("rollout")
     assert attentive.explanations == ("attention",)
     with pytest.raises(NotOffered, match="gives no explanation 'rollout'; it gives: 'attention'"):
-        attentive.check("rollout")
+        attentive.submit(MIXED[:1], Options(explain="rollout"))
 
 
 def test_the_name_is_that_of_the_manifest(predictor: Predictor) -> None:
@@ -48,12 +72,21 @@ def test_the_name_is_that_of_the_manifest(predictor: Predictor) -> None:
 def test_a_model_that_gives_no_numbers_gives_no_answer(
     predictor: Predictor, number: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded_items, _ = predictor.read([SentimentItem(text="good")], "window")
     computed: Future[EngineResult] = Future()
     computed.set_result(EngineResult([{"logits": np.array([0, number], dtype=np.float32)}], 0.0, 0.0))
-    monkeypatch.setattr(predictor._engine, "submit", lambda *_, **__: computed)
+    monkeypatch.setattr(Engine, "submit", lambda *_, **__: computed)
     with pytest.raises(BrokenModel, match="an output is not finite"):
-        predictor.compute(encoded_items, None).result()
+        predictor.answer(MIXED[:1], Options())
+
+
+class QueueLength(Unmetered):
+    """A meter that knows how many rows wait."""
+
+    rows = 0
+
+    def queue(self, rows: int, tokens: int) -> None:
+        del tokens
+        self.rows = rows
 
 
 @pytest.mark.parametrize("task", ["sentiment", "ner"])
@@ -65,41 +98,41 @@ def test_an_answer_that_nobody_waits_for_is_not_computed(made: Callable[[str], P
         assert go_on.wait(30)
         return [{} for _ in rows]
 
-    package = open_package(made(task) / "package")
-    meter = RecordingMeter()
+    package, queue = open_package(made(task) / "package"), QueueLength()
     with (
-        Pool(1, meter) as pool,
+        Pool(1, queue) as pool,
         Engine(hold_up, EngineLimits(), pool) as other,
         Predictor(package, EngineLimits(), pool) as predictor,
     ):
-        encoded_items, _ = predictor.read([package.task.item(text="Ada met Bo.")], "window")
-        other.submit(encoded_items[0].encoded.rows, ("logits",))
+        items, options = [package.task.item(text="Ada met Bo.")], Options(explain="rollout")
+        other.submit(predictor.sample_rows()[:1], ("logits",))
         assert entered.wait(30)
-        given_up = predictor.compute(encoded_items, "rollout")
-        wanted = predictor.compute(encoded_items, "rollout")
-        assert given_up.cancel()
-        assert [rows for rows, _ in meter.queues][-1] == 1
+        given_up, wanted = predictor.submit(items, options), predictor.submit(items, options)
+        assert given_up.future.cancel()
+        assert queue.rows == 1
         go_on.set()
-        assert len(wanted.result(30).predictions) == 1
+        assert len(wanted.result().results) == 1
 
 
-def test_an_explanation_that_nobody_waits_for_is_not_computed(made: Callable[[str], Path]) -> None:
-    """Of answers at tokens, whose explanation is a second run."""
+def test_an_explanation_that_nobody_waits_for_is_not_computed(
+    made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers at tokens are explained by a second run."""
+    asked: list[tuple[str, ...]] = []
+    handed_in: Future[PendingAnswers] = Future()
+    submit = Engine.submit
+
+    def cancel_before_the_second(engine: Engine, rows: Sequence[Row], outputs: tuple[str, ...], **options: Any) -> Any:
+        asked.append(outputs)
+        future = submit(engine, rows, outputs, **options)
+        if len(asked) == 2:
+            handed_in.result(30).future.cancel()
+        return future
+
+    monkeypatch.setattr(Engine, "submit", cancel_before_the_second)
     with Pool(1) as pool, Predictor(open_package(made("ner") / "package"), EngineLimits(), pool) as predictor:
-        encoded_items, _ = predictor.read([predictor.task.item(text="Ada met Bo.")], "window")
-        asked: list[tuple[str, ...]] = []
-        submit = predictor._engine.submit
-
-        def cancel_before_the_second(
-            rows: Sequence[Row], outputs: tuple[str, ...], **options: Any
-        ) -> Future[EngineResult]:
-            asked.append(outputs)
-            future = submit(rows, outputs, **options)
-            if len(asked) == 2:
-                answered.cancel()
-            return future
-
-        predictor._engine.submit = cancel_before_the_second  # type: ignore[method-assign]
-        answered: Future[Any] = predictor.compute(encoded_items, "rollout")
+        pending = predictor.submit([predictor.task.item(text="Ada met Bo.")], Options(explain="rollout"))
+        handed_in.set_result(pending)
         with pytest.raises(CancelledError):
-            answered.result(30)
+            pending.result()
+    assert asked == [("logits",), ("rollout",)]

@@ -9,8 +9,8 @@ import pytest
 
 from export.package import open_package
 from service.answers.contract import Options
-from service.answers.predictor import NotOffered, Predictor
-from service.cli.predict import predict_items
+from service.answers.errors import NotOffered
+from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from tests.service.conftest import Server
@@ -33,7 +33,7 @@ def pair(made_bilstm: Callable[[str], Path]) -> Iterator[Predictor]:
 
 def _ask(predictor: Predictor, *items: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
     given = [predictor.task.item.model_validate(item) for item in items]
-    results = predict_items(predictor, given, Options.model_validate(options))
+    results = predictor.answer(given, Options.model_validate(options)).results
     return [json.loads(result.model_dump_json()) for result in results]
 
 
@@ -43,9 +43,9 @@ def test_each_word_has_the_attention_of_its_token(single: Predictor) -> None:
     words = result["explanation"]["items"]
     assert [word["text"] for word in words] == ["The", "FILM", "of", "1999", "was", "good", ",", "Élan", "中", "!"]
     assert all(text[word["start"] : word["end"]] == word["text"] for word in words)
-    encoded_items, _ = single.read([single.task.item.model_validate({"text": text})], "window")
-    (shares,) = single.compute(encoded_items, "attention").result().predictions[0].shares[0]
-    assert [word["score"] for word in words] == pytest.approx(shares.tolist(), abs=1e-6)
+    pending = single.submit([single.task.item.model_validate({"text": text})], Options(explain="attention"))
+    (scores,) = pending.future.result().predictions[0].token_scores[0]
+    assert [word["score"] for word in words] == pytest.approx(scores.tolist(), abs=1e-6)
     assert sum(word["score"] for word in words) == pytest.approx(1)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from models.tasks import ENDPOINTS
 from models.tasks.sentiment import SENTIMENT, SentimentItem
+from service.answers.answers import Answers, PendingAnswers
 from service.answers.contract import request_type
 from service.answers.predictor import Predictor
 from service.server.context import RequestContext, current_request
@@ -51,12 +52,12 @@ def test_what_takes_long_to_explain_holds_up_no_other_caller(
 ) -> None:
     threads: list[threading.Thread] = []
 
-    def answer(*arguments: Any) -> Sequence[Any]:
+    def record_thread(pending: PendingAnswers) -> Answers:
         threads.append(threading.current_thread())
-        return made(*arguments)
+        return result(pending)
 
-    made = predictor.answer
-    monkeypatch.setattr(predictor, "answer", answer)
+    result = PendingAnswers.result
+    monkeypatch.setattr(PendingAnswers, "result", record_thread)
     response = ask(predictor, inputs=["good " * words], explain="attention", truncation=truncation)
     assert response.status_code == 200
     assert [thread is not threading.main_thread() for thread in threads] == [in_a_thread]
@@ -70,9 +71,9 @@ def test_an_answer_that_comes_too_late_is_the_problem_of_the_contract(ask: Ask, 
 def test_an_answer_that_does_not_fit_is_not_blamed_on_the_caller(
     ask: Ask, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def give_nonsense(*_: Any) -> Any:
+    def give_nonsense(*_: Any, **__: Any) -> Any:
         return SentimentItem.model_validate(5)
 
-    monkeypatch.setattr(predictor, "read", give_nonsense)
+    monkeypatch.setattr(predictor, "submit", give_nonsense)
     with pytest.raises(RuntimeError, match="does not fit its own type"):
         ask(predictor, inputs=["a"])

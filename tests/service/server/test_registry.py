@@ -12,7 +12,7 @@ import pytest
 from export.package import FALLBACK_FILE, Package, open_package, write_manifest
 from service.answers.contract import Options
 from service.answers.packages import open_packages
-from service.cli.predict import predict_items, read_items
+from service.cli.predict import read_items
 from service.engine.errors import EngineClosed
 from service.engine.pool import Pool
 from service.server.problems import Problem
@@ -51,7 +51,7 @@ def replace_package(folder: Path, name: str) -> str:
 
 def label(registry: ModelRegistry, text: str, name: str | None = None) -> str:
     with registry.using("sentiment", name) as predictor:
-        (result,) = predict_items(predictor, read_items(predictor.task, [text]), Options())
+        (result,) = predictor.answer(read_items(predictor.task, [text]), Options()).results
     found: str = result.label
     return found
 
@@ -141,15 +141,15 @@ def test_what_is_under_way_ends_with_the_model_it_began_with(
         replace_package(folder, "newer")
         registry.reload()
         assert serving(registry) == ["newer"]
-        (result,) = predict_items(old, read_items(old.task, ["great"]), Options())
+        (result,) = old.answer(read_items(old.task, ["great"]), Options()).results
         assert result.label == "positive"
-    readings, _ = old.read(read_items(old.task, ["great"]), "window")
-    wait_for(lambda: is_closed(lambda: old.compute(readings, None)))
+    items = read_items(old.task, ["great"])
+    wait_for(lambda: is_closed(lambda: old.submit(items, Options())))
 
 
-def is_closed(compute: Callable[[], object]) -> bool:
+def is_closed(submit: Callable[[], object]) -> bool:
     try:
-        compute()
+        submit()
     except EngineClosed:
         return True
     return False

@@ -14,8 +14,8 @@ from hypothesis import given, reject, settings
 from export.package import open_package
 from models.tasks import ENDPOINTS, TASKS
 from service.answers.contract import Options
-from service.answers.predictor import NotOffered, Predictor
-from service.cli.predict import predict_items
+from service.answers.errors import ItemsRejected, NotOffered
+from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from service.files.scoring import Job, score_file
@@ -60,7 +60,7 @@ def ask(server: Server, endpoint: str, items: list[dict[str, Any]], **options: A
 
 def predict(predictor: Predictor, items: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
     given = [predictor.task.item.model_validate(item) for item in items]
-    results = predict_items(predictor, given, Options.model_validate(options))
+    results = predictor.answer(given, Options.model_validate(options)).results
     return [json.loads(result.model_dump_json()) for result in results]
 
 
@@ -173,11 +173,11 @@ CUTS: dict[str, Callable[[str, int, int], str]] = {
 
 
 def _answer(predictor: Predictor, item: dict[str, Any], unit: str) -> dict[str, Any]:
-    encoded_items, rejected = predictor.read([predictor.task.item.model_validate(item)], "window")
-    if rejected:
-        reject()
     options = Options.model_validate({"offset_unit": unit})
-    (result,) = predictor.answer(encoded_items, predictor.compute(encoded_items, None).result(), options)
+    try:
+        (result,) = predictor.answer([predictor.task.item.model_validate(item)], options).results
+    except ItemsRejected:
+        reject()
     found: dict[str, Any] = json.loads(result.model_dump_json())
     return found
 
@@ -284,17 +284,19 @@ def test_an_empty_choice_is_named(server: Server) -> None:
 def test_a_question_that_costs_more_than_it_says_is_refused_at_once(predictors: Callable[[str], Predictor]) -> None:
     item = {"context": "good", "question": "what" + " " * 200_000 + "?", "choices": ["a"] * 20}
     predictor = predictors("reading-comprehension")
-    _, (rejection,) = predictor.read([predictor.task.item.model_validate(item)], "window")
+    with pytest.raises(ItemsRejected) as caught:
+        predictor.submit([predictor.task.item.model_validate(item)], Options())
+    (rejection,) = caught.value.rejected
     assert (rejection.reason.code, rejection.reason.field) == ("input_too_long", "question")
 
 
 def test_more_entities_than_can_be_read_again_are_not_explained(predictors: Callable[[str], Predictor]) -> None:
     predictor = predictors("ner")
-    encoded_items, _ = predictor.read([predictor.task.item.model_validate({"text": "al the " * 3_000})], "window")
+    items = [predictor.task.item.model_validate({"text": "al the " * 3_000})]
     with pytest.raises(NotOffered, match=r"answers to explain would take .* tokens; leave `explain` out"):
-        predictor.compute(encoded_items, "attention").result()
-    (result,) = predictor.answer(encoded_items, predictor.compute(encoded_items, None).result(), Options())
-    assert len(result.entities) > 1_000  # type: ignore[attr-defined]
+        predictor.answer(items, Options(explain="attention"))
+    (result,) = predictor.answer(items, Options()).results
+    assert len(result.entities) > 1_000
 
 
 def test_of_a_long_text_only_the_words_around_an_entity_are_listed(predictors: Callable[[str], Predictor]) -> None:

@@ -1,0 +1,23 @@
+"""Why a package gives no answer."""
+
+from collections.abc import Sequence
+
+from models.errors import UserError
+from service.answers.batch import RejectedItem
+
+
+class BrokenModel(UserError):
+    """The graph computed a value that is not a finite number."""
+
+
+class NotOffered(UserError):
+    """The package cannot give this explanation, or not for so long an answer."""
+
+
+class ItemsRejected(UserError):
+    """Some items cannot be answered, and the options ask to answer all of them or none."""
+
+    def __init__(self, rejected: Sequence[RejectedItem]) -> None:
+        """The message names the first of the items; `rejected` holds them all."""
+        super().__init__(f"input {rejected[0].index + 1}, {rejected[0]}")
+        self.rejected = rejected
