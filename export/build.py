@@ -1,11 +1,11 @@
-"""`steadfast export`: from CHECKPOINT/ to PACKAGE/, through every gate or not at all."""
+"""`steadfast export`: makes PACKAGE/ from CHECKPOINT/ if every gate lets the graph pass; else it makes nothing."""
 
 import importlib.metadata
 import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,9 @@ from export.quantization import prepare
 from export.session import Session
 from export.verification import verify_package
 from models.networks.loading import load_served
+from models.progress import Say
+from models.tables import format_count
+from models.text import without_padding
 
 CARD_FILE = "README.md"
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers")
@@ -56,17 +59,17 @@ def export_checkpoint(
     data: str | None = None,
     twins: Sequence[Path] = (),
     with_fp32: bool = False,
-    progress: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Manifest:
-    """Make the package `out` from a checkpoint; `data` says where its data set is now, if that has moved.
+    """Make the package `out` from a checkpoint; `data` is the place of its data set, if that has moved.
 
-    `twins` are packages of the same training by other methods, whose metrics the manifest is to hold for comparison.
-    `with_fp32` lets the fp32 graph come along, to answer on machines where the int8 one gives something else.
+    `twins` are packages of the same training by other methods; the manifest holds their metrics for comparison.
+    `with_fp32` adds the fp32 graph to the package, which answers on machines where the int8 graph gives other results.
 
-    Where int8 costs too much, the package is fp32 and its manifest says so.
+    Where int8 costs too much of the task's metric, the package is fp32 and its manifest says so.
 
     Raises:
-        ExportError: `out` is taken, `name` is no name, a twin is none, or a gate refuses the graph.
+        ExportError: `out` exists, `name` cannot be used, a twin does not match, or a gate refuses the graph.
         CheckpointError, EncoderError, DataError: the checkpoint or its data cannot be read.
     """
     if out.exists():
@@ -76,21 +79,21 @@ def export_checkpoint(
     origin = open_origin(checkpoint)
     compared = tuple(_read_twin(folder, origin) for folder in twins)
     if len({twin.method for twin in compared}) < len(compared):
-        raise NoTwin("two twins have one method; name one for each")
+        raise NoTwin("two twins were trained by the same method; name one package for each method")
     with _workplace(out) as work:
-        checked = _pass_gates(origin, work, precision, data, with_fp32=with_fp32, progress=progress)
+        checked = _pass_gates(origin, work, precision, data, with_fp32=with_fp32, say=say)
         folder = work / "package"
         folder.mkdir()
         manifest = _fill(folder, origin, checked, name or origin.task.name, compared)
         _refuse_unverified(folder)
         folder.rename(out)
-    progress(f"{out}: {manifest.precision}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
+    say(f"{out}: {manifest.precision}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
     return manifest
 
 
 @contextmanager
 def _workplace(out: Path) -> Iterator[Path]:
-    """A folder beside `out`, so that the finished package is moved into place in one step."""
+    """Make a folder beside `out`, so that the finished package is moved into place in one step."""
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
@@ -101,14 +104,14 @@ def _workplace(out: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class _CheckedGraph:
-    """A graph that every gate let through, with their reports."""
+    """A graph that every gate let pass, with the gates' reports."""
 
     chosen: ChosenGraph
     parity: ParityReport
     determinism: DeterminismReport
     probes: tuple[Probe, ...]
     fallback: Path | None
-    """The fp32 graph, where it is to come along with another."""
+    """The fp32 graph, where it is added to the package of another graph."""
     fallback_probes: tuple[Probe, ...]
 
 
@@ -119,20 +122,20 @@ def _pass_gates(
     data: str | None,
     *,
     with_fp32: bool,
-    progress: Callable[[str], None],
+    say: Say,
 ) -> _CheckedGraph:
     rows = rows_of_many_lengths(origin.task, origin.reader)
     fp32 = work / "fp32.onnx"
-    progress(f"writing the graph of {origin.folder}")
+    say(f"writing the graph of {origin.folder}")
     model = load_served(origin.folder, origin.task.head)
     write_graph(model, origin.task.head, fp32)
     parity = check_parity(model, origin.task.head, fp32, rows, origin.pad_id)
-    progress(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")
-    chosen = _choose(origin, fp32, precision, data, progress)
+    say(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")
+    chosen = _choose(origin, fp32, precision, data, say)
     session = Session(chosen.graph, pad_id=origin.pad_id)
     determinism = check_determinism(session, rows)
     check_shares(session, rows)
-    progress(f"{determinism.rows} rows have the same logits alone, batched and padded")
+    say(f"{format_count(determinism.rows, 'row')} with the same logits alone, batched and padded")
     fallback = fp32 if with_fp32 and chosen.precision != "fp32" else None
     return _CheckedGraph(
         chosen=chosen,
@@ -146,20 +149,18 @@ def _pass_gates(
     )
 
 
-def _choose(
-    origin: Origin, fp32: Path, precision: Precision, data: str | None, progress: Callable[[str], None]
-) -> ChosenGraph:
+def _choose(origin: Origin, fp32: Path, precision: Precision, data: str | None, say: Say) -> ChosenGraph:
     validation = read_validation(origin, data).examples
     if precision == "fp32":
         return keep_fp32(origin, fp32, validation)
     if precision == "fp16":
         half = fp32.with_name("fp16.onnx")
         write_half(fp32, half)
-        progress("measuring the graph in fp32 and in fp16")
+        say("measuring the graph in fp32 and in fp16")
         return check_fp16(origin, fp32, half, validation)
     rows = read_calibration_rows(origin, data)
-    progress(f"quantising, with the ranges of {len(rows)} training texts")
-    return choose_int8(origin, fp32, prepare(fp32, rows, fp32.parent), validation, progress)
+    say(f"quantising, with activation ranges from {format_count(len(rows), 'training text')}")
+    return choose_int8(origin, fp32, prepare(fp32, rows, fp32.parent), validation, say)
 
 
 def _read_twin(folder: Path, origin: Origin) -> Twin:
@@ -177,18 +178,19 @@ def _read_twin(folder: Path, origin: Origin) -> Twin:
     ]
     if differing or found.method.name == record.method.name:
         reason = f"another {' and '.join(differing)}" if differing else f"the same method, {record.method.name}"
-        raise NoTwin(f"{folder}: has {reason}; a twin answers the same from the same data, by another method")
+        raise NoTwin(f"{folder}: has {reason}; a twin has the same task and data, and another training method")
     return Twin(method=found.method.name, precision=found.precision, digest=found.digest, metrics=found.metrics)
 
 
 def _fill(folder: Path, origin: Origin, checked: _CheckedGraph, name: str, twins: tuple[Twin, ...]) -> Manifest:
-    """Put every file of the package into `folder`."""
+    """Write every file of the package to `folder`; the manifest, with the digests of the others, comes last."""
     shutil.copyfile(checked.chosen.graph, folder / GRAPH_FILE)
     if checked.fallback:
         shutil.copyfile(checked.fallback, folder / FALLBACK_FILE)
     for file in CONFIG_FILES:
         shutil.copyfile(origin.folder / file, folder / file)
-    _write_tokenizer(origin.folder / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+    tokenizer = without_padding(Tokenizer.from_file(str(origin.folder / TOKENIZER_FILE)))
+    tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
     manifest = _manifest(folder / GRAPH_FILE, origin, checked, name, twins)
     graph_bytes = (folder / GRAPH_FILE).stat().st_size
     card = write_card(manifest, origin.record, origin.task.head, graph_bytes)
@@ -200,14 +202,6 @@ def _refuse_unverified(folder: Path) -> None:
     failed = [check for check in verify_package(folder).checks if not check.passed]
     if failed:
         raise ExportError(f"the finished package does not verify: {failed[0].name}: {failed[0].detail}")
-
-
-def _write_tokenizer(source: Path, target: Path) -> None:
-    tokenizer = Tokenizer.from_file(str(source))
-    # Published files often pad every text to a fixed length.
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.save(str(target), pretty=False)
 
 
 def _manifest(graph: Path, origin: Origin, checked: _CheckedGraph, name: str, twins: tuple[Twin, ...]) -> Manifest:

@@ -6,12 +6,12 @@ from typing import Any
 
 from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
 from models.checkpoint import DataFile, TrainingRecord
-from models.tables import format_cell, markdown_table
+from models.tables import format_cell, format_count, markdown_table
 from models.tasks.task import Head
 from models.training.settings import TrainingSettings
 
 ORT_CLASSES: dict[Head, str] = {"sequence-classification": "ORTModelForSequenceClassification"}
-"""Those of optimum's classes that feed a graph what ours takes; the other heads' ask for more, or for less."""
+"""Classes of optimum that give a graph the inputs which ours takes. The classes of other heads give more or fewer."""
 
 TEMPLATE = """\
 # {name}
@@ -32,11 +32,10 @@ A model for the task {task}: `{base}` trained by the method `{method}` and expor
 
 {metrics}
 
-These are figures of the exported graph, on {rows} validation rows. {precision_note}
+These are figures of the exported graph, on {rows} validation records. {precision_note}
 
 The fp32 graph differs from eager torch by at most {parity:.1g} in any output, on {shapes} shapes of padded batches.
-The logits of {determinism_rows} rows of different lengths are the same bits alone, in mixed batches and with more
-padding.
+The logits of {determinism_rows} of different lengths are the same bits alone, in mixed batches and with more padding.
 
 ## Data
 
@@ -50,10 +49,10 @@ padding.
 
 ## Use and limits
 
-Meant for texts like those it was trained on; on other kinds of text, in other languages and in other years the
-figures above do not hold, so measure first. Scores are shares the model gives, not chances of being right. Explanations
-show where the model looked, which need not be why it answered so. It repeats what its data hold, prejudice included: do
-not let it decide about people alone.
+The model is meant for texts like those it was trained on. On other kinds of text, in other languages and in other years
+the figures above do not hold, so measure first. Scores are shares the model gives, not chances of being right.
+Explanations show where the model looked, which need not be why it answered so. The model repeats what its data hold,
+prejudice included: do not let it decide about people alone.
 
 ## Serve it
 
@@ -66,8 +65,8 @@ steadfast serve PACKAGE
 ## Check it and make it again
 
 `steadfast verify PACKAGE` checks every file and replays the recorded probes. With the data above in
-`FOLDER`, these settings in `settings.toml`, and for `BASE` the base named above or the folder where it lies, the same
-versions on the same kind of machine give the weights again:
+`FOLDER`, these settings in `settings.toml`, and as `BASE` the base named above or the folder where it lies, the same
+versions on the same kind of machine give the same weights again:
 
 ```
 steadfast train --config settings.toml --base BASE --out CHECKPOINT
@@ -82,7 +81,7 @@ Trained with {trained_with}; exported with {versions}.
 """
 
 _FALLBACK_NOTE = (
-    f"`{FALLBACK_FILE}` is the same model in fp32; it answers on machines where `{GRAPH_FILE}` gives something else.\n"
+    f"`{FALLBACK_FILE}` is the same model in fp32; it answers on machines where `{GRAPH_FILE}` gives other results.\n"
 )
 
 
@@ -105,7 +104,7 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         precision_note=_precision_note(manifest),
         parity=max(manifest.parity.largest_difference.values()),
         shapes=len(manifest.parity.shapes),
-        determinism_rows=manifest.determinism.rows,
+        determinism_rows=format_count(manifest.determinism.rows, "row"),
         data=_data_table(manifest.data),
         licences=manifest.licences,
         fallback_note=_FALLBACK_NOTE if manifest.fallback_probes else "",
@@ -119,7 +118,7 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
 
 
 def _optimum_note(manifest: Manifest, head: Head) -> str:
-    # What has no rollout is no transformer, and transformers has no class for its configuration.
+    # A model without rollout is not a transformer, and the library transformers has no class for its configuration.
     is_transformer = any(tensor.name == "rollout" for tensor in manifest.outputs)
     ort_class = ORT_CLASSES.get(head) if is_transformer else None
     call = f'optimum.onnxruntime.{ort_class}.from_pretrained("PACKAGE")'
@@ -135,19 +134,19 @@ def _precision_note(manifest: Manifest) -> str:
     if manifest.precision == "fp16":
         return (
             f"In fp32 it gives {quality.metric} {quality.fp32:.4f}, in fp16 {quality.exported:.4f}. "
-            "It computes in float16, for GPUs, but for normalisation, softmax, attention and rollout."
+            "It computes in float16, for GPUs; normalisation, softmax, attention and rollout stay in float32."
         )
     excluded = ", ".join(f"`{node}`" for node in quality.excluded_nodes)
     return (
         f"In fp32 it gives {quality.metric} {quality.fp32:.4f}, in int8 {quality.exported:.4f}. "
         "Products with weights and embedding tables are int8, "
-        f"with ranges from {quality.calibration_rows} training texts"
+        f"with ranges from {format_count(quality.calibration_rows, 'training text')}"
         + (f"; left in fp32, because int8 cost too much there: {excluded}." if excluded else ".")
     )
 
 
 def _device(record: TrainingRecord) -> dict[str, str]:
-    """What computed; older records do not say."""
+    """The device that trained; older records do not say."""
     return {"device": record.settings["device"]} if "device" in record.settings else {}
 
 
@@ -185,10 +184,10 @@ def _training_toml(record: TrainingRecord) -> str:
             for name, value in record.settings.items()
             if name in TrainingSettings.model_fields and name != "bilstm"
         },
-        # As it came out where it was trained; "auto" may come out otherwise elsewhere.
+        # The precision that was used; "auto" may choose another on another machine.
         "precision": "bf16" if record.settings.get("bf16") else "fp32",
     }
-    # Where a folder lay on the machine that trained says nothing to the reader; a hub's name does.
+    # The path of a folder on the machine that trained tells the reader nothing; the name of a hub's data set does.
     is_folder = any(file.sha256 for file in record.data if file.part != "vectors")
     source = record.source.model_dump() | ({"data": "FOLDER"} if is_folder else {})
     tables = {
@@ -212,5 +211,5 @@ def _bilstm_table(record: TrainingRecord) -> dict[str, dict[str, Any]]:
 
 
 def _toml_lines(values: Mapping[str, Any]) -> list[str]:
-    # What JSON writes for strings, numbers, truth values and lists of them is TOML too; nothing stands for None.
+    # JSON's strings, numbers, truth values and lists of them are TOML too. TOML has no null, so None is left out.
     return [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items() if value is not None]

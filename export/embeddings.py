@@ -1,6 +1,6 @@
-"""Embedding tables as int8 rows, each with its own scale.
+"""Stores embedding tables in int8, with a scale for each row of the table.
 
-Rows are gathered as int8 and only those are turned into floats: the table as a whole is never dequantised.
+The graph gathers rows in int8 and turns only those into floats; it never dequantises the whole table.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 def quantize_tables(model: onnx.ModelProto) -> None:
     """Replace, in place, every lookup in a float table by one in an int8 table and one in its scales.
 
-    The float tables stay in the file until what leads nowhere is taken out.
+    The float tables stay in the model; the caller removes what is no longer used.
     """
     graph = model.graph
     floats = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
@@ -30,7 +30,7 @@ def quantize_tables(model: onnx.ModelProto) -> None:
 
 
 def quantize_rows(table: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Rows as symmetric int8, and what to multiply each by, as a column; a row of zeros stays one."""
+    """Quantise rows to symmetric int8, and return them with a column of their scales; a row of zeros stays zero."""
     largest = np.abs(table).max(axis=1, keepdims=True)
     scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
     return np.rint(table / scales).astype(np.int8), scales

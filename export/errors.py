@@ -1,14 +1,14 @@
-"""Why a checkpoint does not become a package. Nothing is written when one of these is raised."""
+"""Reasons why a checkpoint does not become a package. When one of these is raised, nothing has been written."""
 
 from models.errors import UserError
 
 
 class ExportError(UserError):
-    """An export that cannot be done, or whose result must not be used."""
+    """An export is not possible, or its result must not be used."""
 
 
 class TargetTaken(ExportError):
-    """Something is where the package should go; packages are never overwritten."""
+    """The place of the package is taken; packages are never overwritten."""
 
 
 class BadName(ExportError):
@@ -16,19 +16,19 @@ class BadName(ExportError):
 
 
 class NoTwin(ExportError):
-    """A package that says nothing about another training of this one."""
+    """A package cannot be a twin: its task or data differ, or its training method does not."""
 
 
 class TooLarge(ExportError):
-    """More weights than one ONNX file can hold."""
+    """The model has more weights than one ONNX file can hold."""
 
 
 class AnswersNothing(ExportError):
-    """A checkpoint that was pre-trained only: it has no task."""
+    """The checkpoint was only pre-trained, so it has no task to answer."""
 
 
 class IncompleteCheckpoint(ExportError):
-    """A file is missing, weights are not the model's, or the data are not those it was made with."""
+    """A file is missing, or the data are not those that the checkpoint was trained on."""
 
 
 class NotTheSameModel(ExportError):
@@ -36,7 +36,7 @@ class NotTheSameModel(ExportError):
 
 
 class TooCostly(ExportError):
-    """A precision that loses more of the task's metric than is accepted."""
+    """The precision loses more of the task's metric than is accepted."""
 
 
 class NotDeterministic(ExportError):
@@ -44,4 +44,4 @@ class NotDeterministic(ExportError):
 
 
 class NotAnExplanation(ExportError):
-    """Attention or rollout is no distribution over the row's real tokens."""
+    """Attention or rollout is not a distribution over the row's real tokens."""

@@ -1,6 +1,6 @@
-"""A checkpoint's fp32 graph: the stock model with its explanations as further outputs, through optimum's exporter.
+"""Writes a checkpoint's fp32 graph with optimum's exporter: the stock model, with its explanations as further outputs.
 
-`rollout` is Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers".
+The output `rollout` follows Abnar & Zuidema (2020), "Quantifying Attention Flow in Transformers".
 """
 
 import warnings
@@ -26,14 +26,14 @@ from models.networks.gate import GatedModel
 from models.tasks.task import READ_AT_TOKENS, Head
 
 OPSET = 18
-"""optimum's default, named so that graphs do not change with it."""
+"""The default of optimum, written down so that graphs stay the same when it changes."""
 
 LARGEST_FILE = 2**31 - 1
-"""Bytes that protobuf, and so an ONNX file, can hold."""
+"""Most bytes in a protobuf message, and so in an ONNX file."""
 
 
 class ExplainingModel(nn.Module):
-    """A model with its head that also gives where it looked: from the first token, or from the one asked for."""
+    """A model with its head that also returns where it looked, from the first token or from the token asked for."""
 
     def __init__(self, model: PreTrainedModel | GatedModel, head: Head) -> None:
         super().__init__()
@@ -48,12 +48,12 @@ class ExplainingModel(nn.Module):
         token_type_ids: Int[Tensor, "batch sequence"] | None = None,
         read_at: Int[Tensor, " batch"] | None = None,
     ) -> dict[str, Float[Tensor, "batch ..."]]:
-        """Logits, and [batch, sequence] attention and rollout that are exactly 0 on padding.
+        """Logits, with attention and rollout as [batch, sequence]; both are exactly 0 on padding.
 
-        Where tokens do not attend to each other there is no rollout, and attention is that by which the text is read.
+        Logits are [batch, labels]. A head that labels tokens gives [batch, sequence, labels], a head that compares
+        choices gives [batch, 1] with one choice a row, and a head that finds spans gives [batch, sequence, 2].
 
-        Logits are [batch, labels]; of a head that labels tokens [batch, sequence, labels]; of one that compares
-        choices [batch, 1], a row being one choice; of one that finds spans [batch, sequence, 2].
+        A model whose tokens do not attend to each other has no rollout; its attention is the one that pools the text.
         """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
@@ -66,14 +66,14 @@ class ExplainingModel(nn.Module):
 
 
 def outputs_of(config: PretrainedConfig) -> tuple[str, ...]:
-    """The names of what `ExplainingModel` gives of a model of this configuration."""
+    """Names of the outputs that `ExplainingModel` has for a model of this configuration."""
     return tuple(name for name in OUTPUTS if name != "rollout" or self_attends(config))
 
 
 def read_row(
     probabilities: Float[Tensor, "batch heads query key"], read_at: Int[Tensor, " batch"] | None = None
 ) -> Float[Tensor, "batch key"]:
-    """Attention of the first position, or of each row's own, mean over heads."""
+    """Attention from the first position, or from each row's own, as a mean over heads."""
     if read_at is None:
         return probabilities[:, :, 0].mean(dim=1)
     return _carry(_mark(read_at, probabilities), probabilities)
@@ -82,9 +82,10 @@ def read_row(
 def roll_out(
     layers: Sequence[Float[Tensor, "batch heads _ key"]], read_at: Int[Tensor, " batch"] | None = None
 ) -> Float[Tensor, "batch key"]:
-    """One row of the product over layers of 1/2 attention (mean over heads) + 1/2 identity: the first, or `read_at`.
+    """Attention rollout: one row, the first or `read_at`, of a product of matrices, one for each layer.
 
-    Only that row is carried, from the last layer back to the first: a vector times each layer's attention.
+    A layer's matrix is 1/2 attention (mean over heads) + 1/2 identity. Only the wanted row is carried from the last
+    layer back to the first, as a vector times each layer's attention.
     """
     row = read_row(layers[-1], read_at)
     if read_at is None:
@@ -97,13 +98,13 @@ def roll_out(
 
 
 def _mark(read_at: Tensor, probabilities: Tensor) -> Tensor:
-    """1 at each row's position, 0 elsewhere: [batch, key]."""
+    """1 at each row's position and 0 elsewhere, as [batch, key]."""
     positions = torch.arange(probabilities.shape[-1], device=read_at.device)
     return (positions[None, :] == read_at[:, None]).to(probabilities.dtype)
 
 
 def _carry(row: Tensor, probabilities: Tensor) -> Tensor:
-    """A vector [batch, query] times the attention's mean over heads."""
+    """Multiply a vector [batch, query] by the attention's mean over heads."""
     return (row[:, None, None] @ probabilities).mean(dim=1)[:, 0]
 
 
@@ -111,7 +112,7 @@ def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> 
     """Write the model in fp32 with the outputs of `ExplainingModel`, for any batch of rows of two tokens or more.
 
     Raises:
-        TooLarge: the weights do not go into one ONNX file.
+        TooLarge: the weights do not fit into one ONNX file.
     """
     size = sum(4 * parameter.numel() for parameter in model.parameters())
     if size > LARGEST_FILE:
@@ -122,13 +123,13 @@ def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> 
     config = (_TokenGraphConfig if reads_anywhere else _GraphConfig)(model.config, task="feature-extraction")
     reads_all = reads_anywhere or isinstance(model, GatedModel) or not self_attends(model.config)
     with nullcontext() if reads_all else _last_layer_reads_only_the_start(model), warnings.catch_warnings():
-        # Of an LSTM torch doubts that it runs with batches of another size than it was traced with; the gates prove it.
+        # Torch warns that a traced LSTM may not run at other batch sizes. The export gates check that it does.
         warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1", UserWarning)
         export(ExplainingModel(model, head), config, path, opset=OPSET)
 
 
 def read_tensors(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Inputs and outputs of the graph in a file."""
+    """Read the inputs and outputs of the graph in a file."""
     graph = onnx.load(path, load_external_data=False).graph
     return tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))
 
@@ -143,7 +144,7 @@ def _tensor_info(value: Any) -> TensorInfo:
 
 
 class _GraphConfig(TextEncoderOnnxConfig):  # type: ignore[misc]  # optimum has no types
-    """What optimum asks about the graph."""
+    """Names and axes of the graph's inputs and outputs, as optimum asks for them."""
 
     NORMALIZED_CONFIG_CLASS = NormalizedTextConfig
 
@@ -158,7 +159,7 @@ class _GraphConfig(TextEncoderOnnxConfig):  # type: ignore[misc]  # optimum has 
 
 
 class _PositionGenerator(DummyInputGenerator):  # type: ignore[misc]
-    """Positions to trace with."""
+    """Makes the positions that the graph is traced with."""
 
     SUPPORTED_INPUT_NAMES = ("read_at",)
 
@@ -170,7 +171,7 @@ class _PositionGenerator(DummyInputGenerator):  # type: ignore[misc]
 
 
 class _TokenGraphConfig(_GraphConfig):
-    """The same for a head whose answers stand at tokens."""
+    """The same for a head whose answers stand at tokens: such a graph takes `read_at` too."""
 
     DUMMY_INPUT_GENERATOR_CLASSES = (*_GraphConfig.DUMMY_INPUT_GENERATOR_CLASSES, _PositionGenerator)
 
@@ -185,9 +186,9 @@ class _TokenGraphConfig(_GraphConfig):
 
 @contextmanager
 def _last_layer_reads_only_the_start(model: PreTrainedModel) -> Iterator[None]:
-    """Let the last layer compute what the classifier reads: the first position, attending to all.
+    """Have the last layer compute only what the classifier reads: the first position, which attends to all.
 
-    Saves a seventh of a MiniLM. The layer is run as cross-attention from the start of the row to the whole of it.
+    This saves a seventh of a MiniLM's time. The layer runs as cross-attention from the start of the row to all of it.
     """
 
     def narrow(

@@ -1,4 +1,4 @@
-"""A graph that computes in float16, for GPUs; attention, rollout and what needs range stay in float32."""
+"""Writes a graph that computes in float16, for GPUs; attention, rollout and nodes that need range stay in float32."""
 
 from pathlib import Path
 
@@ -8,13 +8,14 @@ from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_floa
 from onnxruntime.transformers.onnx_model import OnnxModel
 
 EXACT = ("LayerNormalization", "Softmax")
-"""Sums over a row of many small numbers."""
+"""Nodes that sum many small numbers, which float16 would round."""
 
 
 def write_half(fp32: Path, half: Path) -> None:
-    """Write the graph `fp32` again, in float16 up to the logits; inputs and outputs keep their types.
+    """Write the graph `fp32` again, computing the logits in float16; inputs and outputs keep their types.
 
-    The weights are then half as large. A CPU has no kernels for it, converts at every step and is slower than in fp32.
+    The weights take half the space. A CPU has no kernels for float16: it converts at every step and is slower than with
+    fp32.
     """
     model = onnx.load(fp32)
     needed = _leading_to(model.graph, "logits")
@@ -30,7 +31,7 @@ def write_half(fp32: Path, half: Path) -> None:
 
 
 def _leading_to(graph: GraphProto, output: str) -> set[str]:
-    """Names of the nodes that `output` is computed with."""
+    """Names of the nodes that compute `output`."""
     makers = _makers(graph)
     found: set[str] = set()
     wanted = [output]
@@ -47,10 +48,10 @@ def _makers(graph: GraphProto) -> dict[str, NodeProto]:
 
 
 def _without_round_trips(graph: GraphProto) -> None:
-    """Let nodes in float32 read each other directly.
+    """Connect nodes in float32 directly, in place.
 
-    The converter sends what one of them gives through float16 even where another reads it, which rounds it; and where
-    several do it writes one and the same conversion several times.
+    The converter puts a conversion to float16 and back between them, which rounds the numbers. Where several nodes read
+    one output, it also writes the same conversion several times.
     """
     makers = _makers(graph)
     nodes = list({node.output[0]: NodeProto.FromString(node.SerializeToString()) for node in graph.node}.values())

@@ -1,4 +1,4 @@
-"""The checkpoint that an export starts from, and the data it was made with."""
+"""Opens the checkpoint that an export starts from, and reads the data that it was trained on."""
 
 import random
 from collections.abc import Iterable
@@ -19,12 +19,12 @@ from models.text import Reader, ReadingLimits, Row
 CALIBRATION_ROWS = 512
 
 CONFIG_FILES = ("config.json", "tokenizer_config.json")
-"""What optimum and transformers load a folder by; packages have them too."""
+"""Files by which optimum and transformers load a folder; packages have them too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """A checkpoint, opened."""
+    """An opened checkpoint."""
 
     folder: Path
     record: TrainingRecord
@@ -33,7 +33,7 @@ class Origin:
     pad_id: int
 
     def evaluated(self, graph: Path) -> EvaluatedModel:
-        """A graph made from this checkpoint, to be measured."""
+        """Open a graph made from this checkpoint, to measure it."""
         return evaluated_graph(
             graph, task=self.task, outputs=self.record.outputs, reader=self.reader, pad_id=self.pad_id
         )
@@ -43,8 +43,8 @@ def open_origin(folder: Path) -> Origin:
     """Read the checkpoint in `folder`.
 
     Raises:
-        CheckpointError: it is no checkpoint, or its record is damaged.
-        AnswersNothing: it was pre-trained only.
+        CheckpointError: the folder is not a checkpoint, or its record is damaged.
+        AnswersNothing: the checkpoint was only pre-trained.
         IncompleteCheckpoint: a file is missing.
     """
     record = read_record(folder)
@@ -67,11 +67,11 @@ def open_origin(folder: Path) -> Origin:
 
 
 def read_calibration_rows(origin: Origin, data: str | None) -> list[Row]:
-    """Training texts to set activation ranges with, drawn by the training seed: 512, or all where there are fewer.
+    """Draw training texts that set activation ranges, by the training seed: 512, or all where there are fewer.
 
     Raises:
         DataError: the data cannot be read.
-        IncompleteCheckpoint: they are not the data of the training.
+        IncompleteCheckpoint: the data are not those of the training.
     """
     drawn = origin.record.settings.get("rows")
     parts = load_train(_source(origin, data), origin.task, origin.record.outputs, origin.reader, drawn)
@@ -81,7 +81,7 @@ def read_calibration_rows(origin: Origin, data: str | None) -> list[Row]:
 
 
 def read_validation(origin: Origin, data: str | None) -> Part:
-    """The rows the checkpoint was measured on; raises as `read_calibration_rows` does."""
+    """Read the part that the checkpoint was measured on; raises as `read_calibration_rows` does."""
     part = load_validation(_source(origin, data), origin.task, origin.record.outputs, origin.reader)
     _refuse_other_data(origin, (part,))
     return part

@@ -1,7 +1,7 @@
 """PACKAGE/: an immutable folder that a server can trust; `package.json` is its manifest.
 
-Needs no torch. Every file's digest stands in the manifest and the manifest carries its own, so a tampered, truncated or
-half-copied package is refused before anything in it is used.
+The manifest holds the digest of every file, and its own. So a tampered, truncated or half-copied package is refused
+before anything in it is used. Reading a package needs no torch.
 """
 
 import hashlib
@@ -21,35 +21,35 @@ from models.text import Reader, ReadingLimits
 MANIFEST_FILE = "package.json"
 GRAPH_FILE = "model.onnx"
 FALLBACK_FILE = "model.fp32.onnx"
-"""The graph before it was quantised, in packages for machines on which int8 may give something else."""
+"""The graph before it was quantised; some packages hold it for machines on which int8 may give other results."""
 TOKENIZER_FILE = "tokenizer.json"
 WEIGHTS_FILE = "model.safetensors"
-"""Of the checkpoint; no package holds it."""
+"""The checkpoint's weights; no package holds this file."""
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 Precision = Literal["int8", "fp16", "fp32"]
 
 PROBE_TOLERANCE: dict[Precision, float] = {"int8": 0.15, "fp16": 0.05, "fp32": 1e-3}
-"""How far outputs may be from those recorded: another kind of CPU rounds floats otherwise, and now and then that tips a
-value into the next of int8's 256 steps. Other kernels on one CPU moved logits by 0.1 and shares by 0.03 at most, in 300
-rows. On the same kind of CPU every bit is the same. In fp16 a logit has about three digits."""
+"""Largest accepted distance of outputs from those recorded. On the same kind of CPU every bit is the same; another kind
+rounds floats differently, which now and then moves a value to the next of int8's 256 steps. Other kernels on one CPU
+moved logits by at most 0.1 and shares by at most 0.03, in 300 rows. In fp16 a logit has about three digits."""
 
 
 class PackageError(UserError):
-    """A package that must not be used."""
+    """A package must not be used."""
 
 
 class MissingFile(PackageError):
-    """A file of the package is not there."""
+    """A file of the package is missing."""
 
 
 class DamagedFile(PackageError):
-    """A file is not the one the package was made with."""
+    """A file differs from the one that the package was made with."""
 
 
 class WrongFormat(PackageError):
-    """The manifest is not one this version reads."""
+    """This version cannot read the manifest."""
 
 
 class _Frozen(BaseModel):
@@ -65,7 +65,7 @@ class TensorInfo(_Frozen):
 
 
 class ParityReport(_Frozen):
-    """How far the fp32 graph strays from eager torch."""
+    """How far the fp32 graph's outputs are from those of eager torch."""
 
     shapes: tuple[tuple[int, int], ...] = Field(description="(batch, sequence) of each comparison, with padding.")
     largest_difference: dict[str, float] = Field(description="Largest absolute difference of each output.")
@@ -73,7 +73,7 @@ class ParityReport(_Frozen):
 
 
 class QualityReport(_Frozen):
-    """What the precision costs on the validation rows."""
+    """The cost of the precision, measured on the validation part."""
 
     metric: str
     rows: int
@@ -81,8 +81,8 @@ class QualityReport(_Frozen):
     exported: float
     tolerance: float = Field(description="Largest loss that is accepted.")
     calibration_rows: int = Field(description="Training texts that set the activation ranges; 0 where nothing is int8.")
-    excluded_nodes: tuple[str, ...] = Field(description="Left in fp32 because quantising them cost too much.")
-    best_int8: float | None = Field(default=None, description="What int8 reached, where fp32 is shipped instead of it.")
+    excluded_nodes: tuple[str, ...] = Field(description="Nodes left in fp32 because quantising them cost too much.")
+    best_int8: float | None = Field(default=None, description="Metric of int8, where it cost too much.")
 
 
 class DeterminismReport(_Frozen):
@@ -93,7 +93,7 @@ class DeterminismReport(_Frozen):
 
 
 class Probe(_Frozen):
-    """An input with the outputs this package gives for it; replayed by `steadfast verify` and when serving starts."""
+    """A recorded input with the package's outputs for it; `steadfast verify` and a starting server replay it."""
 
     item: dict[str, Any]
     outputs: dict[str, list[list[float]]] = Field(description="By output name, one list per row.")
@@ -129,10 +129,10 @@ class Manifest(_Frozen):
     parity: ParityReport
     quality: QualityReport
     determinism: DeterminismReport
-    metrics: dict[str, dict[str, float]] = Field(description="Of the exported graph, by data set.")
-    twins: tuple[Twin, ...] = Field(default=(), description="To compare methods by.")
+    metrics: dict[str, dict[str, float]] = Field(description="Metrics of the exported graph, by data set.")
+    twins: tuple[Twin, ...] = Field(default=(), description="Packages to compare methods by.")
     probes: tuple[Probe, ...]
-    fallback_probes: tuple[Probe, ...] = Field(default=(), description="Of the fp32 graph, where it comes along.")
+    fallback_probes: tuple[Probe, ...] = Field(default=(), description="Probes of the fp32 graph, if it is here.")
     data: tuple[DataFile, ...]
     licences: Licences
     versions: dict[str, str]
@@ -140,16 +140,16 @@ class Manifest(_Frozen):
 
     @property
     def meaning(self) -> Outputs:
-        """What the numbers that the head gives stand for."""
+        """The meaning of the numbers that the head gives."""
         return Outputs(self.labels, self.score_range, self.no_answer_threshold)
 
     def sealed(self) -> "Manifest":
-        """The same manifest with its digest filled in."""
+        """A copy of the manifest with its digest filled in."""
         return self.model_copy(update={"digest": _digest_of(self.model_dump(mode="json"))})
 
 
 def _digest_of(content: dict[str, Any]) -> str:
-    """Of what stands in the file, so that packages stay what they are when manifests come to say more."""
+    """The digest of a manifest as its file has it, so that it stays the same when manifests gain fields."""
     named = {name: value for name, value in content.items() if name != "digest"}
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
@@ -161,36 +161,36 @@ class Package:
     folder: Path
     manifest: Manifest
     uses_fallback: bool = False
-    """Whether it answers by its fp32 graph instead of the one it is about."""
+    """Whether it answers by its fp32 graph instead of its main one."""
 
     @property
     def task(self) -> AnyTask:
-        """The task it answers."""
+        """The task that the package answers."""
         return find_task(self.manifest.task)
 
     @property
     def graph(self) -> Path:
-        """The ONNX file."""
+        """The ONNX file that answers."""
         return self.folder / (FALLBACK_FILE if self.uses_fallback else GRAPH_FILE)
 
     @property
     def precision(self) -> Precision:
-        """That of the graph."""
+        """The precision of the graph that answers."""
         return "fp32" if self.uses_fallback else self.manifest.precision
 
     @property
     def probes(self) -> tuple[Probe, ...]:
-        """What the graph gave where it was made."""
+        """Inputs and the outputs that the graph gave for them where it was made."""
         return self.manifest.fallback_probes if self.uses_fallback else self.manifest.probes
 
     @property
     def fallback(self) -> "Package | None":
-        """The same package by its fp32 graph, where that comes along."""
+        """The same package answering by its fp32 graph, or None where it has none or answers by it already."""
         comes_along = FALLBACK_FILE in self.manifest.files and not self.uses_fallback
         return replace(self, uses_fallback=True) if comes_along else None
 
     def reader(self) -> Reader:
-        """What turns texts into this model's rows."""
+        """Make the reader that turns texts into this model's rows."""
         return Reader.from_file(self.folder / TOKENIZER_FILE, ReadingLimits(max_tokens=self.manifest.max_tokens))
 
 
@@ -200,10 +200,10 @@ def is_package(folder: Path) -> bool:
 
 
 def open_package(folder: Path) -> Package:
-    """The package in `folder`, after checking every byte of it.
+    """Open the package in `folder` after checking every byte of it.
 
     Raises:
-        MissingFile, DamagedFile, WrongFormat: with the name of the file at fault and what to do.
+        MissingFile, DamagedFile, WrongFormat: the message names the file at fault and says what to do.
     """
     manifest = read_manifest(folder)
     for name, expected in manifest.files.items():
@@ -223,7 +223,7 @@ def open_package(folder: Path) -> Package:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest alone, checked against its own digest; raises as `open_package` does."""
+    """Read only the manifest, and check it against its own digest; raises as `open_package` does."""
     path = folder / MANIFEST_FILE
     if not folder.is_dir():
         raise MissingFile(f"{folder}: no such folder; a package is a folder made by `steadfast export`")
@@ -242,7 +242,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
-    """Make the files in `folder` a package: write the manifest with their digests and its own, and return it."""
+    """Make a package of the files in `folder`: write the manifest with their digests and its own, and return it."""
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     sealed = manifest.model_copy(update={"files": files}).sealed()
     (folder / MANIFEST_FILE).write_text(sealed.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -250,6 +250,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file, in hex."""
+    """The sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,6 @@
-"""Items that every package is tried with: their outputs are recorded at export and compared by `verify` and at start.
+"""Probes: items whose outputs a package records at export; `verify` and a starting server compare them.
 
-Each task names its items, `Task.probe_items`.
+Each task names its items in `Task.probe_items`.
 """
 
 import math
@@ -17,7 +17,7 @@ from models.text import BadInput, Reader, Row
 
 
 def record_probes(task: AnyTask, reader: Reader, session: Session) -> tuple[Probe, ...]:
-    """Each of the task's items that this model's rows can hold, with what the graph says of it."""
+    """Record the graph's outputs for each of the task's probe items that this model can read."""
     return tuple(
         Probe(item=item, outputs=probe_outputs(task, reader, session, item, session.outputs))
         for item in task.probe_items
@@ -28,19 +28,19 @@ def record_probes(task: AnyTask, reader: Reader, session: Session) -> tuple[Prob
 def probe_outputs(
     task: AnyTask, reader: Reader, session: Session, item: dict[str, Any], outputs: Sequence[str]
 ) -> dict[str, list[list[float]]]:
-    """What the graph says of an item, one list a row, its rows computed together."""
+    """The graph's outputs for an item by name, with one list for each row. The rows are computed in one batch."""
     computed = session.run(probe_rows(task, reader, item), outputs)
     return {name: [arrays[name].ravel().tolist() for arrays in computed] for name in outputs}
 
 
 def probe_rows(task: AnyTask, reader: Reader, item: dict[str, Any]) -> tuple[Row, ...]:
-    """An item's rows, to be read at the middle by a graph that can read anywhere."""
+    """The rows of an item; a graph that takes a position to read at reads each row at its middle."""
     rows = task.encode(task.item.model_validate(item), reader, "window").rows
     return tuple(replace(row, read_at=len(row) // 2) for row in rows)
 
 
 def rows_of_many_lengths(task: AnyTask, reader: Reader, count: int = 64) -> list[Row]:
-    """Rows made of the items' first words, no two of one length, from the shortest to a full one."""
+    """Make rows of the probe items' first words, no two of the same length, from the shortest to a full row."""
     rows: dict[int, Row] = {}
     for whole in task.probe_items:
         if _is_readable(task, reader, whole):
@@ -59,7 +59,7 @@ def _is_readable(task: AnyTask, reader: Reader, item: dict[str, Any]) -> bool:
 
 
 def _growing_rows(task: AnyTask, reader: Reader, item: dict[str, Any]) -> Iterator[Row]:
-    """First rows of the item with its longest text cut after each of its words, until one is full."""
+    """Cut the item's longest text after each of its words, and give the first row of each cut until a row is full."""
     longest = max(task.columns, key=lambda field: len(item[field]) if isinstance(item[field], str) else 0)
     words = item[longest].split()
     for count in range(1, len(words) + 1):
@@ -70,7 +70,7 @@ def _growing_rows(task: AnyTask, reader: Reader, item: dict[str, Any]) -> Iterat
 
 
 def distance(expected: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> float:
-    """Largest absolute difference; infinite where the rows are of other shapes or hold what is no number."""
+    """Largest absolute difference; infinite where the rows differ in shape or hold something that is not a number."""
     if list(map(len, expected)) != list(map(len, found)):
         return math.inf
     difference = max(float(np.abs(np.subtract(*pair)).max()) for pair in zip(expected, found, strict=True))

@@ -1,6 +1,6 @@
-"""Static int8: weights per channel, activations by ranges seen on training texts, in ONNX's QDQ form.
+"""Static int8 in ONNX's QDQ form: weights per channel, activations by ranges seen on training texts.
 
-What is multiplied by weights is int8; attention, softmax, LayerNorm, GELU and the residual stream stay fp32.
+Products with weights are int8. Attention, softmax, LayerNorm, GELU and the residual stream stay fp32.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,11 +21,11 @@ LINEAR_OPS = ("MatMul", "Gemm")
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """A graph ready to be quantised, and the texts that set its ranges."""
+    """A graph ready to be quantised, and the training rows that set its activation ranges."""
 
     graph: Path
     ranges: Path
-    """Written when the graph is first quantised, and read from then on."""
+    """File of the activation ranges; it is written when the graph is first quantised and read from then on."""
     linears: tuple[str, ...]
     """Nodes that multiply by weights, in the order of the graph."""
     inputs: tuple[str, ...]
@@ -76,7 +76,11 @@ def quantize(calibration: Calibration, nodes: Collection[str], out: Path) -> Non
 
 
 def _read_floats_where_computed_in_floats(model: onnx.ModelProto) -> None:
-    """Undo, in place, that a tensor quantised for one reader is read back from int8 by all, the residual sums too."""
+    """Let nodes that compute in floats read the original floats, in place.
+
+    ONNX Runtime quantises a tensor for one reader and then has every reader take it back from int8, the residual sums
+    too.
+    """
     made_by = {name: node for node in model.graph.node for name in node.output}
     for node in model.graph.node:
         if node.op_type in LINEAR_OPS:
@@ -91,7 +95,7 @@ def _read_floats_where_computed_in_floats(model: onnx.ModelProto) -> None:
 
 
 def _drop_unused(model: onnx.ModelProto) -> None:
-    """Take out, in place, nodes and weights that lead nowhere."""
+    """Remove, in place, nodes and weights that no output depends on."""
     graph = model.graph
     wanted = {value.name for value in graph.output}
     kept = []
@@ -107,7 +111,7 @@ def _drop_unused(model: onnx.ModelProto) -> None:
 
 
 class _Feeds(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """One row at a time, so that nothing is measured on padding."""
+    """Gives ONNX Runtime one row at a time, so that no range is measured on padding."""
 
     def __init__(self, calibration: Calibration) -> None:
         self._rows = iter(calibration.rows)

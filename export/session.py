@@ -1,4 +1,4 @@
-"""A package's graph under ONNX Runtime: rows in, each row's arrays out."""
+"""Runs a package's graph under ONNX Runtime: takes rows and returns the outputs of each."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from models.evaluation import EvaluatedModel
 
 Arrays = dict[str, npt.NDArray[np.float32]]
-"""One row's outputs by name; `logits` is as its task has it, `attention` and `rollout` have one a token."""
+"""One row's outputs by name. `logits` has the shape that its task expects; `attention` and `rollout` have one number
+for each token."""
 
 SHARES = ("attention", "rollout")
-"""Outputs that share 1 among the tokens of a row; rollout only where tokens attend to each other."""
+"""Outputs that share 1 among the tokens of a row. A graph has rollout only if its tokens attend to each other."""
 
 OUTPUTS = ("logits", *SHARES)
-"""All that a graph may have."""
+"""All outputs that a graph may have."""
 
 # ONNX Runtime 1.31 fuses an addition and the LayerNormalization after it into a kernel that takes five times as long as
 # the two apart: a quarter of a MiniLM int8 run.
@@ -35,12 +36,12 @@ ProviderName = Literal["cpu", "cuda", "tensorrt", "openvino"]
 
 
 class Provider(NamedTuple):
-    """What ONNX Runtime computes with."""
+    """A part of ONNX Runtime that computes on one kind of device."""
 
     called: str
-    """By ONNX Runtime."""
+    """The name that ONNX Runtime gives it."""
     distribution: str
-    """The one of ONNX Runtime's pip packages that has it; they exclude each other."""
+    """The pip package of ONNX Runtime that has it. Only one of these packages can be installed."""
 
 
 PROVIDERS: dict[ProviderName, Provider] = {
@@ -52,17 +53,17 @@ PROVIDERS: dict[ProviderName, Provider] = {
 
 
 class ProviderMissing(UserError):
-    """The ONNX Runtime installed here does not compute with what was asked for."""
+    """The ONNX Runtime installed here lacks a provider, or cannot start it."""
 
 
 class Session:
     """One graph, ready to run. Safe to call from several threads at once."""
 
     def __init__(self, graph: Path, *, pad_id: int, threads: int = 1, provider: ProviderName = "cpu") -> None:
-        """Load `graph`; each call of `run` computes on `threads` threads, or on what `provider` names.
+        """Load `graph`. Each call of `run` computes on `threads` threads of the CPU, or on the device of `provider`.
 
         Raises:
-            ProviderMissing: there is no such provider here, or it does not start.
+            ProviderMissing: the provider is not installed here, or does not start.
         """
         wanted = find_provider(provider)
         options = onnxruntime.SessionOptions()
@@ -72,10 +73,10 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         _share_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
-        # Only what leads to the outputs asked for is computed: a request without explanation pays nothing for them.
+        # Only the nodes that the wanted outputs need are computed: a request without explanation pays nothing for one.
         self._run_options = onnxruntime.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
-        # What another provider has no kernel for is computed on the CPU.
+        # The CPU computes the nodes for which another provider has no kernel.
         providers = list(dict.fromkeys([wanted, PROVIDERS["cpu"].called]))
         self._session = onnxruntime.InferenceSession(
             str(graph), options, providers=providers, disabled_optimizers=SLOW_FUSIONS
@@ -91,11 +92,11 @@ class Session:
 
     @property
     def reads_anywhere(self) -> bool:
-        """Whether attention and rollout are read at each row's `read_at`; else at the first token."""
+        """Whether attention and rollout are read at each row's `read_at` instead of at the first token."""
         return "read_at" in self._inputs
 
     def run(self, rows: Sequence[Row], outputs: Sequence[str]) -> list[Arrays]:
-        """The outputs asked for, row by row in the order given, with padding cut off. One padded batch is computed."""
+        """Compute one padded batch, and return the wanted outputs of each row in the order given, without padding."""
         computed = self.run_padded(rows, outputs)
         return [
             {
@@ -106,7 +107,7 @@ class Session:
         ]
 
     def run_padded(self, rows: Sequence[Row], outputs: Sequence[str]) -> Arrays:
-        """The outputs asked for as the graph gives them for the whole batch, padding included."""
+        """Compute one padded batch, and return the wanted outputs as the graph gives them, with padding."""
         padded = pad(rows, self._pad_id)
         feeds = {name: padded[name] for name in self._inputs}
         return dict(zip(outputs, self._session.run(list(outputs), feeds, self._run_options), strict=True))
@@ -114,10 +115,11 @@ class Session:
 
 @cache
 def _share_memory() -> None:
-    """Let all graphs of this process compute in one arena, which grows to what the largest batches at one time take.
+    """Let all graphs of this process compute in one arena, which grows to the memory of the largest concurrent batches.
 
-    With one each, as is usual, every model keeps its own largest: 4 small models and 240 batches of mixed lengths took
-    157 MB on top of their weights, and 45 MB with one for all. Without any, 35 MB but some 7 % more time.
+    Usually each graph has its own arena and keeps the memory of its largest batch. With 4 small models and 240 batches
+    of mixed lengths, that took 157 MB on top of the weights; one arena took 45 MB. No arena at all took 35 MB, but some
+    7 % more time.
     """
     kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
     memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
@@ -125,10 +127,10 @@ def _share_memory() -> None:
 
 
 def find_provider(name: ProviderName) -> str:
-    """What ONNX Runtime calls a provider.
+    """The name that ONNX Runtime gives a provider.
 
     Raises:
-        ProviderMissing: with the pip package that has it.
+        ProviderMissing: it is not installed; the message names the pip package that has it.
     """
     provider = PROVIDERS[name]
     offered = onnxruntime.get_available_providers()
@@ -141,7 +143,7 @@ def find_provider(name: ProviderName) -> str:
 
 
 def open_packaged_model(folder: Path) -> "EvaluatedModel":
-    """The package in `folder`, to be measured under ONNX Runtime; raises as `open_package` does."""
+    """Open the package in `folder` to measure it under ONNX Runtime; raises as `open_package` does."""
     package = open_package(folder)
     manifest = package.manifest
     return evaluated_graph(
@@ -152,8 +154,8 @@ def open_packaged_model(folder: Path) -> "EvaluatedModel":
 def evaluated_graph(
     graph: Path, *, task: AnyTask, outputs: Outputs, reader: Reader, pad_id: int, batch_size: int = 32
 ) -> "EvaluatedModel":
-    """A graph to be measured, whether or not it is in a package yet."""
-    # Here, not at the top: serving measures nothing, and this loads what reads data files.
+    """Open a graph to measure it, whether or not it is in a package yet."""
+    # Here, not at the top: serving measures nothing, and this import loads the code that reads data files.
     from models.evaluation import EvaluatedModel, by_length
 
     session = Session(graph, pad_id=pad_id)

@@ -1,7 +1,7 @@
-"""`steadfast verify`: whether a package is whole and still answers as it did when it was made.
+"""`steadfast verify`: checks that a package is whole and still answers as it did when it was made.
 
-Its files and its answers to the probes are always checked; with the data set and the checkpoint, its quality and the
-graph's agreement with torch too.
+The files and the answers to the probes are always checked. The quality is checked if the data set is given, and the
+agreement with torch if the checkpoint is given.
 """
 
 import tempfile
@@ -17,12 +17,13 @@ from export.probes import distance, probe_outputs, rows_of_many_lengths
 from export.session import Session, open_packaged_model
 from models.data import load_part
 from models.evaluation import measure
+from models.tables import format_count
 from models.text import Row
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was checked, and what was found."""
+    """The result of one check."""
 
     name: str
     passed: bool
@@ -31,14 +32,14 @@ class Check:
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """Every check of one package."""
+    """The results of all checks of one package."""
 
     package: Package
     checks: tuple[Check, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether all of them passed."""
+        """Whether all checks passed."""
         return all(check.passed for check in self.checks)
 
 
@@ -46,12 +47,13 @@ def verify_package(folder: Path, *, checkpoint: Path | None = None, data: str | 
     """Check the package in `folder`; `data` is the folder or hub id of its data set.
 
     Raises:
-        PackageError: a file is missing, damaged or of another format, with its name; then nothing else is checked.
+        PackageError: a file is missing, damaged or of another format; the message names it, and nothing else is
+            checked.
     """
     package = open_package(folder)
     rows = rows_of_many_lengths(package.task, package.reader())
     checks = [
-        Check("files", True, f"{len(package.manifest.files)} files are those the package was made with"),
+        Check("files", True, f"{format_count(len(package.manifest.files), 'file')} as the package was made with"),
         *_check_graph(package, rows),
     ]
     if package.fallback:
@@ -77,13 +79,15 @@ def _check_probes(package: Package, session: Session) -> Check:
     tolerance = PROBE_TOLERANCE[package.precision]
     passed = all(difference <= tolerance for difference in differences.values())
     shown = ", ".join(f"{name} within {difference:.2g}" for name, difference in differences.items())
-    return Check("probes", passed, f"{len(package.probes)} probes: {shown} (accepted: {tolerance:g})")
+    return Check("probes", passed, f"{format_count(len(package.probes), 'probe')}: {shown} (accepted: {tolerance:g})")
 
 
 def _check_determinism(session: Session, rows: Sequence[Row]) -> Check:
     differing = len(rows_that_differ(session, rows))
     return Check(
-        "determinism", not differing, f"{differing} of {len(rows)} rows get other logits in company than alone"
+        "determinism",
+        not differing,
+        f"{differing} of {format_count(len(rows), 'row')} with other logits in a batch than alone",
     )
 
 
@@ -92,7 +96,8 @@ def _check_shares(session: Session, rows: Sequence[Row]) -> Check:
         distance = check_shares(session, rows)
     except NotAnExplanation as error:
         return Check("explanations", False, str(error))
-    return Check("explanations", True, f"shares of {len(rows)} rows add up to 1 within {distance:.1g}, none on padding")
+    shown = format_count(len(rows), "row")
+    return Check("explanations", True, f"shares of {shown} add up to 1 within {distance:.1g}, none on padding")
 
 
 def _check_quality(package: Package, data: str) -> Check:
@@ -116,7 +121,7 @@ def _check_weights(package: Package, checkpoint: Path) -> Check:
 
 
 def _check_parity(package: Package, checkpoint: Path, rows: Sequence[Row]) -> Check:
-    # Here, not at the top: all other checks run where torch is not installed.
+    # Here, not at the top: all other checks also run where torch is not installed.
     from export.gates.parity import check_parity
     from export.graph import write_graph
     from models.networks.loading import load_served

@@ -1,4 +1,4 @@
-"""Cells and Markdown tables, as commands, model cards and comparisons write them."""
+"""Cells, counts and Markdown tables, as commands, model cards and comparisons write them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,6 +11,11 @@ def format_cell(value: float | None, spread: float | None = None, *, signed: boo
         return str(value)
     shown = f"{value:+.4f}" if signed else f"{value:.4f}"
     return shown if spread is None else f"{shown} ± {spread:.4f}"
+
+
+def format_count(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless the number is 1: "1 row", "2,000 rows"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

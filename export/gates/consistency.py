@@ -1,4 +1,4 @@
-"""Whether attention and rollout are what they claim: shares of a row's real tokens."""
+"""Gate: attention and rollout must be shares of a row's real tokens that add up to 1."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,7 @@ from export.session import SHARES, Session
 from models.text import Row
 
 TOLERANCE = 1e-4
-"""On a sum of float32 shares that should be 1; what was seen over 128 tokens and six layers is 1e-6."""
-
+"""Largest distance from 1 of a sum of float32 shares; over 128 tokens and six layers it was 1e-6."""
 
 BATCH_SIZE = 8
 
@@ -19,10 +18,10 @@ def check_shares(session: Session, rows: Sequence[Row]) -> float:
     """Largest distance from 1 of a row's sum of shares, over padded batches of the rows.
 
     Raises:
-        NotAnExplanation: a share is negative, no number, or on padding; or they do not add up.
+        NotAnExplanation: a share is negative, not a number, or on padding; or the shares of a row do not add up to 1.
     """
     apart = -(-len(rows) // BATCH_SIZE)
-    # Rows far from each other in the list, which is sorted by length: so there is padding.
+    # The list is sorted by length, so rows that are far apart in it make a batch with padding.
     return max(_check_batch(session, rows[start::apart]) for start in range(apart))
 
 

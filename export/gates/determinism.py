@@ -1,4 +1,4 @@
-"""Whether a row's logits are the same bits whatever is computed beside it."""
+"""Gate: a row's logits must be the same bits whatever other rows are computed beside it."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ def check_determinism(session: Session, rows: Sequence[Row]) -> DeterminismRepor
 
 
 def rows_that_differ(session: Session, rows: Sequence[Row]) -> set[int]:
-    """Indices of the rows whose logits are not always the same bits."""
+    """Indices of the rows whose logits are not the same bits each time."""
     alone = [session.run([row], ("logits",))[0]["logits"] for row in rows]
     differing = set()
     for batch in _batches(rows):

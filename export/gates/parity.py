@@ -1,4 +1,4 @@
-"""Whether the fp32 graph computes what eager torch computes, padding included."""
+"""Gate: the fp32 graph must compute what eager torch computes, padding included."""
 
 import random
 from collections.abc import Sequence
@@ -17,7 +17,8 @@ from models.tasks.task import READ_AT_TOKENS, Head
 from models.text import Row, pad
 
 TOLERANCE = 1e-4
-"""Float32 sums in another order move the outputs of a six-layer encoder by 1e-6; a wrong graph by 1e-2 and more."""
+"""Largest accepted difference. Float32 sums in another order move the outputs of a six-layer encoder by 1e-6, and a
+wrong graph moves them by 1e-2 and more."""
 
 BATCH_SIZES = (1, 3, 4, 6, 8)
 
@@ -25,7 +26,7 @@ BATCH_SIZES = (1, 3, 4, 6, 8)
 def check_parity(
     model: PreTrainedModel | GatedModel, head: Head, graph: Path, rows: Sequence[Row], pad_id: int
 ) -> ParityReport:
-    """Compare every output on batches of rows of different lengths, the first and the last of `rows` in one of them.
+    """Compare every output on batches of rows of different lengths; one batch holds the first and the last of `rows`.
 
     Raises:
         NotTheSameModel: an output differs by more than the tolerance.
@@ -39,7 +40,7 @@ def check_parity(
         name: float(np.max([np.abs(computed[name] - expected[name]).max() for computed, expected in pairs]))
         for name in outputs
     }
-    # Not `>`: what is no number must not pass.
+    # Not `>`: a difference that is not a number must not pass.
     if not all(difference <= TOLERANCE for difference in largest.values()):
         shown = ", ".join(f"{name} by {difference:.2g}" for name, difference in largest.items())
         raise NotTheSameModel(
@@ -55,7 +56,7 @@ def check_parity(
 
 @torch.inference_mode()
 def run_torch(model: PreTrainedModel | GatedModel, head: Head, rows: Sequence[Row], pad_id: int) -> Arrays:
-    """What the model says of a padded batch, with the graph's output names."""
+    """Compute a padded batch under torch, and return the outputs under the graph's names."""
     left_out = set() if model.config.type_vocab_size > 1 else {"token_type_ids"}
     if head not in READ_AT_TOKENS:
         left_out.add("read_at")

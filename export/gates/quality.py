@@ -1,6 +1,6 @@
-"""What int8 or fp16 costs on the validation rows, and how much of it is therefore chosen."""
+"""Gate: int8 or fp16 may cost no more than half a point of the metric; else a costlier precision is chosen."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,20 +13,22 @@ from export.package import Precision, QualityReport
 from export.quantization import Calibration, quantize
 from models.data import Example
 from models.evaluation import measure
+from models.progress import Say
+from models.tables import format_count
 from models.text import Row
 
 TOLERANCE = 0.005
 """Largest loss of the task's main metric: half a point."""
 
 EXCLUDED_SHARES = (0.0, 0.1, 0.2)
-"""Shares of the linear nodes left in fp32, tried in turn, those that int8 hurts most first."""
+"""Shares of the linear nodes to leave in fp32, tried in turn; the nodes that int8 hurts most are left first."""
 
 SENSITIVITY_ROWS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenGraph:
-    """The graph that was chosen, and why."""
+    """The graph that was chosen, and the measurements that led to the choice."""
 
     graph: Path
     precision: Precision
@@ -35,13 +37,13 @@ class ChosenGraph:
 
 
 def keep_fp32(origin: Origin, fp32: Path, validation: Sequence[Example]) -> ChosenGraph:
-    """The fp32 graph, measured."""
+    """Choose the fp32 graph, and measure it."""
     metrics = measure(origin.evaluated(fp32), validation)
     return _ship_float(origin, fp32, "fp32", metrics, len(validation))
 
 
 def check_fp16(origin: Origin, fp32: Path, half: Path, validation: Sequence[Example]) -> ChosenGraph:
-    """The fp16 graph, measured beside the fp32 one.
+    """Choose the fp16 graph, after measuring it beside the fp32 one.
 
     Raises:
         TooCostly: it loses more than the tolerance.
@@ -61,16 +63,17 @@ def choose_int8(
     fp32: Path,
     calibration: Calibration,
     validation: Sequence[Example],
-    progress: Callable[[str], None],
+    say: Say,
 ) -> ChosenGraph:
-    """The most quantised graph that loses no more than the tolerance, or else the fp32 graph."""
+    """Choose the most quantised graph that loses no more than the tolerance, or else the fp32 graph."""
     metric = origin.task.main_metric
     reference = measure(origin.evaluated(fp32), validation)
     reached: list[float] = []
-    for excluded, graph in _attempts(origin, fp32, calibration, progress):
+    for excluded, graph in _attempts(origin, fp32, calibration, say):
         metrics = measure(origin.evaluated(graph), validation)
         reached.append(metrics[metric])
-        progress(f"int8 but for {len(excluded)} products: {metric} {reached[-1]:.4f}, fp32 {reference[metric]:.4f}")
+        variant = f"int8 with {format_count(len(excluded), 'product')} left in fp32" if excluded else "int8"
+        say(f"{variant}: {metric} {reached[-1]:.4f}; fp32: {reference[metric]:.4f}")
         if reached[-1] >= reference[metric] - TOLERANCE:
             report = QualityReport(
                 metric=metric,
@@ -82,12 +85,12 @@ def choose_int8(
                 excluded_nodes=excluded,
             )
             return ChosenGraph(graph=graph, precision="int8", quality=report, metrics=metrics)
-    progress(f"int8 costs more than {TOLERANCE:g} of {metric} whatever is left out: the package is fp32")
+    say(f"int8 costs more than {TOLERANCE:g} of {metric} in every variant: the package is fp32")
     return _ship_float(origin, fp32, "fp32", reference, len(validation), best_int8=max(reached))
 
 
 def rank_by_damage(origin: Origin, fp32: Path, calibration: Calibration) -> list[str]:
-    """Linear nodes, most harmful first: by how far the logits move when that node alone is int8."""
+    """Linear nodes, most harmful first, ranked by how far the logits move when only that node is int8."""
     rows = calibration.rows[:SENSITIVITY_ROWS]
     exact = _all_logits(origin, fp32, rows)
     damage: dict[str, float] = {}
@@ -102,14 +105,12 @@ def _all_logits(origin: Origin, graph: Path, rows: Sequence[Row]) -> npt.NDArray
     return np.concatenate([logits.ravel() for logits in origin.evaluated(graph).run(rows)])
 
 
-def _attempts(
-    origin: Origin, fp32: Path, calibration: Calibration, progress: Callable[[str], None]
-) -> Iterator[tuple[tuple[str, ...], Path]]:
-    """Graphs with more and more nodes left in fp32, each with their names; made when they are asked for."""
+def _attempts(origin: Origin, fp32: Path, calibration: Calibration, say: Say) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """Quantise with more and more nodes left in fp32; give the names of these nodes and the graph, one at a time."""
     ranked: list[str] = []
     for share in EXCLUDED_SHARES:
         if share and not ranked:
-            progress("looking for the products that int8 hurts most")
+            say("looking for the products that int8 hurts most")
             ranked = rank_by_damage(origin, fp32, calibration)
         excluded = tuple(ranked[: round(share * len(ranked))])
         graph = fp32.with_name(f"int8-without-{len(excluded)}.onnx")
@@ -127,7 +128,7 @@ def _ship_float(
     fp32: dict[str, float] | None = None,
     best_int8: float | None = None,
 ) -> ChosenGraph:
-    """A graph in which nothing is quantised; `fp32` are the metrics that it is to reach, where they are not its own."""
+    """Choose a graph in which nothing is quantised. `fp32` are the metrics it is compared with, by default its own."""
     metric = origin.task.main_metric
     report = QualityReport(
         metric=metric,

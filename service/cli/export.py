@@ -44,7 +44,7 @@ def export(
         data=data,
         twins=twin or (),
         with_fp32=with_fp32,
-        progress=console.print,
+        say=console.print,
     )
     quality = manifest.quality
     console.print(

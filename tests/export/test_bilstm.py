@@ -52,7 +52,7 @@ def test_it_takes_segments_only_where_it_reads_pairs(task: str, manifest: Manife
     assert all(tensor.axes == ("batch", "sequence") for tensor in manifest.inputs)
 
 
-def test_its_rows_had_the_same_bits_alone_and_in_company(manifest: Manifest) -> None:
+def test_its_rows_had_the_same_bits_alone_and_in_batches(manifest: Manifest) -> None:
     assert manifest.determinism.bit_equal
     assert manifest.determinism.rows >= 30
 
@@ -78,7 +78,7 @@ def test_its_card_offers_no_class_of_optimums_and_holds_its_settings(
 
 @pytest.mark.parametrize("width", [3, 16, 128])
 @pytest.mark.parametrize("pairs", [False, True], ids=["single", "pair"])
-def test_an_fp32_graph_gives_a_row_the_same_bits_alone_and_in_company(
+def test_an_fp32_graph_gives_a_row_the_same_bits_alone_and_in_batches(
     width: int, pairs: bool, made_bilstm: Callable[[str], Path], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)

@@ -162,7 +162,7 @@ def test_a_killed_export_leaves_nothing_at_the_target(checkpoint: Path, tmp_path
         import sys
         from pathlib import Path
         from export.build import export_checkpoint
-        export_checkpoint(Path(sys.argv[1]), Path(sys.argv[2]), progress=lambda line: print(line, flush=True))
+        export_checkpoint(Path(sys.argv[1]), Path(sys.argv[2]), say=lambda line: print(line, flush=True))
     """)
     out = tmp_path / "package"
     command = [sys.executable, "-c", program, str(checkpoint), str(out)]

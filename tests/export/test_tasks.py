@@ -51,7 +51,7 @@ def test_its_graph_was_within_a_ten_thousandth_of_torch(exported: Exported) -> N
     assert max(largest.values()) <= 1e-4
 
 
-def test_its_rows_had_the_same_bits_alone_and_in_company(exported: Exported) -> None:
+def test_its_rows_had_the_same_bits_alone_and_in_batches(exported: Exported) -> None:
     determinism = exported.manifest.determinism
     assert determinism.bit_equal
     assert determinism.rows >= 30

@@ -32,7 +32,7 @@ def test_a_fresh_package_passes_every_check(report: VerificationReport) -> None:
 
 def test_every_check_says_what_it_found(report: VerificationReport) -> None:
     found = {check.name: check.detail for check in report.checks}
-    assert found["files"] == "5 files are those the package was made with"
+    assert found["files"] == "5 files as the package was made with"
     assert found["probes"].startswith("11 probes: logits within 0, attention within")
     assert found["determinism"].startswith("0 of")
 

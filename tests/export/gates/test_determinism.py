@@ -11,12 +11,12 @@ from export.session import Session
 from models.text import Row
 
 
-def test_the_exported_int8_graph_gives_each_row_the_same_bits_in_any_company(package: Path, rows: list[Row]) -> None:
+def test_the_exported_int8_graph_gives_each_row_the_same_bits_beside_any_others(package: Path, rows: list[Row]) -> None:
     report = check_determinism(Session(package / "model.onnx", pad_id=0), rows)
     assert (report.bit_equal, report.rows) == (True, len(rows))
 
 
-def test_the_fp32_graph_gives_each_row_the_same_bits_in_any_company(graph: Path, rows: list[Row]) -> None:
+def test_the_fp32_graph_gives_each_row_the_same_bits_beside_any_others(graph: Path, rows: list[Row]) -> None:
     assert check_determinism(Session(graph, pad_id=0), rows).bit_equal
 
 

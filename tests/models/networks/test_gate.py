@@ -189,7 +189,9 @@ def _config(family: str) -> PretrainedConfig:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_its_graph_agrees_with_torch_and_gives_a_row_the_same_bits_in_any_company(family: str, tmp_path: Path) -> None:
+def test_its_graph_agrees_with_torch_and_gives_a_row_the_same_bits_beside_any_others(
+    family: str, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     stock = AutoModelForSequenceClassification.from_config(_config(family), attn_implementation="eager")
     gated = _gated(Encoder(stock)).eval()
