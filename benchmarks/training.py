@@ -18,7 +18,7 @@ from models.networks.encoder import Encoder
 from models.networks.heads import HEAD_TRAINING
 from models.networks.loading import load_tokenizer
 from models.robust import IMPLEMENTATIONS, read_settings
-from models.robust.method import Start, StepContext
+from models.robust.method import BuildContext, StepContext
 from models.synonyms.wordnet import WordNetError
 from models.text import Reader, ReadingLimits
 
@@ -79,20 +79,20 @@ def _make_step(method_name: str) -> Callable[[], None]:
         vocab_size=30522, hidden_size=384, num_hidden_layers=4, num_attention_heads=12, intermediate_size=1536
     )  # fmt: skip
     encoder = Encoder(AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")).train()
-    start = Start(
+    build_context = BuildContext(
         encoder=encoder,
         head="sequence-classification",
         tokenizer=load_tokenizer(TOKENIZER),
         seed=0,
-        examples=16,
+        example_count=16,
         max_tokens=128,
         epochs=3,
         score_range=None,
     )
-    method = IMPLEMENTATIONS[method_name].build(read_settings(method_name, {}), start)
+    method = IMPLEMENTATIONS[method_name].build(read_settings(method_name, {}), build_context)
     parameters = [*encoder.parameters(), *method.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
-    reader = Reader(start.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=128))
+    reader = Reader(build_context.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=128))
     examples = [Example(reader.read(TEXT, truncation="right"), number % 2) for number in range(16)]
     batch = collate(examples, range(16), "sequence-classification", 0, torch.device("cpu"))
     # Half-way, when no method is warming up any more.
@@ -101,7 +101,7 @@ def _make_step(method_name: str) -> Callable[[], None]:
         task_loss=HEAD_TRAINING["sequence-classification"].loss,
         seed=0,
         step=0,
-        progress=0.5,
+        share_done=0.5,
     )
     method.before_epoch(examples, 1, context)
 

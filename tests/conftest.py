@@ -31,7 +31,8 @@ def _maker(
     tmp_path_factory: pytest.TempPathFactory, make_base: Callable[[Path], dict[str, Any]]
 ) -> Callable[[str], Path]:
     from export.build import export_checkpoint
-    from models.training.loop import Watcher, train
+    from models.training.loop import train
+    from models.training.run import Watcher
     from models.training.settings import check_settings
     from tests.tiny import write_examples
 

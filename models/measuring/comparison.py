@@ -28,7 +28,8 @@ from models.networks.loading import load_tokenizer, load_trained, measuring_devi
 from models.progress import ReportProgress
 from models.tables import format_cell, markdown_table
 from models.tasks import find_task
-from models.training.loop import Watcher, train
+from models.training.loop import train
+from models.training.run import Watcher
 from models.training.settings import TrainingSettings
 
 SETTINGS_FILE = "settings.json"

@@ -11,7 +11,7 @@ import numpy as np
 
 from models.methods import find_method
 from models.robust import afa, asa, attention_at, attention_vat, cline, plain, ssa, word_at
-from models.robust.method import Method, MethodSettings, Start
+from models.robust.method import BuildContext, Method, MethodSettings
 from models.robust.perturbation import NoiseSettings
 
 Reference = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray | float]]
@@ -23,7 +23,7 @@ class Implementation:
     """A method's settings, how it is built, and its formulas."""
 
     settings: type[MethodSettings]
-    build: Callable[[Any, Start], Method]
+    build: Callable[[Any, BuildContext], Method]
     reference: Reference | None = None
     """`python -m models.robust.reference` calls it; None for a method without formulas of its own."""
 

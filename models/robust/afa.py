@@ -19,7 +19,7 @@ from torch import Tensor
 from models.networks.encoder import Batch, EncoderError, Pass
 from models.networks.gate import find_special_ids
 from models.robust.discriminator import Comparison, Discriminator
-from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
+from models.robust.method import BuildContext, Method, MethodSettings, StepContext, StepResult, WeightedLoss
 from models.robust.reference.arrays import Arrays, WrongArray
 
 BASE_DECAY = 0.9
@@ -161,18 +161,18 @@ class Afa(Method):
     special_ids: Tensor
     base: Tensor
 
-    def __init__(self, settings: AfaSettings, start: Start) -> None:
+    def __init__(self, settings: AfaSettings, context: BuildContext) -> None:
         super().__init__()
-        tokenizer = start.tokenizer
+        tokenizer = context.tokenizer
         if tokenizer.mask_token_id is None:
             raise EncoderError("the base's tokenizer has no mask token, which AFA puts for words; choose another base")
         self.settings = settings
         self.mask_id = int(tokenizer.mask_token_id)
-        self.last_layer = len(start.encoder.layers) - 1
-        self.reads_tokens = start.head == "token-classification"
-        generator = torch.Generator().manual_seed(start.seed)
+        self.last_layer = len(context.encoder.layers) - 1
+        self.reads_tokens = context.head == "token-classification"
+        generator = torch.Generator().manual_seed(context.seed)
         self.discriminator = Discriminator(
-            start.encoder.width, settings.discriminator_learning_rate, generator=generator
+            context.encoder.width, settings.discriminator_learning_rate, generator=generator
         )
         self.register_buffer("special_ids", torch.tensor(find_special_ids(tokenizer)), persistent=False)
         self.register_buffer("base", torch.tensor(UNDECIDED))
@@ -200,7 +200,7 @@ class Afa(Method):
         advantage[is_judged] = advantages(self._permuted(rewards, context), self.base)
         self.base.lerp_(rewards.mean(), 1 - BASE_DECAY)
         loss = policy_loss(advantage, log_policy(masked, chances, maskable), maskable)
-        if context.progress < self.settings.warmup_share:
+        if context.share_done < self.settings.warmup_share:
             losses["policy"] = WeightedLoss(loss.detach(), 0.0)
         else:
             losses["policy"] = WeightedLoss(loss, self.settings.feedback_weight)
@@ -252,9 +252,9 @@ class Afa(Method):
             return rewards[torch.randperm(len(rewards), device=rewards.device)]
 
 
-def build(settings: AfaSettings, start: Start) -> Afa:
+def build(settings: AfaSettings, context: BuildContext) -> Afa:
     """The discriminator for this encoder, drawn from a generator of its own."""
-    return Afa(settings, start)
+    return Afa(settings, context)
 
 
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:

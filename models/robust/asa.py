@@ -18,7 +18,15 @@ from torch import Tensor, nn
 
 from models.networks.encoder import Batch, Encoder, EncoderError
 from models.networks.hooks import ScoreBias
-from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
+from models.robust.method import (
+    BuildContext,
+    Method,
+    MethodSettings,
+    ParameterGroup,
+    StepContext,
+    StepResult,
+    WeightedLoss,
+)
 from models.robust.reference.arrays import Arrays
 
 SLOPE = 10_000.0
@@ -200,18 +208,18 @@ class Asa(Method):
         return bias
 
 
-def build(settings: AsaSettings, start: Start) -> Asa:
+def build(settings: AsaSettings, context: BuildContext) -> Asa:
     """The adversaries for this encoder, drawn from their own generator so that plain training's stream is untouched.
 
     Raises:
         EncoderError: its tokens do not attend to each other, so that there are no units to mask.
     """
-    if not start.encoder.self_attends:
+    if not context.encoder.self_attends:
         raise EncoderError(
             "method asa masks what each token sees of each other; a BiLSTM has one row of attention for a whole text: "
             "choose another method, or another base"
         )
-    return Asa(settings, start.encoder, start.seed)
+    return Asa(settings, context.encoder, context.seed)
 
 
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:

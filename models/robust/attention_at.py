@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.networks.encoder import Batch, Pass
-from models.robust.method import Method, Start, StepContext, StepResult, WeightedLoss
+from models.robust.method import BuildContext, Method, StepContext, StepResult, WeightedLoss
 from models.robust.perturbation import (
     NoiseSettings,
     Site,
@@ -86,16 +86,16 @@ class AttentionAt(Method):
         return self._direct(gradient, clean, batch)
 
 
-def build(settings: NoiseSettings, start: Start) -> AttentionAt:
+def build(settings: NoiseSettings, context: BuildContext) -> AttentionAt:
     """Attention AT: noise along the gradient."""
-    site = choose_site(settings, start.encoder, start.head)
+    site = choose_site(settings, context.encoder, context.head)
     length = site.length(settings.epsilon)
     return AttentionAt(settings, site, lambda gradient, _, batch: scale(gradient * site.real(batch), length, site.axes))
 
 
-def build_iat(settings: IatSettings, start: Start) -> AttentionAt:
+def build_iat(settings: IatSettings, context: BuildContext) -> AttentionAt:
     """Attention iAT: noise along the gradient, the more so where scores stand out."""
-    site = choose_site(settings, start.encoder, start.head)
+    site = choose_site(settings, context.encoder, context.head)
     # An entry's step under `sign` is epsilon, whatever has the length otherwise.
     length = settings.epsilon if settings.variant == "sign" else site.length(settings.epsilon)
 
@@ -105,9 +105,9 @@ def build_iat(settings: IatSettings, start: Start) -> AttentionAt:
     return AttentionAt(settings, site, direct)
 
 
-def build_rp(settings: NoiseSettings, start: Start) -> AttentionAt:
+def build_rp(settings: NoiseSettings, context: BuildContext) -> AttentionAt:
     """Attention RP, the control: noise of the same length in a random direction."""
-    return AttentionAt(settings, choose_site(settings, start.encoder, start.head), None)
+    return AttentionAt(settings, choose_site(settings, context.encoder, context.head), None)
 
 
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:

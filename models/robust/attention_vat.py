@@ -25,7 +25,7 @@ from torch import Tensor
 
 from models.networks.batches import collate_unlabelled
 from models.networks.encoder import NO_CHOICE, Batch, Pass
-from models.robust.method import Method, Start, StepContext, StepResult, WeightedLoss
+from models.robust.method import BuildContext, Method, StepContext, StepResult, WeightedLoss
 from models.robust.perturbation import (
     NoiseSettings,
     choose_site,
@@ -48,14 +48,14 @@ class VatSettings(NoiseSettings):
 class AttentionVat(Method):
     """A clean pass of labelled and one of unlabelled rows; the layers from the first that is moved on thrice more."""
 
-    def __init__(self, settings: VatSettings, start: Start, *, interpretable: bool) -> None:
+    def __init__(self, settings: VatSettings, context: BuildContext, *, interpretable: bool) -> None:
         """`interpretable`: as in Attention iAT, scores that stand out are moved more."""
         super().__init__()
         self.settings = settings
-        self.site = choose_site(settings, start.encoder, start.head)
-        self._head = start.head
-        self._pad_id = int(start.tokenizer.pad_token_id)
-        self._unlabelled = start.unlabelled
+        self.site = choose_site(settings, context.encoder, context.head)
+        self._head = context.head
+        self._pad_id = int(context.tokenizer.pad_token_id)
+        self._unlabelled = context.unlabelled
         self._interpretable = interpretable
 
     def step(self, batch: Batch, context: StepContext) -> StepResult:
@@ -132,14 +132,14 @@ def _at_least_float32(logits: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def build(settings: VatSettings, start: Start) -> AttentionVat:
+def build(settings: VatSettings, context: BuildContext) -> AttentionVat:
     """Attention VAT: noise along the divergence's gradient."""
-    return AttentionVat(settings, start, interpretable=False)
+    return AttentionVat(settings, context, interpretable=False)
 
 
-def build_ivat(settings: VatSettings, start: Start) -> AttentionVat:
+def build_ivat(settings: VatSettings, context: BuildContext) -> AttentionVat:
     """Attention iVAT: the more so where scores stand out."""
-    return AttentionVat(settings, start, interpretable=True)
+    return AttentionVat(settings, context, interpretable=True)
 
 
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:

@@ -30,7 +30,15 @@ from models.networks.encoder import Batch, EncoderError
 from models.networks.heads import IGNORED
 from models.networks.masking import MaskedExamples, Masking
 from models.robust.copies import Copies, CopyReader, Form, texts_in_row
-from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
+from models.robust.method import (
+    BuildContext,
+    Method,
+    MethodSettings,
+    ParameterGroup,
+    StepContext,
+    StepResult,
+    WeightedLoss,
+)
 from models.robust.reference.arrays import Arrays
 from models.synonyms.triples import AS_RELEASED, REFINED, Construction, TripleMaker, make_triples
 from models.synonyms.wordnet import default_folder
@@ -174,18 +182,18 @@ class Detector(nn.Module):
 class Cline(Method):
     """A plain pass over the texts and one over their copies."""
 
-    def __init__(self, settings: ClineSettings, start: Start, maker: TripleMaker | None) -> None:
+    def __init__(self, settings: ClineSettings, context: BuildContext, maker: TripleMaker | None) -> None:
         """Without a maker of copies nothing but the plain pass is left."""
         super().__init__()
-        generator = torch.Generator().manual_seed(start.seed)
-        width = start.encoder.width
+        generator = torch.Generator().manual_seed(context.seed)
+        width = context.encoder.width
         self.settings = settings
-        self.weights = settings.weights(start.head)
+        self.weights = settings.weights(context.head)
         self.detector = Detector(width, settings.form, generator)
         self.pooler = _linear(width, width, generator) if settings.form == "code" else None
         self.log_weights = nn.Parameter(torch.zeros(3)) if settings.weighting == "learned" else None
         self._maker = maker
-        self._reader = CopyReader(start.tokenizer, start.max_tokens, settings.form)
+        self._reader = CopyReader(context.tokenizer, context.max_tokens, settings.form)
         self._temperature = settings.temperature or (
             COSINE_TEMPERATURE if settings.similarity == "cosine" else math.sqrt(width)
         )
@@ -260,10 +268,10 @@ class Cline(Method):
 class MoreMaskedWords(Method):
     """The control: masked words of three maskings of each text, so that as many sequences are read as with copies."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, context: BuildContext) -> None:
         super().__init__()
-        self._masking = Masking.of(start.tokenizer)
-        self._pad_id = int(start.tokenizer.pad_token_id)
+        self._masking = Masking.of(context.tokenizer)
+        self._pad_id = int(context.tokenizer.pad_token_id)
         self._examples: Sequence[Example] = ()
         self._epoch = 0
 
@@ -287,7 +295,7 @@ class MoreMaskedWords(Method):
         return StepResult(losses={"task": WeightedLoss(first, 1 / 3), "more_masked_words": WeightedLoss(others, 2 / 3)})
 
 
-def build(settings: ClineSettings, start: Start) -> Method:
+def build(settings: ClineSettings, context: BuildContext) -> Method:
     """The method or its control. WordNet is read only where copies are made.
 
     Raises:
@@ -295,19 +303,19 @@ def build(settings: ClineSettings, start: Start) -> Method:
         ClineError: the control beside a task.
         WordNetError: there is no WordNet to make copies with.
     """
-    if not start.encoder.self_attends:
+    if not context.encoder.self_attends:
         raise EncoderError(
             "method cline compares texts by what their first token holds of all others; a BiLSTM has no such token: "
             "choose another method, or another base"
         )
     if settings.control:
-        if start.head != "masked-language-model":
+        if context.head != "masked-language-model":
             raise ClineError("control: masked words are learnt in pre-training only; leave it out beside a task")
-        return MoreMaskedWords(start)
-    weights = settings.weights(start.head)
+        return MoreMaskedWords(context)
+    weights = settings.weights(context.head)
     is_off = not weights["detection"] and not weights["contrast"]
     maker = None if is_off else make_triples(settings.wordnet, settings.construction, settings.nouns)
-    return Cline(settings, start, maker)
+    return Cline(settings, context, maker)
 
 
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:

@@ -1,7 +1,7 @@
-"""What every training method is, so that neither the loop nor the tasks know which one is running."""
+"""The interface of every training method, so that neither the loop nor the tasks know which one is running."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,11 +14,12 @@ from transformers import PreTrainedTokenizerFast
 from models.data import Example
 from models.networks.encoder import Batch, Encoder
 from models.networks.heads import TaskLoss
+from models.progress import Say
 from models.tasks.task import Head
 
 
 class MethodSettings(BaseModel):
-    """A method's own settings, as in a TOML table or `--set NAME=VALUE`."""
+    """A method's own settings, from a TOML table or from `--set NAME=VALUE`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,15 +28,15 @@ class MethodSettings(BaseModel):
 class ParameterGroup:
     """Extra parameters with their own share of the learning rate and their own clipping.
 
-    They are never clipped together with the encoder: an adversary's gradient can be hundreds of times the encoder's,
-    and one norm over both would freeze the encoder.
+    They are never clipped together with the encoder's: an adversary's gradient can be hundreds of times the encoder's,
+    and clipping both by one norm would freeze the encoder.
     """
 
     name: str
     parameters: tuple[nn.Parameter, ...]
     learning_rate_scale: float = 1.0
     weight_decay: float | None = None
-    """None: as the encoder's."""
+    """None stands for the encoder's."""
 
 
 @dataclass(frozen=True)
@@ -48,60 +49,59 @@ class WeightedLoss:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step returns: losses, never parameter gradients. The loop adds, scales, accumulates, clips and steps."""
+    """The losses of one step, never parameter gradients. The loop adds, scales, accumulates, clips and steps."""
 
     losses: Mapping[str, WeightedLoss]
     scalars: Mapping[str, float] = field(default_factory=dict)
-    """Things worth a look in the log."""
+    """Further numbers that are shown and recorded beside the losses."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
-    """What a method is built for."""
+class BuildContext:
+    """The encoder, the data and the settings that a method is built for."""
 
     encoder: Encoder
     head: Head
     tokenizer: PreTrainedTokenizerFast
     seed: int
-    """For draws of its own: torch's own stream is plain training's."""
-    examples: int
-    """How many there are to train on; the size of buffers that hold something for each."""
+    """Seed of the method's own random draws; torch's stream belongs to plain training."""
+    example_count: int
+    """Number of training examples: the size of buffers that hold something for each."""
     max_tokens: int
-    """Longest row in training."""
+    """Length of the longest row in training."""
     epochs: int
-    """Of one training; a soup's trainings follow each other and their epochs count on."""
+    """Epochs of one training. In a soup the trainings follow each other, and epoch numbers go on."""
     score_range: tuple[float, float] | None
-    """Lowest and highest score, where the answer is one."""
+    """Lowest and highest score; None where the answer is a label."""
     unlabelled: Sequence[Example] = ()
-    """Texts to learn from without right answers, for a method that does."""
+    """Texts without right answers, for a method that learns from them."""
 
 
-def _say_nothing(line: str) -> None:
-    """For steps that nobody watches."""
+def _stay_silent(line: str) -> None:
+    """Take the place of a callback where nobody watches."""
     del line
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepContext:
-    """What a method may use during a step."""
+    """Everything that a method may use during a step."""
 
     encoder: Encoder
     task_loss: TaskLoss
     seed: int
     step: int
-    """Batches used so far: what the random draws of further passes depend on."""
-    progress: float = 0.0
-    """Share of this training's steps that are done."""
-    say: Callable[[str], None] = _say_nothing
-    """Tells whoever watches the run."""
+    """Number of batches used so far; the random draws of further passes depend on it."""
+    share_done: float = 0.0
+    """Share of this training's steps that have been taken."""
+    say: Say = _stay_silent
     process: int = 0
-    """Which of several processes this is; each takes its share of the batch."""
+    """Number of this process, from 0, among those that share each batch."""
 
     @contextmanager
     def extra_pass(self, number: int = 0) -> Iterator[None]:
-        """Random draws of its own for any pass after the first, so that plain training's stream is left as it was.
+        """Give a pass after the first random draws of its own, so that plain training's stream stays as it was.
 
-        The draws depend on the seed, the step, the pass's number within the step and the process alone.
+        The draws depend only on the seed, the step, the pass's number within the step and the process.
         """
         device = next(self.encoder.parameters()).device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -109,9 +109,9 @@ class StepContext:
             yield
 
     def gradients(self, loss: Float[Tensor, ""], tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Gradients of `loss` with respect to `tensors`, each of its tensor's shape, detached and in float32.
+        """Gradients of `loss` with respect to `tensors`, detached and in float32.
 
-        The graph is kept and no parameter's `.grad` is touched.
+        The graph is kept, and no parameter's `.grad` is touched.
 
         Raises:
             RuntimeError: `loss` does not depend on one of `tensors`.
@@ -123,31 +123,32 @@ class StepContext:
 class Method(nn.Module, ABC):
     """A way to train. Its own parameters live here, never under the encoder's names, so export leaves them out.
 
-    Subclasses give `step`; the rest changes nothing unless overridden. What must survive a restart is a parameter or a
-    buffer: the loop saves and restores both. A checkpoint keeps the parameters alone. On several processes, what of it
-    the loop does not train itself is averaged over them after each batch where it is of floating point, and must come
-    out the same everywhere else.
+    Subclasses define `step`; the other methods change nothing unless overridden. Everything that must survive a restart
+    is a parameter or a buffer, since the loop saves and restores both. A checkpoint keeps only the parameters.
+
+    Some of these tensors are not trained by the loop. On several processes, the loop averages them after each batch if
+    they hold floats; other tensors must come out the same in every process.
     """
 
     @abstractmethod
     def step(self, batch: Batch, context: StepContext) -> StepResult:
-        """Losses of one batch. The first forward pass is the plain one, with plain training's random draws."""
+        """Losses of one batch. The first forward pass is that of plain training, with the same random draws."""
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
-        """The method's own parameters, to be trained beside the encoder's."""
+        """The method's own parameters, which the loop trains beside the encoder's."""
         return ()
 
     def before_epoch(self, examples: Sequence[Example], epoch: int, context: StepContext) -> Sequence[Example]:
         """The examples of this epoch, a pure function of the examples, the epoch (from 1), the weights and the seed.
 
-        The encoder is in evaluation mode. A run that goes on within an epoch asks again, with the weights of the step
-        it goes on from: what was made with the weights at the epoch's start must be kept in buffers and given back.
+        The encoder is in evaluation mode. A run that goes on within an epoch calls this again, with the weights of the
+        step that it goes on from. So examples made with the weights at the epoch's start must be kept in buffers.
         """
         del epoch, context
         return examples
 
     def served(self, encoder: Encoder) -> Encoder:
-        """What this training makes of `encoder`, as it is measured and served; the encoder itself unless overridden.
+        """The model that is measured and served for `encoder`: the encoder itself, unless overridden.
 
         A method that overrides this has a line in `models.networks.loading.SERVED_FORMS`, whose function puts the same
         on a checkpoint's model.

@@ -1,7 +1,7 @@
 """Plain fine-tuning: the task's loss and nothing else. What every other method is measured against."""
 
 from models.networks.encoder import Batch
-from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
+from models.robust.method import BuildContext, Method, MethodSettings, StepContext, StepResult, WeightedLoss
 
 
 class PlainSettings(MethodSettings):
@@ -17,7 +17,7 @@ class Plain(Method):
         return StepResult(losses={"task": WeightedLoss(loss)})
 
 
-def build(settings: PlainSettings, start: Start) -> Plain:
+def build(settings: PlainSettings, context: BuildContext) -> Plain:
     """Plain training needs to know nothing."""
-    del settings, start
+    del settings, context
     return Plain()

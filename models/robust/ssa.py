@@ -33,7 +33,15 @@ from models.networks.gate import Gate, GatedModel, GateSettings, TokenClassifier
 from models.networks.heads import IGNORED, token_loss
 from models.networks.hooks import last_linear
 from models.robust.masking_trials import MaskedText, MaskingTrials, text_positions
-from models.robust.method import Method, MethodSettings, ParameterGroup, Start, StepContext, StepResult, WeightedLoss
+from models.robust.method import (
+    BuildContext,
+    Method,
+    MethodSettings,
+    ParameterGroup,
+    StepContext,
+    StepResult,
+    WeightedLoss,
+)
 from models.robust.reference.arrays import Arrays
 
 
@@ -81,21 +89,21 @@ class Ssa(Method):
     made_for: Int[Tensor, ""]
     """The epoch that `labels` and `sources` were made for."""
 
-    def __init__(self, settings: SsaCoSettings, start: Start, gate: Gate | None) -> None:
+    def __init__(self, settings: SsaCoSettings, context: BuildContext, gate: Gate | None) -> None:
         super().__init__()
         self.settings = settings
         self.gate = gate
-        self.tokens = TokenClassifier(start.encoder.model.config, torch.Generator().manual_seed(start.seed))
+        self.tokens = TokenClassifier(context.encoder.model.config, torch.Generator().manual_seed(context.seed))
         self.trials = MaskingTrials(
             trigger=settings.trigger,
             max_rounds=settings.max_rounds,
-            score_range=start.score_range,
-            tokenizer=start.tokenizer,
+            score_range=context.score_range,
+            tokenizer=context.tokenizer,
         )
-        self._seed = start.seed
-        self._epochs = start.epochs
-        self.register_buffer("labels", torch.full((start.examples, start.max_tokens), -1, dtype=torch.int8))
-        self.register_buffer("sources", torch.arange(start.examples))
+        self._seed = context.seed
+        self._epochs = context.epochs
+        self.register_buffer("labels", torch.full((context.example_count, context.max_tokens), -1, dtype=torch.int8))
+        self.register_buffer("sources", torch.arange(context.example_count))
         self.register_buffer("made_for", torch.tensor(0))
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
@@ -170,16 +178,16 @@ def label_loss(token_logits: Float[Tensor, "batch seq 2"], labels: Int[Tensor, "
     return token_loss(token_logits, labels.masked_fill(labels < 0, IGNORED))
 
 
-def build_co(settings: SsaCoSettings, start: Start) -> Ssa:
+def build_co(settings: SsaCoSettings, context: BuildContext) -> Ssa:
     """SSA-Co; raises EncoderError where the base has no token to mask words with."""
-    _refuse_maskless(start)
-    return Ssa(settings, start, gate=None)
+    _refuse_maskless(context)
+    return Ssa(settings, context, gate=None)
 
 
-def build_hybrid(settings: SsaHybridSettings, start: Start) -> Ssa:
+def build_hybrid(settings: SsaHybridSettings, context: BuildContext) -> Ssa:
     """SSA-Hybrid; raises EncoderError where the base has no token to mask words with."""
-    _refuse_maskless(start)
-    return Ssa(settings, start, make_gate(settings, start.tokenizer))
+    _refuse_maskless(context)
+    return Ssa(settings, context, make_gate(settings, context.tokenizer))
 
 
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
@@ -247,6 +255,6 @@ def _read_classifier(arrays: Arrays, width: int) -> TokenClassifier:
     return tokens
 
 
-def _refuse_maskless(start: Start) -> None:
-    if start.tokenizer.mask_token_id is None:
+def _refuse_maskless(context: BuildContext) -> None:
+    if context.tokenizer.mask_token_id is None:
         raise EncoderError("the base's tokenizer has no mask token, which SSA puts for words; choose another base")

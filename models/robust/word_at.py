@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.data import Example
 from models.networks.encoder import Batch, Encoder
-from models.robust.method import Method, MethodSettings, Start, StepContext, StepResult, WeightedLoss
+from models.robust.method import BuildContext, Method, MethodSettings, StepContext, StepResult, WeightedLoss
 from models.robust.perturbation import scale
 from models.robust.reference.arrays import Arrays, WrongArray
 
@@ -141,15 +141,15 @@ def towards_neighbours(
     return (scale(rises, 1.0, (-1,))[..., None] * directions).sum(-2)
 
 
-def build(settings: WordAtSettings, start: Start) -> WordAt:
+def build(settings: WordAtSettings, context: BuildContext) -> WordAt:
     """Word AT needs to know nothing."""
-    del start
+    del context
     return WordAt(settings.epsilon, settings.weight)
 
 
-def build_iat(settings: WordIatSettings, start: Start) -> WordIat:
+def build_iat(settings: WordIatSettings, context: BuildContext) -> WordIat:
     """Word iAT, which never moves a word towards a special token."""
-    return WordIat(settings, start.encoder, start.tokenizer.all_special_ids)
+    return WordIat(settings, context.encoder, context.tokenizer.all_special_ids)
 
 
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:

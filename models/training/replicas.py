@@ -1,8 +1,8 @@
 """One training on several processes: each has the whole model and takes its share of every batch.
 
-The processes are started by `torchrun`, or on several GPUs by `accelerate launch`, which without them starts but one.
-Gradients are summed by hand after the backward pass, not by a wrapper around the encoder: a method may run it several
-times a step, through hooks, and has parameters of its own.
+The processes are started by `torchrun`, or on several GPUs by `accelerate launch`; without GPUs the latter starts only
+one. Gradients are summed by hand after the backward pass, not by a wrapper around the encoder. A method may run the
+encoder several times a step, through hooks, and has parameters of its own.
 """
 
 import random
@@ -20,50 +20,50 @@ VALUE = TypeVar("VALUE")
 
 @dataclass(frozen=True)
 class Replicas:
-    """The processes of a training, seen from one of them. Each must make the same calls in the same order."""
+    """The processes of a training, as one of them sees them. All must make the same calls in the same order."""
 
     accelerator: Accelerator
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of processes."""
         return int(self.accelerator.num_processes)
 
     @property
     def number(self) -> int:
-        """Which one this is, from 0."""
+        """Number of this process, from 0."""
         return int(self.accelerator.process_index)
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that says, saves and measures."""
+        """Whether this is the process that reports, saves and measures."""
         return self.number == 0
 
     @property
     def device(self) -> torch.device:
-        """Where this one computes."""
+        """The device on which this process computes."""
         device: torch.device = self.accelerator.device
         return device
 
-    def share(self, indices: Sequence[int]) -> tuple[list[int], int]:
-        """This process's part of a batch, and how many rows of it count.
+    def take_share(self, indices: Sequence[int]) -> tuple[list[int], int]:
+        """This process's part of a batch, and the number of its rows that count.
 
-        Where a batch has fewer rows than there are processes, the others compute its first row, which counts nothing:
-        so all take the same steps, and what a method counts stays the same everywhere.
+        If a batch has fewer rows than there are processes, those left over compute its first row, which counts nothing.
+        So all processes take the same steps, and a method's own counts stay the same in all of them.
         """
         mine = list(indices[self.number :: self.count])
         return (mine, len(mine)) if mine else ([indices[0]], 0)
 
-    def draw_apart(self, seed: int, batch: int) -> None:
+    def separate_draws(self, seed: int, batch: int) -> None:
         """Give each process random draws of its own, a pure function of the seed and the batch's number.
 
-        A single process keeps the stream that it has.
+        A process that trains alone keeps the stream that it has.
         """
         if self.count > 1:
             torch.manual_seed(random.Random(f"{seed}/{batch}/{self.number}").getrandbits(63))
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Let every gradient be the sum over all processes; a parameter that has none anywhere keeps none."""
+        """Replace every gradient by its sum over all processes; a parameter without any gradient keeps none."""
         if self.count == 1:
             return
         everyone = [parameter for parameter in parameters if parameter.requires_grad]
@@ -77,7 +77,7 @@ class Replicas:
         self._sum(gradients)
 
     def average(self, tensors: Iterable[Tensor], share: float) -> None:
-        """Let every tensor of floating point be the mean over all processes, each with its share of the batch."""
+        """Replace every tensor of floats by its mean over all processes, each weighted by its share of the batch."""
         if self.count == 1:
             return
         with torch.no_grad():
@@ -86,8 +86,8 @@ class Replicas:
                 tensor.mul_(share)
             self._sum(floats)
 
-    def add_up(self, values: dict[str, float]) -> dict[str, float]:
-        """Numbers by name, summed over all processes."""
+    def sum_values(self, values: dict[str, float]) -> dict[str, float]:
+        """The sum over all processes of each named number."""
         if self.count == 1:
             return values
         everyone: list[dict[str, float]] = gather_object([values])
@@ -95,31 +95,31 @@ class Replicas:
         return {name: sum(one.get(name, 0.0) for one in everyone) for name in names}
 
     def any(self, claim: bool) -> bool:
-        """Whether any process says so."""
+        """Whether the claim is true in any process."""
         if self.count == 1:
             return claim
         return bool(self.accelerator.reduce(torch.tensor(int(claim), device=self.device), reduction="sum") > 0)
 
-    def as_main_says(self, value: VALUE) -> VALUE:
-        """The main process's value, everywhere."""
+    def from_main(self, value: VALUE) -> VALUE:
+        """The main process's value, in every process."""
         said: list[VALUE] = broadcast_object_list([value])
         return said[0]
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Return when all processes have called this."""
         self.accelerator.wait_for_everyone()
 
     def _sum(self, tensors: Sequence[Tensor]) -> None:
         if not tensors:
             return
-        # One message for all of them.
+        # One message for all of them costs less than one for each.
         joined = self.accelerator.reduce(torch.cat([tensor.flatten() for tensor in tensors]), reduction="sum")
         for tensor, summed in zip(tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(summed.view_as(tensor))
 
 
 def join_replicas() -> Replicas:
-    """The processes that this one was started with; alone, it is the only one."""
-    # Precision is the loop's business: accelerate would keep one for the whole process, evaluation included. Without an
-    # accelerator it must be told to use the CPU, or it takes processes that torchrun started for strangers.
+    """The processes that this one was started with, or this one alone."""
+    # The loop sets the precision: accelerate would keep one for the whole process, evaluation included. Without an
+    # accelerator device it must be told to use the CPU, or it does not join processes that torchrun started.
     return Replicas(Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available()))

@@ -24,31 +24,31 @@ FORMAT = 1
 
 
 class ResumeError(UserError):
-    """A state that cannot be continued from."""
+    """A saved state that a run cannot go on from."""
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a run is made of, to be saved or to be filled."""
+class Stateful:
+    """The objects of a run whose state is saved and restored."""
 
     encoder: Encoder
     method: nn.Module
     optimizer: Optimizer
     average: AveragedModel | None = None
-    """Mean of the weights that trainings ended with so far, where the run mixes several."""
+    """Mean of the weights that trainings have ended with so far; None where the run is a single training."""
 
 
-def save_state(path: Path, parts: Parts, saved: Mapping[str, Any]) -> None:
+def save_state(path: Path, objects: Stateful, saved: Mapping[str, Any]) -> None:
     """Write everything that the next step depends on, `saved` as JSON; interrupted, the file stays as it was before."""
     with atomic_write(path) as unfinished:
-        save_file(_tensors(parts), unfinished, metadata={"format": str(FORMAT), "saved": json.dumps(saved)})
+        save_file(_tensors(objects), unfinished, metadata={"format": str(FORMAT), "saved": json.dumps(saved)})
 
 
-def load_state(path: Path, parts: Parts) -> dict[str, Any]:
-    """Fill `parts` and the random streams from `path` and return what was saved with them.
+def load_state(path: Path, objects: Stateful) -> dict[str, Any]:
+    """Restore `objects` and the random streams from `path`; return the values that were saved with them.
 
     Raises:
-        ResumeError: the file is damaged or does not fit these parts.
+        ResumeError: the file is damaged or does not fit these objects.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -59,11 +59,11 @@ def load_state(path: Path, parts: Parts) -> dict[str, Any]:
     except (SafetensorError, OSError) as error:
         raise ResumeError(f"{path}: damaged ({error}); delete its folder to start anew") from error
     try:
-        parts.encoder.load_state_dict(_under("encoder", tensors))
-        parts.method.load_state_dict(_under("method", tensors))
-        _load_optimizer(parts.optimizer, _under("optimizer", tensors))
-        if parts.average is not None:
-            parts.average.load_state_dict(_under("average", tensors))
+        objects.encoder.load_state_dict(_under("encoder", tensors))
+        objects.method.load_state_dict(_under("method", tensors))
+        _load_optimizer(objects.optimizer, _under("optimizer", tensors))
+        if objects.average is not None:
+            objects.average.load_state_dict(_under("average", tensors))
     except (RuntimeError, KeyError, ValueError) as error:
         raise ResumeError(f"{path}: does not fit this run ({error}); delete its folder to start anew") from error
     torch.set_rng_state(tensors["random.cpu"])
@@ -73,12 +73,12 @@ def load_state(path: Path, parts: Parts) -> dict[str, Any]:
     return saved
 
 
-def _tensors(parts: Parts) -> dict[str, Tensor]:
-    tensors = {f"encoder.{name}": tensor for name, tensor in parts.encoder.state_dict().items()}
-    tensors |= {f"method.{name}": tensor for name, tensor in parts.method.state_dict().items()}
-    if parts.average is not None:
-        tensors |= {f"average.{name}": tensor for name, tensor in parts.average.state_dict().items()}
-    for number, state in parts.optimizer.state_dict()["state"].items():
+def _tensors(objects: Stateful) -> dict[str, Tensor]:
+    tensors = {f"encoder.{name}": tensor for name, tensor in objects.encoder.state_dict().items()}
+    tensors |= {f"method.{name}": tensor for name, tensor in objects.method.state_dict().items()}
+    if objects.average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in objects.average.state_dict().items()}
+    for number, state in objects.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():

@@ -67,7 +67,7 @@ def compare(
     need("train", "torch", "transformers", "accelerate", "sklearn", "scipy", "seqeval")
     from models.measuring.comparison import Plan, plan_runs, write_markdown
     from models.measuring.comparison import compare as run
-    from models.training.loop import Interrupted
+    from models.training.interruption import Interrupted
     from models.training.settings import check_settings, read_toml
 
     given: dict[str, Any] = read_toml(config) if config else {}

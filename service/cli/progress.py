@@ -20,7 +20,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from models.progress import ReportProgress
-    from models.training.loop import Watcher
+    from models.training.run import Watcher
 
 console = Console(stderr=True)
 
@@ -77,7 +77,7 @@ def watched_measuring() -> Iterator["ReportProgress"]:
 
 
 def watcher(bar: Progress, line: TaskID) -> "Watcher":
-    from models.training.loop import Watcher
+    from models.training.run import Watcher
 
     def advance(step: int, steps: int, seen: Mapping[str, float]) -> None:
         shown = " ".join(f"{name} {value:.3f}" for name, value in seen.items())

@@ -116,7 +116,7 @@ def _train(
 ) -> None:
     """Train by the settings in a file, of which those given here win."""
     need("train", "torch", "transformers", "accelerate")
-    from models.training.loop import Interrupted
+    from models.training.interruption import Interrupted
     from models.training.loop import train as run
     from models.training.replicas import join_replicas
     from models.training.settings import check_settings, read_toml

@@ -11,7 +11,8 @@ from export.origin import Origin, open_origin
 from export.probes import rows_of_many_lengths
 from models.networks.loading import load_trained
 from models.text import Reader, Row
-from models.training.loop import Watcher, train
+from models.training.loop import train
+from models.training.run import Watcher
 from models.training.settings import check_settings
 from tests.tiny import make_base, write_sentiment
 

@@ -13,7 +13,8 @@ from models.evaluation import predict_all
 from models.networks.encoder import EncoderError
 from models.networks.loading import load_served, load_trained, open_trained_model
 from models.tasks.sentiment import SENTIMENT, SentimentItem
-from models.training.loop import Watcher, train
+from models.training.loop import train
+from models.training.run import Watcher
 from models.training.settings import check_settings
 from service.answers.contract import Options
 from service.answers.predictor import Predictor

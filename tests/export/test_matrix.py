@@ -10,7 +10,8 @@ from export.session import OUTPUTS
 from models.methods import METHODS
 from models.networks.loading import AUTO_CLASSES
 from models.tasks import TASKS
-from models.training.loop import Watcher, train
+from models.training.loop import train
+from models.training.run import Watcher
 from models.training.settings import check_settings
 from tests.tiny import METHOD_SETTINGS, make_base, write_examples
 

@@ -15,7 +15,7 @@ from transformers import (
 
 from models.networks.encoder import Batch, Encoder
 from models.networks.heads import HEAD_TRAINING
-from models.robust.method import Start, StepContext, StepResult
+from models.robust.method import BuildContext, StepContext, StepResult
 from models.tasks.task import Head
 from tests.tiny import make_tokenizer
 
@@ -61,16 +61,16 @@ def make_context(encoder: Encoder, *, step: int = 0) -> StepContext:
     return StepContext(encoder=encoder, task_loss=HEAD_TRAINING["sequence-classification"].loss, seed=1, step=step)
 
 
-def make_start(
+def make_build_context(
     encoder: Encoder, *, head: Head = "sequence-classification", seed: int = 11, examples: int = 10
-) -> Start:
+) -> BuildContext:
     """What a method is built for, with the tokenizer of the tiny base."""
-    return Start(
+    return BuildContext(
         encoder=encoder,
         head=head,
         tokenizer=make_tokenizer(),
         seed=seed,
-        examples=examples,
+        example_count=examples,
         max_tokens=32,
         epochs=6,
         score_range=None,

@@ -22,7 +22,8 @@ from models.measuring.comparison import (
     tabulate,
     write_markdown,
 )
-from models.training.loop import Interrupted, Watcher
+from models.training.interruption import Interrupted
+from models.training.run import Watcher
 from models.training.settings import TrainingSettings, check_settings
 from tests.tiny import WORDNET, write_sentiment
 

@@ -17,7 +17,7 @@ from models.networks.loading import load_encoder, load_trained
 from models.robust import IMPLEMENTATIONS, read_settings
 from models.robust.asa import AsaSettings
 from models.robust.asa import build as build_asa
-from tests.models.passes import make_batch, make_context, make_start
+from tests.models.passes import make_batch, make_build_context, make_context
 
 KINDS = pytest.mark.parametrize("pairs", [False, True], ids=["single", "pair"])
 HALF = 6
@@ -233,7 +233,7 @@ def test_heads_that_it_has_not_are_refused(head: str, tmp_path: Path) -> None:
 
 def test_asa_is_refused_since_no_token_sees_another() -> None:
     with pytest.raises(EncoderError, match="a BiLSTM has one row of attention for a whole text: choose another method"):
-        build_asa(AsaSettings(), make_start(_encoder(pairs=False)))
+        build_asa(AsaSettings(), make_build_context(_encoder(pairs=False)))
 
 
 def test_the_longest_row_is_no_matter() -> None:
@@ -255,7 +255,7 @@ def test_noise_on_a_pair_has_its_length_and_is_on_the_first_text_alone(name: str
             moved.append(given["score_bias"][0]()[:, 0, 0])
 
     encoder.register_forward_pre_hook(see, with_kwargs=True)
-    method = IMPLEMENTATIONS[name].build(read_settings(name, {"epsilon": 1.5}), make_start(encoder))
+    method = IMPLEMENTATIONS[name].build(read_settings(name, {"epsilon": 1.5}), make_build_context(encoder))
     method.step(batch, make_context(encoder))
     assert all((noise[~encoder.attended(batch)] == 0).all() for noise in moved)
     # Where only one token can be attended to, as in the last row, there is no gradient and so no direction.
@@ -266,6 +266,6 @@ def test_under_noise_the_readout_alone_runs_again() -> None:
     encoder, batch = _encoder(True), _batch(True)
     runs: list[None] = []
     encoder.model.bilstm.embeddings.register_forward_hook(lambda *_: runs.append(None))
-    method = IMPLEMENTATIONS["attention-at"].build(read_settings("attention-at", {}), make_start(encoder))
+    method = IMPLEMENTATIONS["attention-at"].build(read_settings("attention-at", {}), make_build_context(encoder))
     method.step(batch, make_context(encoder))
     assert len(runs) == 1

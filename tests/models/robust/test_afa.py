@@ -35,9 +35,10 @@ from models.robust.afa import (
 )
 from models.robust.method import StepContext, StepResult
 from models.robust.reference.arrays import WrongArray
-from models.training.loop import Watcher, train
+from models.training.loop import train
+from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings
-from tests.models.passes import make_batch, make_config, make_context, make_encoder, make_start
+from tests.models.passes import make_batch, make_build_context, make_config, make_context, make_encoder
 from tests.tiny import make_base
 
 LENGTHS = (9, 6, 5)
@@ -45,12 +46,12 @@ LENGTHS = (9, 6, 5)
 
 
 def _afa(encoder: Encoder, **given: Any) -> Afa:
-    return Afa(AfaSettings.model_validate(given), make_start(encoder))
+    return Afa(AfaSettings.model_validate(given), make_build_context(encoder))
 
 
 def _context(encoder: Encoder, **changed: Any) -> StepContext:
     """Half-way through a training: past the warm-up."""
-    return replace(make_context(encoder), **{"progress": 0.5, **changed})
+    return replace(make_context(encoder), **{"share_done": 0.5, **changed})
 
 
 def _gradients(module: nn.Module, loss: Tensor) -> dict[str, Tensor]:
@@ -344,8 +345,8 @@ def test_a_batch_of_one_is_pushed_by_its_reward_alone() -> None:
 def test_while_the_discriminator_warms_up_the_policy_has_no_weight() -> None:
     encoder = make_encoder()
     method = _afa(encoder, warmup_share=0.2)
-    for progress, weight in ((0.0, 0.0), (0.19, 0.0), (0.2, 0.1)):
-        policy = method.step(make_batch(LENGTHS), _context(encoder, progress=progress)).losses["policy"]
+    for share_done, weight in ((0.0, 0.0), (0.19, 0.0), (0.2, 0.1)):
+        policy = method.step(make_batch(LENGTHS), _context(encoder, share_done=share_done)).losses["policy"]
         assert (policy.weight, policy.value.requires_grad) == (weight, weight > 0)
     assert method.discriminator.updates.item() == 3
 
@@ -442,7 +443,7 @@ def test_choices_are_readings_with_rewards_of_their_own() -> None:
     model = AutoModelForMultipleChoice.from_config(make_config(), attn_implementation="eager")
     encoder = Encoder(model).train()
     batch = replace(make_batch((9, 6, 5, 8, 7)), targets=torch.tensor([1, 0]), indices=torch.arange(2), choices=(2, 3))
-    method = Afa(AfaSettings(), make_start(encoder, head="multiple-choice"))
+    method = Afa(AfaSettings(), make_build_context(encoder, head="multiple-choice"))
     result = method.step(batch, _context(encoder))
     masked = method._find_words(batch)
     assert method._compare(encoder(batch), batch, masked, _context(encoder)).plain.shape == (5, 16)
@@ -453,7 +454,7 @@ def test_token_heads_are_compared_by_the_mean_of_real_states_and_read_at_all_rea
     torch.manual_seed(5)
     model = AutoModelForTokenClassification.from_config(make_config(), attn_implementation="eager")
     encoder = Encoder(model).train()
-    method = Afa(AfaSettings(), make_start(encoder, head="token-classification"))
+    method = Afa(AfaSettings(), make_build_context(encoder, head="token-classification"))
     batch = make_batch(LENGTHS, padding=3)
     passed, maskable = encoder(batch, keep=[2]), method._find_words(batch)
     found = method._compare(passed, batch, maskable, _context(encoder)).plain
@@ -485,10 +486,10 @@ def test_settings_that_make_no_policy_are_refused(given: dict[str, float], messa
 
 
 def test_a_tokenizer_without_a_mask_token_is_refused() -> None:
-    start = make_start(make_encoder())
-    start.tokenizer.mask_token = None
+    context = make_build_context(make_encoder())
+    context.tokenizer.mask_token = None
     with pytest.raises(ValueError, match="tokenizer has no mask token"):
-        Afa(AfaSettings(), start)
+        Afa(AfaSettings(), context)
 
 
 def _reference_inputs() -> dict[str, np.ndarray]:

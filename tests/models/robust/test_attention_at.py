@@ -19,10 +19,10 @@ from models.tasks.task import Head
 from tests.models.passes import (
     gradients,
     make_batch,
+    make_build_context,
     make_config,
     make_context,
     make_encoder,
-    make_start,
     take_row,
     total,
 )
@@ -36,7 +36,7 @@ AUTO = {
 
 
 def _method(encoder: Encoder, name: str = "attention-at", head: Head = "sequence-classification", **given: Any) -> Any:
-    return IMPLEMENTATIONS[name].build(read_settings(name, given), make_start(encoder, head=head)).train()
+    return IMPLEMENTATIONS[name].build(read_settings(name, given), make_build_context(encoder, head=head)).train()
 
 
 def _noise(method: AttentionAt, batch: Batch, context: StepContext) -> tuple[Tensor, Tensor]:

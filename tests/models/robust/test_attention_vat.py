@@ -16,15 +16,15 @@ from models.robust.attention_vat import AttentionVat, divergence, reference
 from models.robust.perturbation import draw_noise, scale
 from models.tasks.sentiment import SENTIMENT
 from models.text import Reader, ReadingLimits
-from tests.models.passes import gradients, make_batch, make_context, make_encoder, make_start, take_row, total
+from tests.models.passes import gradients, make_batch, make_build_context, make_context, make_encoder, take_row, total
 from tests.tiny import make_texts, make_tokenizer
 
 NAMES = ("attention-vat", "attention-ivat")
 
 
 def _method(encoder: Encoder, name: str = "attention-vat", unlabelled: Sequence[Example] = (), **given: Any) -> Any:
-    start = replace(make_start(encoder), unlabelled=unlabelled)
-    return IMPLEMENTATIONS[name].build(read_settings(name, given), start).train()
+    context = replace(make_build_context(encoder), unlabelled=unlabelled)
+    return IMPLEMENTATIONS[name].build(read_settings(name, given), context).train()
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from models.robust.cline import (
     similarities,
     weigh,
 )
-from models.robust.method import Method, Start, StepContext, StepResult
+from models.robust.method import BuildContext, Method, StepContext, StepResult
 from models.synonyms.wordnet import WordNetError
 from models.tasks.masked_words import MASKED_WORDS, Text
 from models.tasks.paraphrase import PARAPHRASE
@@ -156,14 +156,21 @@ def encoder(base: Path) -> Encoder:
     return load_encoder(base, "masked-language-model", ()).train()
 
 
-def _start(encoder: Encoder, head: Head = "masked-language-model") -> Start:
-    return Start(
-        encoder=encoder, head=head, tokenizer=TOKENIZER, seed=11, examples=8, max_tokens=32, epochs=2, score_range=None
+def _context_of(encoder: Encoder, head: Head = "masked-language-model") -> BuildContext:
+    return BuildContext(
+        encoder=encoder,
+        head=head,
+        tokenizer=TOKENIZER,
+        seed=11,
+        example_count=8,
+        max_tokens=32,
+        epochs=2,
+        score_range=None,
     )
 
 
 def _build(encoder: Encoder, head: Head = "masked-language-model", **given: Any) -> Method:
-    return build(ClineSettings.model_validate(METHOD_SETTINGS["cline"] | given), _start(encoder, head))
+    return build(ClineSettings.model_validate(METHOD_SETTINGS["cline"] | given), _context_of(encoder, head))
 
 
 EXAMPLES = [Example(MASKED_WORDS.encode(Text(text=text), READER, "right"), None) for text, _ in make_texts(8, seed=5)]

@@ -12,7 +12,8 @@ from transformers import AutoModelForSequenceClassification
 
 from models.checkpoint import read_record
 from models.data import DataError
-from models.training.loop import Watcher, train
+from models.training.loop import train
+from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.models.training.killed import train_until_killed
 from tests.tiny import make_base, make_texts, write_sentiment

@@ -23,9 +23,11 @@ from models.robust.method import StepResult
 from models.robust.reference.evaluation import evaluate
 from models.robust.ssa import Ssa, label_loss, masked_share
 from models.text import Reader, ReadingLimits
-from models.training.loop import Interrupted, Watcher, train
+from models.training.interruption import Interrupted
+from models.training.loop import train
+from models.training.run import Watcher
 from models.training.settings import TrainingError, check_settings
-from tests.models.passes import make_batch, make_context, make_encoder, make_start
+from tests.models.passes import make_batch, make_build_context, make_context, make_encoder
 from tests.tiny import make_base, make_texts, make_tokenizer, write_examples
 
 METHOD_NAMES = ["ssa-co", "ssa-hybrid"]
@@ -33,7 +35,7 @@ READER = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=32)
 
 
 def _ssa(encoder: Encoder, name: str = "ssa-co", *, examples: int = 3, **given: Any) -> Ssa:
-    method = IMPLEMENTATIONS[name].build(read_settings(name, given), make_start(encoder, examples=examples))
+    method = IMPLEMENTATIONS[name].build(read_settings(name, given), make_build_context(encoder, examples=examples))
     assert isinstance(method, Ssa)
     return method
 
@@ -523,7 +525,7 @@ def test_tasks_without_one_answer_to_one_text_are_refused(base: Path, data: Path
 
 def test_a_base_that_cannot_mask_is_refused() -> None:
     encoder = make_encoder()
-    start = make_start(encoder)
-    start.tokenizer.mask_token = None
+    context = make_build_context(encoder)
+    context.tokenizer.mask_token = None
     with pytest.raises(EncoderError, match="no mask token, which SSA puts for words; choose another base"):
-        IMPLEMENTATIONS["ssa-co"].build(read_settings("ssa-co", {}), start)
+        IMPLEMENTATIONS["ssa-co"].build(read_settings("ssa-co", {}), context)

@@ -11,22 +11,28 @@ from torch import Tensor
 from models.data import Example
 from models.networks.encoder import Encoder
 from models.robust import IMPLEMENTATIONS, read_settings
+from models.robust.method import Method
 from models.robust.reference.arrays import WrongArray
 from models.robust.word_at import WordIat, find_neighbours, reference, towards_neighbours
 from models.tasks.sentiment import SENTIMENT
 from models.text import Reader, ReadingLimits
-from tests.models.passes import gradients, make_batch, make_context, make_encoder, make_start, take_row, total
+from tests.models.passes import gradients, make_batch, make_build_context, make_context, make_encoder, take_row, total
 from tests.tiny import make_tokenizer
 
 NAMES = ("word-at", "word-iat")
 
 
 def _method(encoder: Encoder, name: str, **given: Any) -> Any:
-    method = IMPLEMENTATIONS[name].build(read_settings(name, given), make_start(encoder)).train()
+    method = IMPLEMENTATIONS[name].build(read_settings(name, given), make_build_context(encoder)).train()
     if isinstance(method, WordIat):
         vectors = encoder.word_vectors.detach()
         method.neighbours.copy_(find_neighbours(vectors, torch.arange(50), method.neighbours.shape[1], [0]))
     return method
+
+
+def _build_iat(encoder: Encoder, neighbours: int) -> Method:
+    settings = read_settings("word-iat", {"neighbours": neighbours})
+    return IMPLEMENTATIONS["word-iat"].build(settings, make_build_context(encoder))
 
 
 @pytest.mark.parametrize("family", ["bert", "electra"])
@@ -77,7 +83,9 @@ def test_neighbours_of_the_words_in_use_are_found_once_an_epoch_and_kept_for_a_r
     reader = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=16))
     examples = [Example(SENTIMENT.encode(SENTIMENT.item(text="good film"), reader, "right"), 1)]
     words = list(examples[0].encoded.rows[0].ids)
-    method = IMPLEMENTATIONS["word-iat"].build(read_settings("word-iat", {"neighbours": 3}), make_start(encoder))
+    method = IMPLEMENTATIONS["word-iat"].build(
+        read_settings("word-iat", {"neighbours": 3}), make_build_context(encoder)
+    )
     assert isinstance(method, WordIat)
     assert method.before_epoch(examples, 1, make_context(encoder)) is examples
     first = method.neighbours.clone()
@@ -87,7 +95,9 @@ def test_neighbours_of_the_words_in_use_are_found_once_an_epoch_and_kept_for_a_r
     assert not set(first[words].flatten().tolist()) & set(special)
     with torch.no_grad():
         encoder.word_vectors.copy_(torch.randn(50, 16, generator=torch.Generator().manual_seed(8)))
-    resumed = IMPLEMENTATIONS["word-iat"].build(read_settings("word-iat", {"neighbours": 3}), make_start(encoder))
+    resumed = IMPLEMENTATIONS["word-iat"].build(
+        read_settings("word-iat", {"neighbours": 3}), make_build_context(encoder)
+    )
     resumed.load_state_dict(method.state_dict())
     resumed.before_epoch(examples, 1, make_context(encoder))
     assert torch.equal(resumed.state_dict()["neighbours"], first)
@@ -97,7 +107,9 @@ def test_neighbours_of_the_words_in_use_are_found_once_an_epoch_and_kept_for_a_r
 
 def test_a_small_vocabulary_has_fewer_neighbours() -> None:
     encoder = make_encoder()
-    method = IMPLEMENTATIONS["word-iat"].build(read_settings("word-iat", {"neighbours": 500}), make_start(encoder))
+    method = IMPLEMENTATIONS["word-iat"].build(
+        read_settings("word-iat", {"neighbours": 500}), make_build_context(encoder)
+    )
     assert method.state_dict()["neighbours"].shape == (50, 50 - len(make_tokenizer().all_special_ids) - 1)
 
 

@@ -16,7 +16,8 @@ def train_until_killed(settings: TrainingSettings, out: Path, step: int) -> None
         import os, signal
         from pathlib import Path
         from models.training.settings import TrainingSettings
-        from models.training.loop import Watcher, train
+        from models.training.loop import train
+        from models.training.run import Watcher
         settings = TrainingSettings.model_validate_json({settings.model_dump_json()!r})
         def advance(step, steps, seen):
             if step == {step}:

@@ -17,7 +17,9 @@ from models.networks.loading import load_encoder, open_trained_model
 from models.networks.vocabulary import VectorsError
 from models.tasks import find_task
 from models.training.bases import open_base
-from models.training.loop import Interrupted, Watcher, train
+from models.training.interruption import Interrupted
+from models.training.loop import train
+from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.models.passes import make_batch, make_encoder
 from tests.tiny import make_tokenizer, write_examples

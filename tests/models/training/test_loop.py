@@ -19,8 +19,11 @@ from models.networks.batches import plan_batches
 from models.networks.encoder import EncoderError
 from models.networks.loading import open_trained_model
 from models.tasks import TASKS, UnknownTask
-from models.training.loop import Interrupted, Watcher, _clip, learning_rate_factor, train
+from models.training.interruption import Interrupted
+from models.training.loop import train
+from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings, read_toml
+from models.training.step import clip_groups, learning_rate_factor
 from tests.models.training.killed import train_until_killed
 from tests.tiny import METHOD_SETTINGS, make_base, write_examples, write_sentiment
 
@@ -254,7 +257,7 @@ def test_the_adversary_is_clipped_on_its_own() -> None:
         [{"params": [encoder], "clip_group": "encoder"}, {"params": [adversary], "clip_group": "adversary"}]
     )
     encoder.grad, adversary.grad = torch.full((4, 4), 0.1), torch.full((4, 4), 900.0)
-    _clip(optimizer, 1.0)
+    clip_groups(optimizer, 1.0)
     assert torch.equal(encoder.grad, torch.full((4, 4), 0.1))
     assert torch.linalg.vector_norm(adversary.grad).item() == pytest.approx(1.0, rel=1e-5)
 

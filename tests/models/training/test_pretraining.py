@@ -15,7 +15,8 @@ from models.data import load_validation
 from models.evaluation import measure
 from models.methods import METHODS
 from models.networks.loading import open_trained_model
-from models.training.loop import Watcher, train
+from models.training.loop import train
+from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.models.training.killed import train_until_killed
 from tests.tiny import METHOD_SETTINGS, make_base, make_texts

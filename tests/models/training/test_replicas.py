@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from models.checkpoint import read_record
-from models.training.loop import Watcher, train
+from models.training.loop import train
 from models.training.replicas import join_replicas
+from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.tiny import make_base, write_sentiment
 
@@ -22,7 +23,8 @@ PROGRAM = """
 import json, os, sys
 from pathlib import Path
 from models.training.settings import TrainingSettings
-from models.training.loop import Watcher, train
+from models.training.loop import train
+from models.training.run import Watcher
 
 settings, out, at = TrainingSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 said = []
@@ -155,8 +157,8 @@ def test_alone_nothing_is_shared() -> None:
     parameter.grad = torch.ones(2)
     replicas.sum_gradients([parameter])
     assert torch.equal(parameter.grad, torch.ones(2))
-    assert replicas.share([4, 5, 6]) == ([4, 5, 6], 3)
-    assert replicas.as_main_says("x") == "x"
+    assert replicas.take_share([4, 5, 6]) == ([4, 5, 6], 3)
+    assert replicas.from_main("x") == "x"
     before = torch.get_rng_state()
-    replicas.draw_apart(seed=1, batch=2)
+    replicas.separate_draws(seed=1, batch=2)
     assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,200 @@
+"""The files of a run: its claim on a folder, the state to go on from, the weights of its best epoch, the checkpoint."""
+
+import importlib.metadata
+import json
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from models.checkpoint import METHOD_FILE, RECORD_FILE, EpochRecord, MethodRecord, TrainingRecord
+from models.robust import read_settings
+from models.training.resume import load_state, save_state
+from models.training.run import Run, RunState
+from models.training.settings import TrainingError, TrainingSettings
+from models.writing import written_whole
+
+STATE_FILE = "state.safetensors"
+CLAIM_FILE = "settings.json"
+
+RECORDED_APART = frozenset(
+    (
+        "task",
+        "method",
+        "base",
+        "base_name",
+        "source",
+        "labels",
+        "score_range",
+        "no_answer_threshold",
+        "max_tokens",
+        "seed",
+        "method_settings",
+        "licences",
+    )
+)
+"""Settings that have a field of their own in `training.json`, beside its `settings`."""
+
+RECORDED_VERSIONS = ("torch", "transformers", "tokenizers", "accelerate")
+
+
+def check_free(settings: TrainingSettings, out: Path, work: Path) -> None:
+    """Refuse an `out` that exists and a `work` that belongs to a run with other settings.
+
+    Raises:
+        TrainingError: says which settings differ.
+    """
+    if out.exists():
+        raise TrainingError(f"{out}: exists already; choose another name or remove it")
+    wanted = settings.model_dump(mode="json")
+    claim = work / CLAIM_FILE
+    if claim.is_file():
+        found = json.loads(claim.read_text())
+        differing = sorted(key for key in wanted if wanted[key] != found.get(key))
+        if differing:
+            raise TrainingError(
+                f"{work}: holds an unfinished run with another {', '.join(differing)}; "
+                "finish that one, remove the folder, or choose another name"
+            )
+
+
+def claim_folder(settings: TrainingSettings, work: Path) -> None:
+    """Make `work` and note in it the settings of the run that it belongs to."""
+    work.mkdir(parents=True, exist_ok=True)
+    with written_whole(work / CLAIM_FILE) as unfinished:
+        unfinished.write_text(settings.model_dump_json(indent=1))
+
+
+def resume_run(run: Run) -> RunState:
+    """The state that the run has reached, restored from its folder; a new one where nothing was saved.
+
+    Raises:
+        ResumeError: the saved state is damaged.
+        TrainingError: the run was begun with other data, in another precision or on another number of processes.
+    """
+    path = run.work / STATE_FILE
+    if not path.is_file():
+        return RunState()
+    saved = load_state(path, run.stateful)
+    state = RunState(**saved["progress"])
+    if saved["circumstances"] != _circumstances(run):
+        raise TrainingError(
+            f"{run.work}: begun with other data, in another precision or on another number of processes than now; "
+            "put those back, or remove the folder"
+        )
+    run.watcher.say(f"going on from step {state.step} (epoch {state.epoch}) of {run.work}")
+    return state
+
+
+def save_run(run: Run, state: RunState) -> None:
+    """Save the state to go on from; the main process does it for all."""
+    if run.replicas.is_main:
+        saved = {"progress": vars(state), "circumstances": _circumstances(run)}
+        save_state(run.work / STATE_FILE, run.stateful, saved)
+
+
+def _circumstances(run: Run) -> dict[str, Any]:
+    """Everything that decides the weights and is not among the settings."""
+    return {
+        "data": [origin.model_dump() for origin in run.origins],
+        "bf16": run.settings.uses_bf16,
+        "processes": run.replicas.count,
+    }
+
+
+def best_epoch(run: Run, state: RunState) -> int | None:
+    """The finished epoch that measured best, None before there is one; the latest of those that measured alike.
+
+    In a soup, only epochs that end an ingredient count.
+    """
+    counting = [record for record in state.epochs if run.soup is None or run.ends_training(record["epoch"])]
+    ranked = [(record["metrics"][run.task.main_metric], record["epoch"]) for record in counting]
+    return max(ranked)[1] if ranked else None
+
+
+def save_weights(run: Run, epoch: int) -> None:
+    """Save the weights after `epoch` as a checkpoint that only lacks its record."""
+    folder = _epoch_folder(run, epoch)
+    unfinished = folder.with_suffix(".writing")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    encoder, method = run.result(epoch)
+    encoder.model.save_pretrained(unfinished)
+    _save_tokenizer(run.tokenizer, unfinished)
+    # Only parameters: buffers belong to the run, such as labels of its training data.
+    if weights := dict(method.named_parameters()):
+        save_file({name: tensor.detach().contiguous() for name, tensor in weights.items()}, unfinished / METHOD_FILE)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+
+
+def remove_worse_weights(run: Run, state: RunState) -> None:
+    """Remove the weights of all epochs but the best.
+
+    The state must have been saved before: a run that is killed until then may still need the epoch that was best.
+    """
+    best = best_epoch(run, state)
+    for folder in run.work.glob("epoch-*"):
+        if best is None or folder != _epoch_folder(run, best):
+            shutil.rmtree(folder)
+
+
+def _epoch_folder(run: Run, epoch: int) -> Path:
+    return run.work / f"epoch-{epoch}"
+
+
+def _save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer.json"
+    backend = Tokenizer.from_file(str(path))
+    backend.no_padding()  # Published files often pad every text to a fixed length.
+    backend.no_truncation()
+    backend.save(str(path))
+
+
+def make_record(run: Run, state: RunState) -> TrainingRecord:
+    """The content of `training.json` for a run that is finished."""
+    settings = run.settings
+    method_settings = read_settings(settings.method, settings.method_settings)
+    kept = best_epoch(run, state)
+    assert kept is not None, "a finished run has the end of a training"
+    circumstances = {
+        "bf16": settings.uses_bf16,
+        "processes": run.replicas.count,
+        "device": _device_name(run.replicas.device),
+    }
+    return TrainingRecord(
+        task=settings.task,
+        labels=run.outputs.labels,
+        score_range=run.outputs.score_range,
+        no_answer_threshold=run.outputs.no_answer_threshold,
+        method=MethodRecord(name=settings.method, settings=method_settings.model_dump(mode="json")),
+        base=settings.base_name or settings.base,
+        max_tokens=settings.max_tokens,
+        settings=settings.model_dump(mode="json", exclude=set(RECORDED_APART)) | circumstances,
+        seed=settings.seed,
+        source=settings.source,
+        data=run.origins,
+        epochs=tuple(EpochRecord.model_validate(record) for record in state.epochs),
+        kept_epoch=kept,
+        steps=state.step,
+        cpu_s=state.cpu_s,
+        licences=settings.licences,
+        versions={name: importlib.metadata.version(name) for name in RECORDED_VERSIONS},
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"
+
+
+def write_checkpoint(run: Run, record: TrainingRecord, out: Path) -> None:
+    """Turn the weights that were kept into the checkpoint `out`, and remove the run's folder."""
+    best = _epoch_folder(run, record.kept_epoch)
+    (best / RECORD_FILE).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    best.rename(out)
+    shutil.rmtree(run.work)
