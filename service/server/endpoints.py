@@ -28,7 +28,7 @@ from service.answers.contract import (
     answer_type,
     request_type,
 )
-from service.answers.errors import NotOffered
+from service.answers.errors import ItemsRejected, NotOffered
 from service.answers.predictor import Predictor
 from service.engine.errors import DeadlineExceeded, EngineClosed, Overloaded
 from service.server.context import RequestContext, current_request, respond
@@ -73,6 +73,8 @@ def errors_as_problems() -> Iterator[None]:
     """
     try:
         yield
+    except ItemsRejected as error:
+        raise _problem(error.rejected) from error
     except NotOffered as error:
         raise Problem("validation", str(error), [Fault(pointer="/explain", detail=str(error))]) from error
     except Overloaded as error:
