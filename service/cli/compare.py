@@ -65,8 +65,9 @@ def compare(
           --base sentence-transformers/all-MiniLM-L6-v2 --data nyu-mll/glue:sst2
     """
     need("train", "torch", "transformers", "accelerate", "sklearn", "scipy", "seqeval")
-    from models.measuring.comparison import Plan, plan_runs, write_markdown
+    from models.measuring.comparison import ComparisonPlan, plan_runs
     from models.measuring.comparison import compare as run
+    from models.measuring.comparison_table import write_markdown
     from models.training.interruption import Interrupted
     from models.training.settings import check_settings, read_toml
 
@@ -88,7 +89,7 @@ def compare(
     }  # fmt: skip
     given = with_source(given, options, {"data": data, "train": train_part or None, "validation": validation})
     checked = [check_settings({**given, "method": name, "method_settings": settings}) for name, settings in own.items()]
-    plan = Plan(
+    plan = ComparisonPlan(
         runs=plan_runs(checked[0], own, seeds),
         out=out,
         measured_rows=measured_rows,

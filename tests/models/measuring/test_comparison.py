@@ -9,19 +9,9 @@ from typing import Any
 import pytest
 
 from models.checkpoint import DataFile
-from models.measuring.comparison import (
-    AGREEMENT,
-    STEP_COST,
-    Comparison,
-    ComparisonError,
-    Measured,
-    Plan,
-    compare,
-    plan_runs,
-    read_results,
-    tabulate,
-    write_markdown,
-)
+from models.measuring.comparison import ComparisonPlan, compare, plan_runs
+from models.measuring.comparison_table import AGREEMENT, STEP_COST, ComparisonTable, tabulate, write_markdown
+from models.measuring.results import ComparisonError, RunResult, read_results
 from models.training.interruption import Interrupted
 from models.training.run import Watcher
 from models.training.settings import TrainingSettings, check_settings
@@ -43,16 +33,18 @@ def _plan(
     seeds: int = 1,
     keep: bool = False,
     measured_rows: int | None = None,
-) -> Plan:
+) -> ComparisonPlan:
     runs = plan_runs(settings, {name: {} for name in methods}, seeds)
-    return Plan(runs=runs, out=out, keeps_checkpoints=keep, measured_rows=measured_rows, command="steadfast compare")
+    return ComparisonPlan(
+        runs=runs, out=out, keeps_checkpoints=keep, measured_rows=measured_rows, command="steadfast compare"
+    )
 
 
 def _ignore(*_: object) -> None:
     """Not looked at here."""
 
 
-def _compare(plan: Plan, taken: list[int] | None = None, stop_after: int | None = None) -> Comparison:
+def _compare(plan: ComparisonPlan, taken: list[int] | None = None, stop_after: int | None = None) -> ComparisonTable:
     def advance(step: int, steps: int, seen: Mapping[str, float]) -> None:
         del steps, seen
         if taken is not None:
@@ -91,7 +83,7 @@ def test_every_method_and_seed_leaves_a_result_and_no_weights(compared: Path) ->
 
 
 def test_the_table_has_every_figure_of_every_method(compared: Path) -> None:
-    table = Comparison.model_validate_json((compared / "comparison.json").read_bytes())
+    table = ComparisonTable.model_validate_json((compared / "comparison.json").read_bytes())
     assert list(table.seeds) == ["plain", "asa"]
     accuracy = [f"validation{noise}: accuracy" for noise in ("", ", typos", ", word swaps", ", synonyms")]
     assert list(table.figures) == [*accuracy, *AGREEMENT.values(), STEP_COST]
@@ -196,8 +188,8 @@ def test_a_damaged_result_is_named(settings: TrainingSettings, tmp_path: Path) -
         _compare(_plan(settings, tmp_path, "plain"))
 
 
-def _measured(settings: TrainingSettings, method: str, seed: int, accuracy: float, cpu_s: float) -> Measured:
-    return Measured(
+def _measured(settings: TrainingSettings, method: str, seed: int, accuracy: float, cpu_s: float) -> RunResult:
+    return RunResult(
         settings=settings.model_copy(update={"method": method, "seed": seed}),
         steps=10,
         cpu_s=cpu_s,
