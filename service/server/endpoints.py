@@ -15,7 +15,7 @@ import bentoml
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from models.tasks.task import AnyTask
+from models.tasks.task import AnyTask, Item
 from service.answers.answers import Answers, PendingAnswers, StageTimes
 from service.answers.batch import RejectedItem
 from service.answers.contract import (
@@ -88,31 +88,44 @@ def errors_as_problems() -> Iterator[None]:
         raise RuntimeError("an answer does not fit its own type") from error
 
 
-async def _answer(predictor: Predictor, request: Any, body_type: type[AnswerBody], metrics: Metrics) -> Response:
-    """The answer to a request for any task."""
+async def answer_items(predictor: Predictor, items: Sequence[Item], options: Options, metrics: Metrics) -> Answers:
+    """The answers to the items of the current request, for every dialect; counts them, and notes them for its log line.
+
+    The event loop is not held up: what takes long runs in a thread.
+
+    Raises:
+        Exception: as `Predictor.submit` and `PendingAnswers.result` do; see `errors_as_problems`.
+    """
     context = current_request.get()
-    is_large = len(context.body) > LARGE_BODY_BYTES
-    submit = partial(predictor.submit, request.inputs, request, deadline=context.deadline)
-    pending = await _submit_in_thread(submit) if is_large else submit()
+    context.is_large = len(context.body) > LARGE_BODY_BYTES
+    submit = partial(predictor.submit, items, options, deadline=context.deadline)
+    pending = await _submit_in_thread(submit) if context.is_large else submit()
     # When the caller leaves, this task is cancelled, and with it the future.
     await asyncio.wrap_future(pending.future)
-    is_large = is_large or pending.characters_to_explain > LARGE_EXPLANATION_CHARACTERS
-    answers = await asyncio.to_thread(pending.result) if is_large else pending.result()
-    _count(answers, predictor.name, request, metrics)
-    timing = _timing(answers.times, context)
-    usage = Usage(items=len(answers.results), tokens=answers.tokens)
+    context.is_large |= pending.characters_to_explain > LARGE_EXPLANATION_CHARACTERS
+    answers = await asyncio.to_thread(pending.result) if context.is_large else pending.result()
+    _count(answers, predictor.name, options, metrics)
     context.stages = _stages(answers.times)
-    context.facts |= usage.model_dump() | {f"{name}_ms": round(value, 3) for name, value in timing}
+    context.facts |= _usage(answers).model_dump()
+    return answers
+
+
+async def _answer(predictor: Predictor, request: Any, body_type: type[AnswerBody], metrics: Metrics) -> Response:
+    """The answer to a request for any task."""
+    answers = await answer_items(predictor, request.inputs, request, metrics)
+    context = current_request.get()
+    timing = _timing(answers.times, context)
+    context.facts |= {f"{name}_ms": round(value, 3) for name, value in timing}
     body = body_type(
         id=context.request_id,
         model=predictor.name,
         results=answers.results,
         errors=[ItemError(index=one.index, code=one.reason.code, detail=str(one.reason)) for one in answers.rejected],
-        usage=usage,
+        usage=_usage(answers),
         timing_ms=timing,
     )
     dump = partial(body.model_dump_json, exclude=None if request.on_error == "report" else {"errors"})
-    content = await asyncio.to_thread(dump) if is_large else dump()
+    content = await asyncio.to_thread(dump) if context.is_large else dump()
     server_timing = ", ".join(f"{name};dur={value:.3f}" for name, value in timing)
     return Response(content, headers={"Server-Timing": server_timing}, media_type="application/json")
 
@@ -131,6 +144,10 @@ async def _submit_in_thread(submit: Callable[[], PendingAnswers]) -> PendingAnsw
 def _withdraw(submitted: asyncio.Future[PendingAnswers]) -> None:
     if not submitted.cancelled() and submitted.exception() is None:
         submitted.result().future.cancel()
+
+
+def _usage(answers: Answers) -> Usage:
+    return Usage(items=len(answers.results), tokens=answers.tokens)
 
 
 def _count(answers: Answers, model: ModelName, options: Options, metrics: Metrics) -> None:
