@@ -1,4 +1,4 @@
-"""Rows as padded tensors, and which rows go together."""
+"""Rows as padded tensors, and the choice of rows for each batch."""
 
 import random
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from models.text import Row, pad
 
 
 def plan_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Indices of each batch of an epoch: shuffled, then rows alike in length together so that little is padding.
+    """Indices of each batch of an epoch: in random order, but rows of like length together, so that little is padded.
 
-    A pure function of its arguments. Every index is in exactly one batch; only one batch may be short.
+    This is a pure function of its arguments. Every index is in exactly one batch; only one batch may be short.
     """
     draw = random.Random(f"{seed}/{epoch}")
     order = list(range(len(lengths)))
@@ -56,7 +56,7 @@ def collate_unlabelled(
     device: torch.device,
     width: int | None = None,
 ) -> Batch:
-    """As `collate`, without looking at right answers: targets are 0 and mean nothing."""
+    """The chosen examples as `collate` gives them, but with targets of 0 and no right answers read."""
     chosen = [examples[index].encoded.rows for index in indices]
     numbers = torch.tensor(list(indices), device=device)
     return replace(
@@ -68,7 +68,7 @@ def collate_unlabelled(
 
 
 def batch_rows(rows: Sequence[Row], pad_id: int, device: torch.device, width: int | None = None) -> Batch:
-    """Rows that are not learnt from, each on its own."""
+    """Rows to be measured, each as an example of its own; its target and index are 0 and mean nothing."""
     arrays = {name: torch.from_numpy(array).to(device) for name, array in pad(rows, pad_id, width).items()}
     nothing = torch.zeros(len(rows), dtype=torch.long, device=device)
     return Batch(
@@ -81,10 +81,11 @@ def batch_rows(rows: Sequence[Row], pad_id: int, device: torch.device, width: in
 
 
 def torch_runner(encoder: Encoder, head: Head, tokenizer: PreTrainedTokenizerFast, batch_size: int = 64) -> RowRunner:
-    """Logits of rows by eager torch in float32, dropout off, in batches of like length.
+    """A function that computes the logits of rows with eager torch in float32, without dropout.
 
-    Of a head that guesses hidden tokens: which these are, a row itself decides, and all that is given of a row is
-    (hidden, 2), the right token's log-probability and 1 where it is the most probable one.
+    Rows are computed in batches of like length. Where the head guesses hidden tokens, each row itself decides which of
+    its tokens are hidden, and its result is (hidden, 2): the right token's log-probability, and 1 where that token is
+    the most probable one.
     """
     masking = Masking.of(tokenizer) if HEAD_TRAINING[head].masks else None
 

@@ -8,8 +8,8 @@ loss over labels works unchanged. Training departs from theirs as for every enco
 theirs weighs positive rows by #negative / #positive; AdamW without AMSGrad, with one decay for all but biases; a
 warm-up and a linear fall of the learning rate; clipped gradients.
 
-The modules bear the names of a BERT's with one layer, so that `networks.encoder` hooks into it as into any other: what
-enters the layer are the LSTMs' states, and its attention computes `scores + attention_mask`, in a single row.
+The modules bear the names of a BERT's with one layer, so that `networks.hooks` works on it as on any other encoder. The
+LSTMs' states enter the layer, and its attention computes `scores + attention_mask`, in a single row.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 class BilstmConfig(PretrainedConfig):  # type: ignore[misc]  # transformers has no types
-    """Sizes, and whether pairs are read."""
+    """Sizes of the layers, and whether the model reads single texts or pairs."""
 
     model_type = "bilstm-attention"
 
@@ -46,22 +46,22 @@ class BilstmConfig(PretrainedConfig):  # type: ignore[misc]  # transformers has 
 
     @property
     def hidden_size(self) -> int:
-        """Of a state: both directions."""
+        """Size of a state, both directions together."""
         return 2 * self.state_width
 
     @property
     def num_attention_heads(self) -> int:
-        """One attention, which a transformer would call a head."""
+        """The single attention counts as one head."""
         return 1
 
     @property
     def type_vocab_size(self) -> int:
-        """Texts in a row."""
+        """Number of texts in a row."""
         return 2 if self.reads_pairs else 1
 
 
 class _Pretrained(PreTrainedModel):  # type: ignore[misc]
-    """What transformers asks about drawing, saving and loading."""
+    """The part of transformers' interface that draws, saves and loads weights."""
 
     config_class = BilstmConfig
     base_model_prefix = "bilstm"
@@ -102,14 +102,14 @@ class BilstmForSequenceClassification(_Pretrained):
         token_type_ids: Int[Tensor, "batch seq"] | None = None,
         output_attentions: bool = True,
     ) -> SequenceClassifierOutput:
-        """Logits [batch, labels], and attention [batch, 1, 1, seq] as that of the only layer and its only head."""
+        """Logits [batch, labels], and attention [batch, 1, 1, seq]: one layer with one head and one row."""
         del output_attentions
         context, other, probabilities = self.bilstm(input_ids, attention_mask, token_type_ids)
         return SequenceClassifierOutput(logits=self.classifier(context, other), attentions=(probabilities,))
 
 
 class Bilstm(_Pretrained):
-    """Everything below the head."""
+    """The model without its head."""
 
     def __init__(self, config: BilstmConfig) -> None:
         super().__init__(config)
@@ -141,7 +141,7 @@ class Bilstm(_Pretrained):
 def run_lstm(
     lstm: nn.LSTM, inputs: Float[Tensor, "batch seq in"], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch seq out"]:
-    """States over the first `lengths` inputs of each row, 0 after them; backwards it starts at the last of these."""
+    """States over the first `lengths` inputs of each row, 0 after them; the backward LSTM starts at the last one."""
     packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
     states, _ = lstm(packed)
     padded, _ = pad_packed_sequence(states, batch_first=True, total_length=inputs.shape[1])
@@ -149,7 +149,7 @@ def run_lstm(
 
 
 class _States(nn.Module):
-    """Word vectors and the LSTMs over them: one for each text of a row."""
+    """Word vectors and the LSTMs over them, one LSTM for each text of a row."""
 
     def __init__(self, config: BilstmConfig) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class _States(nn.Module):
         is_read: Bool[Tensor, "batch seq"],
         is_other: Bool[Tensor, "batch seq"] | None,
     ) -> Float[Tensor, "batch seq width"]:
-        """States of the attended text and after them those of the other, each where its words stand."""
+        """States of the attended text, then those of the other text, each at its word's position."""
         words = self.word_embeddings(ids)
         lengths = is_read.sum(1)
         states = run_lstm(self.lstm, words, _at_least_one(lengths))
@@ -177,7 +177,7 @@ class _States(nn.Module):
 
 
 class _Readout(nn.Module):
-    """The attention over the states, and their mean by it."""
+    """The attention over the states, and the mean of the states that it weighs."""
 
     def __init__(self, config: BilstmConfig) -> None:
         super().__init__()
@@ -194,20 +194,20 @@ class _Readout(nn.Module):
         padding = torch.zeros(is_read.shape, device=states.device)
         padding = padding.masked_fill(~is_read, torch.finfo(padding.dtype).min)[:, None, None, :]
         probabilities = self.attention["self"](states, padding, other)
-        # Twice the same row: ONNX Runtime multiplies a single one by another kernel, whose sums depend on padding.
+        # The row is doubled: for a single row ONNX Runtime uses another kernel, whose sums depend on padding.
         context = (probabilities.squeeze(1).expand(-1, 2, -1) @ states)[:, 0]
         return states, context, other, probabilities
 
 
 class _Attention(nn.Module):
-    """Scores of every token, and their softmax."""
+    """A score for every token, and the softmax over them."""
 
     def __init__(self, config: BilstmConfig) -> None:
         super().__init__()
         self.state = nn.Linear(config.hidden_size, config.state_width)
         self.other = nn.Linear(config.hidden_size, config.state_width) if config.reads_pairs else None
         self.score = nn.Linear(config.state_width, 1, bias=False)
-        # No dropout in the paper: here the probabilities can be seen.
+        # The paper has no dropout here; the identity lets a hook see the probabilities.
         self.dropout = nn.Identity()
 
     def forward(
@@ -216,7 +216,7 @@ class _Attention(nn.Module):
         attention_mask: Float[Tensor, "batch 1 query seq"],
         other: Float[Tensor, "batch width"] | None,
     ) -> Float[Tensor, "batch 1 1 seq"]:
-        """Probabilities after the mask, which goes to the scores; of a mask with a row for every token, the first."""
+        """Attention after the mask is added to the scores; of a mask with many rows only the first counts."""
         projected = self.state(states)
         if self.other is not None and other is not None:
             projected = projected + self.other(other)[:, None, :]
@@ -226,7 +226,7 @@ class _Attention(nn.Module):
 
 
 class _Classifier(nn.Module):
-    """The head: linear for one text, with a layer between for a pair."""
+    """The head: one linear map for a single text, one more layer before it for a pair."""
 
     def __init__(self, config: BilstmConfig) -> None:
         super().__init__()
@@ -237,7 +237,7 @@ class _Classifier(nn.Module):
     def forward(
         self, context: Float[Tensor, "batch width"], other: Float[Tensor, "batch width"] | None
     ) -> Float[Tensor, "batch labels"]:
-        """Logits."""
+        """A logit for each label."""
         if self.context is not None and self.other is not None and other is not None:
             context = torch.tanh(self.context(context) + self.other(other))
         logits: Tensor = self.output(context)
@@ -254,12 +254,12 @@ def _at_least_one(lengths: Tensor) -> Tensor:
 
 
 def _take(vectors: Tensor, places: Tensor) -> Tensor:
-    """The vectors at these places of each row."""
+    """The vectors at the given places of each row."""
     return vectors.gather(1, places[:, :, None].expand(-1, -1, vectors.shape[2]))
 
 
 def _last_states(states: Tensor, start: Tensor, length: Tensor) -> Tensor:
-    """Of the text that begins at `start`: the forward half of its last state, the backward half of its first."""
+    """The forward half of a text's last state and the backward half of its first; the text begins at `start`."""
     half = states.shape[2] // 2
     last = _take(states, (start + length - 1).clamp(min=0)[:, None])[:, 0]
     first = _take(states, start.clamp(max=states.shape[1] - 1)[:, None])[:, 0]

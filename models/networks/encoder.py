@@ -1,4 +1,4 @@
-"""A transformers model with one hook: a bias on any layer's attention scores, and that layer's insides on request.
+"""A transformers model whose attention scores can be biased and whose layers can be read, with its batches.
 
 How the hooks work stands in `models.networks.hooks`.
 """
@@ -27,7 +27,7 @@ class EncoderError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Padded rows with their right answers; an example is one row, or with choices a row for each of them."""
+    """Padded rows with their right answers; an example is one row, or one row for each of its choices."""
 
     ids: Int[Tensor, "rows seq"]
     type_ids: Int[Tensor, "rows seq"]
@@ -36,37 +36,38 @@ class Batch:
     targets: Shaped[Tensor, "batch ..."]
     """A label, choice or number, (batch,); a label for each token, (batch, seq); or a span's ends, (batch, 2)."""
     indices: Int[Tensor, " batch"]
-    """Number of each example in the training data: what a method's random choices may depend on."""
+    """Number of each example in the training data, on which a method's random choices may depend."""
     choices: tuple[int, ...] | None = None
-    """How many rows each example has, where logits are to be compared between them."""
+    """Number of rows of each example, where logits are compared between them; None where each example is one row."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """The insides of one layer, with their graph."""
+    """The state that entered a layer and the layer's attention, with their graph."""
 
     entering: Float[Tensor, "batch seq width"]
     probabilities: Float[Tensor, "batch heads query seq"]
-    """Attention before its dropout; rows are queries, and a BiLSTM has only one."""
+    """Attention before its dropout; a BiLSTM has a single query."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """What one forward pass gave."""
+    """The results of one forward pass, with their graph."""
 
     logits: Float[Tensor, "batch ..."]
     states: Float[Tensor, "rows seq width"]
-    """Of the last layer."""
+    """States of the last layer."""
     pooled: Float[Tensor, "rows ... width"] | None
-    """What the head's last dropout and linear map read; None for a head without dropout."""
+    """The input of the head's last dropout and linear map; None for a head without dropout."""
     kept: Mapping[int, Kept]
+    """The layers that were asked for, by number."""
 
 
 class Encoder(nn.Module):
-    """A transformers model, head included, under the hook."""
+    """A transformers model with its head, in eager attention, under hooks."""
 
     model: Any
-    """A transformers model: untyped."""
+    """The transformers model, which has no types."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class Encoder(nn.Module):
 
     @property
     def max_tokens(self) -> int:
-        """Longest row that has positions; RoBERTa's begin after the padding token's number, a BiLSTM needs none."""
+        """Length of the longest row; RoBERTa's positions begin after the padding token's id, a BiLSTM has none."""
         config = self.model.config
         if not self.self_attends:
             return sys.maxsize
@@ -102,11 +103,11 @@ class Encoder(nn.Module):
 
     @property
     def self_attends(self) -> bool:
-        """Whether tokens attend to each other; else a single row of attention takes the mean of their states."""
+        """True if tokens attend to each other; otherwise a single row of attention weighs the mean of their states."""
         return self_attends(self.model.config)
 
     def attended(self, batch: Batch) -> Bool[Tensor, "rows seq"]:
-        """The tokens that attention can fall on: the real ones; of a BiLSTM's pairs, those of the first text."""
+        """True on tokens that can be attended to: the real ones; in a BiLSTM's pairs, those of the first text."""
         if self.self_attends or not _has_segments(self.model):
             return batch.mask
         return batch.mask & (batch.type_ids == 0)
@@ -119,7 +120,7 @@ class Encoder(nn.Module):
 
     @property
     def heads(self) -> int:
-        """Attention heads of each layer."""
+        """Number of attention heads in each layer."""
         return int(self.model.config.num_attention_heads)
 
     def forward(
@@ -132,10 +133,10 @@ class Encoder(nn.Module):
         keep: Collection[int] = (),
         word_noise: Float[Tensor, "batch seq embedding"] | None = None,
     ) -> Pass:
-        """Run the model, or its layers from `start_layer` on with `hidden` as the state that enters there.
+        """Run the model, or only its layers from `start_layer` on, with `hidden` as the state that enters there.
 
-        Then what lies below is not computed. Biases go beside the padding bias of the layers they are named for. Layers
-        in `keep` return their insides. Noise is added to the word vectors, before positions and LayerNorm.
+        Each bias is added beside the padding bias of the layer that it is given for. Layers in `keep` return their
+        entering state and attention. Noise is added to the word vectors, before positions and LayerNorm.
 
         Raises:
             ValueError: a later `start_layer` without `hidden`, or a layer that is not there.
@@ -169,7 +170,7 @@ class Encoder(nn.Module):
         )
 
     def states(self, batch: Batch) -> Float[Tensor, "rows seq width"]:
-        """The last layer's states and nothing of the head: for heads that are a method's own."""
+        """States of the last layer, computed without the model's head, for heads of a method's own."""
         output = self.model.base_model(**self._inputs(batch))
         states: Tensor = output.last_hidden_state
         return states
@@ -178,17 +179,17 @@ class Encoder(nn.Module):
         inputs = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
         if _has_segments(self.model):
             inputs["token_type_ids"] = batch.type_ids
-        # transformers' multiple-choice models take (examples, choices, seq): every row as an example of one choice.
+        # transformers' multiple-choice models take (examples, choices, seq), so every row is an example of one choice.
         return {name: tensor[:, None] for name, tensor in inputs.items()} if self._chooses else inputs
 
 
 def self_attends(config: Any) -> bool:
-    """Whether a model's tokens attend to each other; else a single row of attention takes the mean of their states."""
+    """True if a model's tokens attend to each other, as in every family but the BiLSTM."""
     return not isinstance(config, BilstmConfig)
 
 
 def read_logits(output: Any) -> Tensor:
-    """What a head gives as one tensor; of spans [batch, seq, 2], how well one begins and ends at each token."""
+    """The logits of a head as one tensor; for spans [batch, seq, 2], how well one begins and ends at each token."""
     if "start_logits" in output:
         return torch.stack([output.start_logits, output.end_logits], dim=-1)
     logits: Tensor = output.logits
@@ -196,11 +197,11 @@ def read_logits(output: Any) -> Tensor:
 
 
 NO_CHOICE = -1e4
-"""Logit of a choice that is not there; finite, so that divergences between softmaxes stay numbers."""
+"""Logit that stands for a missing choice; it is finite, so that divergences between softmaxes stay numbers."""
 
 
 def _compare(logits: Float[Tensor, "rows 1"], choices: tuple[int, ...]) -> Float[Tensor, "batch choices"]:
-    """Logits of one row a choice as one row an example, those with fewer choices filled up."""
+    """Logits in one row for each example, filled up with `NO_CHOICE` where an example has fewer choices."""
     parts = torch.split(logits.squeeze(-1), list(choices))
     return nn.utils.rnn.pad_sequence(list(parts), batch_first=True, padding_value=NO_CHOICE)
 

@@ -1,7 +1,7 @@
-"""SSA's gate: the words of a text that a token classifier holds relevant reach the head beside the text's start.
+"""SSA's gate: it passes the words that a token classifier finds relevant to the head, beside the text's start.
 
-The gate stays in the model that is served: `GatedModel` is a stock model with the gate on, and every pass of it,
-exported or not, goes through `Gate.mix`.
+The gate stays in the served model. `GatedModel` is a stock model with the gate on; all its passes, exported or not, go
+through `Gate.mix`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerFast
 from models.networks.hooks import captured_ends, last_linear
 
 SLOPE = 10_000.0
-"""What a word that is not kept loses before the softmax: its weight is exactly 0 in float32."""
+"""Subtracted before the softmax from the score of a word that is not kept; its weight is then exactly 0 in float32."""
 
 
 class GateSettings(BaseModel):
@@ -32,14 +32,14 @@ class GateSettings(BaseModel):
 
 
 class TokenClassifier(nn.Module):
-    """Which words are relevant: linear, GELU, LayerNorm, and a map to two logits.
+    """Tells which words are relevant: a linear map, GELU, LayerNorm, and a map to two logits.
 
-    Initialised as a fresh layer of the backbone is: normal with its standard deviation, biases 0.
+    It is initialised as a fresh layer of the backbone is: normal with its standard deviation, biases 0.
     """
 
     def __init__(self, config: PretrainedConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        # Unfilled first: a linear layer fills itself from the generator that plain training draws from.
+        # Created without values, since a linear layer would draw them from plain training's generator.
         width = config.hidden_size
         self.dense: nn.Linear = nn.utils.skip_init(nn.Linear, width, width)  # type: ignore[no-untyped-call]
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
@@ -49,31 +49,31 @@ class TokenClassifier(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, states: Float[Tensor, "batch seq width"]) -> Float[Tensor, "batch seq 2"]:
-        """Logits of "not shown to matter" and "relevant" for each position."""
+        """Two logits for each position: "not shown to matter" and "relevant"."""
         logits: Tensor = self.output(self.norm(nn.functional.gelu(self.dense(states))))
         return logits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed:
-    """What the gate lets through, with its graph."""
+    """The result of the gate, with its graph."""
 
     weights: Float[Tensor, "batch seq"]
     context: Float[Tensor, "batch width"]
     head_input: Float[Tensor, "batch width"]
-    """What the head's last linear map reads."""
+    """The input of the head's last linear map."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """Which words reach the head, and what share of its input they are."""
+    """Lets relevant words through to the head, mixed with the text's start."""
 
     threshold: float
-    """Least relevance of a word that passes."""
+    """A word passes if its relevance is at least this."""
     start_share: float
-    """Weight of what the head reads from the start of the text; the rest is the words'."""
+    """Weight of the text's start in the head's input; the rest is the words'."""
     special_ids: tuple[int, ...]
-    """Tokens that are no words."""
+    """Ids of tokens that are no words."""
 
     def mix(
         self,
@@ -82,13 +82,13 @@ class Gate:
         pooled: Float[Tensor, "batch width"],
         words: Bool[Tensor, "batch seq"],
     ) -> Mixed:
-        """Pool the words that pass and mix them with the pooled start; nothing is detached and there is no dropout.
+        """Pool the words that pass and mix them with the pooled start. Nothing is detached, and there is no dropout.
 
-        Of a row without words the context is `pooled`.
+        The context of a row without words is `pooled`.
         """
         weights = word_weights(relevance(token_logits), words, self.threshold)
-        # Twice the same row: ONNX Runtime sums along an axis, and multiplies by a single row, in an order that depends
-        # on padding; by two rows it does not.
+        # The row is doubled: ONNX Runtime sums along an axis, and multiplies by a single row, in an order that depends
+        # on padding; with two rows it does not.
         context = (torch.stack([weights, weights], dim=1) @ states)[:, 0]
         context = torch.where(words.any(dim=1, keepdim=True), context, pooled)
         head_input = self.start_share * pooled + (1 - self.start_share) * context
@@ -111,8 +111,8 @@ def word_weights(
 ) -> Float[Tensor, "batch seq"]:
     """A softmax over the *probabilities* of the words that pass; 0 elsewhere.
 
-    The threshold passes no gradient. Where no word of a row passes, its words share alike; the released code then
-    spreads the weight over all positions, padding included. A row without words has weights of 0.
+    The threshold passes no gradient. If no word of a row passes, all its words have the same weight; the released code
+    then spreads the weight over all positions, padding included. A row without words has weights of 0.
     """
     passing = words & (relevance >= threshold)
     passes = passing.any(dim=1, keepdim=True)
@@ -122,9 +122,9 @@ def word_weights(
 
 
 def find_special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
-    """Ids of the tokens that are no words: all special ones, but not the one that stands for an unknown word.
+    """Ids of the tokens that are no words: all special ones but the unknown word's.
 
-    The released code spares RoBERTa's second separator between two texts and takes it for a word.
+    The released code takes RoBERTa's second separator between two texts for a word.
     """
     return tuple(sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}))
 
@@ -135,9 +135,9 @@ def make_gate(settings: GateSettings, tokenizer: PreTrainedTokenizerFast) -> Gat
 
 
 class GatedModel(nn.Module):
-    """A stock model whose head reads what the gate lets through; called as the stock model is, and answers alike.
+    """A stock model whose head reads through the gate; it is called as the stock model is and answers in the same form.
 
-    Its attentions are the stock model's: which words passed the gate is not in them.
+    Its attentions are the stock model's, so they do not show which words passed the gate.
     """
 
     def __init__(self, model: Any, tokens: TokenClassifier, gate: Gate) -> None:
@@ -148,7 +148,7 @@ class GatedModel(nn.Module):
 
     @property
     def config(self) -> PretrainedConfig:
-        """The stock model's."""
+        """The stock model's configuration."""
         config: PretrainedConfig = self.model.config
         return config
 

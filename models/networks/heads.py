@@ -1,4 +1,4 @@
-"""What a head learns from: its loss, and its targets as tensors."""
+"""Training of each head: its loss, and its targets as tensors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,34 +13,34 @@ from models.tasks.task import Head
 from models.tasks.token_positions import find_tokens, first_tokens
 
 IGNORED = -100
-"""Target of a token that is not labelled: special tokens, padding, and all tokens of a word but its first."""
+"""Target of unlabelled tokens: special tokens, padding, and all tokens of a word but its first."""
 
 TaskLoss = Callable[[Float[Tensor, "batch ..."], Shaped[Tensor, "batch ..."]], Float[Tensor, ""]]
-"""Logits and targets -> the task's own loss, a mean over what is labelled."""
+"""Logits and targets -> the task's own loss, a mean over the labelled rows or tokens."""
 
 
 @dataclass(frozen=True)
 class HeadTraining:
-    """How one head is trained."""
+    """The loss of one head, and the form of its targets."""
 
     loss: TaskLoss
     batch_targets: Callable[[Sequence[Example], int], Tensor]
-    """Examples and the longest row of their batch -> targets as the loss takes them."""
+    """Examples and the length of their batch's longest row -> targets for the loss."""
     compares_rows: bool = False
-    """Whether an example has a row for each choice and its target is one of them."""
+    """True if an example has a row for each choice, and its target is one of these rows."""
     masks: bool = False
-    """Whether tokens are hidden from the model, to be guessed."""
+    """True if tokens are hidden from the model, which must guess them."""
 
 
 def label_or_number_loss(logits: Float[Tensor, "batch labels"], targets: Shaped[Tensor, " batch"]) -> Float[Tensor, ""]:
-    """Cross entropy; where the target is no label but a number, the mean squared error."""
+    """Cross entropy where targets are labels, the mean squared error where they are numbers."""
     if targets.is_floating_point():
         return nn.functional.mse_loss(logits.squeeze(-1).float(), targets)
     return nn.functional.cross_entropy(logits.float(), targets)
 
 
 def token_loss(logits: Float[Tensor, "batch seq labels"], targets: Shaped[Tensor, "batch seq"]) -> Float[Tensor, ""]:
-    """Cross entropy, a mean over the labelled tokens of all rows; 0 where none is labelled."""
+    """Cross entropy, a mean over the labelled tokens of all rows; 0 if none is labelled."""
     summed = nn.functional.cross_entropy(
         logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
     )
@@ -48,7 +48,7 @@ def token_loss(logits: Float[Tensor, "batch seq labels"], targets: Shaped[Tensor
 
 
 def span_loss(logits: Float[Tensor, "batch seq 2"], targets: Shaped[Tensor, "batch 2"]) -> Float[Tensor, ""]:
-    """Cross entropy of a span's first and last token among all positions of the row, a mean of both."""
+    """Cross entropy of a span's first and last token among all positions of the row, the mean of both."""
     return nn.functional.cross_entropy(logits.float(), targets)
 
 

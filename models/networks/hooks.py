@@ -1,4 +1,4 @@
-"""Forward hooks on a transformers model: what they add to a pass, and what they take from it.
+"""Forward hooks on a transformers model, which add to a pass or read from it.
 
 BERT, RoBERTa and ELECTRA in eager attention compute `scores + attention_mask`, and so does our BiLSTM. A pre-hook on an
 attention module sees the state that enters the layer and adds a bias to that mask. So no model file is copied, the
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 ScoreBias = Callable[
     [Float[Tensor, "batch seq width"], Bool[Tensor, "batch seq"]], Float[Tensor, "batch #heads #query #seq"]
 ]
-"""Entering state and `Encoder.attended` -> what is added to that layer's scores; may need a gradient.
+"""The state that enters a layer and the mask `Encoder.attended` -> a bias that is added to that layer's scores.
 
-A BiLSTM has one row of scores: of a bias with a row for every token it takes the first, as a head that reads the first
-token would.
+The bias may need a gradient. A BiLSTM has one row of scores. If a bias has a row for every token, the BiLSTM takes the
+first row, as a head that reads the first token would.
 """
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -27,32 +27,35 @@ KeyT = TypeVar("KeyT")
 
 @contextmanager
 def captured_ends(model: Any) -> Iterator[dict[str, Tensor]]:
-    """What the latest pass of a model in here ended with, graph included.
+    """Yield a mapping that holds the last tensors of the model's latest pass, graph included.
 
-    `states` [rows, seq, width] are what the last layer gave; `pooled` [rows, ..., width] is what the head's last
-    dropout read, and is not there if the head has none.
+    `states` [rows, seq, width] is the last layer's output. `pooled` [rows, ..., width] is the input of the head's last
+    dropout; it is missing if the head has none.
     """
     ends: dict[str, Tensor] = {}
     with ExitStack() as hooks:
         hooks.enter_context(captured_output(model.base_model.encoder.layer[-1], ends, "states"))
         for dropout in head_modules(model, nn.Dropout)[-1:]:
-            # ELECTRA's and RoBERTa's heads use it twice: the last time counts.
+            # ELECTRA's and RoBERTa's heads use their dropout twice; the last time counts.
             hooks.enter_context(captured_input(dropout, ends, "pooled"))
         yield ends
 
 
 def last_linear(model: Any) -> nn.Linear:
-    """The linear map by which a stock model's head ends."""
+    """The linear map that ends a stock model's head."""
     return head_modules(model, nn.Linear)[-1]
 
 
 def head_modules(model: Any, kind: type[ModuleT]) -> list[ModuleT]:
+    """The modules of this class in the model's head, in the order of the model."""
     inside = set(model.base_model.modules())
     return [module for module in model.modules() if isinstance(module, kind) and module not in inside]
 
 
 @contextmanager
 def biased(attention: nn.Module, bias: ScoreBias, mask: Tensor) -> Iterator[None]:
+    """Add `bias` of the entering state and `mask` to an attention module's scores."""
+
     def add(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         del module
         state = kwargs.pop("hidden_states") if "hidden_states" in kwargs else args[0]
@@ -68,6 +71,8 @@ def biased(attention: nn.Module, bias: ScoreBias, mask: Tensor) -> Iterator[None
 
 @contextmanager
 def captured_input(module: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> Iterator[None]:
+    """Put a module's latest input into `into` under `key`."""
+
     def capture(module: nn.Module, args: tuple[Any, ...]) -> None:
         del module
         into[key] = args[0]
@@ -81,6 +86,8 @@ def captured_input(module: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> It
 
 @contextmanager
 def added(module: nn.Module, noise: Tensor) -> Iterator[None]:
+    """Add `noise` to a module's output."""
+
     def add(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         del module, args
         return output + noise
@@ -94,6 +101,8 @@ def added(module: nn.Module, noise: Tensor) -> Iterator[None]:
 
 @contextmanager
 def captured_output(layer: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> Iterator[None]:
+    """Put a layer's latest output state into `into` under `key`."""
+
     def capture(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         del module, args
         into[key] = output[0] if isinstance(output, tuple) else output
@@ -107,8 +116,7 @@ def captured_output(layer: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> It
 
 @contextmanager
 def started_at(model: Any, layer: int, hidden: Tensor) -> Iterator[None]:
-    """Let `hidden` stand for what the embeddings and the layers before `layer` would give."""
-
+    """Put `hidden` in the place of the output of the embeddings and of the layers before `layer`."""
     base = model.base_model
     encoder = base.encoder
     # ELECTRA's embeddings may be narrower than its layers, with a projection between.
@@ -124,7 +132,7 @@ def started_at(model: Any, layer: int, hidden: Tensor) -> Iterator[None]:
 
 
 class _Given(nn.Module):
-    """Gives a state that is there already."""
+    """Gives a state that was computed before."""
 
     def __init__(self, state: Tensor) -> None:
         super().__init__()

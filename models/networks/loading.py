@@ -39,14 +39,16 @@ AUTO_CLASSES: dict[Head, Any] = {
     "question-answering": AutoModelForQuestionAnswering,
     "masked-language-model": AutoModelForMaskedLM,
 }
-"""By head, the class of transformers that loads a model with it."""
+"""The transformers class that loads a model with each head."""
 
 Serve = Callable[[Mapping[str, Any], Any, PreTrainedTokenizerFast, Mapping[str, Tensor]], nn.Module]
-"""A method's settings, a checkpoint's stock model, its tokenizer and the method's weights -> the model that answers,
-called as the stock model is."""
+"""A method's settings, a checkpoint's stock model, its tokenizer and the method's weights -> the model that answers.
+
+It is called as the stock model is.
+"""
 
 SERVED_FORMS: dict[str, Serve] = {"ssa-hybrid": serve_gated}
-"""By training method, how its checkpoints answer; the others' answer by the stock model alone."""
+"""The training methods whose checkpoints answer by more than the stock model, and how."""
 
 
 def open_trained_model(folder: Path) -> EvaluatedModel:
@@ -68,7 +70,7 @@ def open_trained_model(folder: Path) -> EvaluatedModel:
 
 
 def load_served(checkpoint: Path, head: Head) -> Any:
-    """The model of a checkpoint as it answers, in eager attention and ready to evaluate; called as a stock model is.
+    """The model by which a checkpoint answers, in eager attention, for evaluation; it is called as a stock model is.
 
     Raises:
         CheckpointError: the folder is no checkpoint.
@@ -93,14 +95,14 @@ def load_served(checkpoint: Path, head: Head) -> Any:
 
 
 def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encoder:
-    """The model in a folder or on a hub, its head newly drawn from torch's generator where the base has none that fits.
+    """The model in a folder or on a hub; if its head does not fit, a new one is drawn from torch's generator.
 
-    One fits whose tensors have the names and sizes wanted, whatever task it was trained for.
+    A head fits if its tensors have the names and sizes wanted, whatever task it was trained for.
 
     Raises:
         EncoderError: nothing there, a family that cannot be trained, or weights that are damaged or missing.
     """
-    # Words have no labels: the configuration stays the base's.
+    # Masked words have no labels, so the configuration stays the base's.
     config = load_config(base, **({} if head == "masked-language-model" else name_labels(labels)))
     if config.model_type not in FAMILIES:
         raise EncoderError(f"{base}: family {config.model_type!r}; can be trained: {', '.join(FAMILIES)}")
@@ -108,13 +110,13 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
         raise EncoderError(
             f"{base}: a BiLSTM, which cannot have the head {head}; it gives one answer for all of a text"
         )
-    # A head of another size is another task's; what of the encoder has another size is not the configuration's.
+    # A head of another size belongs to another task. An encoder of another size contradicts the configuration.
     model, found = _load_weights(base, head, config=config, ignore_mismatched_sizes=True)
     inside = f"{model.base_model_prefix}."
     misshapen = sorted(name for name in found["mismatched_keys"] if name.startswith(inside))
     if misshapen:
         raise EncoderError(f"{base}: weights that do not fit its configuration, {misshapen[0]} among them")
-    # The head, and the pooler that belongs to it, may be new; a hole elsewhere would be filled with noise.
+    # The head, and the pooler that belongs to it, may be new. Missing weights elsewhere would be random numbers.
     holes = sorted(
         name for name in found["missing_keys"] if name.startswith(inside) and not name.startswith(f"{inside}pooler.")
     )
@@ -124,12 +126,12 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
 
 
 def measuring_device() -> torch.device:
-    """Where models are measured: on the accelerator, if there is one."""
+    """The device on which models are measured: the accelerator, if there is one."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 def load_config(base: str | Path, **changed: Any) -> Any:
-    """The configuration in a folder or on a hub, a transformers one; raises EncoderError."""
+    """The transformers configuration in a folder or on a hub; raises EncoderError."""
     try:
         return AutoConfig.from_pretrained(str(base), **changed)
     except (OSError, ValueError) as error:
@@ -137,7 +139,7 @@ def load_config(base: str | Path, **changed: Any) -> Any:
 
 
 def name_labels(labels: tuple[str, ...]) -> dict[str, Any]:
-    """What a transformers configuration says of a head's labels."""
+    """The entries of a transformers configuration that name a head's labels."""
     return {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
@@ -146,7 +148,7 @@ def name_labels(labels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def load_trained(checkpoint: str | Path, head: Head) -> Any:
-    """The stock transformers model of a checkpoint, in eager attention and ready to evaluate.
+    """The stock transformers model of a checkpoint, in eager attention and evaluation mode.
 
     Raises:
         EncoderError: the folder lacks weights of the model, has others, or is damaged.
@@ -167,7 +169,7 @@ def _load_weights(folder: str | Path, head: Head, **given: Any) -> tuple[Any, di
             str(folder), attn_implementation="eager", dtype=torch.float32, output_loading_info=True, **given
         )
     except (OSError, RuntimeError, SafetensorError) as error:
-        # transformers says over several lines which weights are of another shape.
+        # transformers lists weights of another shape on lines of their own.
         reason = " ".join(str(error).split())
         raise EncoderError(f"{folder}: weights that do not fit, are damaged or are not there ({reason})") from error
     return model, found

@@ -1,7 +1,7 @@
-"""Which tokens of a text are hidden and what stands in their place (BERT, Devlin et al., NAACL 2019, section 3.1).
+"""Tokens hidden from the model, which must guess them (BERT, Devlin et al., NAACL 2019, section 3.1).
 
-Of every token that the text gave, 15 % are chosen, each on its own; of these 80 % become the mask, 10 % a token drawn
-from the vocabulary and 10 % stay. Special tokens are neither chosen nor drawn; the released BERT code draws them too.
+Each token of a text is chosen with a chance of 15 %. Of the chosen, 80 % become the mask, 10 % become a token drawn
+from the vocabulary, and 10 % stay. Special tokens are neither chosen nor drawn; the released BERT code draws them too.
 """
 
 import random
@@ -18,31 +18,31 @@ from models.text import Row
 
 CHOSEN = 0.15
 MASKED, REDRAWN = 0.8, 0.1
-"""Shares of the chosen; the rest stays."""
+"""Shares of the chosen tokens that become the mask and a drawn token; the rest stays."""
 
 
 class NoMask(UserError):
-    """A tokenizer that words cannot be hidden with."""
+    """A tokenizer without a mask token, which cannot hide words."""
 
 
 @dataclass(frozen=True)
 class MaskedRow(Row):
-    """A row some of whose tokens are to be guessed."""
+    """A row with tokens that must be guessed."""
 
     shown: tuple[int, ...] = ()
-    """Token ids with others in the place of some."""
+    """Token ids as the model sees them, with others in the place of the hidden ones."""
     hidden: dict[int, int] = field(default_factory=dict)
-    """By position, the token id to be guessed: that of the text."""
+    """The text's token id, which must be guessed, by position."""
 
     @cached_property
     def ids(self) -> list[int]:
-        """As the model sees them."""
+        """Token ids as the model sees them."""
         return list(self.shown)
 
 
 @dataclass(frozen=True)
 class Masking:
-    """What a tokenizer has to hide tokens with."""
+    """Hides tokens of rows, with the mask token and the vocabulary of a tokenizer."""
 
     mask_id: int
     drawable: tuple[int, ...]
@@ -50,7 +50,7 @@ class Masking:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast) -> "Masking":
-        """Raises NoMask where the tokenizer names no mask token."""
+        """The masking that a tokenizer allows; raises NoMask if it has no mask token."""
         if tokenizer.mask_token_id is None:
             raise NoMask(
                 f"{tokenizer.name_or_path}: its tokenizer has no mask token; choose a base that was made with one"
@@ -59,7 +59,7 @@ class Masking:
         return cls(int(tokenizer.mask_token_id), tuple(sorted(set(tokenizer.get_vocab().values()) - special)))
 
     def hide(self, row: Row, key: str) -> MaskedRow:
-        """The row with tokens hidden that are drawn by `key` and by nothing else."""
+        """The row with some tokens hidden; the draw depends on `key` and on nothing else."""
         draw = random.Random(key)
         shown, hidden = list(row.encoding.ids), {}
         for position, is_special in enumerate(row.encoding.special_tokens_mask):
@@ -74,12 +74,12 @@ class Masking:
         return MaskedRow(row.encoding, row.segments, row.group, row.read_at, tuple(shown), hidden)
 
     def hide_always(self, row: Row) -> MaskedRow:
-        """The row with tokens hidden that its own tokens decide: the same in every run, whatever is beside it."""
+        """The row with some tokens hidden; the draw depends on the row's tokens alone, so every run hides the same."""
         return self.hide(row, f"always/{row.encoding.ids}")
 
 
 class MaskedExamples(Sequence[Example]):
-    """Examples whose tokens are hidden when they are read, a pure function of their index, the epoch and the seed."""
+    """Examples whose tokens are hidden when they are read: a pure function of the index, the epoch and the seed."""
 
     def __init__(self, examples: Sequence[Example], masking: Masking, seed: int, epoch: int) -> None:
         self._examples = examples

@@ -1,8 +1,8 @@
-"""Words as tokens: a vocabulary out of training texts, and vectors for it out of a text file.
+"""Words as tokens: a vocabulary made from training texts, and vectors for it read from a text file.
 
-Texts are lower-cased and split at white space and punctuation, and a word with a digit in it is one with every other.
-Words that are not in the vocabulary are read as the unknown word, where the code of Kitada & Iyatomi 2021 deletes them:
-so every word of a text keeps its place, and a text of unknown words is a text. There are no markers around texts, so
+Texts are lower-cased and split at white space and punctuation. All words with a digit in them are the same word. Words
+that are not in the vocabulary are read as the unknown word, so every word of a text keeps its place, and a text of
+unknown words is not empty; the code of Kitada & Iyatomi 2021 deletes them. There are no special tokens around texts, so
 none can draw attention.
 """
 
@@ -23,7 +23,7 @@ from models.errors import UserError
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 
 NUMBER = "0"
-"""What a word with a digit in it becomes."""
+"""The word that replaces every word with a digit in it."""
 
 
 class VectorsError(UserError):
@@ -31,9 +31,9 @@ class VectorsError(UserError):
 
 
 def make_tokenizer(rows: Iterable[Collection[str]], min_documents: int) -> PreTrainedTokenizerFast:
-    """A tokenizer of the words that stand in at least so many of the rows; the most frequent first, ties by spelling.
+    """A tokenizer of the words that are in at least `min_documents` rows, the most frequent first, ties by spelling.
 
-    A row is the texts that are read together. Padding is number 0 and the unknown word 1.
+    A row is the texts that are read together. Padding has id 0 and the unknown word id 1.
     """
     splitter = _make_splitter({})
     counts: Counter[str] = Counter()
@@ -49,14 +49,14 @@ def make_tokenizer(rows: Iterable[Collection[str]], min_documents: int) -> PreTr
 
 
 def split(tokenizer: Tokenizer, text: str) -> list[str]:
-    """The words of a text, whether known or not."""
+    """The words of a text, known and unknown."""
     return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
 
 
 def read_vectors(path: Path, words: Collection[str], width: int) -> tuple[dict[str, npt.NDArray[np.float32]], str]:
     """The vectors of these words, and the file's sha256.
 
-    The file is fastText's or GloVe's: a word and its numbers on each line, and maybe a first line with their counts.
+    The file has fastText's or GloVe's form: a word and its numbers on each line, perhaps after a line with the counts.
 
     Raises:
         VectorsError: the file cannot be read, a line has not `width` finite numbers, or no word has a vector.
@@ -67,7 +67,7 @@ def read_vectors(path: Path, words: Collection[str], width: int) -> tuple[dict[s
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 digest.update(line)
-                # From the right: some of GloVe's words hold spaces.
+                # Split from the right, since some of GloVe's words hold spaces.
                 word, *values = line.decode("utf-8", errors="replace").rstrip().rsplit(" ", width)
                 if number == 1 and len(line.split()) == 2:
                     continue
@@ -101,8 +101,8 @@ def _make_splitter(words: dict[str, int]) -> Tokenizer:
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.BertNormalizer(lowercase=True, strip_accents=False), normalizers.Replace(Regex(r"\p{N}"), NUMBER)]
     )
-    # A normalizer that replaced a word as a whole would lose where it stood; so the first digit stands for it, and what
-    # is around that is left out.
+    # A normalizer that replaced a word as a whole would lose its place in the text. So the first digit stands for the
+    # word, and the text around it is left out.
     rest = pre_tokenizers.Split(Regex(rf"^[^{NUMBER}]+(?={NUMBER})|(?<={NUMBER}).+"), "removed")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), rest])
     tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])

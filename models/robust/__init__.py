@@ -25,7 +25,7 @@ class Implementation:
     settings: type[MethodSettings]
     build: Callable[[Any, BuildContext], Method]
     reference: Reference | None = None
-    """`python -m models.robust.reference` calls it; None for a method without formulas of its own."""
+    """The formulas for `python -m models.robust.reference`; None if the method has none of its own."""
 
 
 IMPLEMENTATIONS: dict[str, Implementation] = {
@@ -46,7 +46,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
 
 
 def find_implementation(name: str) -> Implementation:
-    """How the method called `name` is built; raises UnknownMethod with the names there are."""
+    """The implementation of the method called `name`; raises UnknownMethod with the names there are."""
     return IMPLEMENTATIONS[find_method(name).name]
 
 

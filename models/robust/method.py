@@ -36,7 +36,7 @@ class ParameterGroup:
     parameters: tuple[nn.Parameter, ...]
     learning_rate_scale: float = 1.0
     weight_decay: float | None = None
-    """None stands for the encoder's."""
+    """Weight decay of these parameters; None stands for the encoder's."""
 
 
 @dataclass(frozen=True)

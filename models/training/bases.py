@@ -1,4 +1,4 @@
-"""What a training starts from: the model in a folder or on a hub, or a BiLSTM made for the training data."""
+"""The base of a training: the model in a folder or on a hub, or a BiLSTM made for the training data."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ Vectors = Mapping[str, npt.NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """A start, of which the tokenizer is needed before the data are read and the model after."""
+    """A tokenizer, which is needed to read the data, and a way to make the encoder once they are read."""
 
     tokenizer: PreTrainedTokenizerFast
     make_encoder: Callable[[], Encoder]
-    """Draws what is new in the model from torch's generator. Raises as `load_encoder` does, and TrainingError."""
+    """Draws new weights from torch's generator. Raises EncoderError or TrainingError if the base cannot be used."""
     files: tuple[DataFile, ...] = ()
-    """What it was made from, beside the training data."""
+    """Files that the base was made from, beside the training data."""
 
 
 def open_base(settings: TrainingSettings, task: AnyTask) -> Base:
-    """The start of a run.
+    """The base that the settings name.
 
     Raises:
-        EncoderError: no tokenizer there.
+        EncoderError: the base has no tokenizer.
         DataError, VectorsError: the training texts, or the file of word vectors, cannot be read.
     """
     if settings.base == BILSTM:
@@ -59,10 +59,10 @@ def _load(settings: TrainingSettings, task: AnyTask) -> Encoder:
 
 
 def _score_by_entailment(encoder: Encoder, base: str) -> None:
-    """Let choices be scored from the start as an NLI model would, if the base is one: by entailment less contradiction.
+    """If the base is an NLI model, score choices from the start as it does: by entailment less contradiction.
 
-    Whether a context entails a question with one of its answers is what NLI asks (Trivedi et al., NAACL 2019). Only
-    where both heads read the same, the pooler's output: BERT's. Other bases keep the head that they have by now.
+    NLI asks whether a context entails a question with one of its answers (Trivedi et al., NAACL 2019). This needs heads
+    that both read the pooler's output, as BERT's do. Other bases keep the head that was loaded or drawn.
     """
     config = load_config(base)
     labels = {str(name).lower(): number for number, name in config.id2label.items()}

@@ -36,7 +36,7 @@ class Replicas:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that reports, saves and measures."""
+        """True for the process that reports, saves and measures."""
         return self.number == 0
 
     @property
@@ -95,7 +95,7 @@ class Replicas:
         return {name: sum(one.get(name, 0.0) for one in everyone) for name in names}
 
     def any(self, claim: bool) -> bool:
-        """Whether the claim is true in any process."""
+        """True if the claim is true in any process."""
         if self.count == 1:
             return claim
         return bool(self.accelerator.reduce(torch.tensor(int(claim), device=self.device), reduction="sum") > 0)

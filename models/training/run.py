@@ -90,7 +90,7 @@ class Run:
     method: Method
     optimizer: torch.optim.Optimizer
     soup: Soup | None
-    """None where the run is a single training."""
+    """The mean of several trainings; None if the run is a single one."""
     watcher: Watcher
 
     @property
@@ -116,7 +116,7 @@ class Run:
         return self.soup.mixed
 
     def ends_training(self, epoch: int) -> bool:
-        """Whether the learning rate has fallen to 0 at the end of `epoch`."""
+        """True if the learning rate has fallen to 0 at the end of `epoch`."""
         return epoch % self.settings.epochs == 0
 
 

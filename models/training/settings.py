@@ -24,69 +24,81 @@ class TrainingError(UserError):
 
 
 BILSTM = "bilstm"
-"""The base that is no model yet: a BiLSTM is made for the training data."""
+"""Name of the base that is no model yet: a BiLSTM is made for the training data."""
 
 
 class BilstmSettings(BaseModel):
-    """What a new BiLSTM is made of."""
+    """The sizes, words and vectors of a new BiLSTM."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_documents: int = Field(
-        default=1, gt=0, description="Training rows that a word must stand in; fewer, and it is an unknown one."
+        default=1,
+        gt=0,
+        description="Number of training rows that a word must be in; a word in fewer is an unknown word.",
     )
     vectors: str | None = Field(
         default=None,
-        description="Text file of fastText's or GloVe's to start word vectors from; a word not in it starts at random.",
+        description="Text file of word vectors to start from, in fastText's or GloVe's form; other words are random.",
     )
     word_width: int = Field(default=300, gt=0, description="Size of a word's vector.")
     state_width: int = Field(default=128, gt=0, description="Size of a state, for each direction.")
 
 
 class TrainingSettings(BaseModel):
-    """All that a run depends on, as in a TOML file or on the command line."""
+    """Everything that a run depends on, from a TOML file or the command line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: str
     method: str = "plain"
     base: str = Field(
-        description="Folder or hub id of the encoder to start from, a checkpoint of another task too, or bilstm for a "
-        "new BiLSTM."
+        description="Folder or hub id of the encoder to start from, or bilstm for a new BiLSTM; a checkpoint of "
+        "another task may be a base too."
     )
-    base_name: str | None = Field(default=None, description="What the record calls the base; `base` if not given.")
+    base_name: str | None = Field(default=None, description="Name of the base in training.json; `base` if not given.")
     source: DataSource
     labels: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Names in the order of the labels' numbers; else the task's own.",
+        description="Names of the labels, in the order of their numbers; the task's own if not given.",
     )
     score_range: tuple[float, float] | None = Field(
-        default=None, description="Lowest and highest score of a task whose answer is a number; else the task's own."
+        default=None,
+        description="Lowest and highest score of a task whose answer is a number; the task's own if not given.",
     )
     no_answer_threshold: float = Field(
-        default=0.5, ge=0, le=1, description="Probability of no answer from which on none is given, where that can be."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="No answer is given if its probability is at least this, in tasks that allow it.",
     )
     rows: int | None = Field(
-        default=None, gt=0, description="Train on so many rows, drawn from all training parts; the same for every seed."
+        default=None,
+        gt=0,
+        description="Train on this many rows, drawn from all training parts; the same rows for every seed.",
     )
     epochs: int = Field(default=3, gt=0)
     batch_size: int = Field(default=32, gt=0)
     accumulate: int = Field(default=1, gt=0, description="Batches whose gradients are averaged for one step.")
     learning_rate: PositiveFloat | tuple[PositiveFloat, ...] = Field(
         default=5e-5,
-        description="Reached after the warm-up, then falls to 0 linearly. Of several, each has a training of its own, "
-        "anew from the base, and the trainings' weights are averaged.",
+        description="Learning rate after the warm-up; it falls to 0 linearly. If there are several, each has a "
+        "training of its own from the base, and the trainings' weights are averaged.",
     )
     warmup_share: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps that warm up.")
-    weight_decay: float = Field(default=0.01, ge=0, description="Not on biases and LayerNorm.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Weight decay; biases and LayerNorm have none.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm of each parameter group.")
     max_tokens: int = Field(default=128, ge=8, description="Longest row, special tokens included.")
-    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="auto means bf16 on hardware that has it, else fp32."
+    )
     seed: int = Field(default=42, ge=0, lt=2**32)
-    save_every: int = Field(default=500, gt=0, description="Steps between saved states.")
+    save_every: int = Field(default=500, gt=0, description="Number of steps between saved states.")
     method_settings: dict[str, Any] = {}
-    bilstm: BilstmSettings | None = Field(default=None, description="What a new BiLSTM is made of; None: the defaults.")
+    bilstm: BilstmSettings | None = Field(
+        default=None, description="Settings of a new BiLSTM; the defaults if not given."
+    )
     licences: Licences = Licences()
 
     @field_validator("labels")
@@ -112,7 +124,7 @@ class TrainingSettings(BaseModel):
 
     @property
     def outputs(self) -> Outputs:
-        """What the numbers that the head gives stand for: as set, or else as the task has it."""
+        """The meaning of the head's numbers: as set, or the task's own."""
         own = find_task(self.task).outputs
         return Outputs(self.labels or own.labels, self.score_range or own.score_range, self.no_answer_threshold)
 
@@ -128,12 +140,12 @@ class TrainingSettings(BaseModel):
 
     @property
     def uses_bf16(self) -> bool:
-        """Whether this machine will compute in bf16."""
+        """True if this machine will compute in bf16."""
         return self.precision == "bf16" or (self.precision == "auto" and _has_native_bf16())
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file, not yet checked. Raises TrainingError."""
+    """The settings in a TOML file, unchecked; raises TrainingError if it cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -162,7 +174,7 @@ def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
 
 
 def check_general_settings(given: Mapping[str, Any]) -> TrainingSettings:
-    """As `check_settings`, but for the method's own settings: loads no torch, so it answers at once."""
+    """Check all settings but the method's own; it loads no torch, so it answers at once. Raises as `check_settings`."""
     try:
         settings = TrainingSettings.model_validate(given)
     except ValidationError as error:
@@ -188,7 +200,7 @@ def _check_answers(settings: TrainingSettings, task: AnyTask) -> None:
 def _check_base(settings: TrainingSettings, task: AnyTask) -> None:
     if settings.base != BILSTM:
         if settings.bilstm is not None:
-            raise TrainingError(f"settings: bilstm: is for a new one; leave it out, or set base to {BILSTM!r}")
+            raise TrainingError(f"settings: bilstm: is for a new BiLSTM; leave it out, or set base to {BILSTM!r}")
         check_folder(settings.base)
     elif task.head != "sequence-classification":
         able = ", ".join(name for name, one in TASKS.items() if one.head == "sequence-classification")
@@ -214,7 +226,7 @@ def _wrong_settings(error: ValidationError) -> TrainingError:
 
 
 def _say_wrong(place: tuple[int | str, ...], message: str) -> str:
-    """What is wrong where; a rule over several settings stands at none of them."""
+    """A sentence about one setting; a rule over several settings names none of them."""
     return f"{'.'.join(map(str, place))}: {message}" if place else message
 
 

@@ -1,4 +1,4 @@
-"""Named arrays from outside, at which a method's formulas are evaluated: checked once, then trusted."""
+"""Named arrays from outside, at which a method's formulas are evaluated. They are checked once, then trusted."""
 
 from collections.abc import Mapping
 
@@ -11,11 +11,11 @@ from models.errors import UserError
 
 
 class WrongArray(UserError):
-    """An array that is missing, of another shape or kind, or not asked for."""
+    """An array that is missing, unknown, or of another shape or kind."""
 
 
 class Arrays:
-    """Arrays by name; an axis named in several of them must have one size in all.
+    """Arrays by name; an axis that is named in several of them must have the same size in all.
 
     Axes are written as in shape annotations: names with spaces between, "" for a single number, and a last "..." for
     any further axes.
@@ -27,36 +27,36 @@ class Arrays:
         self._sizes: dict[str, tuple[int, str]] = {}
 
     def floats(self, name: str, axes: str) -> Float64[Tensor, "*axes"]:
-        """A real array in float64. Raises WrongArray."""
+        """The array as real numbers in float64; raises WrongArray."""
         return torch.from_numpy(self._take(name, axes).astype(np.float64))
 
     def integers(self, name: str, axes: str) -> Int64[Tensor, "*axes"]:
-        """An array of whole numbers. Raises WrongArray."""
+        """The array as whole numbers; raises WrongArray."""
         array = self._take(name, axes)
         if (array != np.floor(array)).any():
             raise WrongArray(f"array {name!r} holds fractions; whole numbers are needed")
         return torch.from_numpy(array.astype(np.int64))
 
     def flags(self, name: str, axes: str) -> Bool[Tensor, "*axes"]:
-        """An array of 0 and 1. Raises WrongArray."""
+        """The array of 0 and 1 as booleans; raises WrongArray."""
         array = self._take(name, axes)
         if not np.isin(array, (0, 1)).all():
             raise WrongArray(f"array {name!r} holds more than 0 and 1")
         return torch.from_numpy(array.astype(np.bool_))
 
     def number(self, name: str, default: float | None = None) -> float:
-        """A single number; `default`, if there is one, where it was not given. Raises WrongArray."""
+        """A single number; if it was not given, `default`. Raises WrongArray if there is no default either."""
         if default is not None and not self.has(name):
             return default
         return self.floats(name, "").item()
 
     def has(self, *names: str) -> bool:
-        """Whether any of these was given: with one, the rest of its group is wanted too."""
+        """True if any of these was given: they form a group, of which all are needed then."""
         self._asked += names
         return any(name in self._given for name in names)
 
     def finish(self) -> None:
-        """Refuse arrays that nothing asked for: a slip in a name would go unseen. Raises WrongArray."""
+        """Raise WrongArray if an array was given that nothing asked for, since its name may be a slip."""
         if unknown := sorted(set(self._given) - set(self._asked)):
             known = ", ".join(dict.fromkeys(self._asked))
             raise WrongArray(f"unknown arrays: {', '.join(unknown)}; these can be given: {known}")

@@ -1,7 +1,7 @@
-"""A method's formulas, evaluated at arrays from a file.
+"""Evaluation of a method's formulas at arrays from a file.
 
-For checking the formulas against another implementation. Which arrays a method takes and gives stands at `reference` in
-its module.
+This serves to check the formulas against another implementation. The function `reference` in a method's module names
+the arrays that the method takes and gives.
 """
 
 import json
@@ -28,7 +28,7 @@ class UnreadableInputs(UserError):
 
 
 def evaluate(method: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
-    """What the formulas of `method` give at `inputs`.
+    """The results of the formulas of `method` at `inputs`, by name.
 
     Raises:
         UnknownMethod, NoReference: with the names there are.

@@ -27,7 +27,7 @@ class Readout:
 
 
 def read_readout(arrays: Arrays) -> Readout:
-    """From arrays `H` (batch, seq, width), `w_o` (width) and `b_o`.
+    """The readout given by the arrays `H` (batch, seq, width), `w_o` (width) and `b_o`.
 
     Raises:
         WrongArray: an array is missing or misshapen.

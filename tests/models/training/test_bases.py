@@ -211,7 +211,7 @@ def test_tasks_that_it_cannot_answer_are_refused_before_anything_starts(task: st
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"base": "elsewhere"}, "settings: bilstm: is for a new one; leave it out, or set base to 'bilstm'"),
+        ({"base": "elsewhere"}, "settings: bilstm: is for a new BiLSTM; leave it out, or set base to 'bilstm'"),
         ({"bilstm": {"min_documents": 0}}, "bilstm.min_documents: input should be greater than 0"),
         ({"bilstm": {"width": 3}}, "bilstm.width: extra inputs are not permitted"),
     ],
