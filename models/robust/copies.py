@@ -6,7 +6,6 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
-from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -14,7 +13,7 @@ from models.networks.batches import batch_rows
 from models.networks.encoder import Batch
 from models.networks.heads import IGNORED
 from models.synonyms.triples import Copy, Piece
-from models.text import Encoded, Row
+from models.text import Encoded, Row, without_padding
 
 Form = Literal["article", "code"]
 """Whose labels and losses: the article's, or those of the code released for it."""
@@ -40,8 +39,7 @@ class CopyReader:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, max_tokens: int, form: Form) -> None:
-        self._tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-        self._tokenizer.no_padding()
+        self._tokenizer = without_padding(tokenizer.backend_tokenizer)
         self._tokenizer.enable_truncation(max_tokens)
         # A text that spells out "[SEP]" is text.
         self._tokenizer.encode_special_tokens = True

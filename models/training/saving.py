@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from models.checkpoint import METHOD_FILE, RECORD_FILE, EpochRecord, MethodRecord, TrainingRecord
 from models.robust import read_settings
+from models.text import without_padding
 from models.training.resume import load_state, save_state
 from models.training.run import Run, RunState
 from models.training.settings import TrainingError, TrainingSettings
@@ -150,10 +151,7 @@ def _epoch_folder(run: Run, epoch: int) -> Path:
 def _save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer.json"
-    backend = Tokenizer.from_file(str(path))
-    backend.no_padding()  # Published files often pad every text to a fixed length.
-    backend.no_truncation()
-    backend.save(str(path))
+    without_padding(Tokenizer.from_file(str(path))).save(str(path))
 
 
 def make_record(run: Run, state: RunState) -> TrainingRecord:
