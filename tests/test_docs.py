@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 from typer.main import get_command
 
 from models.methods import METHODS
@@ -283,11 +284,22 @@ def test_the_guide_to_http_names_every_kind_of_error() -> None:
 
 
 def test_the_guide_to_deploying_names_every_setting_and_its_default() -> None:
-    shown = {row[0].strip("`"): row[1] for row in _table("deploy.md", "`STEADFAST_…`")}
-    assert list(shown) == [name.upper() for name in Settings.model_fields]
-    for name, field in Settings.model_fields.items():
+    shown = {row[0].strip("`").lower(): row[1] for row in _table("deploy.md", "`STEADFAST_…`")}
+    _check_settings(shown, Settings)
+
+
+def test_the_guide_to_training_names_every_setting_and_its_default() -> None:
+    from models.training.settings import TrainingSettings
+
+    _check_settings({row[0].strip("`"): row[1] for row in _table("training.md", "setting")}, TrainingSettings)
+
+
+def _check_settings(shown: Mapping[str, str], settings: type[BaseModel]) -> None:
+    """The settings are shown in their order, each that has a number or a word for its default with that."""
+    assert list(shown) == list(settings.model_fields)
+    for name, field in settings.model_fields.items():
         if isinstance(field.default, (int, float, str)) and not isinstance(field.default, bool):
-            assert shown[name.upper()] == f"`{field.default}`", name
+            assert shown[name] == f"`{field.default}`", name
 
 
 def test_the_guide_to_methods_names_every_method_with_its_tasks() -> None:
