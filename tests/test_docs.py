@@ -218,6 +218,13 @@ def test_the_readme_is_read_in_one_sitting() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
+def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    _, _, figures = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Figures")
+    shown = set(re.findall(r"0\.\d{4}", figures))
+    assert len(shown) == 10
+    assert shown <= set(re.findall(r"0\.\d{4}", (DOCS / "results.md").read_text(encoding="utf-8")))
+
+
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
