@@ -11,7 +11,7 @@ from models.tasks.task import Head
 from models.training.settings import TrainingSettings
 
 ORT_CLASSES: dict[Head, str] = {"sequence-classification": "ORTModelForSequenceClassification"}
-"""Classes of optimum that give a graph the inputs which ours takes. The classes of other heads give more or fewer."""
+"""Classes of optimum that give a graph just the inputs it takes; the classes of other heads give more or fewer."""
 
 TEMPLATE = """\
 # {name}

@@ -24,7 +24,7 @@ def write_half(fp32: Path, half: Path) -> None:
         model, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *EXACT], node_block_list=explains
     )
     _without_round_trips(converted.graph)
-    # The converter puts what it adds at the end.
+    # The converter appends its nodes at the end.
     OnnxModel(converted).topological_sort()
     onnx.checker.check_model(converted)
     onnx.save(converted, half)
@@ -60,7 +60,7 @@ def _without_round_trips(graph: GraphProto) -> None:
         for node in nodes
         if _converts(node, TensorProto.FLOAT)
         and _converts(makers.get(node.input[0]), TensorProto.FLOAT16)
-        # The model's own conversions start from other types.
+        # The model has conversions of its own, which start from other types and stay.
         and makers[node.input[0]].name.endswith("_cast_to_fp16_node")
     }
     outputs = {output.name for output in graph.output}

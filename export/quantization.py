@@ -61,10 +61,10 @@ def quantize(calibration: Calibration, nodes: Collection[str], out: Path) -> Non
         # On x86 only unsigned by signed has a kernel; signed activations were seven times slower.
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        # 7 bits: x86 without VNNI adds products in pairs in 16 bits, which two of 8 by 8 bits overflow.
+        # 7 bits: x86 without VNNI adds pairs of products in 16 bits, which two products of 8 by 8 bits overflow.
         reduce_range=True,
         calibrate_method=CalibrationMethod.MinMax,
-        # What follows a product is fp32, so the product leaves as fp32 instead of being rounded once more.
+        # The node after a product computes in fp32, so the product stays fp32 instead of being rounded once more.
         extra_options={"OpTypesToExcludeOutputQuantization": list(LINEAR_OPS)},
         calibration_cache_path=calibration.ranges,
     )

@@ -1,4 +1,4 @@
-"""What every test starts from: one thread, no network; and a tiny model of each task, made once."""
+"""The start of every test: one thread and no network. A tiny model of each task is made once."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What watches a server: alert rules and a dashboard that ask for nothing but what the server counts."""
+"""The alert rules and the dashboard ask only for metrics that the server counts."""
 
 import json
 import re

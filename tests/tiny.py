@@ -19,7 +19,7 @@ from models.tasks import TASKS
 
 WORDNET = Path(__file__).parent / "wordnet"
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {"cline": {"wordnet": str(WORDNET)}}
-"""What methods need to be given in tests."""
+"""Settings that a method must be given in tests."""
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 GOOD = ("good", "great", "lovely", "fine")

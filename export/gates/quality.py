@@ -1,4 +1,4 @@
-"""Gate: int8 or fp16 may cost no more than half a point of the metric; else a costlier precision is chosen."""
+"""Gate: a graph in int8 or fp16 may lose at most half a point of the task's metric."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

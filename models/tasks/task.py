@@ -42,7 +42,7 @@ class Judgement(NamedTuple):
     """One decision of an answer, as the server's metrics count it."""
 
     label: str | None
-    """None where the decision is no choice among a model's labels: texts would make a series each."""
+    """None where the answer is not one of the model's labels, because each text would make a series of its own."""
     probability: float
 
 

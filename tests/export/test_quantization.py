@@ -1,4 +1,4 @@
-"""What int8 is in the file, and what is computed from it."""
+"""An int8 graph: how its file stores weights, and what it computes from them."""
 
 import json
 from pathlib import Path

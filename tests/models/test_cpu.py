@@ -1,4 +1,4 @@
-"""What a CPU says of itself, in files as Linux has them."""
+"""A CPU's name and flags, read from files such as Linux has."""
 
 from pathlib import Path
 

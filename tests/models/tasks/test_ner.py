@@ -55,7 +55,7 @@ def words_of(text: str) -> list[str]:
 
 
 def label_by_token(encoded: Encoded, **labels: str) -> Prediction[NerAnswer]:
-    """What a model says that gives each token the label that stands here for it, and nothing to all others."""
+    """The prediction of a model that gives these tokens these labels, and no label to any other token."""
 
     def label(row: Row) -> Logits:
         names = [labels.get(token, OUTSIDE) for token in row.encoding.tokens]
