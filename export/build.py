@@ -13,7 +13,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from export.card import write_card
-from export.errors import BadName, ExportError, NoTwin, TargetTaken
+from export.errors import BadName, ExportError, NoTwin, PackageExists
 from export.gates.consistency import check_shares
 from export.gates.determinism import check_determinism
 from export.gates.parity import check_parity
@@ -73,7 +73,7 @@ def export_checkpoint(
         CheckpointError, EncoderError, DataError: the checkpoint or its data cannot be read.
     """
     if out.exists():
-        raise TargetTaken(f"{out}: exists already; packages are never overwritten, choose another name or remove it")
+        raise PackageExists(f"{out}: exists already; packages are never overwritten, choose another name or remove it")
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
         raise BadName(f"package name {name!r}; use at most 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first")
     origin = open_origin(checkpoint)

@@ -7,7 +7,7 @@ class ExportError(UserError):
     """An export is not possible, or its result must not be used."""
 
 
-class TargetTaken(ExportError):
+class PackageExists(ExportError):
     """The place of the package is taken; packages are never overwritten."""
 
 
@@ -23,7 +23,7 @@ class TooLarge(ExportError):
     """The model has more weights than one ONNX file can hold."""
 
 
-class AnswersNothing(ExportError):
+class OnlyPretrained(ExportError):
     """The checkpoint was only pre-trained, so it has no task to answer."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.errors import AnswersNothing, IncompleteCheckpoint
+from export.errors import IncompleteCheckpoint, OnlyPretrained
 from export.package import TOKENIZER_FILE, WEIGHTS_FILE
 from export.session import evaluated_graph
 from models.checkpoint import DataSource, TrainingRecord, read_record
@@ -44,13 +44,13 @@ def open_origin(folder: Path) -> Origin:
 
     Raises:
         CheckpointError: the folder is not a checkpoint, or its record is damaged.
-        AnswersNothing: the checkpoint was only pre-trained.
+        OnlyPretrained: the checkpoint was only pre-trained.
         IncompleteCheckpoint: a file is missing.
     """
     record = read_record(folder)
     task = find_task(record.task)
     if task.name not in TASKS:
-        raise AnswersNothing(
+        raise OnlyPretrained(
             f"{folder}: pre-trained on {task.name}, which answers nothing and cannot be exported or served; "
             f"train a task from it first: steadfast train --task TASK --base {folder}"
         )

@@ -115,7 +115,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
 
 
 @dataclass(frozen=True)
-class Answers:
+class RightAnswers:
     """The right answers to one question, as people gave them."""
 
     texts: tuple[str, ...]
@@ -124,7 +124,7 @@ class Answers:
     """Where the first of them stands in the context; None where there is no answer."""
 
 
-def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> Answers:
+def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> RightAnswers:
     """Read answers as SQuAD has them, `{"text": [...], "answer_start": [...]}`; raises ValueError."""
     del outputs
     try:
@@ -135,7 +135,7 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> Answers:
     for text, start in pairs:
         if not text or encoded.texts["context"][start : start + len(text)] != text:
             raise ValueError(f"answer {text!r:.80} does not stand at {start} of the context")
-    return Answers(given.text, Span(pairs[0][1], pairs[0][1] + len(pairs[0][0])) if pairs else None)
+    return RightAnswers(given.text, Span(pairs[0][1], pairs[0][1] + len(pairs[0][0])) if pairs else None)
 
 
 class _Given(BaseModel):
@@ -145,7 +145,7 @@ class _Given(BaseModel):
     answer_start: tuple[NonNegativeInt, ...]
 
 
-def measure(targets: Sequence[Answers], outcomes: Sequence[str], outputs: Outputs) -> dict[str, float]:
+def measure(targets: Sequence[RightAnswers], outcomes: Sequence[str], outputs: Outputs) -> dict[str, float]:
     """Exact match and word-level F1 as SQuAD has them: of several right answers, the best match counts."""
     del outputs
     pairs = [(target.texts or ("",), outcome) for target, outcome in zip(targets, outcomes, strict=True)]

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from export.build import export_checkpoint
-from export.errors import BadName, ExportError, IncompleteCheckpoint, TargetTaken
+from export.errors import BadName, ExportError, IncompleteCheckpoint, PackageExists
 from export.package import file_digest, open_package
 from export.session import Session, open_packaged_model
 from models.checkpoint import CheckpointError
@@ -103,7 +103,7 @@ def test_a_target_that_exists_is_refused_and_left_alone(checkpoint: Path, tmp_pa
     out = tmp_path / "taken"
     out.mkdir()
     (out / "mine").write_text("keep")
-    with pytest.raises(TargetTaken, match=r"taken: exists already; .* choose another name or remove it"):
+    with pytest.raises(PackageExists, match=r"taken: exists already; .* choose another name or remove it"):
         export_checkpoint(checkpoint, out)
     assert [path.name for path in tmp_path.rglob("*")] == ["taken", "mine"]
 

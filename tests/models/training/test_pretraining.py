@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM
 
-from export.errors import AnswersNothing
+from export.errors import OnlyPretrained
 from export.origin import open_origin
 from models.checkpoint import read_record
 from models.data import load_validation
@@ -136,7 +136,7 @@ def test_tied_weights_stay_tied_in_a_soup(base: Path, texts: Path, tmp_path: Pat
 
 def test_an_export_of_it_says_what_to_do_instead(plain: Path) -> None:
     with pytest.raises(
-        AnswersNothing, match=rf"cannot be exported or served; .* steadfast train --task TASK --base {plain}"
+        OnlyPretrained, match=rf"cannot be exported or served; .* steadfast train --task TASK --base {plain}"
     ):
         open_origin(plain)
 
