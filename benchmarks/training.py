@@ -27,7 +27,7 @@ TEXT = " ".join(["The new film tells an old story slowly, and few people who saw
 TOKENIZER = Path(__file__).parents[1] / "zoo" / "sentiment"
 
 AUTHORS_CODE = {"asa": 2.07}
-"""The same ratio, measured at this shape with the authors' own code where there is such code."""
+"""The ratio measured at this shape with the authors' own code, for methods that have such code."""
 
 COUNTED = {
     "asa": 2.1,
@@ -42,12 +42,12 @@ COUNTED = {
 
 ASA has two forwards and their backward, and its adversaries (6.3). Attention AT has the last layer's pass again, with
 its backward, and its gradient's (4). AFA has two forwards more without gradient (5), CLINE three texts for one (9). SSA
-adds a token classifier; probing between epochs is no part of a step.
+adds a token classifier; its search for words to mask, between epochs, is no part of a step.
 """
 
 
 def measure_steps() -> dict[str, float]:
-    """The CPU time of a step by method, as a ratio to plain: the median over rounds in which methods take turns."""
+    """The CPU time of a step of each method relative to plain: the median over rounds in which methods take turns."""
     torch.set_num_threads(1)
     steps = {}
     for name in IMPLEMENTATIONS:
@@ -95,7 +95,7 @@ def _make_step(method_name: str) -> Callable[[], None]:
     reader = Reader(build_context.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=128))
     examples = [Example(reader.read(TEXT, truncation="right"), number % 2) for number in range(16)]
     batch = collate(examples, range(16), "sequence-classification", 0, torch.device("cpu"))
-    # Half-way, when no method is warming up any more.
+    # Half-way through training no method is warming up any more.
     context = StepContext(
         encoder=encoder,
         task_loss=HEAD_TRAINING["sequence-classification"].loss,

@@ -1,10 +1,10 @@
-"""AFA (our reading): the attention of the last layer is taught by what goes unnoticed when words are masked.
+"""AFA (our reading): the last layer's attention learns from words whose masking goes unnoticed.
 
-After "From Fake Focus to Real Precision: Confusion-Driven Adversarial Attention Learning in Transformers" (arXiv
-2512.20661), of which no code was found and only the abstract could be read: a dynamic mask tries to deceive a
-discriminator, and a policy gradient moves attention. Everything more exact than that is a choice made here, so results
-of this module are no reproduction of the paper. Attention is the policy: words it leaves out are likely to be masked. A
-word whose absence the discriminator notices gains attention, one whose absence goes unnoticed loses it.
+It follows "From Fake Focus to Real Precision: Confusion-Driven Adversarial Attention Learning in Transformers" (arXiv
+2512.20661). No code was found, and only the abstract could be read: a dynamic mask tries to deceive a discriminator,
+and a policy gradient moves attention. Everything more exact is a choice of this project, so its results do not
+reproduce the paper. Attention is the policy: words that get little of it are likely to be masked. A word gains
+attention if the discriminator notices its absence, and loses attention if not.
 """
 
 from collections.abc import Mapping
@@ -18,22 +18,22 @@ from torch import Tensor
 
 from models.networks.encoder import Batch, EncoderError, Pass
 from models.networks.gate import find_special_ids
-from models.robust.discriminator import Comparison, Discriminator
+from models.robust.discriminator import Discriminator, Readings
 from models.robust.method import BuildContext, Method, MethodSettings, StepContext, StepResult, WeightedLoss
 from models.robust.reference.arrays import Arrays, WrongArray
 
 BASE_DECAY = 0.9
-"""Of the running mean of rewards."""
+"""Decay of the running mean of rewards."""
 UNDECIDED = 0.5
-"""Where that mean begins: the reward given by a discriminator that knows nothing."""
+"""Start of the running mean: the reward from a discriminator that knows nothing."""
 TINY = 1e-6
 LEAST_ATTENTION = 1e-12
-"""A text that gives its words less in all, so nearly all to special tokens, is read as one that gives this much: else
-the gradient of its shares would overflow."""
+"""Least sum of attention on the words of a text. A text may give nearly all its attention to special tokens; without
+this bound the gradient of its shares would overflow."""
 
 
 class AfaSettings(MethodSettings):
-    """How words are masked and how much the answer counts. None of the defaults come from the paper."""
+    """Settings of the mask, the discriminator and the policy's loss. None of the defaults comes from the paper."""
 
     feedback_weight: float = Field(default=0.1, ge=0, description="Weight of the policy's loss (lambda).")
     rho: float = Field(default=0.25, gt=0, lt=1, description="Chance of masking a word of typical attention.")
@@ -56,14 +56,14 @@ class AfaSettings(MethodSettings):
 
 
 def judged(words: Bool[Tensor, "rows seq"]) -> Bool[Tensor, "rows seq"]:
-    """`u`: the words of rows that have two or more, so that one can be masked and one kept."""
+    """`u`: the words of rows with at least two words, so that one can be masked and one kept."""
     return words & (words.sum(1, keepdim=True) >= 2)
 
 
 def attention_received(
     attention: Float[Tensor, "rows heads query key"], queries: Bool[Tensor, "rows query"]
 ) -> Float[Tensor, "rows key"]:
-    """Mean over heads and over these query rows."""
+    """The attention that each key receives, a mean over heads and over the given queries."""
     weights = queries.to(attention.dtype)
     weights = weights / weights.sum(1, keepdim=True)
     return (attention.mean(1) * weights[:, :, None]).sum(1)
@@ -75,15 +75,15 @@ def first_positions(real: Bool[Tensor, "rows seq"]) -> Bool[Tensor, "rows seq"]:
 
 
 def word_shares(received: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"]) -> Float[Tensor, "rows seq"]:
-    """`abar`: each word's share of the attention that words get, 0 on what cannot be masked."""
+    """`abar`: each word's share of the attention that words get; 0 on tokens that cannot be masked."""
     received = received.masked_fill(~maskable, 0.0)
     return received / received.sum(1, keepdim=True).clamp(min=LEAST_ATTENTION)
 
 
 def neglect(shares: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"]) -> Float[Tensor, "rows seq"]:
-    """`e`: how far below a typical word of its text a word's share lies, in logarithms; 0 on what cannot be masked.
+    """`e`: how far a word's share lies below that of a typical word of its text, in logarithms; 0 on other tokens.
 
-    Centred on each text, so that no attention can mask nothing.
+    It is centred on each text, so that no attention can keep all words from being masked.
     """
     surprise = -(shares + TINY).log()
     words = maskable.sum(1, keepdim=True).clamp(min=1)
@@ -94,16 +94,16 @@ def neglect(shares: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"
 def mask_chances(
     neglected: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"], settings: AfaSettings
 ) -> Float[Tensor, "rows seq"]:
-    """`q`: the chance that each word is masked, 0 on what cannot be. Clipped ones pass no gradient."""
+    """`q`: the chance of masking each word, 0 on tokens that cannot be masked. A clipped chance passes no gradient."""
     typical = torch.logit(torch.tensor(settings.rho, dtype=neglected.dtype, device=neglected.device))
     chances = torch.sigmoid(settings.kappa * neglected + typical).clamp(settings.q_min, settings.q_max)
     return chances.masked_fill(~maskable, 0.0)
 
 
 def draw_masks(chances: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"]) -> Bool[Tensor, "rows seq"]:
-    """True on words to mask, each drawn by itself from torch's generator; word pieces count as words."""
+    """True on words to mask, each drawn on its own from torch's generator; word pieces count as words."""
     masked = torch.zeros_like(maskable)
-    # One number for each word and none for padding, so that masks do not depend on how much of it there is.
+    # Padding draws no numbers, so that masks do not depend on the amount of padding.
     draws = torch.rand(int(maskable.sum()), device=chances.device)
     masked[maskable] = draws < chances[maskable]
     return masked
@@ -112,9 +112,9 @@ def draw_masks(chances: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows 
 def mend_masks(
     masked: Bool[Tensor, "rows seq"], chances: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"]
 ) -> Bool[Tensor, "rows seq"]:
-    """Where nothing was masked, mask the word of greatest chance; where everything, keep that of least.
+    """If no word of a text was masked, mask the one of greatest chance; if all were, keep the one of least chance.
 
-    Ties go to the first. Texts without a word are left alone; one word alone would be masked and then kept.
+    Ties go to the first word. A text without words stays as it is; a single word would be masked and then kept.
     """
     positions = torch.arange(maskable.shape[1], device=maskable.device)
     likeliest = positions == chances.masked_fill(~maskable, -1.0).argmax(1, keepdim=True)
@@ -127,14 +127,14 @@ def mend_masks(
 def log_policy(
     masked: Bool[Tensor, "rows seq"], chances: Float[Tensor, "rows seq"], maskable: Bool[Tensor, "rows seq"]
 ) -> Float[Tensor, " rows"]:
-    """`logpi`: log probability of these masks under the chances."""
+    """`logpi`: log probability of the masks under the chances."""
     return torch.where(masked, chances, 1.0 - chances).log().masked_fill(~maskable, 0.0).sum(1)
 
 
 def advantages(rewards: Float[Tensor, " rows"], base: Float[Tensor, ""]) -> Float[Tensor, " rows"]:
     """`adv`: rewards above `base`, in (population) standard deviations of this batch.
 
-    Not divided where there is one reward, or all are as good as alike: a quotient of rounding errors would push hard.
+    They are not divided where there is one reward, or where all are nearly equal: rounding errors would be blown up.
     """
     spread = rewards.std(correction=0)
     return (rewards - base) / torch.where(spread > TINY, spread + TINY, 1.0)
@@ -143,19 +143,19 @@ def advantages(rewards: Float[Tensor, " rows"], base: Float[Tensor, ""]) -> Floa
 def policy_loss(
     advantage: Float[Tensor, " rows"], log_chance: Float[Tensor, " rows"], maskable: Bool[Tensor, "rows seq"]
 ) -> Float[Tensor, ""]:
-    """`l_pg`: descending it makes masks of positive advantage likelier. A mean over rows of a mean over words."""
+    """`l_pg`: descending it makes masks of positive advantage likelier. It is a mean over rows of a mean over words."""
     return -(advantage.detach() * log_chance / maskable.sum(1).clamp(min=1)).mean()
 
 
 class Afa(Method):
-    """A plain pass, two passes without gradient to judge it by, and a push on the last layer's attention.
+    """Takes a plain pass and two passes without gradient to judge it by, and moves the last layer's attention.
 
-    Of a head that answers for a row, attention is read at the first position, [CLS], and compared are the vectors that
-    the head's last dropout reads; each choice of a multiple-choice item is a reading with a reward of its own. Of a
-    head that answers at tokens there is no one such position: both are means over the real ones.
+    If the head answers for a row, attention is read at the first position, [CLS], and the vectors that the head's last
+    dropout reads are compared; each choice of a multiple-choice item has a reward of its own. If the head answers at
+    tokens, both are means over the real tokens.
 
-    Two things depend on which rows come together: the spread that advantages are divided by, and the discriminator,
-    which learns once from every batch that a step adds up.
+    Two things depend on the rows of a batch together: the spread that advantages are divided by, and the discriminator,
+    which learns once from each accumulated batch.
     """
 
     special_ids: Tensor
@@ -180,7 +180,7 @@ class Afa(Method):
     def step(self, batch: Batch, context: StepContext) -> StepResult:
         """Task loss + weight x policy loss; the weight is 0 while the discriminator warms up.
 
-        Rows of fewer than two words take part in the task loss only, and a batch of such rows reports nothing else.
+        Rows of fewer than two words take part only in the task loss, and a batch of such rows reports only that.
         """
         if self.settings.feedback_weight == 0:
             return StepResult(losses={"task": self._task_loss(context.encoder(batch), batch, context)})
@@ -216,7 +216,7 @@ class Afa(Method):
         return WeightedLoss(context.task_loss(clean.logits, batch.targets))
 
     def _find_words(self, batch: Batch) -> Bool[Tensor, "rows seq"]:
-        """True on what may be masked: real tokens that are not special, of rows with two of them or more."""
+        """True on tokens that may be masked: real and not special, in rows with at least two of them."""
         return judged(batch.mask & ~torch.isin(batch.ids, self.special_ids))
 
     def _chances(self, clean: Pass, batch: Batch, maskable: Bool[Tensor, "rows seq"]) -> Float[Tensor, "rows seq"]:
@@ -226,20 +226,20 @@ class Afa(Method):
         return mask_chances(neglect(word_shares(received, maskable), maskable), maskable, self.settings)
 
     @torch.no_grad()
-    def _compare(self, clean: Pass, batch: Batch, masked: Bool[Tensor, "rows seq"], context: StepContext) -> Comparison:
-        """Read the rows twice more: with the mask token in place of masked words, and as they are."""
+    def _compare(self, clean: Pass, batch: Batch, masked: Bool[Tensor, "rows seq"], context: StepContext) -> Readings:
+        """Read the rows twice more: with the mask token in the place of masked words, and unchanged."""
         hidden = replace(batch, ids=batch.ids.masked_fill(masked, self.mask_id))
         with context.extra_pass(1):
             altered = context.encoder(hidden)
         with context.extra_pass(2):
-            twin = context.encoder(batch)
+            repeated = context.encoder(batch)
         is_judged = masked.any(1)
-        plain, altered, twin = (self._read(one, batch)[is_judged] for one in (clean, altered, twin))
-        return Comparison(plain=plain, masked=altered, twin=twin)
+        plain, altered, repeated = (self._read(one, batch)[is_judged] for one in (clean, altered, repeated))
+        return Readings(plain=plain, masked=altered, repeated=repeated)
 
     def _read(self, one: Pass, batch: Batch) -> Float[Tensor, "rows width"]:
         if one.pooled is None:
-            raise EncoderError("AFA compares what a head's dropout reads, and this base's head has none")
+            raise EncoderError("AFA compares the input of a head's dropout, and this base's head has none")
         read = one.pooled.float()
         if self.reads_tokens:
             read = (read * batch.mask[:, :, None]).sum(1) / batch.mask.sum(1, keepdim=True)
@@ -253,33 +253,36 @@ class Afa(Method):
 
 
 def build(settings: AfaSettings, context: BuildContext) -> Afa:
-    """The discriminator for this encoder, drawn from a generator of its own."""
+    """AFA with a discriminator for this encoder, drawn from a generator of its own."""
     return Afa(settings, context)
 
 
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
     """The formulas at given arrays, in float64.
 
-    Of `attention` A (batch, heads, seq, seq; queries first), `maskable` u and `masks` mk (batch, seq; 1 on words that
-    may be and that were masked), `rewards` R (batch) and `base`: `abar`, `e`, `q` (all batch, seq), `logpi`,
-    `advantages` (batch), `l_pg`, and `attention_gradient`, that of `l_pg` with respect to A. Masks are taken as they
-    are, without the rule that masks one word and keeps one. `kappa`, `rho`, `q_min` and `q_max` have the settings'
-    defaults unless given. With `real` (batch, seq; 1 on real tokens) attention is read at all real queries, as of a
-    head that answers at tokens, instead of at the first. Rows of fewer than two words give zeros.
+    Always needed are `attention` A (batch, heads, seq, seq; queries first), `maskable` u and `masks` mk (batch, seq; 1
+    on words that may be masked and that were masked), `rewards` R (batch) and `base`. They give `abar`, `e`, `q` (all
+    batch, seq), `logpi`, `advantages` (batch), `l_pg`, and `attention_gradient`, the gradient of `l_pg` with respect to
+    A. Masks are taken as they are, without the rule that masks one word and keeps one. `kappa`, `rho`, `q_min` and
+    `q_max` have the settings' defaults unless given. With `real` (batch, seq; 1 on real tokens) attention is read at
+    all real queries instead of the first, as for a head that answers at tokens. Rows of fewer than two words give
+    zeros.
 
-    With `plain` f, `masked` f~ and `twin` f0 (texts, width) and the discriminator's `hidden_weight` (width, twice the
-    width; outputs first, |f_1 - f_2| before f_1 f_2), `hidden_bias`, `output_weight` (width) and `output_bias` (a
-    number): `l_dsc`, and `confusion`, the rewards that this discriminator gives (texts).
+    With `plain` f, `masked` f~ and `twin` f0 (texts, width; the plain texts read again) and the discriminator's
+    `hidden_weight` (width, twice the width; outputs first, |f_1 - f_2| before f_1 f_2), `hidden_bias`, `output_weight`
+    (width) and `output_bias` (a number), the results also hold `l_dsc`, and `confusion`, the rewards that this
+    discriminator gives (texts).
 
     Raises:
-        WrongArray: an array is missing, unknown or misshapen, or something is masked that cannot be.
+        WrongArray: an array is missing, unknown or misshapen, or a token is masked that cannot be.
     """
     arrays = Arrays(inputs)
     results = _policy_at(arrays)
     states = ("plain", "masked", "twin")
     weights = {"hidden_weight": "width pair", "hidden_bias": "width", "output_weight": "width", "output_bias": ""}
     if arrays.has(*states, *weights):
-        seen = Comparison(**{name: arrays.floats(name, "texts width") for name in states})
+        plain, masked, repeated = (arrays.floats(name, "texts width") for name in states)
+        seen = Readings(plain=plain, masked=masked, repeated=repeated)
         judge = _judge_with({name: arrays.floats(name, axes) for name, axes in weights.items()})
         results |= {"l_dsc": judge.loss(seen), "confusion": judge.confusion(seen)}
     arrays.finish()

@@ -1,10 +1,11 @@
 """ASA: adversarial self-attention (Wu et al., AAAI 2023, arXiv 2206.12608).
 
-In every layer a small adversary masks attention units so as to change the prediction; the model learns to predict the
-same all the same. Numerically this follows the authors' released code (`gingasan/adversarialSA`), since the paper's
-equations were not at hand. Departures in this module are guards that change nothing on ordinary rows, named where they
-are made; the training loop around it departs further, for every method alike: it clips gradients, the adversaries' on
-their own, where the code clips none, pads to the longest row of a batch instead of 128, and starts from another rate.
+In every layer a small adversary masks attention units in order to change the prediction; the model learns to keep its
+prediction. An attention unit is one query's attention to one key. The numbers follow the authors' released code
+(`gingasan/adversarialSA`), since the paper's equations were not at hand. This module departs from it only by guards,
+named where they are made, that change nothing on ordinary rows. The training loop departs further, for every method
+alike: it clips gradients, the adversaries' on their own, where the code clips none; it pads to the longest row of a
+batch instead of 128; and it starts from another learning rate.
 """
 
 import math
@@ -30,19 +31,19 @@ from models.robust.method import (
 from models.robust.reference.arrays import Arrays
 
 SLOPE = 10_000.0
-"""What masking subtracts from a score. Part of the method: it sets the exchange rate between divergence and price in
-the adversary's gradient, and it must stay finite or that gradient overflows."""
+"""Masking subtracts this from a score. It is part of the method: it sets the exchange rate between divergence and price
+in the adversary's gradient, and it must stay finite or that gradient overflows."""
 
 
 class AsaSettings(MethodSettings):
-    """How hard the adversary may push."""
+    """Settings of the adversaries, and the weights of the losses."""
 
     tau: float = Field(default=0.5, ge=0, description="Its square is the price of a masked unit; larger is milder.")
     divergence_weight: float = Field(default=1.0, ge=0, description="Weight of the symmetric KL divergence.")
     count_weight: float | None = Field(
         default=None, ge=0, description="Weight of the kept units; None means tau squared."
     )
-    real_queries_only: bool = Field(default=False, description="Count kept units of real query rows only.")
+    real_queries_only: bool = Field(default=False, description="Count only the kept units of real query rows.")
     control: bool = Field(
         default=False,
         description="For comparison: mask nothing, so that only dropout tells the passes apart, as in R-Drop.",
@@ -65,20 +66,20 @@ class AsaSettings(MethodSettings):
 
     @property
     def is_off(self) -> bool:
-        """Whether nothing but the plain pass is left."""
+        """True if these settings leave nothing but the plain pass."""
         return self.divergence_weight == 0 and (self.control or self.price == 0)
 
 
 class MaskScorer(nn.Module):
     """One layer's adversary: a single full-width head that scores every pair of positions.
 
-    Initialised as any linear layer of the backbone is (normal, standard deviation 0.02, bias 0), not from the layer's
-    own query and key.
+    It is initialised as any linear layer of the backbone is (normal, standard deviation 0.02, bias 0), not from the
+    layer's own query and key.
     """
 
     def __init__(self, width: int, generator: torch.Generator) -> None:
         super().__init__()
-        # Unfilled first: a linear layer fills itself from the generator that plain training draws from.
+        # Created without values, since a linear layer would draw them from plain training's generator.
         self.query: nn.Linear = nn.utils.skip_init(nn.Linear, width, width)  # type: ignore[no-untyped-call]
         self.key: nn.Linear = nn.utils.skip_init(nn.Linear, width, width)  # type: ignore[no-untyped-call]
         for linear in (self.query, self.key):
@@ -90,7 +91,7 @@ class MaskScorer(nn.Module):
     ) -> Float[Tensor, "batch seq seq"]:
         """Mask logits `s`, in float32: a unit is kept where s > 0. Padding keys are pushed far below zero."""
         with torch.autocast(state.device.type, enabled=False):
-            state = state.detach().float()  # else the encoder would be pushed to raise the divergence
+            state = state.detach().float()  # Else the encoder would be trained to raise the divergence.
             scores = self.query(state) @ self.key(state).transpose(1, 2) / math.sqrt(state.shape[-1])
             masked: Tensor = scores - SLOPE * (~real)[:, None, :]
             return masked
@@ -115,19 +116,19 @@ def reverse_gradient(tensor: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
 
 
 def draw_mask(scores: Float[Tensor, "batch seq seq"]) -> Float[Tensor, "batch seq seq"]:
-    """1 where a unit is kept, 0 where it is masked, 0.5 on a score of exactly 0; the gradient is the sigmoid's.
+    """1 where a unit is kept, 0 where it is masked, 0.5 for a score of exactly 0; the gradient is the sigmoid's.
 
     Nothing is random: the released code adds Gumbel noise and subtracts the same noise.
     """
     soft = torch.sigmoid(scores)
     hard = 0.5 * (scores.sign() + 1.0)
-    return hard + (soft - soft.detach())  # this order keeps 0 and 1 exact
+    return hard + (soft - soft.detach())  # This order keeps 0 and 1 exact.
 
 
 def mask_bias(
     mask: Float[Tensor, "batch seq seq"], real: Bool[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch 1 seq seq"]:
-    """What the mask adds to the attention scores, the same for every head.
+    """The bias by which the mask acts on attention scores, the same for every head.
 
     A row whose real keys are all masked is left unmasked and passes no gradient to its mask. The released code lets
     such a row attend to padding; here the ordinary padding bias stays on every pass as well.
@@ -140,9 +141,9 @@ def mask_bias(
 def symmetric_divergence(clean: Float[Tensor, "batch ..."], perturbed: Float[Tensor, "batch ..."]) -> Float[Tensor, ""]:
     """Half of KL both ways between softmaxes over the last axis, divided by the size of the first; no side detached.
 
-    Regression logits (batch, 1) are flattened, as the released code does: the softmax then runs over the batch, and a
+    Regression logits (batch, 1) are flattened, as in the released code: the softmax then runs over the batch, and a
     batch of one gives 0. Token logits (batch, seq, labels) are summed over all positions, padding included, and divided
-    by the batch alone.
+    only by the batch's size.
     """
     if clean.ndim == 2 and clean.shape[1] == 1:
         clean, perturbed = clean.reshape(-1), perturbed.reshape(-1)
@@ -153,7 +154,7 @@ def symmetric_divergence(clean: Float[Tensor, "batch ..."], perturbed: Float[Ten
 
 
 class Asa(Method):
-    """A clean pass, a masked pass, and a price on every masked unit; in the control the second pass masks nothing."""
+    """Takes a clean and a masked pass, with a price on every masked unit; the control masks nothing."""
 
     def __init__(self, settings: AsaSettings, encoder: Encoder, seed: int) -> None:
         super().__init__()
@@ -163,16 +164,16 @@ class Asa(Method):
         self.scorers = nn.ModuleList(MaskScorer(encoder.width, generator) for _ in range(count))
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
-        """The adversaries: the encoder's learning rate and schedule, clipped on their own. The control has none."""
+        """The adversaries, with the encoder's learning rate and schedule, clipped apart; the control has none."""
         if not self.scorers:
             return ()
         return (ParameterGroup(name="adversary", parameters=tuple(self.parameters())),)
 
     def step(self, batch: Batch, context: StepContext) -> StepResult:
-        """Task loss + divergence + price x kept units, without these in the control.
+        """Task loss + divergence + price x kept units; the control counts no units.
 
         Descending this sum moves the adversaries *up* on divergence + price x kept units, since their masks reverse the
-        gradient; the encoder gets the task loss (clean pass) and the divergence (both passes).
+        gradient. The encoder learns from the task loss (clean pass) and the divergence (both passes).
         """
         clean = context.encoder(batch)
         losses = {"task": WeightedLoss(context.task_loss(clean.logits, batch.targets))}
@@ -209,10 +210,10 @@ class Asa(Method):
 
 
 def build(settings: AsaSettings, context: BuildContext) -> Asa:
-    """The adversaries for this encoder, drawn from their own generator so that plain training's stream is untouched.
+    """ASA with adversaries for this encoder, drawn from a generator of their own.
 
     Raises:
-        EncoderError: its tokens do not attend to each other, so that there are no units to mask.
+        EncoderError: the encoder's tokens do not attend to each other, so there are no units to mask.
     """
     if not context.encoder.self_attends:
         raise EncoderError(
@@ -225,15 +226,17 @@ def build(settings: AsaSettings, context: BuildContext) -> Asa:
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
     """The formulas at given arrays, in float32 as in training.
 
-    Of `states` (layers, batch, seq, width), `real` (batch, seq; 1 on real tokens), `query_weight` and `key_weight`
-    (layers, width, width; outputs first), `query_bias` and `key_bias` (layers, width):
-    `scores` s, `mask` m, `bias` on the attention scores (all layers, batch, seq, seq) and `kept_units` N.
+    Always needed are `states` (layers, batch, seq, width), `real` (batch, seq; 1 on real tokens), `query_weight` and
+    `key_weight` (layers, width, width; outputs first), `query_bias` and `key_bias` (layers, width). They give `scores`
+    s, `mask` m, `bias` on the attention scores (all layers, batch, seq, seq) and `kept_units` N.
 
     With `attention_scores` (layers, batch, heads, seq, seq; before padding and mask) and `attention_gradient` of that
-    shape, which is g = dKL/dA: `attention` A under the mask, `mask_gradient` dKL/dm, and `score_gradient`, what the
-    adversary's scores get from KL + tau^2 N through the reversal. `tau` is 0.5 unless given.
+    shape, which is g = dKL/dA, the results also hold `attention` A under the mask, `mask_gradient` dKL/dm, and
+    `score_gradient`, the gradient of KL + tau^2 N at the adversary's scores, through the reversal. `tau` is 0.5 unless
+    given.
 
-    With `clean_logits` and `adversarial_logits` (batch, ...): `divergence` KLsym; with `task_loss` too, `total`.
+    With `clean_logits` and `adversarial_logits` (batch, ...) they hold `divergence` KLsym; with `task_loss` too,
+    `total`.
 
     Raises:
         WrongArray: an array is missing, unknown or misshapen.

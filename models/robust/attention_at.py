@@ -1,15 +1,15 @@
 """Attention AT and Attention iAT (Kitada and Iyatomi, IEEE Access 2021, arXiv 2009.12064), and their random control.
 
-Noise of a set length is added to attention scores before the softmax, where to first order it raises the loss most; the
-model learns from the clean loss and from that under noise: L + lambda L_adv. The step of the authors' program
-(`shunk031/attention-meets-perturbation`) is followed numerically: one L2 norm a softmax, one step from zero, the right
-labels in both passes, noise that passes no gradient. Departures:
+Noise of a set length is added to attention scores before the softmax, in the direction that raises the loss most to
+first order. The model learns from the clean loss and from the loss under noise: L + lambda L_adv. The numbers follow
+the step of the authors' program (`shunk031/attention-meets-perturbation`): one L2 norm for each softmax, one step from
+zero, the right labels in both passes, and noise that passes no gradient. Departures:
 
-- L counts once; what the program descends is 2 L + lambda L_adv, since it leaves its first gradients in place.
+- L counts once; the program descends 2 L + lambda L_adv, since it leaves its first gradients in place.
 - The guard against tiny norms is relative, so that noise is not shortened where gradients are small.
-- Attention iAT is read as `models.robust.perturbation.emphasise` says, since neither source defines one of its own.
-- A transformer's scores stand for the article's one attention as `models.robust.perturbation.choose_site` says. Both
-  passes share what lies below the first layer that is moved, dropout included; above it dropout is drawn anew.
+- Attention iAT is computed as `models.robust.perturbation.emphasise` says, since neither source defines it fully.
+- `models.robust.perturbation.choose_site` says which of a transformer's scores stand for the article's one attention.
+  Both passes share the layers below the first layer with noise, dropout included; from there on dropout is drawn anew.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,31 +38,31 @@ from models.robust.reference.readout import read_readout
 
 
 class IatSettings(NoiseSettings):
-    """How far attention scores are moved, which, and what of their differences counts."""
+    """Settings of the noise, and the form of Attention iAT."""
 
     variant: Variant = Field(
         default="weighted",
-        description="weighted: more where a score stands out. code: what the authors' program does, the opposite of "
-        "attention-at. literal, sign: the article's formula, which is attention-at or its signs.",
+        description="weighted: more noise where a score stands out. code: as the authors' program, the opposite of "
+        "attention-at. literal, sign: the article's formula, which gives attention-at or its signs.",
     )
 
 
 Direct = Callable[[Float[Tensor, "layers rows heads query key"], Pass, Batch], Tensor]
-"""Gradient with respect to the scores, the clean pass and its batch -> noise."""
+"""The gradient with respect to the scores, the clean pass and its batch -> noise."""
 
 
 class AttentionAt(Method):
-    """A clean pass, and the layers from the first that is moved on again under the noise that harms most."""
+    """Takes a clean pass, then runs the layers with noise, and those above them, again under the most harmful noise."""
 
     def __init__(self, settings: NoiseSettings, site: Site, direct: Direct | None) -> None:
-        """`direct` makes noise of the gradient; without it, noise is random."""
+        """`direct` turns the gradient into noise; without it, noise is random."""
         super().__init__()
         self.settings = settings
         self.site = site
         self._direct = direct
 
     def step(self, batch: Batch, context: StepContext) -> StepResult:
-        """L + lambda L_adv, and the entropy of the clean attention as a share of the highest possible."""
+        """L + lambda L_adv; `attention_entropy` is that of the clean attention, as a share of the highest possible."""
         if self.settings.weight == 0:
             clean = context.encoder(batch)
             return StepResult(losses={"task": WeightedLoss(context.task_loss(clean.logits, batch.targets))})
@@ -94,9 +94,9 @@ def build(settings: NoiseSettings, context: BuildContext) -> AttentionAt:
 
 
 def build_iat(settings: IatSettings, context: BuildContext) -> AttentionAt:
-    """Attention iAT: noise along the gradient, the more so where scores stand out."""
+    """Attention iAT: noise along the gradient, more of it where scores stand out."""
     site = choose_site(settings, context.encoder, context.head)
-    # An entry's step under `sign` is epsilon, whatever has the length otherwise.
+    # Under `sign` every entry moves by epsilon, whatever the scope of the length is otherwise.
     length = settings.epsilon if settings.variant == "sign" else site.length(settings.epsilon)
 
     def direct(gradient: Tensor, clean: Pass, batch: Batch) -> Tensor:
@@ -113,13 +113,13 @@ def build_rp(settings: NoiseSettings, context: BuildContext) -> AttentionAt:
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
     """The formulas at given arrays, in float64, for texts with one row of attention each.
 
-    Of `u` (batch, seq; attention scores), `m` (batch, seq; 1 on real tokens), `g` (batch, seq; the loss's gradient with
-    respect to `u`) and `eps`: `w` (batch, seq), and the noise `r_at`, `r_weighted`, `r_literal`, `r_sign`, `r_code`
-    (batch, seq); with `n` (batch, seq; normal draws) too, `r_rp`.
+    Always needed are `u` (batch, seq; attention scores), `m` (batch, seq; 1 on real tokens), `g` (batch, seq; the
+    loss's gradient with respect to `u`) and `eps`. They give `w` (batch, seq), and the noise `r_at`, `r_weighted`,
+    `r_literal`, `r_sign` and `r_code` (batch, seq); with `n` (batch, seq; normal draws) too, `r_rp`.
 
-    With `H` (batch, seq, width), `w_o` (width), `b_o` and `y` (batch; 0 or 1): the loss `L` of the article's model for
-    single texts, and under each noise `L_adv_at`, `L_adv_weighted` and so on. `P` is the weight of positive examples, 1
-    unless given. `g` may then be left out: it is L's own, and is given back as `g`.
+    With `H` (batch, seq, width), `w_o` (width), `b_o` and `y` (batch; 0 or 1), the results also hold the loss `L` of
+    the article's model for single texts, and the loss under each noise, `L_adv_at`, `L_adv_weighted` and so on. `P` is
+    the weight of positive examples, 1 unless given. `g` may then be left out: it is computed from L and given back.
 
     Raises:
         WrongArray: an array is missing, unknown or misshapen.
@@ -150,7 +150,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
 
 
 def _read_loss(arrays: Arrays, real: Bool[Tensor, "batch seq"]) -> Callable[[Tensor], Tensor]:
-    """The mean over examples of the cross entropy, positive ones weighing `P`, by scores."""
+    """A function of scores: the mean cross entropy over examples, in which positive ones weigh `P`."""
     readout, targets = read_readout(arrays), arrays.flags("y", "batch").double()
     weights = targets * arrays.number("P", 1.0) + (1 - targets)
     cross_entropy = nn.functional.binary_cross_entropy_with_logits

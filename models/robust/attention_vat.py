@@ -1,17 +1,16 @@
 """Attention VAT and Attention iVAT (Kitada and Iyatomi, arXiv 2104.08763): attention noise that needs no labels.
 
-Noise of a set length on attention scores moves the prediction as far as it can, and the model learns to predict the
-same all the same, of labelled and unlabelled text alike: L + lambda KL(p || p under noise). No program was published
-and the article's equations were not at hand; this is virtual adversarial training (Miyato et al., arXiv 1704.03976,
-section 3) of attention scores. Choices of this project:
+Noise of a set length on attention scores moves the prediction as far as it can. The model learns to keep its
+prediction, on labelled and unlabelled text alike: L + lambda KL(p || p under noise). No program was published, and the
+article's equations were not at hand. So this is virtual adversarial training (Miyato et al., arXiv 1704.03976, section
+3) of attention scores, with these choices:
 
-- The direction comes of one power iteration from a random start of length `xi`: at 0 the divergence has no gradient.
-- p and both passes under noise use the same dropout, drawn anew from the first layer that is moved on. Else their
-  divergence would be mostly that of two dropout masks, and its gradient would say little about the noise.
-- Between tokens' labels the divergence is a mean over real tokens, labelled or not; between spans, over first and last
-  token among real positions; between numbers, half the squared difference.
-- Each step reads as many unlabelled examples as labelled ones, drawn by the seed, the step and,
-  of several processes, which one it is.
+- The direction is found by one power iteration from a random start of length `xi`: at 0 the divergence has no gradient.
+- p and both passes under noise use the same dropout, drawn anew from the first layer with noise on. Otherwise their
+  divergence would mostly be that of two dropout masks, and its gradient would say little about the noise.
+- Where tokens are labelled, the divergence is a mean over real tokens, labelled or not. For spans it is a mean over the
+  first and last token, each among real positions. For numbers it is half the squared difference.
+- Each step reads as many unlabelled examples as labelled ones, drawn by the seed, the step and the process's number.
 """
 
 import random
@@ -40,16 +39,16 @@ from models.tasks.task import Head
 
 
 class VatSettings(NoiseSettings):
-    """How far attention scores are moved, which, and from where the direction is looked for."""
+    """Settings of the noise, and the start of the search for its direction."""
 
     xi: float = Field(default=0.1, gt=0, description="Length of the random start, in units of the score.")
 
 
 class AttentionVat(Method):
-    """A clean pass of labelled and one of unlabelled rows; the layers from the first that is moved on thrice more."""
+    """Takes a clean pass of labelled and of unlabelled rows, then three of the layers from the first with noise on."""
 
     def __init__(self, settings: VatSettings, context: BuildContext, *, interpretable: bool) -> None:
-        """`interpretable`: as in Attention iAT, scores that stand out are moved more."""
+        """With `interpretable`, scores that stand out are moved more, as in Attention iAT."""
         super().__init__()
         self.settings = settings
         self.site = choose_site(settings, context.encoder, context.head)
@@ -109,7 +108,7 @@ class AttentionVat(Method):
 def divergence(
     expected: Float[Tensor, "batch ..."], found: Float[Tensor, "batch ..."], batch: Batch, head: Head
 ) -> Float[Tensor, " batch"]:
-    """KL(expected || found) of each example, between what logits of this head say; half the square between numbers."""
+    """KL(expected || found) for each example, between the head's answers; for numbers, half the squared difference."""
     if head == "question-answering":
         # (batch, seq, 2): first and last token are each a choice among the row's real positions.
         expected, found = (
@@ -138,17 +137,17 @@ def build(settings: VatSettings, context: BuildContext) -> AttentionVat:
 
 
 def build_ivat(settings: VatSettings, context: BuildContext) -> AttentionVat:
-    """Attention iVAT: the more so where scores stand out."""
+    """Attention iVAT: noise along the divergence's gradient, more of it where scores stand out."""
     return AttentionVat(settings, context, interpretable=True)
 
 
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
     """The formulas at given arrays, in float64, under the article's model for single texts.
 
-    Of `u` (batch, seq; attention scores), `m` (batch, seq; 1 on real tokens), `H` (batch, seq, width), `w_o` (width),
-    `b_o`, `n` (batch, seq; normal draws), `eps` and `xi`: `p` (batch; probability of label 1), `g` (batch, seq; the
-    gradient of the mean KL at xi n/|n|), the noise `r_vat` and `r_ivat` (batch, seq), and `KL_vat` and `KL_ivat`, means
-    over examples under each.
+    Needed are `u` (batch, seq; attention scores), `m` (batch, seq; 1 on real tokens), `H` (batch, seq, width), `w_o`
+    (width), `b_o`, `n` (batch, seq; normal draws), `eps` and `xi`. They give `p` (batch; probability of label 1), `g`
+    (batch, seq; the gradient of the mean KL at xi n/|n|), the noise `r_vat` and `r_ivat` (batch, seq), and the
+    divergence under each, `KL_vat` and `KL_ivat`, means over examples.
 
     Raises:
         WrongArray: an array is missing, unknown or misshapen.

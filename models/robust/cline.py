@@ -1,15 +1,15 @@
 """CLINE: contrastive learning with semantic negative examples (Wang et al., ACL 2021, arXiv 2107.00440).
 
-Beside each text stand two copies of it (`models.synonyms.triples`). The encoder learns the masked words of the text,
-which words of the copies were replaced, and to keep the text's vector nearer to the copy that means the same than to
-the one that does not. In pre-training the text's loss is that of its masked words; in fine-tuning on labelled texts it
-is the task's, and the other two are auxiliary.
+Each text has two copies (`models.synonyms.triples`). The encoder learns three things: the masked words of the text, the
+replaced words of the copies, and to keep the text's vector nearer to the copy that means the same than to the one that
+does not. In pre-training the text's own loss is that of its masked words. In fine-tuning on labelled texts it is the
+task's, and the other two losses are auxiliary.
 
-The losses are the article's as far as public notes quote it, with three settings where it is silent or unsafe: dot
-products are divided by the root of the width, losses are averaged, and texts whose copies are unchanged are left out of
-the contrast. Form `code` has the released code's losses (`kandorm/CLINE`), which differ in both. There and here the
-text's vector is that of its masked form, so that a text costs three sequences and not four. The text and its copies are
-two passes here, not one: the first is plain training's.
+The losses are the article's, as far as public notes quote it. Where the article is silent or unsafe there are three
+choices: dot products are divided by the root of the width, losses are averaged, and texts whose copies are unchanged
+are left out of the contrast. Form `code` has the released code's losses (`kandorm/CLINE`), which differ in detection
+and contrast. In both forms the text's vector is that of its masked form, so that a text costs three sequences, not
+four. The text and its copies are two passes here, not one; the first is plain training's.
 """
 
 import math
@@ -47,7 +47,7 @@ from models.tasks.task import Head
 LOSSES = ("task", "detection", "contrast")
 COSINE_TEMPERATURE = 0.1
 AUXILIARY_WEIGHT = 0.1
-"""Of detection and contrast beside a task's own loss."""
+"""Weight of detection and of contrast beside a task's own loss."""
 
 
 class ClineError(UserError):
@@ -55,38 +55,48 @@ class ClineError(UserError):
 
 
 class ClineSettings(MethodSettings):
-    """Which losses on which copies."""
+    """Settings of the copies, the losses and their weights."""
 
-    form: Form = Field(default="article", description="Of the losses: the article's, or the released code's.")
-    triples: Literal["refined", "code"] = Field(default="refined", description="How the copies are made.")
+    form: Form = Field(default="article", description="Form of the losses: the article's, or the released code's.")
+    triples: Literal["refined", "code"] = Field(
+        default="refined", description="Way of making copies: refined, or as in the released code."
+    )
     weighting: Literal["sum", "learned"] = Field(
-        default="sum", description="learned: each loss L counts exp(-c) L + max(c, 0), c being learned from 0 on."
+        default="sum",
+        description="learned: each loss L counts as exp(-c) L + max(c, 0), where c is learned and starts at 0.",
     )
-    task_weight: float = Field(default=1.0, ge=0, description="Of the masked words, or of the task.")
+    task_weight: float = Field(default=1.0, ge=0, description="Weight of the loss of masked words, or of the task.")
     detection_weight: float | None = Field(
-        default=None, ge=0, description="Of finding the replaced words; None: 1 in pre-training, 0.1 beside a task."
+        default=None,
+        ge=0,
+        description="Weight of finding replaced words; None means 1 in pre-training, 0.1 beside a task.",
     )
-    contrast_weight: float | None = Field(default=None, ge=0, description="Of the contrast; None: as for detection.")
-    similarity: Literal["dot", "cosine"] = Field(default="dot", description="Of two texts' vectors.")
+    contrast_weight: float | None = Field(
+        default=None, ge=0, description="Weight of the contrast; None as for detection."
+    )
+    similarity: Literal["dot", "cosine"] = Field(default="dot", description="Similarity of two texts' vectors.")
     temperature: PositiveFloat | None = Field(
-        default=None, description="What similarities are divided by; None: the root of the width (cosine: 0.1)."
+        default=None, description="Similarities are divided by it; None means the root of the width (cosine: 0.1)."
     )
     synonymous_share: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Most words replaced in the copy that means the same; None: 0.4 (code: 0.5).",
+        description="Largest share of words replaced in the copy that means the same; None means 0.4 (code: 0.5).",
     )
     opposite_share: float | None = Field(
-        default=None, ge=0, le=1, description="The same of the other copy; None: 0.2 (code: 0.5)."
+        default=None,
+        ge=0,
+        le=1,
+        description="Largest share of words replaced in the other copy; None means 0.2 (code: 0.5).",
     )
     wordnet: Path = Field(default_factory=default_folder, description="Folder of WordNet's database files.")
     nouns: Path | None = Field(
         default=None,
-        description="File of random nouns, one a line, for triples as in the code; None: WordNet's frequent nouns.",
+        description="File of nouns, one a line, to draw from in triples code; None means WordNet's frequent nouns.",
     )
     control: bool = Field(
-        default=False, description="No copies: two more maskings of each text, so as many sequences of masked words."
+        default=False, description="For comparison: two more maskings of each text in place of its copies."
     )
 
     @model_validator(mode="after")
@@ -99,7 +109,7 @@ class ClineSettings(MethodSettings):
 
     @property
     def construction(self) -> Construction:
-        """How copies are made."""
+        """The way of making copies that these settings ask for."""
         preset = REFINED if self.triples == "refined" else AS_RELEASED
         synonymous, opposite = self.synonymous_share, self.opposite_share
         return Construction(
@@ -109,7 +119,7 @@ class ClineSettings(MethodSettings):
         )
 
     def weights(self, head: Head) -> dict[str, float]:
-        """Of each loss, for this head."""
+        """The weight of each loss, for this head."""
         own = 1.0 if head == "masked-language-model" else AUXILIARY_WEIGHT
         given = self.task_weight, self.detection_weight, self.contrast_weight
         return {name: own if weight is None else weight for name, weight in zip(LOSSES, given, strict=True)}
@@ -118,7 +128,7 @@ class ClineSettings(MethodSettings):
 def similarities(
     first: Float[Tensor, "batch width"], second: Float[Tensor, "batch width"], kind: Literal["dot", "cosine"]
 ) -> Float[Tensor, " batch"]:
-    """Of each pair of vectors, no temperature applied."""
+    """Similarity of each pair of vectors, before the temperature is applied."""
     if kind == "cosine":
         return nn.functional.cosine_similarity(first, second, dim=-1)
     return (first * second).sum(-1)
@@ -127,10 +137,10 @@ def similarities(
 def contrast_loss(
     synonymous: Float[Tensor, " batch"], opposite: Float[Tensor, " batch"], counts: Bool[Tensor, " batch"]
 ) -> Float[Tensor, ""]:
-    """The article's: -log of the softmax that the synonymous copy has against the opposite one, softplus(v - s).
+    """The article's loss: -log of the synonymous copy's softmax against the opposite one, softplus(v - s).
 
-    A mean over the texts that count; 0 where none does. Takes similarities divided by the temperature; no exponential
-    of one is ever formed.
+    It is a mean over the texts that count, and 0 if none does. The arguments are similarities divided by the
+    temperature; no exponential of a similarity is ever formed.
     """
     losses = nn.functional.softplus(opposite - synonymous)
     return torch.where(counts, losses, 0.0).sum() / counts.sum().clamp(min=1)
@@ -139,13 +149,13 @@ def contrast_loss(
 def separate_contrast_loss(
     synonymous: Float[Tensor, " batch"], opposite: Float[Tensor, " batch"], width: int
 ) -> Float[Tensor, ""]:
-    """The released code's: two logistic losses on dot products divided by the width, a mean over all copies."""
+    """The released code's loss: two logistic losses on dot products divided by the width, a mean over all copies."""
     positive, negative = nn.functional.softplus(-synonymous / width), nn.functional.softplus(opposite / width)
     return (positive.sum() + negative.sum()) / (2 * len(synonymous))
 
 
 def detection_loss(logits: Float[Tensor, "rows seq classes"], labels: Int[Tensor, "rows seq"]) -> Float[Tensor, ""]:
-    """Cross entropy, a mean over the labelled tokens of all rows; one class is binary. 0 where none is labelled."""
+    """Cross entropy, a mean over the labelled tokens of all rows, 0 if none is labelled; one class is binary."""
     is_labelled = labels != IGNORED
     chosen, wanted = logits[is_labelled], labels[is_labelled]
     if logits.shape[-1] == 1:
@@ -158,12 +168,12 @@ def detection_loss(logits: Float[Tensor, "rows seq classes"], labels: Int[Tensor
 
 
 def weigh(loss: Float[Tensor, ""], log_weight: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """exp(-c) L + max(c, 0), of which the last has gradient 1 at c = 0; least at c = log L, or at 0 where L < 1."""
+    """exp(-c) L + max(c, 0), whose last term has gradient 1 at c = 0; it is least at c = log L, or at 0 if L < 1."""
     return torch.exp(-log_weight) * loss + log_weight.clamp(min=0)
 
 
 class Detector(nn.Module):
-    """Which words were replaced: one linear map without bias (article), or the masked words' head in small (code)."""
+    """Finds replaced words: one linear map without bias (article), or a small form of the masked words' head (code)."""
 
     def __init__(self, width: int, form: Form, generator: torch.Generator) -> None:
         super().__init__()
@@ -174,16 +184,16 @@ class Detector(nn.Module):
             self.layers = nn.Sequential(inner, nn.GELU(), nn.LayerNorm(width), outer)
 
     def forward(self, states: Float[Tensor, "rows seq width"]) -> Float[Tensor, "rows seq classes"]:
-        """A logit for "replaced"; in the code's form three, for kept, like and opposite."""
+        """A logit for "replaced"; in the code's form three logits, for kept, like and opposite words."""
         logits: Tensor = self.layers(states)
         return logits
 
 
 class Cline(Method):
-    """A plain pass over the texts and one over their copies."""
+    """Takes a plain pass over the texts and one over their copies."""
 
     def __init__(self, settings: ClineSettings, context: BuildContext, maker: TripleMaker | None) -> None:
-        """Without a maker of copies nothing but the plain pass is left."""
+        """Without a maker of copies, only the plain pass is left."""
         super().__init__()
         generator = torch.Generator().manual_seed(context.seed)
         width = context.encoder.width
@@ -201,7 +211,7 @@ class Cline(Method):
         self._epoch = 0
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
-        """The heads as the encoder; the log-weights without weight decay, which would pull them back to 0."""
+        """The heads, trained as the encoder; and the log-weights, without weight decay, which would pull them to 0."""
         heads = tuple(parameter for name, parameter in self.named_parameters() if name != "log_weights")
         groups = [ParameterGroup(name="copies", parameters=heads)]
         if self.log_weights is not None:
@@ -209,13 +219,13 @@ class Cline(Method):
         return tuple(groups)
 
     def before_epoch(self, examples: Sequence[Example], epoch: int, context: StepContext) -> Sequence[Example]:
-        """The examples as they are; each epoch has other copies of them, made when a batch asks for them."""
+        """The examples as they are; each epoch has other copies of them, which are made when a batch needs them."""
         del context
         self._examples, self._epoch = examples, epoch
         return examples
 
     def step(self, batch: Batch, context: StepContext) -> StepResult:
-        """Masked words or the task + detection + contrast, each with its weight."""
+        """The loss of masked words or of the task + detection + contrast, each with its weight."""
         plain = context.encoder(batch)
         values = {"task": context.task_loss(plain.logits, batch.targets)}
         if self._maker is None:
@@ -242,7 +252,7 @@ class Cline(Method):
         copies: Float[Tensor, "rows width"],
         is_changed: Bool[Tensor, " rows"],
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The loss, and the share of all texts that are nearer to the copy that means the same."""
+        """The contrast, and the share of all texts that are nearer to the copy that means the same."""
         if self.pooler is not None:
             original, copies = (torch.tanh(self.pooler(vectors)) for vectors in (original, copies))
         s, v = (similarities(original, half, self.settings.similarity) for half in copies.chunk(2))
@@ -266,7 +276,7 @@ class Cline(Method):
 
 
 class MoreMaskedWords(Method):
-    """The control: masked words of three maskings of each text, so that as many sequences are read as with copies."""
+    """The control: each text is read in three maskings, so that there are as many sequences as with copies."""
 
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
@@ -282,9 +292,9 @@ class MoreMaskedWords(Method):
         return examples
 
     def step(self, batch: Batch, context: StepContext) -> StepResult:
-        """The loss of all three, a mean."""
+        """The mean loss of the three maskings."""
         first = context.task_loss(context.encoder(batch).logits, batch.targets)
-        # Masks of other seeds than the plain pass has.
+        # Masks drawn by other seeds than the plain pass's.
         maskings = (
             MaskedExamples(self._examples, self._masking, context.seed + number, self._epoch) for number in (1, 2)
         )
@@ -296,16 +306,16 @@ class MoreMaskedWords(Method):
 
 
 def build(settings: ClineSettings, context: BuildContext) -> Method:
-    """The method or its control. WordNet is read only where copies are made.
+    """CLINE or its control. WordNet is read only if copies are made.
 
     Raises:
-        EncoderError: a base whose first token's state is not that of a whole text.
-        ClineError: the control beside a task.
+        EncoderError: the base's first token does not stand for a whole text.
+        ClineError: the control is asked for beside a task.
         WordNetError: there is no WordNet to make copies with.
     """
     if not context.encoder.self_attends:
         raise EncoderError(
-            "method cline compares texts by what their first token holds of all others; a BiLSTM has no such token: "
+            "method cline compares texts by their first token, which attends to all others; a BiLSTM has none such: "
             "choose another method, or another base"
         )
     if settings.control:
@@ -321,16 +331,18 @@ def build(settings: ClineSettings, context: BuildContext) -> Method:
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
     """The formulas at given arrays, in float64.
 
-    Of `original`, `synonymous` and `opposite` (batch, width), vectors of the texts and their copies: the dot products
-    `s` and `v`, the article's `contrast` L_CTS and its gradients `original_gradient`, `synonymous_gradient` and
-    `opposite_gradient`. `temperature` is the root of the width unless given, and texts count where `counts` (batch; 0
-    or 1) is 1, all unless given. With `pooled` = 1 the vectors are the code's pooled ones, and `contrast` is L_sec.
+    `original`, `synonymous` and `opposite` (batch, width), the vectors of the texts and their copies, give the dot
+    products `s` and `v`, the article's `contrast` L_CTS and its gradients `original_gradient`, `synonymous_gradient`
+    and `opposite_gradient`. `temperature` is the root of the width unless given. Texts count where `counts` (batch; 0
+    or 1) is 1; all count unless it is given. With `pooled` = 1 the vectors are the code's pooled ones, and `contrast`
+    is L_sec.
 
-    With `logits` (rows, seq; or rows, seq, classes) and `labels` (rows, seq; -100 where none): `detection` L_RTD,
-    binary or over the classes, and `logits_gradient`.
+    `logits` (rows, seq; or rows, seq, classes) and `labels` (rows, seq; -100 on unlabelled tokens) give `detection`
+    L_RTD, binary or over the classes, and `logits_gradient`.
 
-    With `task_loss`: `total`, where `task_weight`, `detection_weight` and `contrast_weight` are 1 unless given; and
-    with `log_weights` (losses: task, detection, contrast) that of the learned weighting, and `log_weights_gradient`.
+    With `task_loss` the results also hold `total`; `task_weight`, `detection_weight` and `contrast_weight` are 1 unless
+    given. With `log_weights` (losses: task, detection, contrast), `total` is that of the learned weighting, and there
+    is `log_weights_gradient`.
 
     Raises:
         WrongArray: an array is missing, unknown or misshapen.
@@ -381,8 +393,8 @@ def _reference_total(arrays: Arrays, results: Mapping[str, Tensor]) -> dict[str,
 
 
 def _linear(inner: int, outer: int, generator: torch.Generator, *, bias: bool = True) -> nn.Linear:
-    """Initialised as any linear layer of the backbone, from a generator that is not plain training's."""
-    # Unfilled first: a linear layer fills itself from the generator that plain training draws from.
+    """A linear map, initialised as any in the backbone is, from a generator that is not plain training's."""
+    # Created without values, since a linear layer would draw them from plain training's generator.
     linear: nn.Linear = nn.utils.skip_init(nn.Linear, inner, outer, bias=bias)  # type: ignore[no-untyped-call]
     nn.init.normal_(linear.weight, std=0.02, generator=generator)
     if bias:

@@ -1,4 +1,4 @@
-"""Copies of texts as a model reads them, with a label for each token: was its word replaced?"""
+"""Copies of texts as a model reads them, with a label for each token that says whether its word was replaced."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from models.synonyms.triples import Copy, Piece
 from models.text import Encoded, Row, without_padding
 
 Form = Literal["article", "code"]
-"""Whose labels and losses: the article's, or those of the code released for it."""
+"""The source of labels and losses: the article, or the code released for it."""
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,24 @@ class Copies:
 
     batch: Batch
     labels: Int[Tensor, "rows seq"]
-    """Of each token: article: 1 where its word was replaced, else 0; code: of candidates alone, 2 where replaced by an
-    opposite. `IGNORED` on special tokens and padding."""
+    """A label for each token. In the article's form it is 1 where the token's word was replaced, else 0. In the code's
+    form only candidates are labelled: 0 if kept, 1 if replaced, 2 if replaced in the opposite copy. Special tokens,
+    padding and unlabelled tokens have `IGNORED`."""
     is_changed: Bool[Tensor, " rows"]
-    """Whether a replaced word stands in the row."""
+    """True if the row has a replaced word."""
 
 
 class CopyReader:
     """Turns copies into rows with a label for each token.
 
-    Labels go by the number of a token's piece, which tokenizers keep, never by offsets: these are bytes in some and
-    shifted by a space in others.
+    A token is labelled by the number of its piece, which every tokenizer keeps. Offsets would not do: they count bytes
+    in some tokenizers and are shifted by a space in others.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, max_tokens: int, form: Form) -> None:
         self._tokenizer = without_padding(tokenizer.backend_tokenizer)
         self._tokenizer.enable_truncation(max_tokens)
-        # A text that spells out "[SEP]" is text.
+        # A text that spells out "[SEP]" is ordinary text.
         self._tokenizer.encode_special_tokens = True
         self._pad_id = int(tokenizer.pad_token_id)
         self._form = form
@@ -49,7 +50,7 @@ class CopyReader:
     def read(
         self, synonymous: Sequence[Sequence[Copy]], opposite: Sequence[Sequence[Copy]], device: torch.device
     ) -> Copies:
-        """One or two copies an example, as its row has one or two texts; what is too long is cut off."""
+        """One row for each example: of one copy, or of two where its row has two texts. Long texts are cut off."""
         read = [self._read_row(copies, 1) for copies in synonymous]
         read += [self._read_row(copies, 1 if self._form == "article" else 2) for copies in opposite]
         batch = batch_rows([row for row, _ in read], self._pad_id, device)
@@ -75,6 +76,6 @@ class CopyReader:
 
 
 def texts_in_row(encoded: Encoded) -> list[str]:
-    """The texts of an example as far as its row has them."""
-    row = encoded.rows[0]  # texts are cut to one row in training
+    """The texts of an example, as far as its row holds them."""
+    row = encoded.rows[0]  # Texts are cut to one row in training.
     return [text[: row.spans(field)[-1][1].end] for field, text in encoded.texts.items()]

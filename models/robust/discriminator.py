@@ -1,4 +1,4 @@
-"""Tells a text read with words masked from the same text read twice: the judge of AFA (our reading)."""
+"""AFA's discriminator (our reading): it tells a text with masked words from the same text read a second time."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,21 @@ FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The same texts read three times, detached: what the head reads last of each."""
+class Readings:
+    """Three readings of the same texts, each by the vector that the head reads last; detached."""
 
     plain: Float[Tensor, "texts width"]
     masked: Float[Tensor, "texts width"]
-    """With words masked."""
-    twin: Float[Tensor, "texts width"]
-    """As plain, but with other dropout: a difference that is of no significance."""
+    """The texts with words masked."""
+    repeated: Float[Tensor, "texts width"]
+    """The plain texts with other dropout; how these differ from `plain` is of no significance."""
 
 
 class Discriminator(nn.Module):
     """Two linear maps, 2 x width -> width -> 1 with a GELU between, and an Adam optimiser of their own.
 
-    Adam's state is in buffers, so it is saved and restored with the weights. Nothing here is given to the training
-    loop: no loss of the encoder moves these weights, and theirs does not move the encoder.
+    Adam's state is in buffers, so it is saved and restored with the weights. The training loop trains none of this: no
+    loss of the encoder moves these weights, and their loss does not move the encoder.
     """
 
     first_moment: Tensor
@@ -35,7 +35,7 @@ class Discriminator(nn.Module):
     def __init__(self, width: int, learning_rate: float, generator: torch.Generator) -> None:
         super().__init__()
         self.learning_rate = learning_rate
-        # Unfilled first: a linear layer fills itself from the generator that plain training draws from.
+        # Created without values, since a linear layer would draw them from plain training's generator.
         self.hidden: nn.Linear = nn.utils.skip_init(nn.Linear, 2 * width, width)  # type: ignore[no-untyped-call]
         self.output: nn.Linear = nn.utils.skip_init(nn.Linear, width, 1)  # type: ignore[no-untyped-call]
         for linear in (self.hidden, self.output):
@@ -50,20 +50,20 @@ class Discriminator(nn.Module):
     def forward(
         self, first: Float[Tensor, "texts width"], second: Float[Tensor, "texts width"]
     ) -> Float[Tensor, " texts"]:
-        """Log odds that words were masked in one of the two, not in half precision."""
+        """Log odds that words were masked in one of the two; never computed in half precision."""
         with torch.autocast(first.device.type, enabled=False):
             first, second = (state.to(self.hidden.weight.dtype) for state in (first, second))
             pair = torch.cat([(first - second).abs(), first * second], dim=-1)
             odds: Tensor = self.output(nn.functional.gelu(self.hidden(pair))).squeeze(-1)
             return odds
 
-    def loss(self, seen: Comparison) -> Float[Tensor, ""]:
-        """-mean log sigmoid(masked pairs) - mean log(1 - sigmoid(twin pairs))."""
+    def loss(self, seen: Readings) -> Float[Tensor, ""]:
+        """-mean log sigmoid(masked pairs) - mean log(1 - sigmoid(repeated pairs))."""
         loss, _ = self._judge(seen)
         return loss
 
-    def learn(self, seen: Comparison) -> tuple[float, float]:
-        """Update once. Returns loss and accuracy from before: of masked and twin pairs, how many it told apart."""
+    def learn(self, seen: Readings) -> tuple[float, float]:
+        """Update once; the loss from before, and the share of masked and repeated pairs that were told apart."""
         parameters = list(self.parameters())
         loss, accuracy = self._judge(seen)
         gradients = torch.autograd.grad(loss, parameters)
@@ -75,14 +75,14 @@ class Discriminator(nn.Module):
         return float(loss.detach()), accuracy
 
     @torch.no_grad()
-    def confusion(self, seen: Comparison) -> Float[Tensor, " texts"]:
-        """Probability given to the wrong answer on each masked pair: 1 where the mask was not noticed at all."""
+    def confusion(self, seen: Readings) -> Float[Tensor, " texts"]:
+        """Probability of the wrong answer for each masked pair: 1 if the mask was not noticed at all."""
         return torch.sigmoid(-self(seen.plain, seen.masked))
 
-    def _judge(self, seen: Comparison) -> tuple[Tensor, float]:
-        masked, twin = self(seen.plain, seen.masked), self(seen.plain, seen.twin)
-        loss = nn.functional.softplus(-masked).mean() + nn.functional.softplus(twin).mean()
-        return loss, float(torch.cat([masked > 0, twin < 0]).float().mean())
+    def _judge(self, seen: Readings) -> tuple[Tensor, float]:
+        masked, repeated = self(seen.plain, seen.masked), self(seen.plain, seen.repeated)
+        loss = nn.functional.softplus(-masked).mean() + nn.functional.softplus(repeated).mean()
+        return loss, float(torch.cat([masked > 0, repeated < 0]).float().mean())
 
     def _adam(self, gradient: Float[Tensor, " size"]) -> Float[Tensor, " size"]:
         self.updates += 1

@@ -1,7 +1,8 @@
-"""Noise of a set length on attention scores: where it goes, how it is directed, and passes that carry it.
+"""Noise of a set length on attention scores: its place, its direction, and the passes that carry it.
 
-What the attention methods of Kitada and Iyatomi (arXiv 2009.12064, 2104.08763) share. Their models have one attention
-with one row a text; how that reads for the many heads and rows of a transformer is this project's choice, said here.
+The attention methods of Kitada and Iyatomi (arXiv 2009.12064, 2104.08763) share this module. Their models have one
+attention with one row for each text. How the noise is spread over a transformer's many heads and rows is a choice of
+this project, described at `choose_site`.
 """
 
 import math
@@ -25,7 +26,7 @@ from models.tasks.task import Head
 Variant = Literal["weighted", "literal", "sign", "code"]
 
 READ_AT_FIRST: tuple[Head, ...] = ("sequence-classification", "multiple-choice")
-"""Heads that read the first token alone: other rows of the last layer's attention get no gradient from them."""
+"""Heads that read only the first token, so that other rows of the last layer's attention get no gradient."""
 
 
 class NoSuchLayer(UserError):
@@ -33,32 +34,32 @@ class NoSuchLayer(UserError):
 
 
 class NoiseSettings(MethodSettings):
-    """How far attention scores are moved, and which."""
+    """Settings of the noise, and the layers that have it."""
 
     epsilon: float = Field(default=1.0, ge=0, description="Length of the noise, in units of the score.")
     weight: float = Field(default=1.0, ge=0, description="Lambda, the weight of the loss under noise; 0 is plain.")
     layers: tuple[int, ...] | None = Field(
-        default=None, min_length=1, description="Layers moved, from 0; -1 is the last, which is the default."
+        default=None, min_length=1, description="Layers that get noise, from 0; -1 is the last, which is the default."
     )
     scope: Literal["row", "example"] | None = Field(
         default=None,
-        description="What has the length: every row of attention, or an example's rows together, which then have "
+        description="row: each row of attention has the length epsilon. example: an example's rows together have "
         "epsilon times the root of the number of heads.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """The attention scores that are moved. In arrays of noise the query axis is 1 where only first rows are."""
+    """The attention scores that get noise. Arrays of noise have a query axis of 1 if only first rows get it."""
 
     layers: tuple[int, ...]
-    """Ascending."""
+    """Numbers of the layers, ascending."""
     heads: int
     first_row: bool
     by_row: bool
-    """Whether each row's noise has its own length, or a row of the batch one over all layers, heads and rows."""
+    """True if each row of attention has its own length; else all layers, heads and rows of a batch's row share one."""
     attended: Callable[[Batch], Bool[Tensor, "rows key"]] = field(default=attrgetter("mask"), compare=False)
-    """The keys that attention can fall on, as `Encoder.attended` has them."""
+    """The keys that can be attended to, as `Encoder.attended` gives them."""
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -66,32 +67,32 @@ class Site:
         return (-1,) if self.by_row else (0, 2, 3, 4)
 
     def length(self, epsilon: float) -> float:
-        """Norm over `axes`: over many rows times the root of the heads, as if each head's had epsilon."""
+        """Norm over `axes`; over many rows it is epsilon times the root of the heads, as if each head had epsilon."""
         return epsilon if self.by_row else epsilon * math.sqrt(self.heads)
 
     def real(self, batch: Batch) -> Bool[Tensor, "rows 1 query key"]:
-        """Where the query is not padding and the key can be attended to."""
+        """True where the query is not padding and the key can be attended to."""
         queries = batch.mask[:, :1] if self.first_row else batch.mask
         return queries[:, None, :, None] & self.attended(batch)[:, None, None, :]
 
     def zeros(self, batch: Batch) -> Float[Tensor, "layers rows heads query key"]:
-        """No noise."""
+        """Noise of 0 everywhere."""
         rows, seq = batch.ids.shape
         queries = 1 if self.first_row else seq
         return torch.zeros(len(self.layers), rows, self.heads, queries, seq, device=batch.ids.device)
 
     def scores(self, passed: Pass) -> Float[Tensor, "layers rows heads query key"]:
-        """The scores of a pass that kept these layers, in float32 and each row but for a constant; detached.
+        """The scores of a pass that kept these layers, in float32, detached; each row lacks a constant.
 
-        They are the logarithms of the probabilities, which is all that differences within a row need. Padding, and a
-        real key more than 87 below its row's highest, stand at the lowest that float32 can hold.
+        They are the logarithms of the probabilities, which is enough for differences within a row. Padding, and a real
+        key more than 87 below its row's highest, have the lowest value that float32 can hold.
         """
         queries = 1 if self.first_row else None
         kept = [passed.kept[layer].probabilities[:, :, :queries] for layer in self.layers]
         return torch.stack(kept).detach().float().clamp(min=torch.finfo(torch.float32).tiny).log()
 
     def bias(self, noise: Float[Tensor, "layers rows heads query key"]) -> dict[int, ScoreBias]:
-        """The noise as the encoder's hook takes it."""
+        """The noise in the form that the encoder takes."""
 
         def of(layer: Float[Tensor, "rows heads query key"]) -> ScoreBias:
             missing = layer.shape[-1] - layer.shape[-2]
@@ -102,17 +103,17 @@ class Site:
     def rerun(
         self, encoder: Encoder, batch: Batch, passed: Pass, noise: Float[Tensor, "layers rows heads query key"]
     ) -> Pass:
-        """The layers from the first that is moved on, again and under noise; what lies below is shared."""
+        """Run the layers from the first with noise again, under noise; they share the state that entered them."""
         first = self.layers[0]
         below = passed.kept[first].entering
         return encoder(batch, start_layer=first, hidden=below, score_bias=self.bias(noise))  # type: ignore[no-any-return]
 
 
 def choose_site(settings: NoiseSettings, encoder: Encoder, head: Head) -> Site:
-    """Of the last layer under a head that reads the first token, the first row; else all rows of the layers named.
+    """The scores that get noise: the last layer's first row if the head reads only the first token, else all rows.
 
-    Unless set otherwise, each row has its own length in the first case; in the second an example's rows share one, so
-    that rows with hardly a gradient are not blown up. Of several choices each counts as an example.
+    Unless set otherwise, each row has its own length in the first case. In the second, an example's rows share one, so
+    that rows with hardly any gradient are not blown up. Each choice of an item counts as an example.
 
     Raises:
         NoSuchLayer: the encoder lacks one of the layers, or one is named twice.
@@ -128,19 +129,19 @@ def choose_site(settings: NoiseSettings, encoder: Encoder, head: Head) -> Site:
 
 
 def scale(direction: Float[Tensor, "*axes"], length: float, axes: tuple[int, ...]) -> Float[Tensor, "*axes"]:
-    """`direction` with norm `length` over `axes`, however small it was; only where it is exactly 0 it stays 0."""
+    """`direction` with norm `length` over `axes`, however small it was; it stays 0 only where it is exactly 0."""
     relative = _relative(direction, axes)
     norm = torch.linalg.vector_norm(relative, dim=axes, keepdim=True)
     return length * relative / torch.where(norm > 0, norm, 1)
 
 
 def stand_out(scores: Float[Tensor, "*rows key"], real: Bool[Tensor, "*#rows key"]) -> Float[Tensor, "*rows key"]:
-    """w_t = sum over real keys k of (u_t - u_k)^2, for real t; 0 for the others and where all scores are equal.
+    """w_t = sum over real keys k of (u_t - u_k)^2, for real t; 0 for other keys and where all scores are equal.
 
-    In closed form: w_t = n ((u_t - mean)^2 + variance), over the n real keys.
+    The closed form is w_t = n ((u_t - mean)^2 + variance), over the n real keys.
     """
     highest = scores.masked_fill(~real, -torch.inf).amax(-1, keepdim=True)
-    # From the highest, so that equal scores are exactly 0.
+    # Measured from the highest score, so that equal scores are exactly 0.
     shifted = torch.where(real, scores - highest, 0)
     count = real.sum(-1, keepdim=True)
     centred = torch.where(real, shifted - shifted.sum(-1, keepdim=True) / count.clamp(min=1), 0)
@@ -157,16 +158,16 @@ def emphasise(
 ) -> Float[Tensor, "*rows key"]:
     """The noise of Attention iAT, of `length` over `axes`; `gradient` is that of the loss with respect to the scores.
 
-    The article makes it of the differences D[t,k] = u_t - u_k between the scores of a text, every row brought to length
-    1. Then it is Attention AT's noise exactly; its released program computes the opposite of that. So:
+    The article makes the noise from the differences D[t,k] = u_t - u_k between the scores of a text, with every row
+    scaled to length 1. This is exactly Attention AT's noise; the released program computes its opposite. So there are:
 
     - `weighted`: this project's choice. D has length 1 as a whole, so that its rows keep their relative lengths:
       r ~ g w. It still raises the loss, and tokens whose score stands out are moved more.
     - `literal`: the article's formula, r ~ g |D^[t]|^2 with rows of length 1.
-    - `sign`: the same, its coefficients brought to length 1 for each token: every score moves by `length`.
+    - `sign`: the article's formula with coefficients scaled to length 1 for each token: every score moves by `length`.
     - `code`: the released program, r = -r_AT, which lowers the loss.
 
-    Where all scores are equal, and so nothing stands out, `weighted` and `literal` are Attention AT's and `sign` is 0.
+    If all scores are equal, none stands out; then `weighted` and `literal` are Attention AT's noise, and `sign` is 0.
     """
     if variant == "code":
         return -scale(gradient * real, length, axes)
@@ -183,7 +184,7 @@ def emphasise(
 def draw_noise(site: Site, batch: Batch, key: str) -> Float[Tensor, "layers rows heads query key"]:
     """Standard normal noise on real tokens.
 
-    A row's depends on `key` and its example's number: neither on padding nor on the rest of the batch.
+    A row's noise depends on `key` and its example's number, neither on padding nor on the rest of the batch.
     """
     noise = site.zeros(batch)
     choices = batch.choices or (1,) * len(batch.indices)
@@ -198,9 +199,9 @@ def draw_noise(site: Site, batch: Batch, key: str) -> Float[Tensor, "layers rows
 
 
 def mean_entropy(scores: Float[Tensor, "layers rows heads query key"], real: Bool[Tensor, "rows 1 query key"]) -> float:
-    """Entropy of attention as a share of the highest possible, a mean over rows of two real keys or more.
+    """Entropy of attention as a share of the highest possible, a mean over rows with at least two real keys.
 
-    Worth a look: scores that grow until noise of a set length no longer matters bring it down.
+    It falls if the scores grow until noise of a set length no longer matters, so it is worth watching.
     """
     probabilities = scores.exp() * real
     entropy = -(probabilities * scores).sum(-1)
@@ -209,6 +210,6 @@ def mean_entropy(scores: Float[Tensor, "layers rows heads query key"], real: Boo
 
 
 def _relative(direction: Float[Tensor, "*axes"], axes: tuple[int, ...]) -> Float[Tensor, "*axes"]:
-    """Divided by its largest entry first, so that no square can underflow."""
+    """`direction` divided by its largest entry, so that no square can underflow."""
     peak = direction.abs().amax(axes, keepdim=True)
     return direction / torch.where(peak > 0, peak, 1)

@@ -1,15 +1,15 @@
-"""Plain fine-tuning: the task's loss and nothing else. What every other method is measured against."""
+"""Plain fine-tuning: the task's loss and nothing else. Every other method is measured against it."""
 
 from models.networks.encoder import Batch
 from models.robust.method import BuildContext, Method, MethodSettings, StepContext, StepResult, WeightedLoss
 
 
 class PlainSettings(MethodSettings):
-    """Nothing to set."""
+    """Plain training has no settings."""
 
 
 class Plain(Method):
-    """One pass, one loss."""
+    """Takes one pass and the task's loss."""
 
     def step(self, batch: Batch, context: StepContext) -> StepResult:
         """The task loss of the plain pass."""
@@ -18,6 +18,6 @@ class Plain(Method):
 
 
 def build(settings: PlainSettings, context: BuildContext) -> Plain:
-    """Plain training needs to know nothing."""
+    """Plain training, which needs no settings and no context."""
     del settings, context
     return Plain()

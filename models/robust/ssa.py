@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from transformers import BertConfig
@@ -46,7 +46,7 @@ from models.robust.reference.arrays import Arrays
 
 
 class SsaCoSettings(MethodSettings):
-    """How words to mask are found, and how much their labels count."""
+    """Settings of the search for words to mask, and the weight of their labels."""
 
     token_weight: float = Field(
         default=0.3,
@@ -83,7 +83,7 @@ class Ssa(Method):
     """Adds to the task's loss that of a token classifier, which learns the labels of this epoch from the same pass."""
 
     labels: Int[Tensor, "examples max_tokens"]
-    """For each text of this epoch: 0 on words that can be masked, 1 on other words, -1 elsewhere."""
+    """Labels of the words of each text of this epoch: 0 on words that can be masked, 1 on other words, -1 elsewhere."""
     sources: Int[Tensor, " examples"]
     """Number of the training example that each text of this epoch is."""
     made_for: Int[Tensor, ""]
@@ -215,20 +215,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     token_logits = _read_classifier(arrays, states.shape[-1])(states)
     results: dict[str, Tensor] = {"p": relevance(token_logits), "l_tok": label_loss(token_logits, labels)}
     if arrays.has("pooled", "head_weight", "head_bias"):
-        gate = Gate(
-            threshold=arrays.number("threshold", usual.threshold),
-            start_share=arrays.number("start_share", usual.start_share),
-            special_ids=(),
-        )
-        words = real & (labels != -1)
-        mixed = gate.mix(token_logits, states, arrays.floats("pooled", "batch width").float(), words)
-        head = arrays.floats("head_weight", "classes width").float(), arrays.floats("head_bias", "classes").float()
-        results |= {
-            "keep": words & (results["p"] >= gate.threshold),
-            "a": mixed.weights,
-            "ctx": mixed.context,
-            "logits": nn.functional.linear(mixed.head_input, *head),
-        }
+        results |= _reference_gate(arrays, token_logits, states, real & (labels != -1))
     if arrays.has("task_loss"):
         weight = arrays.number("token_weight", usual.token_weight)
         results["loss"] = (1 - weight) * arrays.number("task_loss") + weight * results["l_tok"]
@@ -239,6 +226,28 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
         )
     arrays.finish()
     return {name: tensor.detach().numpy() for name, tensor in results.items()}
+
+
+def _reference_gate(
+    arrays: Arrays,
+    token_logits: Float[Tensor, "batch seq 2"],
+    states: Float[Tensor, "batch seq width"],
+    words: Bool[Tensor, "batch seq"],
+) -> dict[str, Tensor]:
+    usual = SsaHybridSettings()
+    gate = Gate(
+        threshold=arrays.number("threshold", usual.threshold),
+        start_share=arrays.number("start_share", usual.start_share),
+        special_ids=(),
+    )
+    mixed = gate.mix(token_logits, states, arrays.floats("pooled", "batch width").float(), words)
+    head = arrays.floats("head_weight", "classes width").float(), arrays.floats("head_bias", "classes").float()
+    return {
+        "keep": words & (relevance(token_logits) >= gate.threshold),
+        "a": mixed.weights,
+        "ctx": mixed.context,
+        "logits": nn.functional.linear(mixed.head_input, *head),
+    }
 
 
 def _read_classifier(arrays: Arrays, width: int) -> TokenClassifier:

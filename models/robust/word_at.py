@@ -1,9 +1,12 @@
 """Word AT (Miyato et al., ICLR 2017) and Word iAT (Sato et al., IJCAI 2018): noise on word vectors.
 
-What Kitada and Iyatomi compare attention noise with (arXiv 2009.12064): L + L_adv, with one step from zero along the
-gradient and one length a text, the one that published programs use. Departures: word vectors are not normalised over
-the vocabulary, since a pretrained encoder's cannot be; of several choices each counts as a text; no word is moved
-towards a special token; the noisy pass has dropout of its own, so to first order the loss rises on average.
+Kitada and Iyatomi compare attention noise with these methods (arXiv 2009.12064). The loss is L + lambda L_adv, with one
+step from zero along the gradient and one length for each text, as in published programs. Departures:
+
+- Word vectors are not normalised over the vocabulary, since a pretrained encoder's cannot be.
+- Each choice of an item counts as a text.
+- No word is moved towards a special token.
+- The noisy pass has dropout of its own, so to first order the loss rises only on average.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,22 +28,22 @@ TEXT = (-2, -1)
 
 
 class WordAtSettings(MethodSettings):
-    """How far word vectors are moved."""
+    """Settings of the noise on word vectors."""
 
     epsilon: float = Field(default=5.0, ge=0, description="Length of a text's noise, all its tokens together.")
     weight: float = Field(default=1.0, ge=0, description="Lambda, the weight of the loss under noise; 0 is plain.")
 
 
 class WordIatSettings(MethodSettings):
-    """How far word vectors are moved, and towards how many others."""
+    """Settings of the noise on word vectors, and the number of words that a word is moved towards."""
 
     epsilon: float = Field(default=15.0, ge=0, description="Length of a text's noise, all its tokens together.")
     weight: float = Field(default=1.0, ge=0, description="Lambda, the weight of the loss under noise; 0 is plain.")
-    neighbours: int = Field(default=10, gt=0, description="Nearest words that a word is moved towards.")
+    neighbours: int = Field(default=10, gt=0, description="Number of nearest words that a word is moved towards.")
 
 
 class WordAt(Method):
-    """A clean pass, and a second one with every text's word vectors moved where that harms most."""
+    """Takes a clean pass, and a second one with each text's word vectors moved in the most harmful direction."""
 
     def __init__(self, epsilon: float, weight: float) -> None:
         super().__init__()
@@ -69,15 +72,15 @@ class WordAt(Method):
         batch: Batch,
         vectors: Float[Tensor, "vocabulary embedding"],
     ) -> Float[Tensor, "rows seq embedding"]:
-        """Where to: along the gradient, which is 0 on padding."""
+        """The direction of the noise: the gradient, which is 0 on padding."""
         del batch, vectors
         return gradient
 
 
 class WordIat(WordAt):
-    """Word AT, moved only along unit directions towards each word's nearest words.
+    """Word AT in which each word moves only along unit directions towards its nearest words.
 
-    The nearest are found at the start of each epoch, as published, for the words of the training data.
+    The nearest words are found at the start of each epoch, as published, for the words of the training data.
     """
 
     neighbours: Int[Tensor, "vocabulary count"]
@@ -88,12 +91,12 @@ class WordIat(WordAt):
         self._special_ids = list(special_ids)
         size = encoder.word_vectors.shape[0]
         count = min(settings.neighbours, size - len(set(special_ids)) - 1)
-        # In buffers: a run that goes on within an epoch has other vectors than the epoch began with.
+        # They are in buffers, since a run that goes on within an epoch no longer has the vectors of the epoch's start.
         self.register_buffer("neighbours", torch.zeros(size, count, dtype=torch.long))
         self.register_buffer("found_in", torch.tensor(0))
 
     def before_epoch(self, examples: Sequence[Example], epoch: int, context: StepContext) -> Sequence[Example]:
-        """The examples as they are; finds the nearest words anew."""
+        """Find the nearest words again; the examples stay as they are."""
         if self._weight != 0 and int(self.found_in) != epoch:
             used = {number for example in examples for row in example.encoded.rows for number in row.ids}
             words = torch.tensor(sorted(used), device=self.neighbours.device)
@@ -108,7 +111,7 @@ class WordIat(WordAt):
         batch: Batch,
         vectors: Float[Tensor, "vocabulary embedding"],
     ) -> Float[Tensor, "rows seq embedding"]:
-        """Where to: towards the neighbours, each by how much that raises the loss."""
+        """The direction of the noise: towards each neighbour by how much that raises the loss."""
         return towards_neighbours(gradient, batch.ids, vectors, self.neighbours)
 
 
@@ -118,7 +121,7 @@ def find_neighbours(
     count: int,
     special_ids: Sequence[int],
 ) -> Int[Tensor, "words count"]:
-    """The `count` words nearest to each of `words` by cosine, nearest first; neither itself nor special tokens."""
+    """The `count` words nearest to each of `words` by cosine, nearest first; never itself or a special token."""
     units = nn.functional.normalize(vectors.float(), dim=-1)
     found = []
     for some in torch.split(words, 256):
@@ -135,14 +138,14 @@ def towards_neighbours(
     vectors: Float[Tensor, "vocabulary embedding"],
     neighbours: Int[Tensor, "vocabulary count"],
 ) -> Float[Tensor, "rows seq embedding"]:
-    """sum_k A[t,k] D[t,k]: unit directions D to the neighbours, their gradients A = g . D of norm 1 for each token."""
+    """sum_k A[t,k] D[t,k], with unit directions D to the neighbours; A = g . D has norm 1 for each token."""
     directions = nn.functional.normalize(vectors[neighbours[ids]] - vectors[ids][:, :, None], dim=-1)
     rises = (directions * gradient[:, :, None]).sum(-1)
     return (scale(rises, 1.0, (-1,))[..., None] * directions).sum(-2)
 
 
 def build(settings: WordAtSettings, context: BuildContext) -> WordAt:
-    """Word AT needs to know nothing."""
+    """Word AT, which needs no context."""
     del context
     return WordAt(settings.epsilon, settings.weight)
 
@@ -155,9 +158,10 @@ def build_iat(settings: WordIatSettings, context: BuildContext) -> WordIat:
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:
     """The formulas at given arrays, in float64.
 
-    Of `g` (batch, seq, width; the loss's gradient with respect to the word vectors), `m` (batch, seq; 1 on real tokens)
-    and `eps`: `r_at` (batch, seq, width). With `ids` (batch, seq), `vectors` (vocabulary, width) and `K`: `neighbours`
-    (batch, seq, K) by cosine, none of them one of `special_ids` where those are given, and `r_iat` (batch, seq, width).
+    `g` (batch, seq, width; the loss's gradient with respect to the word vectors), `m` (batch, seq; 1 on real tokens)
+    and `eps` give `r_at` (batch, seq, width). With `ids` (batch, seq), `vectors` (vocabulary, width) and `K` the
+    results also hold `neighbours` (batch, seq, K) by cosine and `r_iat` (batch, seq, width). If `special_ids` are
+    given, none of them is a neighbour.
 
     Raises:
         WrongArray: an array is missing, unknown or misshapen, or an id or K is too large.

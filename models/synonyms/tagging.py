@@ -1,7 +1,7 @@
-"""Which class of word each word of a sentence is, its base form and its other forms.
+"""Word classes of the words of a sentence, their base forms and their other forms.
 
-The default tagger is textblob's: a lexicon and rules that come inside the package. Anything else that gives Penn tags
-can take its place. Base forms and inflections are lemminflect's. Both packages are imported when first used.
+The default tagger is textblob's, with a lexicon and rules inside the package. Any other tagger that gives Penn tags can
+take its place. Base forms and inflections are lemminflect's. Both packages are imported when first used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,37 +19,37 @@ TAGS: Mapping[WordClass, tuple[str, ...]] = {
 """The Penn tags that a word of each class can have."""
 
 _CLASS_OF_TAG: Mapping[str, WordClass] = {tag: word_class for word_class, tags in TAGS.items() for tag in tags}
-"""Question words (`when`), proper nouns and modal verbs are of no class here."""
+"""The class of each Penn tag; question words (`when`), proper nouns and modal verbs have none."""
 
 _GRAMMATICAL = frozenset(
     ("be", "am", "is", "are", "was", "were", "been", "being", "have", "has", "had", "having", "do", "does", "did",
      "done", "doing", "'m", "'re", "'s", "'ve", "'d", "not", "n't")
 )  # fmt: skip
-"""Penn tags call auxiliaries verbs and negation an adverb; replaced, a sentence would lose its grammar."""
+"""Auxiliaries and negations, which Penn tags call verbs and adverbs; replacing them would break a sentence."""
 
 
 class Tag(NamedTuple):
-    """What a word is in its sentence."""
+    """A word's part in its sentence."""
 
     penn: str
     word_class: WordClass | None
-    """None for a word that is not to be replaced: of another class, a name, an auxiliary or a negation."""
+    """The word's class; None if it must not be replaced: a name, an auxiliary, a negation or another class."""
 
 
 @runtime_checkable
 class Tagger(Protocol):
-    """What tells the classes of words apart."""
+    """Tags the words of a text with their classes."""
 
     def tag(self, words: Sequence[str]) -> Sequence[Tag]:
         """One tag for each word of a text."""
 
 
 class LexiconTagger:
-    """textblob's lexicon and rules. Auxiliaries are told by a list, as it cannot tell them from other verbs."""
+    """Tags words by textblob's lexicon and rules, which do not tell auxiliaries from other verbs; a list does."""
 
     def tag(self, words: Sequence[str]) -> list[Tag]:
         """One tag for each word."""
-        # Here, not at the top: it takes seconds, and only one method needs it.
+        # Imported here, since it takes seconds and only one method needs it.
         from textblob.en import parser
 
         return [Tag(penn, class_of(word, penn)) for word, penn in parser.find_tags(list(words))]
@@ -62,7 +62,7 @@ def class_of(word: str, penn: str) -> WordClass | None:
 
 @cache
 def base_form(word: str, word_class: WordClass) -> str:
-    """The dictionary form, in lower case; of words that are in no dictionary, by rule."""
+    """The dictionary form, in lower case; it is found by rule for words that are in no dictionary."""
     import lemminflect
 
     found = lemminflect.getLemma(word.lower(), upos=word_class)
@@ -71,7 +71,7 @@ def base_form(word: str, word_class: WordClass) -> str:
 
 @cache
 def inflections(base: str, word_class: WordClass, tag: str, *, by_rule: bool) -> tuple[str, ...]:
-    """The forms under every Penn tag of the class but `tag`, sorted; what no dictionary has is made by rule or not."""
+    """The forms under every Penn tag of the class but `tag`, sorted; with `by_rule`, those in no dictionary too."""
     import lemminflect
 
     others = (other for other in TAGS[word_class] if other != tag)
@@ -80,7 +80,7 @@ def inflections(base: str, word_class: WordClass, tag: str, *, by_rule: bool) ->
 
 @cache
 def inflect(base: str, word_class: WordClass, tag: str) -> str:
-    """A word in the form of a Penn tag: of several words a verb's first, else the last.
+    """A word in the form of a Penn tag; in an expression of several words, a verb's first word or else the last.
 
     Nouns and verbs that are in no dictionary are inflected by rule; adjectives and adverbs stay as they are.
     """

@@ -1,7 +1,8 @@
-"""A text beside a copy that means the same and one that does not (CLINE, section 3.1; here from the released code).
+"""Two copies of a text, one that means the same and one that does not (CLINE, section 3.1, by the released code).
 
-Words of the first copy are replaced by synonyms, hypernyms or other inflections, of the second by antonyms or random
-words: one kind a copy. Only nouns, verbs, adjectives and adverbs are touched. There is no word-sense disambiguation.
+In the first copy words are replaced by synonyms, hypernyms or other inflections, in the second by antonyms or random
+words. Each copy has one kind of replacement. Only nouns, verbs, adjectives and adverbs are replaced. There is no
+word-sense disambiguation.
 """
 
 import random
@@ -17,19 +18,19 @@ from models.synonyms.wordnet import WordClass, WordNet
 from models.words import Span, split_words
 
 Kind = Literal["synonym", "hypernym", "inflection", "antonym", "random"]
-"""What a word is replaced by."""
+"""The kind of words that replace others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Construction:
-    """How copies are made; `REFINED` unless the released code is to be followed."""
+    """Settings of the copies; `REFINED`, or `AS_RELEASED` to follow the released code."""
 
     synonymous_share: float
-    """At most this share of a text's words is replaced in the copy that means the same."""
+    """Largest share of a text's words that is replaced in the copy that means the same."""
     opposite_share: float
-    """The same for the other copy."""
+    """Largest share of a text's words that is replaced in the other copy."""
     refined: bool
-    """Candidates as in the design that departs from the released code: see `WordSource`."""
+    """True if candidates are chosen by the design that departs from the released code: see `WordSource`."""
 
 
 REFINED = Construction(synonymous_share=0.4, opposite_share=0.2, refined=True)
@@ -38,67 +39,69 @@ AS_RELEASED = Construction(synonymous_share=0.5, opposite_share=0.5, refined=Fal
 
 @dataclass(frozen=True)
 class Word:
-    """One word of a text, as far as it may be replaced."""
+    """A word of a text that may be replaced."""
 
     text: str
     base: str
-    """In lower case."""
+    """The dictionary form, in lower case."""
     tag: str
-    """Penn's."""
+    """The Penn tag."""
     word_class: WordClass
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A word that might have been replaced, or a stretch of text between such words."""
+    """A word that may be replaced, or a stretch of text between such words."""
 
     text: str
-    """As it stands in the copy, one space before a word included."""
+    """The text of the copy, with one space before a word included."""
     is_candidate: bool
     is_replaced: bool = False
 
 
 Copy = tuple[Piece, ...]
-"""Pieces that make a text, in order."""
+"""The pieces of a text, in order."""
 
 
 @dataclass(frozen=True)
 class Triple:
-    """The copies of a text; the text is what both are with nothing replaced."""
+    """The two copies of a text; with nothing replaced, both would be the text."""
 
     synonymous: Copy
     opposite: Copy
 
 
 class WordSource:
-    """What words may be replaced by, from WordNet and lemminflect; sorted, so that a draw depends on nothing else.
+    """Words that may replace others, from WordNet and lemminflect; sorted, so that a draw depends on nothing else.
 
-    In the released code's form: all synonyms, hypernyms and antonyms as WordNet has them, antonyms of any word of the
-    word's synsets, inflections by rule too, and random nouns whatever the class of the word. Refined: the first three
-    in the word's own inflection, and without capitals unless the word has one; antonyms of the word itself before those
-    of its synonyms, and of adjectives that have neither, those of the adjective that they stand around; inflections as
-    in the dictionary; and random words of the same class that are frequent and no synonyms.
+    In the released code's form, synonyms, hypernyms and antonyms are written as in WordNet. Antonyms are those of any
+    word in the word's synsets. Inflections are also made by rule. Random words are nouns, whatever the word's class.
+
+    In the refined form, the first three take the word's own inflection, and they have capitals only if the word has
+    one. Antonyms of the word itself come before those of its synonyms. An adjective that has neither takes the antonyms
+    of the adjective that it is grouped with in WordNet. Inflections are those of the dictionary. Random words are
+    frequent, of the same class, and no synonyms.
     """
 
     def __init__(self, wordnet: WordNet, *, refined: bool, nouns: Sequence[str] = ()) -> None:
-        """`nouns` are the random words of the released code's form; WordNet's frequent ones where none are given."""
+        """`nouns` are the random words of the released code's form; if none are given, WordNet's frequent nouns are."""
         self._wordnet = wordnet
         self._refined = refined
         self._nouns = tuple(sorted(set(nouns))) or wordnet.frequent_words("NOUN")
-        # Of the instance, so that it ends with it.
+        # A cache of the instance, which ends with it.
         self._related = cache(self._find_related)
 
     def candidates(self, word: Word, kind: Kind) -> tuple[str, ...]:
-        """What may stand in the word's place, sorted; empty where there is nothing of this kind."""
+        """The words of this kind that may replace the word, sorted; empty if there are none."""
         if kind == "random":
             return tuple(name for name in self._random_words(word) if name not in self._not_random(word))
         return self._related(word, kind)
 
     def draw(self, word: Word, kind: Kind, draw: random.Random) -> str | None:
-        """One of the candidates, each as likely as any other; None where there is none."""
+        """One of the candidates, all equally likely; None if there are none."""
         if kind != "random":
             return draw.choice(found) if (found := self._related(word, kind)) else None
-        # Drawn again where it must not stand: thousands of words are not copied for each that is replaced.
+        # Excluded words are drawn again. Filtering first would copy thousands of words for each that is replaced.
         pool, excluded = self._random_words(word), self._not_random(word)
         return next(name for name in iter(lambda: draw.choice(pool), None) if name not in excluded)
 
@@ -141,7 +144,7 @@ class WordSource:
 
 
 class TripleMaker:
-    """Makes triples: a pure function of the text and a key, in any process and any order."""
+    """Makes the copies of texts: a pure function of the text and a key, in any process and any order."""
 
     def __init__(self, source: WordSource, construction: Construction, tagger: Tagger | None = None) -> None:
         """The default tagger is textblob's."""
@@ -150,7 +153,7 @@ class TripleMaker:
         self._tagger = tagger or LexiconTagger()
 
     def make(self, text: str, key: str) -> Triple:
-        """The copies of `text` that the random stream named `key` gives."""
+        """The copies of `text`, drawn from the random stream named `key`."""
         spans = _split(text)
         words = self._candidates(text, spans)
         draw = random.Random(key)
@@ -174,7 +177,7 @@ class TripleMaker:
         )
 
     def substitute(self, text: str, kind: Kind, share: float, draw: random.Random) -> str:
-        """The text with at most this share of its words, and one at least, replaced by what is of this kind."""
+        """The text with at most this share of its words, but at least one, replaced by words of this kind."""
         spans = _split(text)
         words = self._candidates(text, spans)
         replaced = self._replace(
@@ -183,7 +186,7 @@ class TripleMaker:
         return "".join(piece.text for piece in _assemble(text, words, replaced))
 
     def _candidates(self, text: str, spans: Sequence[Span]) -> dict[Span, Word]:
-        """The words that may be replaced. What is not all letters may not, whatever it was tagged."""
+        """The words that may be replaced, which are all letters whatever their tag is."""
         written = [text[start:end] for start, end in spans]
         tags = self._tagger.tag([word.replace("\u2019", "'") for word in written])
         return {
@@ -195,7 +198,7 @@ class TripleMaker:
     def _replace(
         self, kind: Kind, words: Mapping[Span, Word], order: Sequence[Span], most: int, draw: random.Random
     ) -> dict[Span, str]:
-        """Up to `most` words, each with one that is drawn from its candidates and differs, case aside."""
+        """Up to `most` words, each with one drawn from its candidates; a draw that differs only in case is not used."""
         replaced: dict[Span, str] = {}
         for span in order:
             if len(replaced) == most:
@@ -210,7 +213,7 @@ _CONTRACTION = re.compile(r"(?i)(?:n['\u2019]t|['\u2019](?:s|m|d|re|ve|ll))$")
 
 
 def _split(text: str) -> tuple[Span, ...]:
-    """The words of a text as treebanks have them: `don't` and `film's` are two each."""
+    """The words of a text as treebanks split them: `don't` and `film's` are two words each."""
     return tuple(part for span in split_words(text) for part in _cut_contraction(text, span))
 
 
@@ -223,10 +226,10 @@ def _cut_contraction(text: str, span: Span) -> Iterator[Span]:
 
 
 def _assemble(text: str, words: Mapping[Span, Word], replaced: Mapping[Span, str]) -> Copy:
-    """The text with words replaced. Between candidates it stays in one piece, so that tokenizers read it as always."""
+    """The text with words replaced; between candidates it stays in one piece, so that tokenizers read it as usual."""
     pieces: list[Piece] = []
     done = 0
-    for span in words:  # in the order of the text
+    for span in words:  # In the order of the text.
         start = span.start - (text[done : span.start].endswith(" "))
         pieces.append(Piece(text[done:start], is_candidate=False))
         word = replaced.get(span, text[span.start : span.end])
@@ -237,7 +240,7 @@ def _assemble(text: str, words: Mapping[Span, Word], replaced: Mapping[Span, str
 
 
 def make_triples(folder: Path, construction: Construction, nouns: Path | None = None) -> TripleMaker:
-    """A maker of triples from the WordNet in a folder and, in the released code's form, a file of nouns, one a line.
+    """A maker of copies from the WordNet in `folder` and, in the released code's form, a file of nouns, one a line.
 
     Raises:
         WordNetError: no WordNet is there.

@@ -35,12 +35,12 @@ class WordNetError(UserError):
 
 
 def default_folder() -> Path:
-    """Where WordNet lies unless one is named: as its own variable says, or where Debian puts it."""
+    """The default folder of WordNet: the one in the variable WNSEARCHDIR, or Debian's."""
     return Path(os.environ.get("WNSEARCHDIR", "/usr/share/wordnet"))
 
 
 class Pointer(NamedTuple):
-    """A relation to another synset; between words of the two where their numbers, from 1, are given, not 0."""
+    """A relation to another synset, or between two words of the synsets if their numbers, from 1, are not 0."""
 
     symbol: str
     word_class: WordClass
@@ -54,23 +54,23 @@ class Synset:
     """Words that mean the same."""
 
     words: tuple[str, ...]
-    """As written there, with `_` for spaces."""
+    """The words as WordNet writes them, with `_` for spaces."""
     pointers: tuple[Pointer, ...]
     is_satellite: bool
-    """An adjective that stands around another of like meaning, which has the antonym."""
+    """True for an adjective grouped around another of like meaning, its head, which has the antonym."""
 
 
 class _Entry(NamedTuple):
     """A line of an index."""
 
     offsets: tuple[int, ...]
-    """The most frequent sense first."""
+    """Places of the synsets in the data file, the most frequent sense first."""
     tagged: int
-    """How many of the senses were met in annotated texts."""
+    """Number of senses that annotated texts use."""
 
 
 class WordNet:
-    """The database in a folder; what is looked up is kept."""
+    """The database in a folder; synsets that were looked up stay in memory."""
 
     def __init__(self, folder: Path) -> None:
         """Read the indices.
@@ -90,14 +90,14 @@ class WordNet:
         self._index = {word_class: _read_index(folder / f"index.{end}") for word_class, end in _ENDINGS.items()}
         self._data = {word_class: (folder / f"data.{end}").read_bytes() for word_class, end in _ENDINGS.items()}
         self._exceptions = {word_class: _read_exceptions(folder / f"{end}.exc") for word_class, end in _ENDINGS.items()}
-        # Of the instance, so that they end with it.
+        # Caches of the instance, which end with it.
         self.synset = cache(self._read_synset)
         self.synsets = cache(self._find_synsets)
 
     def base_forms(self, word: str, word_class: WordClass) -> tuple[str, ...]:
-        """The word itself and the forms it may be an inflection of, as far as they are in the index.
+        """The word and the forms that it may be an inflection of, as far as they are in the index.
 
-        What the exception list has of the word takes the place of the suffix rules.
+        If the exception list has the word, its forms there replace those of the suffix rules.
         """
         word = word.lower().replace(" ", "_")
         exceptions = self._exceptions[word_class].get(word)
@@ -105,16 +105,16 @@ class WordNet:
         return tuple(form for form in dict.fromkeys([word, *forms]) if form in self._index[word_class])
 
     def synonyms(self, word: str, word_class: WordClass) -> frozenset[str]:
-        """All words of all synsets of the word, itself among them."""
+        """All words of the word's synsets, the word itself included."""
         return frozenset(other for synset in self.synsets(word, word_class) for other in synset.words)
 
     def hypernyms(self, word: str, word_class: WordClass) -> frozenset[str]:
-        """The words of what the word's synsets are directly a kind of; of adjectives and adverbs there are none."""
+        """The words of the synsets directly above the word's own; adjectives and adverbs have none."""
         found = (self._follow(synset, _HYPERNYM) for synset in self.synsets(word, word_class))
         return frozenset(other for synsets in found for synset in synsets for other in synset.words)
 
     def antonyms(self, word: str, word_class: WordClass) -> frozenset[str]:
-        """The opposites of any word of the word's synsets."""
+        """The opposites of all words of the word's synsets."""
         synsets = self.synsets(word, word_class)
         return frozenset(opposite for synset in synsets for _, opposite in self._opposites(synset))
 
@@ -125,13 +125,13 @@ class WordNet:
         return frozenset(opposite for own, opposite in pairs if own.lower() in forms)
 
     def antonyms_of_heads(self, word: str, word_class: WordClass) -> frozenset[str]:
-        """The opposites of the adjectives that the word stands around: `unsatisfying` has none but by way of them."""
+        """The opposites of the adjectives that the word is grouped around; `unsatisfying` has only these."""
         satellites = (synset for synset in self.synsets(word, word_class) if synset.is_satellite)
         heads = (head for synset in satellites for head in self._follow(synset, _SIMILAR))
         return frozenset(opposite for head in heads for _, opposite in self._opposites(head))
 
     def frequent_words(self, word_class: WordClass) -> tuple[str, ...]:
-        """Single words in lower case that annotated texts use in their first sense of this class; sorted."""
+        """Single words in lower case that annotated texts use in their first sense of this class, sorted."""
         return self._frequent_words[word_class]
 
     @cached_property
@@ -140,19 +140,19 @@ class WordNet:
             word_class: tuple(
                 word
                 for word, entry in sorted(self._index[word_class].items())
-                # Indices are in lower case; how a word is written, its synset says.
+                # Indices are in lower case; the synset has the word's own spelling.
                 if entry.tagged and word.isalpha() and word in self.synset(word_class, entry.offsets[0]).words
             )
             for word_class in get_args(WordClass)
         }
 
     def _find_synsets(self, word: str, word_class: WordClass) -> tuple[Synset, ...]:
-        """All senses of all base forms."""
+        """The synsets of all senses of all base forms."""
         entries = (self._index[word_class][form] for form in self.base_forms(word, word_class))
         return tuple(self.synset(word_class, offset) for entry in entries for offset in entry.offsets)
 
     def _opposites(self, synset: Synset) -> Iterator[tuple[str, str]]:
-        """A word of the synset and its opposite, for each that has one."""
+        """Each word of the synset that has an opposite, with that opposite."""
         for pointer in synset.pointers:
             if pointer.symbol == _ANTONYM:
                 other = self.synset(pointer.word_class, pointer.offset)
@@ -183,7 +183,7 @@ def _parse_synset(line: str, offset: int) -> Synset:
     first = 5 + 2 * count
     pointers = (fields[start : start + 4] for start in range(first, first + 4 * int(fields[first - 1]), 4))
     return Synset(
-        words=tuple(word.partition("(")[0] for word in words),  # without an adjective's (a), (p) or (ip)
+        words=tuple(word.partition("(")[0] for word in words),  # Without an adjective's (a), (p) or (ip).
         pointers=tuple(
             Pointer(symbol, _CLASS_OF_SIGN[sign], int(to), int(ends[:2], 16), int(ends[2:], 16))
             for symbol, to, sign, ends in pointers
@@ -208,7 +208,7 @@ def _read_index(path: Path) -> dict[str, _Entry]:
 
 
 def _read_exceptions(path: Path) -> dict[str, list[str]]:
-    """`inflected base*`; a class whose list is not there has no exceptions."""
+    """`inflected base*`; a class without a list has no exceptions."""
     if not path.is_file():
         return {}
     lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())

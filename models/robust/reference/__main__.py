@@ -5,13 +5,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from models.errors import UserError
 from models.robust import IMPLEMENTATIONS
 from models.robust.reference.evaluation import as_json, evaluate, read_inputs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the results; or, with exit code 2, what was wrong with the arguments or the inputs."""
+    """Print the results. If the arguments or the inputs are wrong, say why and exit with code 2."""
     parser = argparse.ArgumentParser(
         prog="python -m models.robust.reference", description="Evaluate a method's formulas at given arrays."
     )
@@ -20,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         results = as_json(evaluate(given.method, read_inputs(given.inputs)))
-    except UserError as error:
+    # A number that a method's settings refuse is a mistake of the user's too.
+    except (UserError, ValidationError) as error:
         parser.error(str(error))
     sys.stdout.write(results + "\n")
     return 0

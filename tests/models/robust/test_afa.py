@@ -274,14 +274,14 @@ def test_the_losses_never_reach_the_discriminator_nor_its_loss_the_encoder() -> 
     assert not any(state.requires_grad for state in vars(seen).values())
 
 
-def test_the_twin_is_read_with_other_dropout_and_the_masked_text_with_the_mask_token() -> None:
+def test_the_repeated_text_is_read_with_other_dropout_and_the_masked_text_with_the_mask_token() -> None:
     batch = make_batch(LENGTHS)
     for dropout in (0.0, 0.3):
         encoder = make_encoder(dropout=dropout)
         method = _afa(encoder)
         masked = method._find_words(batch) & (torch.arange(9) == 2)
         seen = method._compare(encoder(batch), batch, masked, _context(encoder))
-        assert torch.equal(seen.twin, seen.plain) == (dropout == 0)
+        assert torch.equal(seen.repeated, seen.plain) == (dropout == 0)
         if dropout == 0:
             hidden = replace(batch, ids=torch.where(masked, 4, batch.ids))
             pooled = encoder(hidden).pooled
@@ -295,7 +295,7 @@ def test_each_of_the_three_readings_has_dropout_of_its_own() -> None:
     batch.ids[0, 2] = 4  # [MASK]: masking it changes nothing
     masked = torch.arange(9)[None, :] == 2
     seen = _afa(encoder)._compare(encoder(batch), batch, masked, _context(encoder))
-    for one, other in itertools.combinations((seen.plain, seen.masked, seen.twin), 2):
+    for one, other in itertools.combinations((seen.plain, seen.masked, seen.repeated), 2):
         assert not torch.equal(one, other)
 
 

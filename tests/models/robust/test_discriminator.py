@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.robust.discriminator import Comparison, Discriminator
+from models.robust.discriminator import Discriminator, Readings
 
 
 def _make(width: int = 4, *, seed: int = 0, learning_rate: float = 1e-2) -> Discriminator:
     return Discriminator(width, learning_rate, torch.Generator().manual_seed(seed))
 
 
-def _seen(seed: int = 0, *, texts: int = 6, width: int = 4, moved: float = 1.0) -> Comparison:
-    """Masked readings are moved by `moved` on average, twins by a tenth of 1."""
+def _seen(seed: int = 0, *, texts: int = 6, width: int = 4, moved: float = 1.0) -> Readings:
+    """Masked readings are moved by `moved` on average, repeated ones by a tenth of 1."""
     generator = torch.Generator().manual_seed(seed)
     plain, noise, shift = torch.randn(3, texts, width, generator=generator)
-    return Comparison(plain=plain, masked=plain + moved * (1 + 0.1 * shift), twin=plain + 0.1 * noise)
+    return Readings(plain=plain, masked=plain + moved * (1 + 0.1 * shift), repeated=plain + 0.1 * noise)
 
 
 def _sigmoid(value: float) -> float:
@@ -38,8 +38,10 @@ def test_the_loss_and_the_confusion_are_those_of_a_loop_in_float64() -> None:
         return total
 
     masked = [odds(seen.plain[text], seen.masked[text]) for text in range(3)]
-    twin = [odds(seen.plain[text], seen.twin[text]) for text in range(3)]
-    loss = -sum(math.log(_sigmoid(one)) for one in masked) / 3 - sum(math.log(1 - _sigmoid(one)) for one in twin) / 3
+    repeated = [odds(seen.plain[text], seen.repeated[text]) for text in range(3)]
+    loss = (
+        -sum(math.log(_sigmoid(one)) for one in masked) / 3 - sum(math.log(1 - _sigmoid(one)) for one in repeated) / 3
+    )
     assert judge.loss(seen).item() == pytest.approx(loss, rel=1e-12)
     assert judge.confusion(seen).tolist() == pytest.approx([1 - _sigmoid(one) for one in masked], rel=1e-12)
 
@@ -58,7 +60,7 @@ def test_it_is_updated_as_by_torchs_adam() -> None:
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)  # the same
 
 
-def test_it_learns_to_tell_masked_texts_from_twins() -> None:
+def test_it_learns_to_tell_masked_texts_from_repeated_ones() -> None:
     judge = _make()
     accuracies = [judge.learn(_seen(step))[1] for step in range(200)]
     assert max(accuracies[:5]) < 1
@@ -66,7 +68,7 @@ def test_it_learns_to_tell_masked_texts_from_twins() -> None:
     assert judge.confusion(_seen(1000)).max().item() < 0.1
 
 
-def test_accuracy_counts_masked_and_twin_pairs_alike() -> None:
+def test_accuracy_counts_masked_and_repeated_pairs_alike() -> None:
     judge = _make()
     with torch.no_grad():
         judge.output.weight.zero_()
@@ -95,7 +97,7 @@ def test_learning_leaves_no_gradient_and_what_it_saw_as_it_was() -> None:
     judge, seen, copy = _make(), _seen(), _seen()
     judge.learn(seen)
     assert all(parameter.grad is None for parameter in judge.parameters())
-    assert all(torch.equal(getattr(seen, name), getattr(copy, name)) for name in ("plain", "masked", "twin"))
+    assert all(torch.equal(getattr(seen, name), getattr(copy, name)) for name in ("plain", "masked", "repeated"))
 
 
 def test_it_has_two_maps_of_the_width_and_starts_as_torchs_linear_layers_do() -> None:

@@ -29,7 +29,7 @@ REFUSED = {
     "afa": "no mask token, which AFA puts for words; choose another base",
     "ssa-co": "no mask token, which SSA puts for words; choose another base",
     "ssa-hybrid": "no mask token, which SSA puts for words; choose another base",
-    "cline": "method cline compares texts by what their first token holds of all others; a BiLSTM has no such token",
+    "cline": "method cline compares texts by their first token, which attends to all others; a BiLSTM has none such",
 }
 TABLE = "bilstm.embeddings.word_embeddings.weight"
 
