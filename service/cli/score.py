@@ -49,20 +49,22 @@ def score(
     Stopped half-way, by Ctrl-C or a power cut, the same command goes on where it was.
     """
     from service.cli.progress import shown_progress
-    from service.files.scoring import Job, score_file
+    from service.files.scoring import ScoringJob, score_file
 
     chosen = {
         "text": text_column, "premise": premise_column, "hypothesis": hypothesis_column, "text_a": text_a_column,
         "text_b": text_b_column, "context": context_column, "question": question_column, "choices": choices_column,
     }  # fmt: skip
     columns = {field: column for field, column in chosen.items() if column is not None}
-    job = Job(source=source, target=target, columns=columns, options=Options(explain=explain), overwrite=overwrite)
+    job = ScoringJob(
+        source=source, target=target, columns=columns, options=Options(explain=explain), overwrite=overwrite
+    )
     with open_predictor(task, package) as predictor:
         try:
             with shown_progress() as progress:
-                tally = score_file(predictor, job, progress)
+                summary = score_file(predictor, job, progress)
         except KeyboardInterrupt:
             kept = f"; what is done is kept in {job.partial}, the same command goes on" if job.partial.exists() else ""
             typer.echo(f"stopped{kept}", err=True)
             raise typer.Exit(130) from None
-    typer.echo(str(tally), err=True)
+    typer.echo(str(summary), err=True)

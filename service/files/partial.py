@@ -1,7 +1,7 @@
-"""A folder beside the output that holds what is done of it, so that a run that was stopped goes on where it was.
+"""A folder beside the output that keeps the predictions so far, so that a stopped run can go on where it was.
 
-Predictions lie in files of JSON lines, each named by the number of its first row and complete from the moment it has
-its name. A journal says what they are predictions of.
+Predictions lie in files of JSON lines. Each file is named by the number of its first record and is complete from the
+moment it has its name. A journal says which run the predictions belong to.
 """
 
 import json
@@ -14,11 +14,11 @@ from typing import Any, Self
 from models.atomic import UNFINISHED, atomic_write, atomic_write_text
 from models.errors import UserError
 
-FLUSH_ROWS = 2_000
-"""Rows between two files: some seconds of work, and all that a power cut costs."""
+FLUSH_RECORDS = 2_000
+"""Predictions in one file: some seconds of work, which is all that a power cut costs."""
 
 FLUSH_CHARACTERS = 16_000_000
-"""The same in characters, for explanations of long texts."""
+"""The limit of one file in characters, which explanations of long texts reach first."""
 
 _JOURNAL = "journal.json"
 _ENDING = ".rows"
@@ -26,18 +26,23 @@ _CURE = "remove it, or discard it with --overwrite"
 
 
 class PartialError(UserError):
-    """What lies beside the output is not the beginning of this run."""
+    """The folder beside the output does not hold the beginning of this run."""
 
 
-class Partial:
-    """The predictions so far, in row order. As a context it keeps what it was given, however it is left."""
+class PartialOutput:
+    """The predictions so far, in the order of the records.
+
+    As a context manager it saves what was added, whichever way the block ends.
+    """
 
     def __init__(self, folder: Path, identity: dict[str, Any], *, discard_other: bool) -> None:
-        """Go on with what is in `folder` if it was begun with the same `identity`, else begin.
+        """Go on with the predictions in `folder` if a run with the same `identity` left them; else begin anew.
+
+        With `discard_other`, the folder of another run, or a damaged one, is removed.
 
         Raises:
-            PartialError: the folder is not of a run; or it was begun with another identity or is damaged, and that is
-                not to be discarded.
+            PartialError: no run left the folder; or another run did, or the folder is damaged, and `discard_other` is
+                False.
         """
         self._folder = folder
         self._lines: list[str] = []
@@ -54,26 +59,26 @@ class Partial:
             shutil.rmtree(folder)
         elif folder.exists() and not (folder.is_dir() and _is_as_good_as_empty(folder)):
             raise PartialError(
-                f"{folder}: is needed for what is done so far, and holds what no run left there; "
+                f"{folder}: is needed for the predictions so far, but holds what no run left there; "
                 "move it, or choose another output with -o"
             )
         folder.mkdir(exist_ok=True)
         _write_lines(journal, [json.dumps(identity)])
 
     @property
-    def rows(self) -> int:
-        """How many rows are done."""
+    def records(self) -> int:
+        """How many records are done."""
         return self._stored + len(self._lines)
 
     def add(self, prediction: dict[str, Any]) -> None:
-        """The next row's prediction."""
+        """Add the prediction for the next record."""
         self._lines.append(json.dumps(prediction))
         self._characters += len(self._lines[-1])
-        if len(self._lines) >= FLUSH_ROWS or self._characters >= FLUSH_CHARACTERS:
+        if len(self._lines) >= FLUSH_RECORDS or self._characters >= FLUSH_CHARACTERS:
             self.flush()
 
     def flush(self) -> None:
-        """Put what was added on disk."""
+        """Write to disk what was added."""
         if self._lines:
             _write_lines(self._folder / f"{self._stored:012}{_ENDING}", self._lines)
             self._stored += len(self._lines)
@@ -81,14 +86,14 @@ class Partial:
             self._lines = []
 
     def predictions(self) -> Iterator[dict[str, Any]]:
-        """All that is on disk, from the first row on."""
+        """All predictions on disk, from the first record on."""
         for path in self._files():
             with path.open(encoding="utf-8") as file:
                 yield from map(json.loads, file)
 
     def complete(self, write: Callable[[Path], None], target: Path) -> None:
         """Have `write` write the output, give it its name in one step, and remove this folder."""
-        # Of the same name, whose endings say which kind of file is written.
+        # The unfinished file has the same name, because the endings say which kind of file is written.
         with atomic_write(target, unfinished=self._folder / target.name) as unfinished:
             write(unfinished)
         shutil.rmtree(self._folder)
@@ -97,34 +102,38 @@ class Partial:
         return self
 
     def __exit__(self, _type: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        # After a failed write another one would only hide what failed.
+        # After a failed write, a second failure would only hide the first.
         if not isinstance(error, OSError):
             self.flush()
 
     def _resume(self, identity: dict[str, Any]) -> int:
-        """How many rows are on disk; raises PartialError where they are not those of `identity` from the first on."""
+        """How many records are done on disk.
+
+        Raises:
+            PartialError: they belong to another run, or some are missing.
+        """
         try:
             begun_with = json.loads((self._folder / _JOURNAL).read_bytes())
         except ValueError as error:
             raise PartialError(f"{self._folder}: the journal is damaged; {_CURE}") from error
         if begun_with != identity:
             raise PartialError(
-                f"{self._folder}: left by a run over other rows, or with another package or other options; {_CURE}"
+                f"{self._folder}: left by a run over other records, or with another package or other options; {_CURE}"
             )
-        rows = 0
+        records = 0
         for path in self._files():
-            if path.stem != f"{rows:012}":
-                raise PartialError(f"{self._folder}: rows are missing before {path.name}; {_CURE}")
+            if path.stem != f"{records:012}":
+                raise PartialError(f"{self._folder}: records are missing before {path.name}; {_CURE}")
             with path.open("rb") as file:
-                rows += sum(1 for _ in file)
-        return rows
+                records += sum(1 for _ in file)
+        return records
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{_ENDING}"))
 
 
 def _is_as_good_as_empty(folder: Path) -> bool:
-    """Whether nothing is there, or what a run leaves that was stopped while it began."""
+    """Whether the folder is empty, or holds only the unfinished journal of a run that was stopped at its beginning."""
     return {path.name for path in folder.iterdir()} <= {Path(_JOURNAL).with_suffix(UNFINISHED).name}
 
 

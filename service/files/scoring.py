@@ -1,7 +1,8 @@
-"""Answers for every row of a file: HTTP's path, every core busy, memory flat, and nothing lost when stopped.
+"""Answers for every record of a file, computed on the same path as over HTTP.
 
-Three passes. The first counts rows and columns; the second computes predictions, which are kept beside the output as
-they come; the third writes the input's rows with their predictions, and only then does the output get its name.
+All cores stay busy, memory stays flat, and a stopped run loses nothing. There are three passes. The first counts
+records and columns. The second computes predictions, which are kept beside the output. The third writes the records of
+the input with their predictions; the output gets its name only when it is complete.
 """
 
 from collections import deque
@@ -22,32 +23,32 @@ from service.answers.contract import Options
 from service.answers.errors import BrokenModel, ItemsRejected, NotOffered
 from service.answers.predictor import Predictor
 from service.files.columns import ERROR, as_columns, column_types, free_names
-from service.files.partial import Partial
-from service.files.tables import survey, write_rows
+from service.files.partial import PartialOutput
+from service.files.tables import survey, write_records
 
 WINDOW_RECORDS = 2_048
-"""Rows of the file under way at once; the engine finds rows of like length among them."""
+"""Records under way at once. Among so many the engine finds rows of similar length for its batches."""
 
 WINDOW_TOKENS = 262_144
-"""The same in tokens, which is what bounds memory when texts are long."""
+"""Tokens of the records under way, which bound memory when texts are long."""
 
 
 class OutputError(UserError):
-    """The output cannot be put there."""
+    """The output cannot be written under the name that was given."""
 
 
 class InputChanged(UserError):
-    """The input is not what it was when the run began."""
+    """The input has changed since the run began."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What to score and where to."""
+class ScoringJob:
+    """The file to score, the file to write, and how."""
 
     source: Path
     target: Path
     columns: Mapping[str, str]
-    """By field of an item the column that holds it; of any other field, the first of the names it usually has."""
+    """The column that holds each field of an item. For a field that is not given, the usual column names are tried."""
     options: Options
     overwrite: bool
 
@@ -64,39 +65,39 @@ class Job:
 
     @property
     def partial(self) -> Path:
-        """The folder for what is done so far."""
+        """The folder that keeps the predictions so far."""
         return self.target.with_name(self.target.name + ".partial")
 
 
 @dataclass
-class Tally:
-    """How a run went."""
+class ScoringSummary:
+    """How many records a run scored."""
 
-    rows: int
+    records: int
     kept: int
-    """Of these, what an earlier run had done."""
+    """Records that an earlier run had scored; they are among `records`."""
     without_answer: int = 0
     error_column: str = ERROR
 
     def __str__(self) -> str:
         kept = f", {self.kept:,} of them by an earlier run" if self.kept else ""
         bad = f"; {self.without_answer:,} without an answer, see the column {self.error_column!r}"
-        return f"{self.rows:,} rows{kept}{bad if self.without_answer else ''}"
+        return f"{self.records:,} records{kept}{bad if self.without_answer else ''}"
 
 
-Progress = Callable[[int, int], None]
-"""Told how many rows are done, and of how many; first of those that an earlier run did."""
+ReportRecords = Callable[[int, int], None]
+"""Takes the number of records that are done and their total; the first call counts those of an earlier run."""
 
 
-def score_file(predictor: Predictor, job: Job, progress: Progress) -> Tally:
-    """Write `job.target`: every row and column of the source in its order, and the prediction's columns.
+def score_file(predictor: Predictor, job: ScoringJob, progress: ReportRecords) -> ScoringSummary:
+    """Write `job.target`: all records and columns of the source in their order, and the columns of the predictions.
 
     Raises:
         NotOffered, RecordsError, UnknownColumn, PartialError: before anything is computed.
-        InputChanged: the source was written to meanwhile.
+        InputChanged: the source changed during the run.
     """
     predictor.check(job.options.explain)
-    rows, columns = survey(job.source)
+    records, columns = survey(job.source)
     texts = _find_texts(predictor, job, tuple(columns))
     identity = {
         "format": 1,
@@ -105,31 +106,31 @@ def score_file(predictor: Predictor, job: Job, progress: Progress) -> Tally:
         "texts": texts,
         "options": job.options.model_dump(mode="json"),
     }
-    with Partial(job.partial, identity, discard_other=job.overwrite) as partial:
-        tally = Tally(rows, kept=partial.rows)
-        progress(partial.rows, rows)
-        missing = islice(read_records(job.source), partial.rows, None)
+    with PartialOutput(job.partial, identity, discard_other=job.overwrite) as partial:
+        summary = ScoringSummary(records, kept=partial.records)
+        progress(partial.records, records)
+        missing = islice(read_records(job.source), partial.records, None)
         for prediction in _predict(predictor, missing, texts, job.options):
             partial.add(prediction)
-            progress(partial.rows, rows)
+            progress(partial.records, records)
     types = column_types(predictor.task, predictor.package.manifest.labels)
     names = free_names(list(types), set(columns))
-    tally.error_column = names[ERROR]
+    summary.error_column = names[ERROR]
     all_columns = {**columns, **{names[name]: kind for name, kind in types.items()}}
 
     def write(path: Path) -> None:
-        write_rows(path, _merge(job, partial, names, tally), all_columns)
+        write_records(path, _merge(job, partial, names, summary), all_columns)
         if file_digest(job.source) != identity["source"]:
             raise InputChanged(
                 f"{job.source}: was written to while it was read; run the command again with --overwrite"
             )
 
     partial.complete(write, job.target)
-    return tally
+    return summary
 
 
-def _find_texts(predictor: Predictor, job: Job, available: tuple[str, ...]) -> dict[str, str]:
-    """The column that holds each field of an item."""
+def _find_texts(predictor: Predictor, job: ScoringJob, available: tuple[str, ...]) -> dict[str, str]:
+    """The column that holds each field of an item; raises UnknownColumn."""
     task = predictor.task
     for field in job.columns:
         if field not in task.columns:
@@ -188,9 +189,11 @@ def _finish(started: PendingAnswers | str) -> dict[str, Any]:
     return as_columns(result)
 
 
-def _merge(job: Job, partial: Partial, names: Mapping[str, str], tally: Tally) -> Iterator[dict[str, Any]]:
-    # Of unlike lengths only where the source has changed, which is looked for when all is written.
-    for row, prediction in zip(read_records(job.source), partial.predictions(), strict=False):
-        tally.without_answer += ERROR in prediction
-        values = row.values if isinstance(row, Record) else {}
+def _merge(
+    job: ScoringJob, partial: PartialOutput, names: Mapping[str, str], summary: ScoringSummary
+) -> Iterator[dict[str, Any]]:
+    # The lengths differ only where the source has changed, which is checked when everything is written.
+    for record, prediction in zip(read_records(job.source), partial.predictions(), strict=False):
+        summary.without_answer += ERROR in prediction
+        values = record.values if isinstance(record, Record) else {}
         yield {**values, **{free: prediction.get(name) for name, free in names.items()}}

@@ -1,4 +1,4 @@
-"""Rows written as csv, JSON lines or parquet; what is read from one kind can be written as another."""
+"""Writes records as csv, JSON lines or parquet, whichever kind of file they were read from."""
 
 import base64
 import csv
@@ -15,34 +15,34 @@ import pyarrow.parquet as parquet
 
 from models.records import Record, column_names, count_records, file_format, read_records
 
-BATCH_ROWS = 1_024
-"""Rows of a file that are held at once."""
+BATCH_RECORDS = 1_024
+"""Records of a file that are held in memory at once."""
 
 Columns = Mapping[str, pa.DataType]
-"""Names and types, in order."""
+"""The names and types of columns, in order."""
 
 T = TypeVar("T")
 
 
 def survey(path: Path) -> tuple[int, Columns]:
-    """How many rows a file holds, unreadable ones included, and all columns that occur; reads it to the end.
+    """How many records a file holds, unreadable ones included, and all columns that occur; reads it to the end.
 
     Raises:
-        RecordsError: it cannot be read as rows.
+        RecordsError: it cannot be read as records.
     """
     names = column_names(path)
     if names is None:
         return _survey_jsonl(path)
-    rows = count_records(path)
-    if rows is None:
+    records = count_records(path)
+    if records is None:
         return sum(1 for _ in read_records(path)), dict.fromkeys(names, pa.string())
     schema = parquet.read_schema(path)
-    return rows, dict(zip(schema.names, schema.types, strict=True))
+    return records, dict(zip(schema.names, schema.types, strict=True))
 
 
-def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Columns) -> None:
-    """Write `rows`, of the kind that the name of `path` says; a column that a row lacks is empty there."""
-    _WRITERS[file_format(path)](path, rows, columns)
+def write_records(path: Path, records: Iterable[Mapping[str, Any]], columns: Columns) -> None:
+    """Write a file of the kind that the name of `path` says; a column that a record lacks stays empty there."""
+    _WRITERS[file_format(path)](path, records, columns)
 
 
 def _survey_jsonl(path: Path) -> tuple[int, Columns]:
@@ -50,14 +50,14 @@ def _survey_jsonl(path: Path) -> tuple[int, Columns]:
     columns: dict[str, pa.DataType] = {}
     for batch in _batches(read_records(path)):
         count += len(batch)
-        records = [row.values for row in batch if isinstance(row, Record)]
+        records = [record.values for record in batch if isinstance(record, Record)]
         for name in dict.fromkeys(name for values in records for name in values):
             columns[name] = _join(columns.get(name, pa.null()), _kind([values.get(name) for values in records]))
     return count, {name: pa.string() if pa.types.is_null(kind) else kind for name, kind in columns.items()}
 
 
 def _kind(values: list[Any]) -> pa.DataType:
-    """The type that holds all values; text, holding JSON, where they are nested or of several kinds."""
+    """The type that holds all values; text with JSON in it, where values are nested or of several kinds."""
     try:
         kind = pa.array(values).type
     except (pa.ArrowException, OverflowError):
@@ -73,30 +73,30 @@ def _join(one: pa.DataType, other: pa.DataType) -> pa.DataType:
         return pa.string()
 
 
-def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Columns) -> None:
+def _write_csv(path: Path, records: Iterable[Mapping[str, Any]], columns: Columns) -> None:
     with _open_text(path) as file:
         write = csv.writer(file, lineterminator="\n").writerow
         # Python 3.11 sets no quotes around a lone carriage return, and then no reader takes it.
         write_quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow
         write(columns)
-        for row in rows:
-            cells = [_as_cell(row.get(name)) for name in columns]
+        for record in records:
+            cells = [_as_cell(record.get(name)) for name in columns]
             has_return = any("\r" in cell for cell in cells if isinstance(cell, str))
             (write_quoted if has_return else write)(cells)
 
 
-def _write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]], _: Columns) -> None:
+def _write_jsonl(path: Path, records: Iterable[Mapping[str, Any]], _: Columns) -> None:
     with _open_text(path) as file:
-        for row in rows:
-            file.write(_as_json(dict(row)) + "\n")
+        for record in records:
+            file.write(_as_json(dict(record)) + "\n")
 
 
-def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], columns: Columns) -> None:
+def _write_parquet(path: Path, records: Iterable[Mapping[str, Any]], columns: Columns) -> None:
     schema = pa.schema(list(columns.items()))
     with parquet.ParquetWriter(path, schema) as writer:
-        for batch in _batches(rows):
+        for batch in _batches(records):
             arrays = [
-                pa.array([_as_stored(row.get(name), kind) for row in batch], type=kind)
+                pa.array([_as_stored(record.get(name), kind) for record in batch], type=kind)
                 for name, kind in columns.items()
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
@@ -116,12 +116,12 @@ def _open_text(path: Path) -> TextIO:
 
 
 def _as_cell(value: Any) -> Any:
-    """What csv writes as it is, else text."""
+    """The value as it is if csv can write it, else as text."""
     return value if value is None or type(value) in (str, int, float) else _as_text(value)
 
 
 def _as_text(value: Any) -> str:
-    """JSON for what JSON knows, so that truth values and lists read back as what they are; dates and such plainly."""
+    """JSON for values that JSON knows, so that they can be read back; plain text for others, such as dates."""
     return _as_json(value) if isinstance(value, bool | int | float | list | tuple | dict) else _spell(value)
 
 
@@ -130,7 +130,7 @@ def _as_json(value: Any) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no NaN, which data frames write for a number that is missing."""
+    """The value with null for NaN, which JSON does not have and data frames write for a missing number."""
     if isinstance(value, dict):
         return {name: _without_nan(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -139,18 +139,18 @@ def _without_nan(value: Any) -> Any:
 
 
 def _spell(value: Any) -> str:
-    """Dates, times, decimals and UUIDs as they are commonly written; bytes in base64."""
+    """Dates, times, decimals and UUIDs as they are usually written; bytes in base64."""
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _as_stored(value: Any, kind: pa.DataType) -> Any:
     if value is not None and pa.types.is_string(kind):
         return _as_text(value)
-    # Arrow refuses whole numbers that a float cannot hold to the last digit.
+    # Arrow refuses integers that a float cannot hold to the last digit.
     return float(value) if isinstance(value, int) and pa.types.is_floating(kind) else value
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(items)
-    while batch := list(islice(iterator, BATCH_ROWS)):
+    while batch := list(islice(iterator, BATCH_RECORDS)):
         yield batch

@@ -25,7 +25,7 @@ from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from service.files.partial import PartialError
-from service.files.scoring import InputChanged, Job, OutputError, Tally, score_file
+from service.files.scoring import InputChanged, OutputError, ScoringJob, ScoringSummary, score_file
 from tests.service.conftest import ROOT, Server, steadfast, wait_for
 from tests.service.tiny import OPINIONS, build_package
 
@@ -67,9 +67,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [dict(row.values) for row in rows if isinstance(row, Record)]
 
 
-def run(predictor: Predictor, source: Path, target: Path, **changes: Any) -> Tally:
+def run(predictor: Predictor, source: Path, target: Path, **changes: Any) -> ScoringSummary:
     options = Options(explain=changes.pop("explain", None))
-    job = Job(source=source, target=target, options=options, **{"columns": {}, "overwrite": False, **changes})
+    job = ScoringJob(source=source, target=target, options=options, **{"columns": {}, "overwrite": False, **changes})
     return score_file(predictor, job, lambda *_: None)
 
 
@@ -127,11 +127,11 @@ def test_bad_rows_are_kept_and_say_why(predictor: Predictor, tmp_path: Path) -> 
         b'{"text": "good"}\n{"text": ""}\n{"text": 5}\nnot json\n{"text": null}\n{"other": 1}\n{"text": "\\ud800"}\n'
         b'{"text": "\xff"}\n[]\n' + b"[" * 100_000 + b'\n{"text": "bad"}\n'
     )
-    tally = run(predictor, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    summary = run(predictor, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
     rows = read(tmp_path / "out.jsonl")
     assert [row["label"] for row in rows] == ["positive", *[None] * 9, "negative"]
     assert [bool(row["error"]) for row in rows] == [False, *[True] * 9, False]
-    assert (tally.rows, tally.without_answer) == (11, 9)
+    assert (summary.records, summary.without_answer) == (11, 9)
 
 
 def test_a_csv_with_broken_lines_keeps_its_good_ones(predictor: Predictor, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_csv_with_broken_lines_keeps_its_good_ones(predictor: Predictor, tmp_p
 
 def test_a_name_that_the_file_has_already_gets_a_prefix(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", [{"text": "good", "label": 0, "error": "none", "prediction_error": "no"}])
-    tally = run(predictor, source, tmp_path / "out.jsonl")
+    summary = run(predictor, source, tmp_path / "out.jsonl")
     (row,) = read(tmp_path / "out.jsonl")
     assert (row["label"], row["prediction_label"], row["error"], row["prediction_error"]) == (
         0,
@@ -160,7 +160,7 @@ def test_a_name_that_the_file_has_already_gets_a_prefix(predictor: Predictor, tm
         "no",
     )
     assert row["prediction_prediction_error"] is None
-    assert tally.error_column == "prediction_prediction_error"
+    assert summary.error_column == "prediction_prediction_error"
 
 
 def test_columns_of_parquet_keep_their_types(predictor: Predictor, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_columns_that_come_late_are_not_lost(predictor: Predictor, tmp_path: Pat
 
 def test_a_file_without_rows_becomes_one_with_columns(predictor: Predictor, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,text\n")
-    assert run(predictor, tmp_path / "in.csv", tmp_path / "out.csv").rows == 0
+    assert run(predictor, tmp_path / "in.csv", tmp_path / "out.csv").records == 0
     assert (tmp_path / "out.csv").read_text() == ",".join(["id", "text", *ADDED]) + "\n"
 
 
@@ -227,11 +227,11 @@ def test_a_row_that_the_model_has_no_numbers_for_stops_nothing(tmp_path: Path, m
     monkeypatch.setitem(OPINIONS, "fine", float("nan"))
     source = write(tmp_path / "in.csv", [{"text": text} for text in ("good", "fine", "bad")])
     with Pool(1) as pool, Predictor(open_package(build_package(tmp_path / "broken")), EngineLimits(), pool) as broken:
-        tally = run(broken, source, tmp_path / "out.csv")
+        summary = run(broken, source, tmp_path / "out.csv")
     rows = read(tmp_path / "out.csv")
     assert [row["label"] for row in rows] == ["positive", "", "negative"]
     assert "an output is not finite" in rows[1]["error"]
-    assert tally.without_answer == 1
+    assert summary.without_answer == 1
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -279,7 +279,7 @@ def test_a_source_that_grows_meanwhile_is_noticed(predictor: Predictor, tmp_path
         if done == total:
             source.write_text(source.read_text() + "more\n")
 
-    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     with pytest.raises(InputChanged, match="run the command again"):
         score_file(predictor, job, grow)
     assert not (tmp_path / "out.csv").exists()
@@ -300,14 +300,14 @@ def stop_at(row: int) -> Any:
 def test_a_stopped_run_goes_on_where_it_was(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": text} for text in texts_of_many_lengths(300)])
     run(predictor, source, tmp_path / "whole.csv")
-    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     for row in (100, 101, 250):
         with pytest.raises(Stopped):
             score_file(predictor, job, stop_at(row))
         assert not (tmp_path / "out.csv").exists()
     told: list[int] = []
-    tally = score_file(predictor, job, lambda done, _: told.append(done))
-    assert tally.kept == told[0] == 250
+    summary = score_file(predictor, job, lambda done, _: told.append(done))
+    assert summary.kept == told[0] == 250
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not job.partial.exists()
 
@@ -315,7 +315,7 @@ def test_a_stopped_run_goes_on_where_it_was(predictor: Predictor, tmp_path: Path
 @pytest.mark.parametrize("change", ["source", "options"])
 def test_what_another_run_left_is_not_mixed_in(predictor: Predictor, tmp_path: Path, change: str) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
-    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     with pytest.raises(Stopped):
         score_file(predictor, job, stop_at(10))
     if change == "source":
@@ -333,7 +333,7 @@ def test_a_source_that_changes_in_place_is_noticed(predictor: Predictor, tmp_pat
         if done == total:
             source.write_text(source.read_text().replace("good", "evil"))
 
-    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     with pytest.raises(InputChanged, match="run the command again"):
         score_file(predictor, job, change)
     assert not (tmp_path / "out.csv").exists()
@@ -364,12 +364,12 @@ def test_a_run_that_was_stopped_while_it_began_begins_again(
     assert run(predictor, source, tmp_path / "out.csv").kept == 0
 
 
-@pytest.mark.parametrize("damage", ["journal", "rows"])
+@pytest.mark.parametrize("damage", ["journal", "records"])
 def test_a_damaged_beginning_is_refused_until_it_is_discarded(
     predictor: Predictor, tmp_path: Path, damage: str
 ) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
-    job = Job(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
     for row in (5, 10):
         with pytest.raises(Stopped):
             score_file(predictor, job, stop_at(row))
@@ -441,7 +441,7 @@ def test_the_limits_of_a_server_do_not_concern_a_file(package: Path, tmp_path: P
     completed = steadfast(
         "score", "sentiment", source, "-o", tmp_path / "out.csv", "--package", package, env=environment
     )
-    assert completed.stderr == "100 rows\n"
+    assert completed.stderr == "100 records\n"
 
 
 def test_a_number_that_is_missing_is_null_in_json(predictor: Predictor, tmp_path: Path) -> None:
@@ -472,4 +472,4 @@ def test_the_command_says_how_it_went(package: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": " "}])
     completed = steadfast("score", "sentiment", source, "-o", tmp_path / "out.csv", "--package", package)
     assert (completed.returncode, completed.stdout) == (0, "")
-    assert completed.stderr == "2 rows; 1 without an answer, see the column 'error'\n"
+    assert completed.stderr == "2 records; 1 without an answer, see the column 'error'\n"

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.records import Record, read_records
-from service.files.tables import survey, write_rows
+from service.files.tables import survey, write_records
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.text(
     ",\"'\r\n\t\x00 é漢👩‍🚀a=;|\\", max_size=20
@@ -30,14 +30,14 @@ def test_texts_read_back_as_they_were_written(ending: str, rows: list[tuple[str,
     written = [dict(zip(columns, row, strict=True)) for row in rows]
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"rows.{ending}"
-        write_rows(path, written, columns)
+        write_records(path, written, columns)
         assert list(read_records(path)) == [Record(number, row) for number, row in enumerate(written, start=1)]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_table_without_rows_keeps_what_it_can(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"rows.{ending}"
-    write_rows(path, [], {"a": pa.string()})
+    write_records(path, [], {"a": pa.string()})
     rows, columns = survey(path)
     assert rows == 0
     assert list(columns) == ([] if "jsonl" in ending else ["a"])
@@ -86,14 +86,14 @@ def test_what_json_does_not_know_is_written_plainly_and_bytes_in_base64(
     tmp_path: Path, value: Any, written: str, ending: str
 ) -> None:
     path = tmp_path / f"rows.{ending}"
-    write_rows(path, [{"x": value}], {"x": pa.string()})
+    write_records(path, [{"x": value}], {"x": pa.string()})
     assert list(read_records(path)) == [Record(1, {"x": written})]
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_a_missing_number_inside_a_list_is_null(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"rows.{ending}"
-    write_rows(path, [{"x": [1.5, {"y": float("nan"), "z": b"a"}]}], {"x": pa.string()})
+    write_records(path, [{"x": [1.5, {"y": float("nan"), "z": b"a"}]}], {"x": pa.string()})
     (row,) = read_records(path)
     assert isinstance(row, Record)
     value = row.values["x"]
@@ -101,7 +101,7 @@ def test_a_missing_number_inside_a_list_is_null(tmp_path: Path, ending: str) -> 
 
 
 def test_whole_numbers_among_others_are_written_however_large(tmp_path: Path) -> None:
-    write_rows(tmp_path / "rows.parquet", [{"x": 2**60 + 1}, {"x": 0.5}], {"x": pa.float64()})
+    write_records(tmp_path / "rows.parquet", [{"x": 2**60 + 1}, {"x": 0.5}], {"x": pa.float64()})
     assert [row.values for row in read_records(tmp_path / "rows.parquet") if isinstance(row, Record)] == [
         {"x": float(2**60)},
         {"x": 0.5},

@@ -5,7 +5,9 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ import pytest
 from models.tasks import ENDPOINTS
 from models.tasks.sentiment import SENTIMENT, SentimentItem
 from service.answers.answers import Answers, PendingAnswers
-from service.answers.contract import request_type
+from service.answers.contract import Options, request_type
 from service.answers.predictor import Predictor
+from service.server import endpoints
 from service.server.context import RequestContext, current_request
 from service.server.endpoints import endpoint
 from service.server.metrics import Metrics
@@ -77,3 +80,35 @@ def test_an_answer_that_does_not_fit_is_not_blamed_on_the_caller(
     monkeypatch.setattr(predictor, "submit", give_nonsense)
     with pytest.raises(RuntimeError, match="does not fit its own type"):
         ask(predictor, inputs=["a"])
+
+
+def test_texts_read_in_a_thread_are_not_computed_when_their_caller_leaves(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "LARGE_BODY_BYTES", 0)
+    reading, go_on, submitted = threading.Event(), threading.Event(), threading.Event()
+    pending: list[PendingAnswers] = []
+    submit = predictor.submit
+
+    def read_slowly(*arguments: Any, **options: Any) -> PendingAnswers:
+        reading.set()
+        assert go_on.wait(30)
+        pending.append(replace(submit(*arguments, **options), future=Future()))
+        submitted.set()
+        return pending[0]
+
+    async def leave_while_reading() -> None:
+        current_request.set(RequestContext("id", body=b"large"))
+        items, options = [SentimentItem(text="good")], Options()
+        asking = asyncio.create_task(endpoints.answer_items(predictor, items, options, Metrics()))
+        await asyncio.to_thread(reading.wait, 30)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        go_on.set()
+        await asyncio.to_thread(submitted.wait, 30)
+        while not pending[0].future.cancelled():
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(predictor, "submit", read_slowly)
+    asyncio.run(asyncio.wait_for(leave_while_reading(), 60))

@@ -18,7 +18,7 @@ from service.answers.errors import ItemsRejected, NotOffered
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
-from service.files.scoring import Job, score_file
+from service.files.scoring import ScoringJob, score_file
 from tests.service.answers.test_explanation import TEXTS
 from tests.service.conftest import Server, steadfast
 from tests.tiny import make_items
@@ -68,7 +68,9 @@ def score(predictor: Predictor, items: list[dict[str, Any]], folder: Path, endin
     source, target = folder / "in.jsonl", folder / f"out.{ending}"
     source.write_text("".join(json.dumps(item) + "\n" for item in items))
     given = Options.model_validate(options)
-    score_file(predictor, Job(source=source, target=target, columns={}, options=given, overwrite=True), lambda *_: None)
+    score_file(
+        predictor, ScoringJob(source=source, target=target, columns={}, options=given, overwrite=True), lambda *_: None
+    )
     return target
 
 
@@ -232,10 +234,10 @@ def test_choices_in_csv_are_json_lists(predictors: Callable[[str], Predictor], t
                 ("good", "what", "[" * 100_000),
             ]
         )
-    job = Job(source=source, target=tmp_path / "out.jsonl", columns={}, options=Options(), overwrite=False)
-    tally = score_file(predictors("reading-comprehension"), job, lambda *_: None)
+    job = ScoringJob(source=source, target=tmp_path / "out.jsonl", columns={}, options=Options(), overwrite=False)
+    summary = score_file(predictors("reading-comprehension"), job, lambda *_: None)
     rows = [json.loads(line) for line in job.target.read_text().splitlines()]
-    assert tally.without_answer == 2
+    assert summary.without_answer == 2
     assert rows[0]["answer"] in ("good", "bad")
     assert rows[1]["error"].startswith("choices: ")
 
