@@ -19,7 +19,7 @@ class TrainingMethod:
     heads: tuple[Head, ...]
     """The heads that the method can train."""
     reads_unlabelled: bool = False
-    """Whether the method also learns from texts without right answers."""
+    """True if the method also learns from texts without right answers."""
 
 
 class UnknownMethod(UserError):

@@ -64,7 +64,7 @@ def make_context(encoder: Encoder, *, step: int = 0) -> StepContext:
 def make_build_context(
     encoder: Encoder, *, head: Head = "sequence-classification", seed: int = 11, examples: int = 10
 ) -> BuildContext:
-    """What a method is built for, with the tokenizer of the tiny base."""
+    """The context in which a method is built, with the tokenizer of the tiny base."""
     return BuildContext(
         encoder=encoder,
         head=head,
@@ -86,10 +86,10 @@ def take_row(batch: Batch, number: int) -> Batch:
 
 
 def total(result: StepResult) -> Tensor:
-    """What the loop would descend."""
+    """The loss that the loop would descend."""
     return torch.stack([loss.weight * loss.value for loss in result.losses.values()]).sum()
 
 
 def gradients(encoder: Encoder, loss: Tensor) -> list[Tensor]:
-    """Of every parameter, 0 where the loss does not depend on it."""
+    """The gradient of every parameter, 0 where the loss does not depend on it."""
     return list(torch.autograd.grad(loss, list(encoder.parameters()), retain_graph=True, materialize_grads=True))

@@ -121,7 +121,7 @@ def test_an_unknown_word_is_a_word_and_other_special_tokens_are_none() -> None:
 
 
 def test_words_are_what_came_from_a_text() -> None:
-    """What the graph tells by ids is what the reader knows."""
+    """The words that the graph finds by ids are those that the reader knows."""
     reader = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=32))
     row = reader.read_pair({"a": "the 😍 film", "b": "[SEP] [MASK] was good"}).rows[0]
     gate = Gate(threshold=0.3, start_share=0.5, special_ids=SPECIAL_IDS)

@@ -1,4 +1,4 @@
-"""What each head learns from: losses against loops in float64, and targets where they belong."""
+"""Training of each head: losses against loops in float64, and targets where they belong."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which tokens are hidden, what stands in their place, and what a model's guesses are worth."""
+"""The tokens that are hidden, their replacements, and the worth of a model's guesses."""
 
 import math
 from pathlib import Path

@@ -40,7 +40,7 @@ def _method(encoder: Encoder, name: str = "attention-at", head: Head = "sequence
 
 
 def _noise(method: AttentionAt, batch: Batch, context: StepContext) -> tuple[Tensor, Tensor]:
-    """What the method adds, and the gradient of the clean loss that it was made of."""
+    """The noise that the method adds, and the gradient of the clean loss that it was made from."""
     start = method.site.zeros(batch).requires_grad_()
     clean = context.encoder(batch, score_bias=method.site.bias(start), keep=method.site.layers)
     task = context.task_loss(clean.logits, batch.targets)

@@ -49,7 +49,7 @@ def _logits(encoder: Encoder, example: Example, masked: frozenset[int] = frozens
 
 
 def _ignore(line: str) -> None:
-    """What is said is not looked at here."""
+    """Ignore a line."""
 
 
 @pytest.mark.parametrize(("length", "share"), [(5, 0.05), (10, 0.11), (20, 0.14), (40, 0.16), (80, 0.17)])
@@ -109,7 +109,7 @@ def test_one_draw_masks_up_to_three_words_back_but_not_beyond_its_quarter(
 
 
 def test_a_quarter_that_begins_between_two_words_is_rounded_as_the_code_does() -> None:
-    """Of ten words the second quarter is [2.25, 4.5): word 3 draws 2 or 3, and two words would begin before it."""
+    """The second quarter of ten words is [2.25, 4.5): word 3 draws 2 or 3, and two words would begin before it."""
     assert draw_words(10, _Script(*[NO] * 3, 0.05, 2, 0.1, *[NO] * 6), 0.1) == {2}
     assert draw_words(10, _Script(*[NO] * 3, 0.05, 3, 0.5, *[NO] * 6), 0.1) == {3}
 

@@ -55,7 +55,7 @@ def _watch() -> Watcher:
 
 
 def _ignore(*_: object) -> None:
-    """What a run says is not looked at here."""
+    """Ignore a run's lines."""
 
 
 def _same_weights(left: Path, right: Path) -> bool:

@@ -353,7 +353,7 @@ def _settings(base: Path, data: Path, method: str, **changed: Any) -> Any:
 
 
 def _ignore(*_: object) -> None:
-    """What a run says is not looked at here."""
+    """Ignore a run's lines."""
 
 
 def _train(settings: Any, out: Path) -> Path:

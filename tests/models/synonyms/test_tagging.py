@@ -1,4 +1,4 @@
-"""Which words are of which class, and what they are inflected to."""
+"""The classes of words, and their inflections."""
 
 import pytest
 

@@ -64,7 +64,7 @@ def _alone(settings: TrainingSettings, out: Path) -> None:
 
 
 def _ignore(*_: object) -> None:
-    """What a run says is not looked at here."""
+    """Ignore a run's lines."""
 
 
 def _assert_same_weights(left: Path, right: Path) -> None:
