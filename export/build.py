@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import platform
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from export.card import write_card
-from export.errors import BadName, ExportError, NoTwin, PackageExists
+from export.errors import ExportError
 from export.gates.consistency import check_shares
 from export.gates.determinism import check_determinism
 from export.gates.parity import check_parity
@@ -24,7 +23,6 @@ from export.origin import CONFIG_FILES, Origin, open_origin, read_calibration_ro
 from export.package import (
     FALLBACK_FILE,
     GRAPH_FILE,
-    NAME_PATTERN,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     DeterminismReport,
@@ -34,9 +32,9 @@ from export.package import (
     Probe,
     Twin,
     file_digest,
-    read_manifest,
     write_manifest,
 )
+from export.preconditions import check_request, read_twins
 from export.probes import record_probes, rows_of_many_lengths
 from export.quantization import prepare
 from export.session import Session
@@ -72,14 +70,9 @@ def export_checkpoint(
         ExportError: `out` exists, `name` cannot be used, a twin does not match, or a gate refuses the graph.
         CheckpointError, EncoderError, DataError: the checkpoint or its data cannot be read.
     """
-    if out.exists():
-        raise PackageExists(f"{out}: exists already; packages are never overwritten, choose another name or remove it")
-    if name is not None and not re.fullmatch(NAME_PATTERN, name):
-        raise BadName(f"package name {name!r}; use at most 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first")
+    check_request(checkpoint, out, name=name, data=data, twins=twins)
     origin = open_origin(checkpoint)
-    compared = tuple(_read_twin(folder, origin) for folder in twins)
-    if len({twin.method for twin in compared}) < len(compared):
-        raise NoTwin("two twins were trained by the same method; name one package for each method")
+    compared = read_twins(twins, origin.record)
     with _workplace(out) as work:
         checked = _pass_gates(origin, work, precision, data, with_fp32=with_fp32, say=say)
         folder = work / "package"
@@ -161,25 +154,6 @@ def _choose(origin: Origin, fp32: Path, precision: Precision, data: str | None, 
     rows = read_calibration_rows(origin, data)
     say(f"quantising, with activation ranges from {format_count(len(rows), 'training text')}")
     return choose_int8(origin, fp32, prepare(fp32, rows, fp32.parent), validation, say)
-
-
-def _read_twin(folder: Path, origin: Origin) -> Twin:
-    found, record = read_manifest(folder), origin.record
-    differing = [
-        field
-        for field, here, there in (
-            ("task", record.task, found.task),
-            ("base", record.base, found.base),
-            ("labels", record.labels, found.labels),
-            ("max_tokens", record.max_tokens, found.max_tokens),
-            ("data", record.data, found.data),
-        )
-        if here != there
-    ]
-    if differing or found.method.name == record.method.name:
-        reason = f"another {' and '.join(differing)}" if differing else f"the same method, {record.method.name}"
-        raise NoTwin(f"{folder}: has {reason}; a twin has the same task and data, and another training method")
-    return Twin(method=found.method.name, precision=found.precision, digest=found.digest, metrics=found.metrics)
 
 
 def _fill(folder: Path, origin: Origin, checked: _CheckedGraph, name: str, twins: tuple[Twin, ...]) -> Manifest:

@@ -5,14 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.errors import IncompleteCheckpoint, OnlyPretrained
+from export.errors import IncompleteCheckpoint
 from export.package import TOKENIZER_FILE, WEIGHTS_FILE
+from export.preconditions import read_exportable
 from export.session import evaluated_graph
-from models.checkpoint import DataSource, TrainingRecord, read_record
+from models.checkpoint import DataSource, TrainingRecord
 from models.data import Part, load_train, load_validation
 from models.evaluation import EvaluatedModel
 from models.networks.loading import load_tokenizer
-from models.tasks import TASKS, find_task
+from models.tasks import find_task
 from models.tasks.task import AnyTask
 from models.text import Reader, ReadingLimits, Row
 
@@ -47,20 +48,14 @@ def open_origin(folder: Path) -> Origin:
         OnlyPretrained: the checkpoint was only pre-trained.
         IncompleteCheckpoint: a file is missing.
     """
-    record = read_record(folder)
-    task = find_task(record.task)
-    if task.name not in TASKS:
-        raise OnlyPretrained(
-            f"{folder}: pre-trained on {task.name}, which answers nothing and cannot be exported or served; "
-            f"train a task from it first: steadfast train --task TASK --base {folder}"
-        )
+    record = read_exportable(folder)
     for file in (WEIGHTS_FILE, TOKENIZER_FILE, *CONFIG_FILES):
         if not (folder / file).is_file():
             raise IncompleteCheckpoint(f"{folder / file}: missing; train the checkpoint again, or copy it whole")
     return Origin(
         folder=folder,
         record=record,
-        task=task,
+        task=find_task(record.task),
         reader=Reader.from_file(folder / TOKENIZER_FILE, ReadingLimits(max_tokens=record.max_tokens)),
         pad_id=int(load_tokenizer(folder).pad_token_id),
     )

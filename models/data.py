@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from models.checkpoint import DataFile, DataSource
 from models.errors import UserError, first_mistake
+from models.hub import give_up_at_first_failure
 from models.records import BadRecord, Record, Records, UnknownColumn, find_column, read_records
 from models.tasks.task import AnyTask, Outputs, read_item
 from models.text import Encoded, Reader
@@ -230,6 +231,7 @@ def _open_hub(data: str, name: str) -> Iterator[Record]:
     # Here, not at the top: importing it takes a second, and folders need none of it.
     import datasets
 
+    give_up_at_first_failure()
     identifier, _, configuration = data.partition(":")
     try:
         found = datasets.load_dataset(identifier, configuration or None, split=name)

@@ -1,4 +1,4 @@
-"""Names that may be a folder here or an id on a hub: told apart before anything is fetched."""
+"""Folders that commands read and write: checked before anything slow starts, and told apart from ids on a hub."""
 
 from pathlib import Path
 
@@ -7,6 +7,16 @@ from models.errors import UserError
 
 class NoSuchFolder(UserError):
     """A name that can only be a folder's, and no folder has it."""
+
+
+class AlreadyThere(UserError):
+    """Something is where a new folder should go; nothing is ever overwritten."""
+
+
+def check_new(folder: Path) -> None:
+    """Refuse a folder to write to that exists already; raises AlreadyThere."""
+    if folder.exists():
+        raise AlreadyThere(f"{folder}: exists already; choose another name or remove it")
 
 
 def check_folder(name: str) -> None:

@@ -24,6 +24,7 @@ from transformers import (
 
 from models.checkpoint import METHOD_FILE, read_record
 from models.evaluation import EvaluatedModel
+from models.hub import give_up_at_first_failure
 from models.networks.batches import torch_runner
 from models.networks.bilstm import BilstmConfig
 from models.networks.encoder import FAMILIES, Encoder, EncoderError
@@ -132,10 +133,12 @@ def measuring_device() -> torch.device:
 
 def load_config(base: str | Path, **changed: Any) -> Any:
     """The transformers configuration in a folder or on a hub; raises EncoderError."""
+    give_up_at_first_failure()
     try:
         return AutoConfig.from_pretrained(str(base), **changed)
     except (OSError, ValueError) as error:
-        raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({error})") from error
+        reason = " ".join(str(error).split())
+        raise EncoderError(f"{base}: neither a model folder here nor one that could be fetched ({reason})") from error
 
 
 def name_labels(labels: tuple[str, ...]) -> dict[str, Any]:
@@ -177,10 +180,12 @@ def _load_weights(folder: str | Path, head: Head, **given: Any) -> tuple[Any, di
 
 def load_tokenizer(base: str | Path) -> PreTrainedTokenizerFast:
     """The base model's tokenizer; raises EncoderError."""
+    give_up_at_first_failure()
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(base))
     except (OSError, ValueError) as error:
-        raise EncoderError(f"{base}: no tokenizer here, nor one that could be fetched ({error})") from error
+        reason = " ".join(str(error).split())
+        raise EncoderError(f"{base}: no tokenizer here, nor one that could be fetched ({reason})") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise EncoderError(f"{base}: its tokenizer has no fast form (tokenizer.json), which offsets need")
     return tokenizer

@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from models.errors import UserError
+from models.tasks.masked_words import MASKED_WORDS
 from service.cli import compare, doctor, evaluate, export, listing, predict, score, serve, train
 from service.cli.options import Command, Group
+from service.cli.training_options import list_methods
 
 app = typer.Typer(
     name="steadfast",
@@ -30,10 +32,10 @@ app.command(cls=Command, rich_help_panel=USING)(score.score)
 app.command(cls=Command, rich_help_panel=USING)(serve.serve)
 app.command(cls=Command, rich_help_panel=USING)(listing.models)
 app.command(cls=Command, rich_help_panel=USING)(doctor.doctor)
-app.command(cls=Command, rich_help_panel=MAKING)(train.train)
-app.command(cls=Command, rich_help_panel=MAKING)(train.pretrain)
+app.command(cls=Command, rich_help_panel=MAKING, epilog=list_methods())(train.train)
+app.command(cls=Command, rich_help_panel=MAKING, epilog=list_methods(MASKED_WORDS.head))(train.pretrain)
 app.command(cls=Command, rich_help_panel=MAKING)(evaluate.evaluate)
-app.command(cls=Command, rich_help_panel=MAKING)(compare.compare)
+app.command(cls=Command, rich_help_panel=MAKING, epilog=list_methods())(compare.compare)
 app.command(cls=Command, rich_help_panel=MAKING)(export.export)
 app.command(cls=Command, rich_help_panel=MAKING)(export.verify)
 
@@ -66,9 +68,9 @@ def steadfast(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop."),
     ] = False,
 ) -> None:
-    """Robust text models: train, export, serve, explain.
+    """Train text classifiers and taggers for robustness, check them, serve them, and explain their answers.
 
-    Try one, put it behind HTTP, or run it over a file:
+    Ask a model by hand, put it behind HTTP, or run it over a file:
 
     ```sh
     steadfast predict sentiment "not bad at all" --explain attention
@@ -76,6 +78,7 @@ def steadfast(
     steadfast score sentiment reviews.csv -o scored.parquet
     ```
 
-    Every option of `serve` can be set as `STEADFAST_...` in the environment too.
+    `steadfast COMMAND --help` explains a command. Every option of `serve` is also a variable, such as
+    `STEADFAST_PORT`; those that concern models count for the other commands that use one, too.
     """
     del version

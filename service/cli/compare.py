@@ -2,93 +2,98 @@
 
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from models.tasks import TASKS
+from models.training.settings import check_general_settings
+from service.cli.options import with_options
 from service.cli.progress import console, measurer, shown_bar, watcher
-from service.cli.training_options import (
-    Base,
-    BatchSize,
-    Config,
-    Data,
-    Epochs,
-    LearningRates,
-    MaxTokens,
-    RowCount,
-    TrainingPrecision,
-    TrainParts,
-    Validation,
-    need,
-    read_assignment,
-    with_source,
-)
+from service.cli.training_options import Config, need, read_assignment, read_run_settings, training_options
 
 
+@with_options(training_options("method", "unlabelled", "set_"))
 def compare(
-    methods: Annotated[str, typer.Option(help="Methods, with commas between them, such as plain,asa.")],
-    out: Annotated[Path, typer.Option(help="Folder of the results and the table; one that is there is gone on with.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each method, with seeds that count up.")] = 3,
+    methods: Annotated[
+        str, typer.Option(metavar="NAMES", help="Methods to compare, separated by commas; all are listed below.")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the results. Results that it already holds are kept.")
+    ],
+    seeds: Annotated[
+        int, typer.Option(min=1, help="How often to train each method; the seeds count up from `--seed`.")
+    ] = 3,
     config: Config = None,
-    task: Annotated[str | None, typer.Option(help=f"What to answer: {', '.join(TASKS)}.")] = None,
-    base: Base = None,
-    data: Data = None,
-    train_part: TrainParts = None,
-    validation: Validation = None,
-    rows: RowCount = None,
     measured_rows: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Measure on at most so many rows of each set, the same for all, after every epoch too."
-        ),
+        typer.Option(min=1, help="Measure on at most this many records of each set, the same for every method."),
     ] = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRates = None,
-    max_tokens: MaxTokens = None,
-    precision: TrainingPrecision = None,
-    seed: Annotated[int | None, typer.Option(help="The first seed.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", metavar="METHOD.NAME=VALUE", help="A setting of a method: --set asa.tau=0.3."),
+        typer.Option(
+            "--set", "-s", metavar="METHOD.NAME=VALUE", help="Give a method a setting: `asa.tau=0.3`. May be repeated."
+        ),
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the checkpoints; else they go when measured.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the checkpoints. Otherwise each is deleted once it is measured.")
+    ] = False,
+    **given: Any,
 ) -> None:
-    """Train several methods with several seeds, measure them clean and on robustness sets, and write one table.
+    """Train several methods with several seeds, measure them on clean and on robustness data, and write one table.
 
-    The table is OUT/comparison.md and OUT/comparison.json, made of all results in OUT and made anew after each run. The
-    same command goes on where it was stopped; with other methods or more seeds it adds theirs.
+    ```sh
+    steadfast compare --task sentiment --methods plain,asa --rows 10000 \\
+        --base sentence-transformers/all-MiniLM-L6-v2 --data nyu-mll/glue:sst2 \\
+        --out comparison
+    ```
 
-      steadfast compare --task sentiment --methods plain,asa --rows 10000 --out comparison \\
-          --base sentence-transformers/all-MiniLM-L6-v2 --data nyu-mll/glue:sst2
+    The table is OUT/comparison.md and OUT/comparison.json; it is written anew after each run, from all results in OUT.
+    Interrupted, the same command continues where it stopped. With other methods or more seeds it adds theirs.
     """
+    settings = read_run_settings(config, given)
+    own = _settings_by_method(methods, settings, set_ or [])
+    runs = [{**settings, "method": name, "method_settings": chosen} for name, chosen in own.items()]
+    for run in runs:
+        check_general_settings(run)
     need("train", "torch", "transformers", "accelerate", "sklearn", "scipy", "seqeval")
-    from models.measuring.comparison import ComparisonPlan, plan_runs
-    from models.measuring.comparison import compare as run
-    from models.measuring.comparison_table import write_markdown
-    from models.training.interruption import Interrupted
-    from models.training.settings import check_settings, read_toml
+    _compare(runs, own, seeds, out, measured_rows, keep)
 
-    given: dict[str, Any] = read_toml(config) if config else {}
+
+def _settings_by_method(
+    methods: str, settings: Mapping[str, Any], assignments: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The settings of each method's own: those in the file, which are one method's, and those assigned."""
     named = [name.strip() for name in methods.split(",") if name.strip()]
     if not named:
         raise typer.BadParameter(f"{methods!r}; name one or more, with commas", param_hint="--methods")
     own: dict[str, dict[str, Any]] = {name: {} for name in named}
-    if given.get("method") in own:
-        own[given["method"]] = dict(given.get("method_settings", {}))
-    for name, value in map(read_assignment, set_ or []):
+    if settings.get("method") in own:
+        own[settings["method"]] = dict(settings.get("method_settings", {}))
+    for name, value in map(read_assignment, assignments):
         method, _, setting = name.partition(".")
         if method not in own or not setting:
             raise typer.BadParameter(f"{name!r}; write METHOD.NAME=VALUE of a method compared", param_hint="--set")
         own[method][setting] = value
-    options = {
-        "task": task, "base": base, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate or None,
-        "max_tokens": max_tokens, "precision": precision, "rows": rows, "seed": seed,
-    }  # fmt: skip
-    given = with_source(given, options, {"data": data, "train": train_part or None, "validation": validation})
-    checked = [check_settings({**given, "method": name, "method_settings": settings}) for name, settings in own.items()]
+    return own
+
+
+def _compare(
+    runs: Sequence[Mapping[str, Any]],
+    own: Mapping[str, Mapping[str, Any]],
+    seeds: int,
+    out: Path,
+    measured_rows: int | None,
+    keep: bool,
+) -> None:
+    from models.measuring.comparison import ComparisonPlan, plan_runs
+    from models.measuring.comparison import compare as run
+    from models.measuring.comparison_table import write_markdown
+    from models.training.interruption import Interrupted
+    from models.training.settings import check_settings
+
+    checked = [check_settings(given) for given in runs]
     plan = ComparisonPlan(
         runs=plan_runs(checked[0], own, seeds),
         out=out,
@@ -104,6 +109,6 @@ def compare(
         console.print(str(stopped))
         raise typer.Exit(130) from None
     except KeyboardInterrupt:
-        console.print("stopped while measuring; the same command goes on")
+        console.print("stopped while measuring; run the same command to continue")
         raise typer.Exit(130) from None
     typer.echo(write_markdown(table))

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnxruntime
 import typer
@@ -12,25 +13,32 @@ import typer
 from models.cpu import cpu_flags, cpu_model
 from models.errors import UserError
 from service.answers.packages import open_pinned, package_folders
-from service.answers.predictor import Predictor
 from service.cli.options import PackageFolders
-from service.engine.pool import Pool
 from service.machine import available_cores, available_memory, cpu_quotas
 from service.settings import Settings, read_settings
 
+if TYPE_CHECKING:
+    from service.answers.predictor import Predictor
+
 TYPICAL_TOKENS = 32
-"""About a sentence, special tokens included."""
+"""Tokens of about a sentence, special tokens included; the row nearest to it is timed."""
 
 LONE_RUNS = 15
+"""How often the row is timed alone; the median counts."""
+
 CROWD_ROWS = 128
+"""How many such rows are timed together."""
 
 
 def doctor(packages: PackageFolders = None) -> None:
-    """Say what this machine has and how each package runs on it; exit code 1 if one does not.
+    """Show what this machine has, and whether and how fast each package runs on it.
 
+    ```sh
     steadfast doctor
-
     steadfast doctor zoo/sentiment
+    ```
+
+    The exit code is 1 if a package does not run.
     """
     settings = read_settings(packages=packages or None)
     for name, found in describe_machine(settings):
@@ -44,18 +52,18 @@ def doctor(packages: PackageFolders = None) -> None:
 
 @dataclass(frozen=True)
 class Examination:
-    """What became of one package."""
+    """Whether a package runs on this machine."""
 
     runs: bool
     detail: str
-    """Which graph runs how and how fast, or why none does."""
+    """The graph that runs, on what and how fast; or the reason why none does."""
 
 
 def describe_machine(settings: Settings) -> Iterator[tuple[str, str]]:
-    """What there is, by name."""
+    """The parts of the machine that matter, by name."""
     quotas = [f"{quota:g}" for quota in cpu_quotas()]
-    yield "cpu", cpu_model() or "of unknown make"
-    yield "instructions", ", ".join(cpu_flags()) or "none of those that make products of matrices fast"
+    yield "cpu", cpu_model() or "unknown"
+    yield "instructions", ", ".join(cpu_flags()) or "none that speed up products of matrices"
     yield "cores", f"{available_cores()} usable" + (f", by quotas of {', '.join(quotas)}" if quotas else "")
     yield "threads", f"{settings.threads} for all models together"
     yield "memory", f"{available_memory() / 2**30:.1f} GiB"
@@ -65,12 +73,15 @@ def describe_machine(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def examine_package(folder: Path, settings: Settings) -> Examination:
     """Start the package as a server would, and time it."""
+    from service.engine.pool import Pool
     from service.server.registry import start_predictor
 
     try:
         package = open_pinned(folder, settings)
         with Pool(settings.threads) as pool, start_predictor(package, settings, pool) as predictor:
-            fallback = "; int8 does not give here what it gave" if predictor.package.uses_fallback else ""
+            fallback = (
+                "; int8 gives other answers here than where it was made" if predictor.package.uses_fallback else ""
+            )
             speed = _measure(predictor)
     except UserError as error:
         said = str(error)
@@ -82,9 +93,9 @@ def examine_package(folder: Path, settings: Settings) -> Examination:
     return Examination(True, f"{graph}; probes reproduce; {speed}")
 
 
-def _measure(predictor: Predictor) -> str:
+def _measure(predictor: "Predictor") -> str:
     row = min(predictor.sample_rows(), key=lambda row: abs(len(row) - TYPICAL_TOKENS))
     lone_s = statistics.median(predictor.time_rows([row]) for _ in range(LONE_RUNS))
     crowd_s = predictor.time_rows([row] * CROWD_ROWS)
     alone, together = f"{lone_s * 1000:.1f} ms", f"{CROWD_ROWS / crowd_s:,.0f}"
-    return f"a row of {len(row)} tokens takes {alone} alone, {together} a second are computed in company"
+    return f"a row of {len(row)} tokens takes {alone} alone, {together} such rows a second are computed in batches"

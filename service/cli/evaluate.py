@@ -1,6 +1,7 @@
 """`steadfast evaluate`: the metrics of a checkpoint or a package."""
 
 import json
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from export.package import is_package, read_manifest
+from models.checkpoint import read_record
+from models.folders import check_folder
 from models.tables import format_cell
 from service.cli.progress import console, watched_measuring
 from service.cli.training_options import need
@@ -18,28 +22,53 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="CHECKPOINT|PACKAGE", help="Folder made by train or by export.")],
-    data: Annotated[str, typer.Option(help="Folder of data files, or a hub id (ID or ID:CONFIGURATION).")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Folder of a checkpoint or of a package, made by train or export.")
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="DATA",
+            help="Folder of csv, jsonl or parquet files, or a data set on the Hugging Face hub: ID or "
+            "ID:CONFIGURATION.",
+        ),
+    ],
     part: Annotated[
         list[str] | None,
-        typer.Option(help="File (without ending) or split; may be repeated. Default: what it was validated on."),
+        typer.Option(
+            metavar="PART",
+            help="Part to measure on: a file's name without its ending, or a split on the hub. May be repeated. "
+            "Without it: the part that training measured on.",
+        ),
     ] = None,
     robust: Annotated[
-        bool, typer.Option("--robust", help="Also with typos and other noise, and on the task's robustness sets.")
+        bool,
+        typer.Option("--robust", help="Measure also with typos and other noise, and on the task's robustness sets."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Measure a checkpoint under torch, or a package under ONNX Runtime, by the same metrics.
+    """Measure how well a checkpoint or a package answers.
 
-    With `--robust`, sets that are not in the folder are left out, and said to be. Of contrast sets `consistency` is the
-    share of groups that are right throughout; of CheckList `failure_rate` is the share of cases that fail.
+    ```sh
+    steadfast evaluate zoo/sentiment --data data/sentiment \\
+        --part sst2_validation --robust
+    ```
+
+    A checkpoint computes with torch, a package with ONNX Runtime; the metrics are the same.
+
+    With `--robust`, sets that the data folder lacks are named and left out. `consistency` is the share of groups of a
+    contrast set that are right throughout, and `failure_rate` the share of CheckList cases that fail.
     """
-    need("train", "torch", "sklearn", "scipy", "seqeval")
+    recorded = _validation_parts(model)
+    check_folder(data)
+    parts = part or recorded
+    if not parts:
+        raise typer.BadParameter(f"{model} does not say what it was measured on; name a part", param_hint="--part")
+    need("train", *(() if is_package(model) else ("torch", "transformers")), "sklearn", "scipy", "seqeval")
     from models.measuring.robustness import measure_parts, measure_robustness
 
     evaluated = _open_evaluated_model(model)
-    parts = part or [_validation_part(model)]
-    left_out: dict[str, str] = {}
+    left_out: Mapping[str, str] = {}
     with watched_measuring() as progress:
         if robust:
             report = measure_robustness(evaluated, data, parts, progress)
@@ -48,10 +77,14 @@ def evaluate(
             found = measure_parts(evaluated, data, parts, progress)
     for name, reason in left_out.items():
         console.print(f"left out: {name}: {reason}", highlight=False)
+    _show(found, as_json=as_json)
+
+
+def _show(found: Mapping[str, Mapping[str, float]], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    # The rate of each test of a suite is in the JSON alone.
+    # A test of a suite has its name after a slash; those rates are only in the JSON.
     names = [name for name in dict.fromkeys(chain.from_iterable(found.values())) if "/" not in name]
     table = Table("part", *names)
     for name, metrics in found.items():
@@ -59,9 +92,13 @@ def evaluate(
     Console().print(table)
 
 
-def _open_evaluated_model(folder: Path) -> "EvaluatedModel":
-    from export.package import is_package
+def _validation_parts(folder: Path) -> list[str]:
+    """The part that training measured on, as the record of the model has it. Raises PackageError or CheckpointError."""
+    record = read_manifest(folder) if is_package(folder) else read_record(folder)
+    return [file.name for file in record.data if file.part == "validation"]
 
+
+def _open_evaluated_model(folder: Path) -> "EvaluatedModel":
     if is_package(folder):
         from export.session import open_packaged_model
 
@@ -69,11 +106,3 @@ def _open_evaluated_model(folder: Path) -> "EvaluatedModel":
     from models.networks.loading import open_trained_model
 
     return open_trained_model(folder)
-
-
-def _validation_part(folder: Path) -> str:
-    from export.package import is_package, read_manifest
-    from models.checkpoint import read_record
-
-    record = read_manifest(folder) if is_package(folder) else read_record(folder)
-    return next(file.name for file in record.data if file.part == "validation")

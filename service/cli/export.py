@@ -6,33 +6,51 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from export.package import Precision
+from export.package import Precision, read_manifest
+from export.preconditions import check_request
+from models.checkpoint import read_record
+from models.folders import check_folder
 from service.cli.progress import console
 from service.cli.training_options import need
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder made by train.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a checkpoint, made by train.")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PACKAGE", help="Where the package goes; must not exist.")
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write the package to. It must not exist.")
     ],
-    precision: Annotated[Precision, typer.Option(help="int8 or fp32, or fp16 for GPUs.")] = "int8",
-    name: Annotated[str | None, typer.Option(help="What the package is called; the task's name if not given.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the training data is now, if it has moved.")] = None,
+    precision: Annotated[
+        Precision, typer.Option(metavar="NAME", help="Precision of the graph: int8 or fp32 for CPUs, fp16 for GPUs.")
+    ] = "int8",
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the package. Without it: the name of its task.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Folder of the data it was trained on, if that has moved.")
+    ] = None,
     twin: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="PACKAGE", help="The same training by another method, to be compared with; may be repeated."
+            metavar="PACKAGE",
+            help="Package of the same training by another method; its figures are kept beside this one's. "
+            "May be repeated.",
         ),
     ] = None,
     with_fp32: Annotated[
-        bool, typer.Option("--with-fp32", help="Let the fp32 graph come along, for CPUs on which int8 differs.")
+        bool,
+        typer.Option("--with-fp32", help="Add the fp32 graph, which answers on CPUs where int8 gives other answers."),
     ] = False,
 ) -> None:
-    """Turn a checkpoint into a package that can be served, after checking that it answers as the checkpoint does.
+    """Turn a checkpoint into a package that can be served, if the package answers as the checkpoint does.
 
-    int8 weights are calibrated on training texts; if int8 costs more than half a point, part or all stays fp32.
+    ```sh
+    steadfast export checkpoints/sentiment -o packages/sentiment
+    ```
+
+    int8 takes its ranges from training texts. Where int8 costs more than half a point of the task's metric, parts of
+    the graph stay in fp32, or all of it.
     """
+    check_request(checkpoint, out, name=name, data=data, twins=twin or ())
     need("export", "torch", "transformers", "optimum", "onnx")
     from export.build import export_checkpoint
 
@@ -55,14 +73,30 @@ def export(
 
 
 def verify(
-    package: Annotated[Path, typer.Argument(help="Folder made by export.")],
-    data: Annotated[str | None, typer.Option(help="Its data set, to measure the quality again.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="What it was made from, to compare with torch again.")] = None,
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="Folder of a package, made by export.")],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Measure its quality again, on its data set: a folder or an id on the hub."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Compare it with torch again, on the checkpoint that it was made from."),
+    ] = None,
 ) -> None:
-    """Check that a package is whole and answers as it did when it was made; exit code 1 if it does not."""
+    """Check that a package is whole and answers as it did when it was made.
+
+    ```sh
+    steadfast verify packages/sentiment
+    ```
+
+    The exit code is 1 if a check fails.
+    """
+    read_manifest(package)
     if data is not None:
+        check_folder(data)
         need("train", "sklearn", "scipy", "seqeval")
     if checkpoint is not None:
+        read_record(checkpoint)
         need("export", "torch", "transformers", "optimum", "onnx")
     from export.verification import verify_package
 

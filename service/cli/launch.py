@@ -1,4 +1,4 @@
-"""Starting the server: everything that can be wrong is found before the first worker starts."""
+"""Starts the server, after everything that can be wrong was checked in one process."""
 
 import os
 import socket
@@ -17,26 +17,26 @@ from service.supervision import LISTEN_BACKLOG, SOURCE, WorkerSpec, command
 
 
 class AddressTaken(UserError):
-    """The address cannot be listened on."""
+    """An address that the server cannot listen on."""
 
 
 def become_server(settings: Settings) -> NoReturn:
-    """Check the keys and the packages, take the address, then become the server.
+    """Check the keys and the packages, take the address, then replace this process by the server.
 
     Raises:
-        SettingsError, PackageError, ProviderMissing, AddressTaken: with what to do.
+        SettingsError, PackageError, ProviderMissing, AddressTaken: the server cannot start; each says what to do.
     """
     key_ring(settings)
     check_tracing(settings)
     _check_pins(settings, open_packages(settings))
     find_provider(settings.provider)
     listener = listen(settings.host, settings.port)
-    # Inherited by what this process becomes, and shared by its workers.
+    # The supervisor that replaces this process inherits the socket, and all its workers share it.
     listener.set_inheritable(True)
     os.environ.update(settings.as_environment() | {"BENTOML_DO_NOT_TRACK": "true"})
     sys.stdout.flush()
     words = command(WorkerSpec(workers=settings.workers, listener=listener.fileno(), drain_s=settings.drain_s))
-    # A folder named `service` where the command was given must not stand before ours.
+    # A folder named `service` in the current directory must not be imported in place of ours.
     os.chdir(SOURCE)
     os.execv(words[0], words)
 
@@ -51,9 +51,9 @@ def _check_pins(settings: Settings, packages: Sequence[Package]) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that callers can connect to from now on; raises AddressTaken where there cannot be one."""
+    """A socket that callers can connect to from now on; raises AddressTaken if the address cannot be listened on."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    # An address that a server left a minute ago counts as free.
+    # Without this, an address that a server left a minute ago would not be free yet.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

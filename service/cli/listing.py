@@ -16,11 +16,17 @@ from service.settings import read_settings
 
 def models(
     packages: PackageFolders = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
 ) -> None:
-    """Compare packages by what their manifests say: a line for each measured figure, a column for each method.
+    """Show the figures that packages were measured with, a column for each training method.
 
-    The method that is served bears a star; the others are trainings on the same data that were measured beside it.
+    ```sh
+    steadfast models
+    steadfast models packages/a packages/b --markdown
+    ```
+
+    A star marks the method that the package answers with. The other columns are trainings on the same data by other
+    methods, measured beside it. Nothing is computed: the figures are in the packages.
     """
     folders = package_folders(read_settings(packages=packages or None))
     show_models(map(read_manifest, folders), as_markdown=markdown)

@@ -14,14 +14,13 @@ from models.errors import UserError, first_mistake
 from models.tasks.task import AnyTask, Item, takes_list
 from service.answers.contract import Options
 from service.answers.explanation import Explanation
-from service.cli.opening import open_predictor
 from service.cli.options import Explain, PackageFolder, TaskName
 
 TOP_WORDS = 5
-"""How many words are named under an explained answer."""
+"""How many words are named below an explained answer."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""All control characters but tab and newline."""
+"""Every control character but tab and newline."""
 
 
 class UnreadableText(UserError):
@@ -31,28 +30,33 @@ class UnreadableText(UserError):
 def predict(
     task: TaskName,
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="TEXT", help="One for each field of the input; `-`: standard input.")
+        list[str] | None,
+        typer.Argument(metavar="TEXT", help="Texts to answer for. `-`, or no text, reads one from standard input."),
     ] = None,
     explain: Explain = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as HTTP gives them.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as HTTP gives it.")] = False,
     package: PackageFolder = None,
 ) -> None:
     """Answer for a few texts.
 
-    With `--explain` the words are marked, the stronger the more they count:
+    With `--explain` the words are coloured, the stronger the more they count:
 
-        steadfast predict sentiment "not bad at all" "dull" --explain attention
+    ```sh
+    steadfast predict sentiment "not bad at all" "dull" --explain attention
+    steadfast predict sentiment --json < review.txt
+    ```
 
-        steadfast predict sentiment --json < review.txt
+    A task that reads several texts takes them in its own order, and then those of the next input. The last field of
+    reading-comprehension, the choices, takes all texts that are left.
 
-    Tasks that read several texts take them in their order, and as many inputs as the texts make:
-
-        steadfast predict nli "It rained all day." "The sun shone."
-
-        steadfast predict reading-comprehension - "Who won?" "the red team" "the blue team" < report.txt
-
-    Standard input is one text.
+    ```sh
+    steadfast predict nli "It rained all day." "The sun shone."
+    steadfast predict reading-comprehension - \\
+        "Who won?" "the red team" "the blue team" < report.txt
+    ```
     """
+    from service.cli.opening import open_predictor
+
     given = texts or ["-"]
     read = [_read_stdin() if text == "-" else text for text in given]
     with open_predictor(task, package) as predictor:
@@ -62,10 +66,10 @@ def predict(
 
 
 def read_items(task: AnyTask, texts: Sequence[str]) -> list[Item]:
-    """Texts in the order of the task's fields as inputs; a field that holds a list takes all that are left.
+    """Inputs made of texts in the order of the task's fields; a field that holds a list takes all texts left.
 
     Raises:
-        UnreadableText: naming the first text at fault, or saying which texts the task takes.
+        UnreadableText: names the first text at fault, or the texts that the task reads.
     """
     for number, text in enumerate(texts, start=1):
         if not _is_unicode(text):
@@ -94,7 +98,7 @@ def show(items: Sequence[Item], results: Sequence[Any], *, as_json: bool) -> Non
 
 
 def _picture(item: Item, result: Any) -> Text:
-    """The answer, then its texts with their words marked, the stronger the more they count; legible without colour."""
+    """The answer, then the texts with their words marked, the stronger the more they count. Legible without colour."""
     lines = [Text(_harmless(line), style="bold") for line in result.headlines()]
     texts = _texts(item)
     given = result.explanation
@@ -136,12 +140,15 @@ def _name_top_words(explanation: Explanation) -> Text:
 
 
 def _harmless(text: str) -> str:
-    """With U+FFFD for what commands a terminal, one for one: rich would drop some, and every place after them shift."""
+    """The text with U+FFFD in place of each character that controls a terminal.
+
+    rich would drop some of those characters, and the offsets of all words after them would no longer be right.
+    """
     return _CONTROL.sub("\ufffd", text)
 
 
 def _is_unicode(text: str) -> bool:
-    """False for arguments with bytes that are no text, which Python passes as half surrogate pairs."""
+    """Whether the text is valid Unicode; Python passes bytes of an argument that are not as half surrogate pairs."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -150,5 +157,8 @@ def _is_unicode(text: str) -> bool:
 
 
 def _read_stdin() -> str:
-    """As UTF-8 whatever the terminal is set to; what is none becomes what an argument that is none is."""
+    """Read standard input as UTF-8, whatever the terminal is set to.
+
+    Bytes that are not UTF-8 become half surrogate pairs, as they do in the arguments of a command.
+    """
     return sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")

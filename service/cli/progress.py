@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 console = Console(stderr=True)
 
 REDRAW_ROWS = 50
-"""Moving the bar takes a lock; a row takes little more."""
+"""The bar moves once in so many rows: moving it takes a lock, which costs nearly as much as a row."""
 
 
 @contextmanager
 def shown_progress() -> Iterator[Callable[[int, int], None]]:
-    """A function to tell how many rows are done and of how many."""
+    """Show a bar with rate and remaining time, if stderr is a terminal; yields the function that moves it.
+
+    The function takes how many rows are done, and of how many.
+    """
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -38,7 +41,7 @@ def shown_progress() -> Iterator[Callable[[int, int], None]]:
 
         def show(done: int, total: int) -> None:
             if bar.tasks[task].total is None:
-                # What an earlier run did counts as done, and not for the rate.
+                # Rows of an earlier run count as done, but not for the rate.
                 bar.reset(task, completed=done, total=total)
             elif done % REDRAW_ROWS == 0 or done == total:
                 bar.update(task, completed=done, total=total)
@@ -53,6 +56,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def shown_bar() -> Iterator[Progress]:
+    """A bar on stderr that says what is being done, how long it has taken and how long it will still take."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -66,17 +70,20 @@ def shown_bar() -> Iterator[Progress]:
 
 @contextmanager
 def watched_training() -> Iterator["Watcher"]:
+    """Show a training on a bar of its own; yields what the training loop reports to."""
     with shown_bar() as bar:
         yield watcher(bar, bar.add_task("training", total=None))
 
 
 @contextmanager
 def watched_measuring() -> Iterator["ReportProgress"]:
+    """Show a measurement on a bar of its own; yields the function that it reports to."""
     with shown_bar() as bar:
         yield measurer(bar, bar.add_task("reading", total=None))
 
 
 def watcher(bar: Progress, line: TaskID) -> "Watcher":
+    """Reports a training on a line of the bar: its step, and losses and metrics as they come."""
     from models.training.run import Watcher
 
     def advance(step: int, steps: int, seen: Mapping[str, float]) -> None:
@@ -87,6 +94,8 @@ def watcher(bar: Progress, line: TaskID) -> "Watcher":
 
 
 def measurer(bar: Progress, line: TaskID) -> "ReportProgress":
+    """Reports a measurement on a line of the bar: the name of the set, and how many of its rows are done."""
+
     def progress(name: str, done: int, rows: int) -> None:
         bar.update(line, completed=done, total=rows or None, description=name)
 

@@ -1,70 +1,86 @@
-"""`steadfast score`: answers for every row of a file."""
+"""`steadfast score`: answers for every record of a file."""
 
+import inspect
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from models.tasks import ENDPOINTS
+from models.tasks.task import takes_list
 from service.answers.contract import Options
-from service.cli.opening import open_predictor
-from service.cli.options import Explain, PackageFolder, TaskName
+from service.cli.options import Explain, PackageFolder, TaskName, optional, with_options
 
-TextColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The same for tasks that read such a text.")]
+_SUFFIX = "_column"
 
 
+def column_options() -> Iterator[inspect.Parameter]:
+    """An option for each field of any task, to name the column that holds it."""
+    tasks = [task for able in ENDPOINTS.values() for task in able]
+    for field in dict.fromkeys(field for task in tasks for field in task.columns):
+        reading = [task for task in tasks if field in task.columns]
+        known_as = dict.fromkeys(name for task in reading for name in task.columns[field])
+        lists = " as a JSON list in csv" if any(takes_list(task.item, field) for task in reading) else ""
+        yield optional(
+            field + _SUFFIX,
+            str,
+            metavar="NAME",
+            help=f"Column that holds the {field.replace('_', ' ')}{lists}, for "
+            f"{', '.join(dict.fromkeys(task.endpoint for task in reading))}. "
+            f"Without it: the first there is of {', '.join(known_as)}.",
+            rich_help_panel="Columns of the input",
+        )
+
+
+@with_options(column_options())
 def score(
     task: TaskName,
-    source: Annotated[Path, typer.Argument(metavar="FILE", help="csv, jsonl (both also .gz) or parquet.")],
-    target: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Of any of these kinds too.")],
-    text_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column with the texts; default: text, sentence, review, ...")
-    ] = None,
-    premise_column: TextColumn = None,
-    hypothesis_column: TextColumn = None,
-    text_a_column: TextColumn = None,
-    text_b_column: TextColumn = None,
-    context_column: TextColumn = None,
-    question_column: TextColumn = None,
-    choices_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column with lists of choices; in csv, lists in JSON.")
-    ] = None,
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File to read: .csv, .jsonl, either with .gz, or .parquet.")
+    ],
+    target: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, of any of the same kinds.")
+    ],
     explain: Explain = None,
     package: PackageFolder = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output, and what a run left of it.")
+        bool, typer.Option("--overwrite", help="Replace the output, and start a run that was interrupted anew.")
     ] = False,
+    **columns: Any,
 ) -> None:
-    """Answer for every row of a file.
+    """Answer for every record of a file.
 
-    The columns of the input are kept, and those of the answer added:
+    ```sh
+    steadfast score sentiment reviews.csv.gz -o scored.parquet \\
+        --text-column review
+    steadfast score nli claims.csv -o judged.csv \\
+        --premise-column article --hypothesis-column claim
+    ```
 
-        steadfast score sentiment reviews.csv.gz -o scored.parquet --text-column review
+    The output holds the input's records in their order, with all columns of the input and those of the answer. The
+    answer's columns are called as in an HTTP answer, with one `score_...` for each label and an `error`; where the
+    input has a column of that name, the answer's is called `prediction_...`. Nested answers, such as entities, are JSON
+    in csv, and lists and structs in parquet.
 
-        steadfast score nli claims.csv -o judged.csv --premise-column article --hypothesis-column claim
+    A record that cannot be answered says why in `error`, and the others are answered.
 
-    Rows stay in their order. The answer's columns are named as in HTTP's answers, with a `score_...` for each label and
-    an `error`; a name that the input has already gets `prediction_` in front. What is nested, such as entities, is
-    JSON in csv, and lists and structs in parquet. A row that cannot be answered says why in `error` and stops nothing.
-
-    Stopped half-way, by Ctrl-C or a power cut, the same command goes on where it was.
+    Interrupted, by Ctrl-C or a power cut, the same command continues where it stopped.
     """
+    from service.cli.opening import open_predictor
     from service.cli.progress import shown_progress
     from service.files.scoring import ScoringJob, score_file
 
-    chosen = {
-        "text": text_column, "premise": premise_column, "hypothesis": hypothesis_column, "text_a": text_a_column,
-        "text_b": text_b_column, "context": context_column, "question": question_column, "choices": choices_column,
-    }  # fmt: skip
-    columns = {field: column for field, column in chosen.items() if column is not None}
+    chosen = {name.removesuffix(_SUFFIX): column for name, column in columns.items() if column is not None}
     job = ScoringJob(
-        source=source, target=target, columns=columns, options=Options(explain=explain), overwrite=overwrite
+        source=source, target=target, columns=chosen, options=Options(explain=explain), overwrite=overwrite
     )
     with open_predictor(task, package) as predictor:
         try:
             with shown_progress() as progress:
                 summary = score_file(predictor, job, progress)
         except KeyboardInterrupt:
-            kept = f"; what is done is kept in {job.partial}, the same command goes on" if job.partial.exists() else ""
-            typer.echo(f"stopped{kept}", err=True)
+            kept = f"; {job.partial} holds the answers so far" if job.partial.exists() else ""
+            typer.echo(f"stopped{kept}; run the same command to continue", err=True)
             raise typer.Exit(130) from None
     typer.echo(str(summary), err=True)

@@ -1,135 +1,85 @@
 """`steadfast train` and `steadfast pretrain`: a checkpoint, or a new base, out of data."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from models.tasks import TASKS
+from models.folders import check_new
 from models.tasks.masked_words import MASKED_WORDS
+from models.training.settings import check_general_settings
+from service.cli.options import with_options
 from service.cli.progress import console, watched_training
-from service.cli.training_options import (
-    Assignments,
-    Base,
-    BatchSize,
-    Config,
-    Data,
-    Epochs,
-    LearningRates,
-    MaxTokens,
-    MethodName,
-    RowCount,
-    Seed,
-    TrainingPrecision,
-    TrainParts,
-    Validation,
-    need,
-    read_assignment,
-    with_source,
-)
+from service.cli.training_options import Config, need, read_assignment, read_run_settings, training_options
 
 
+@with_options(training_options())
 def train(
     config: Config = None,
-    task: Annotated[str | None, typer.Option(help=f"What to answer: {', '.join(TASKS)}.")] = None,
-    method: MethodName = None,
-    base: Base = None,
-    data: Data = None,
-    train_part: TrainParts = None,
-    unlabelled: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="File (without ending) or split whose texts alone are learnt from, by a method that does; "
-            "may be repeated."
-        ),
-    ] = None,
-    validation: Validation = None,
-    out: Annotated[Path, typer.Option(help="Where the checkpoint goes; must not exist.")] = Path("checkpoint"),
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRates = None,
-    max_tokens: MaxTokens = None,
-    precision: TrainingPrecision = None,
-    rows: RowCount = None,
-    seed: Seed = None,
-    set_: Assignments = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder to write the checkpoint to. It must not exist.")
+    ] = Path("checkpoint"),
+    **given: Any,
 ) -> None:
-    """Train a checkpoint. The same command goes on with a run that was stopped.
+    """Train a model for a task and write it as a checkpoint.
 
-    Every other setting (warm-up, weight decay, clipping ...) can stand in the TOML file.
+    ```sh
+    steadfast train --task sentiment --method asa --out checkpoints/sentiment \\
+        --base sentence-transformers/all-MiniLM-L6-v2 --data nyu-mll/glue:sst2
+    ```
 
-      steadfast train --task sentiment --method asa --base sentence-transformers/all-MiniLM-L6-v2 \\
-          --data nyu-mll/glue:sst2 --out checkpoints/sentiment
+    Interrupted, by Ctrl-C or otherwise, the same command continues where it stopped.
 
-    On several devices or processors of a machine: `torchrun --nproc-per-node N -m service.cli train ...`.
+    The settings file may hold every option under the name shown here, and settings that are no option, such as
+    `warmup_share`, `weight_decay` and `clip_norm`.
+
+    To train on several devices or processes of one machine, start it as
+    `torchrun --nproc-per-node N -m service.cli train` with the same options.
     """
-    options = {
-        "task": task, "method": method, "base": base, "epochs": epochs, "batch_size": batch_size,
-        "learning_rate": learning_rate or None, "max_tokens": max_tokens, "precision": precision,
-        "rows": rows, "seed": seed,
-    }  # fmt: skip
-    source = {"data": data, "train": train_part or None, "unlabelled": unlabelled or None, "validation": validation}
-    _train(config, options, source, set_ or [], out)
+    _train(config, given, out)
     console.print(f"next: steadfast export {out} -o PACKAGE")
 
 
+@with_options(training_options("task", "rows", "unlabelled"))
 def pretrain(
     config: Config = None,
-    method: MethodName = None,
-    base: Base = None,
-    data: Data = None,
-    train_part: TrainParts = None,
-    validation: Validation = None,
-    out: Annotated[Path, typer.Option(help="Where the new base goes; must not exist.")] = Path("base"),
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRates = None,
-    max_tokens: MaxTokens = None,
-    precision: TrainingPrecision = None,
-    seed: Seed = None,
-    set_: Assignments = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder to write the new base to. It must not exist.")
+    ] = Path("base"),
+    **given: Any,
 ) -> None:
-    """Go on pre-training an encoder on texts without labels, by masked words. Goes on with a run that was stopped.
+    """Train an encoder further on texts without labels, by having it guess masked words.
 
-    What comes out is a base for `train`; it answers nothing itself. Data need a column `text` and no other.
+    The result is a base for `train`; it answers no task itself. The data need a single column, `text`.
 
-      steadfast pretrain --method cline --base sentence-transformers/all-MiniLM-L6-v2 --data texts --out bases/cline
+    ```sh
+    steadfast pretrain --method cline --out bases/cline \\
+        --base sentence-transformers/all-MiniLM-L6-v2 --data texts
+    steadfast train --task sentiment --base bases/cline \\
+        --data nyu-mll/glue:sst2 --out checkpoints/sentiment
+    ```
 
-      steadfast train --task sentiment --base bases/cline --data nyu-mll/glue:sst2 --out checkpoints/sentiment
+    Interrupted, by Ctrl-C or otherwise, the same command continues where it stopped.
     """
-    options = {
-        "method": method, "base": base, "epochs": epochs, "batch_size": batch_size,
-        "learning_rate": learning_rate or None, "max_tokens": max_tokens, "precision": precision, "seed": seed,
-    }  # fmt: skip
-    source = {"data": data, "train": train_part or None, "validation": validation}
-    _train(config, {"task": MASKED_WORDS.name} | options, source, set_ or [], out)
+    _train(config, {"task": MASKED_WORDS.name, **given}, out)
     console.print(f"next: steadfast train --task TASK --base {out}")
 
 
-def _train(
-    config: Path | None,
-    options: Mapping[str, Any],
-    source: Mapping[str, Any],
-    assignments: Sequence[str],
-    out: Path,
-) -> None:
-    """Train by the settings in a file, of which those given here win."""
+def _train(config: Path | None, options: dict[str, Any], out: Path) -> None:
+    """Train by the settings in a file, over which the options win. All that can be refused without torch is, first."""
+    own = dict(map(read_assignment, options.pop("set_") or []))
+    given = read_run_settings(config, options)
+    given["method_settings"] = given.get("method_settings", {}) | own
+    check_general_settings(given)
+    check_new(out)
     need("train", "torch", "transformers", "accelerate")
     from models.training.interruption import Interrupted
     from models.training.loop import train as run
     from models.training.replicas import join_replicas
-    from models.training.settings import check_settings, read_toml
+    from models.training.settings import check_settings
 
-    given: dict[str, Any] = read_toml(config) if config else {}
-    method = options["method"]
-    if method is not None and given.get("method", method) != method:
-        # The file's are another method's.
-        given.pop("method_settings", None)
-    given = with_source(given, options, source)
-    given["method_settings"] = given.get("method_settings", {}) | dict(map(read_assignment, assignments))
     settings = check_settings(given)
-    # Of several processes one speaks.
+    # When several processes train, only one of them writes to the terminal.
     console.quiet = not join_replicas().is_main
     try:
         with watched_training() as watcher:

@@ -1,6 +1,10 @@
-"""Options that the training commands share, and how they and a settings file make the settings of a run."""
+"""Options that the training commands share, and how they and a settings file make the settings of a run.
+
+The defaults that help shows are those of `TrainingSettings`, where alone they are written.
+"""
 
 import importlib.util
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,66 +12,162 @@ from typing import Annotated, Any
 
 import typer
 
+from models.checkpoint import DataSource
 from models.errors import UserError
+from models.methods import METHODS
+from models.tasks import TASKS
+from models.tasks.task import Head
+from models.training.settings import BILSTM, TrainingSettings, read_toml
+from service.cli.options import optional
+
+WHAT = "What to train"
+DATA = "Data"
+HOW = "How to train"
 
 
 class MissingExtra(UserError):
     """A part of Steadfast that is not installed."""
 
 
-Config = Annotated[Path | None, typer.Option(help="TOML file with any of these settings; options here win.")]
-MethodName = Annotated[
-    str | None,
-    typer.Option(
-        help="plain, asa, attention-iat ...: an unknown name lists all. With another than the file's, "
-        "its method settings are left out."
+def _default(name: str) -> str:
+    """The default of a setting, as help shows it."""
+    default = (DataSource if name in DataSource.model_fields else TrainingSettings).model_fields[name].default
+    return f" [default: {', '.join(default) if isinstance(default, tuple) else default}]"
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="TOML file with settings. An option given here wins over the file."),
+]
+
+_OPTIONS = (
+    optional("task", str, metavar="NAME", help=f"Task to train for: {', '.join(TASKS)}.", rich_help_panel=WHAT),
+    optional(
+        "method",
+        str,
+        metavar="NAME",
+        help="Training method; all are listed below. If the settings file is for another method, the settings that "
+        f"it gives that method are left out.{_default('method')}",
+        rich_help_panel=WHAT,
     ),
-]
-Base = Annotated[
-    str | None,
-    typer.Option(help="Encoder to start from: a folder, a checkpoint of another task too, a hub id, or bilstm."),
-]
-Data = Annotated[str | None, typer.Option(help="Folder of data files, or a hub id (ID or ID:CONFIGURATION).")]
-TrainParts = Annotated[
-    list[str] | None, typer.Option("--train", help="File (without ending) or split to train on; may be repeated.")
-]
-Validation = Annotated[str | None, typer.Option(help="File (without ending) or split to measure on.")]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the data.")]
-BatchSize = Annotated[int | None, typer.Option(help="Rows a batch.")]
-LearningRates = Annotated[
-    list[float] | None,
-    typer.Option(help="Highest learning rate; given several times, trains at each and averages the weights."),
-]
-MaxTokens = Annotated[int | None, typer.Option(help="Longest row; longer texts are cut in training.")]
-TrainingPrecision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")]
-RowCount = Annotated[
-    int | None, typer.Option("--rows", help="Train on so many rows, drawn from all parts, the same in every run.")
-]
-Seed = Annotated[int | None, typer.Option(help="Fixes the order of rows and every random draw.")]
-Assignments = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", metavar="NAME=VALUE", help="A setting of the method: --set tau=0.3."),
-]
+    optional(
+        "base",
+        str,
+        metavar="MODEL",
+        help=f"Encoder to start from: a folder, an id on the Hugging Face hub, or `{BILSTM}` for a new BiLSTM. The "
+        "folder may be a checkpoint of another task.",
+        rich_help_panel=WHAT,
+    ),
+    optional(
+        "set_",
+        list[str],
+        "--set",
+        "-s",
+        metavar="NAME=VALUE",
+        help="Give the method this setting, such as `tau=0.3`. May be repeated.",
+        rich_help_panel=WHAT,
+    ),
+    optional(
+        "data",
+        str,
+        metavar="DATA",
+        help="Folder of csv, jsonl or parquet files, or a data set on the Hugging Face hub: ID or ID:CONFIGURATION.",
+        rich_help_panel=DATA,
+    ),
+    optional(
+        "train",
+        list[str],
+        metavar="PART",
+        help="Part to train on: a file's name without its ending, or a split on the hub. May be repeated."
+        f"{_default('train')}",
+        rich_help_panel=DATA,
+    ),
+    optional(
+        "unlabelled",
+        list[str],
+        metavar="PART",
+        help="Part whose texts are learnt from without their right answers, which only "
+        f"{' and '.join(name for name, method in METHODS.items() if method.reads_unlabelled)} can. May be repeated.",
+        rich_help_panel=DATA,
+    ),
+    optional(
+        "validation",
+        str,
+        metavar="PART",
+        help=f"Part to measure on after every epoch; the best epoch is kept.{_default('validation')}",
+        rich_help_panel=DATA,
+    ),
+    optional(
+        "rows",
+        int,
+        help="Train on this many records, drawn from all training parts; every seed and method draws the same. "
+        "Without it: on all.",
+        rich_help_panel=DATA,
+    ),
+    optional(
+        "max_tokens",
+        int,
+        help="Most tokens that the model reads at once. Longer training texts are cut at their end."
+        f"{_default('max_tokens')}",
+        rich_help_panel=DATA,
+    ),
+    optional("epochs", int, help=f"Passes over the data.{_default('epochs')}", rich_help_panel=HOW),
+    optional("batch_size", int, help=f"Examples in a batch.{_default('batch_size')}", rich_help_panel=HOW),
+    optional(
+        "learning_rate",
+        list[float],
+        metavar="RATE",
+        help="Highest learning rate; it is reached after the warm-up and then falls to 0. If it is repeated, a model "
+        f"is trained at each rate and their weights are averaged.{_default('learning_rate')}",
+        rich_help_panel=HOW,
+    ),
+    optional(
+        "precision",
+        str,
+        metavar="NAME",
+        help=f"auto, fp32 or bf16; auto is bf16 where the machine computes in it.{_default('precision')}",
+        rich_help_panel=HOW,
+    ),
+    optional(
+        "seed",
+        int,
+        help=f"Fixes the order of the data and every random draw.{_default('seed')}",
+        rich_help_panel=HOW,
+    ),
+)
 
 
-def need(extra: str, *modules: str) -> None:
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
-    if missing:
-        raise MissingExtra(
-            f"{', '.join(missing)} not installed; this command needs an extra: pip install 'steadfast[{extra}]'"
-        )
+def training_options(*left_out: str) -> list[inspect.Parameter]:
+    """An option for each setting that is commonly chosen, without those left out; each is None unless it is given."""
+    return [option for option in _OPTIONS if option.name not in left_out]
 
 
-def with_source(given: Mapping[str, Any], options: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a file with those of the command line in their place."""
-    return {**given, **_without_none(options), "source": given.get("source", {}) | _without_none(source)}
+def list_methods(head: Head | None = None) -> str:
+    """The methods as Markdown, a line each; with `head`, those that can train it."""
+    lines = [
+        f"- `{method.name}`: {method.summary}" for method in METHODS.values() if head is None or head in method.heads
+    ]
+    return "Methods:\n\n" + "\n".join(lines)
 
 
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+def read_run_settings(config: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a file with the `given` ones in their place; those that are None leave the file's.
+
+    Raises:
+        TrainingError: the file cannot be read.
+    """
+    from_file = read_toml(config) if config else {}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    method = chosen.get("method")
+    if method is not None and from_file.get("method", method) != method:
+        # The file's are the settings of another method.
+        from_file.pop("method_settings", None)
+    source = {name: chosen.pop(name) for name in DataSource.model_fields if name in chosen}
+    return {**from_file, **chosen, "source": from_file.get("source", {}) | source}
 
 
 def read_assignment(text: str) -> tuple[str, Any]:
+    """The name and the value of NAME=VALUE; a value that is no JSON is a text."""
     name, equals, value = text.partition("=")
     if not equals:
         raise typer.BadParameter(f"{text!r}; write NAME=VALUE", param_hint="--set")
@@ -75,3 +175,12 @@ def read_assignment(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def need(extra: str, *modules: str) -> None:
+    """Refuse to go on where a library of an extra is missing; raises MissingExtra. Nothing is imported."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise MissingExtra(
+            f"{', '.join(missing)} not installed; this command needs an extra: pip install 'steadfast[{extra}]'"
+        )

@@ -11,16 +11,24 @@ import pytest
 
 from tests.service.conftest import Server, steadfast
 
-BLOCK = """
+HEAVY = ("torch", "transformers", "optimum", "sklearn", "datasets", "accelerate", "onnx")
+
+
+def block(*modules: str) -> str:
+    """A `sitecustomize.py` with which a Python process cannot import the modules."""
+    return f"""
 import sys
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "transformers", "optimum", "sklearn", "datasets", "accelerate", "onnx"}:
-            raise ModuleNotFoundError(f"{name} is not there when serving", name=name)
+        if name.partition(".")[0] in {modules!r}:
+            raise ModuleNotFoundError(f"{{name}} is not there when serving", name=name)
 
 sys.meta_path.insert(0, Blocked())
 """
+
+
+BLOCK = block(*HEAVY)
 
 
 @pytest.fixture

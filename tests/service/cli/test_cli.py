@@ -1,5 +1,6 @@
 """The command line: help that teaches, answers, and errors in one sentence."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -7,27 +8,124 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
-from service.cli import main
+from models.errors import UserError
+from models.methods import METHODS
+from models.tasks import TASKS
+from models.training.settings import TrainingSettings
+from service.cli import app, main
+from service.cli.launch import AddressTaken
+from service.settings import Settings
 from tests.service.conftest import ROOT, Server, steadfast
 from tests.service.tiny import build_package
 
 TEXTS = ["the film was good", "awful, simply awful", "👩‍🚀 fine é"]
 
 
-@pytest.mark.parametrize("command", ["serve", "predict", "score"])
-def test_help_shows_an_example(command: str) -> None:
-    completed = steadfast(command, "--help")
-    assert completed.returncode == 0
-    assert f"steadfast {command} " in completed.stdout.split("Options")[0].split("Usage")[1].split("\n", 1)[1]
+COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def show_help(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """What `--help` of a command prints on a terminal of some width."""
+
+    def show(*command: str, width: int = 80) -> str:
+        monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", width)
+        return CliRunner().invoke(app, [*command, "--help"]).stdout
+
+    return show
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_whose_lines_fit(command: str, show_help: Callable[..., str]) -> None:
+    example = show_help(command).split("Usage")[1].split("\n", 1)[1].split("╭")[0].splitlines()
+    assert any(line.strip().startswith(f"steadfast {command}") for line in example)
+    wide = show_help(command, width=200).splitlines()
+    for line in example:
+        if line.strip().startswith(("steadfast ", "curl ")):
+            assert line.strip() in map(str.strip, wide)
+
+
+@pytest.mark.parametrize("command", [(), *((command,) for command in COMMANDS)])
+def test_flags_show_no_type(command: tuple[str, ...], show_help: Callable[..., str]) -> None:
+    assert "bool" not in show_help(*command)
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_help_lists_every_method_and_task(command: str, show_help: Callable[..., str]) -> None:
+    said = " ".join(show_help(command, width=200).split())
+    assert all(f"{method.name}: {method.summary}" in said for method in METHODS.values())
+    assert all(task in said for task in TASKS)
+
+
+def test_help_of_pretrain_lists_the_methods_that_can(show_help: Callable[..., str]) -> None:
+    said = show_help("pretrain", width=200)
+    assert "cline:" in said
+    assert "afa:" not in said
+
+
+def test_help_shows_each_default_where_it_is_written(show_help: Callable[..., str]) -> None:
+    said = " ".join(show_help("serve", width=200).split())
+    assert f"Most inputs in one request. [default: {Settings.model_fields['max_items'].default}]" in said
+    said = " ".join(show_help("train", width=200).split())
+    assert f"Passes over the data. [default: {TrainingSettings.model_fields['epochs'].default}]" in said
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"steadfast {importlib.metadata.version('steadfast')}\n"
 
 
 def test_no_command_shows_them_all() -> None:
     said = steadfast().stdout
-    assert all(command in said for command in ("serve", "predict", "score"))
+    assert all(command in said for command in COMMANDS)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("a bug"), RuntimeError("a bug")])
+def test_a_bug_keeps_its_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("service.cli.app", fail)
+    with pytest.raises(type(error)) as raised:
+        main()
+    assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (AddressTaken("cannot listen"), "cannot listen"),
+        (UserError("put it right"), "put it right"),
+        (PermissionError(13, "Permission denied", "x.csv"), "x.csv: Permission denied"),
+    ],
+)
+def test_an_error_that_the_user_can_put_right_is_one_sentence(
+    error: Exception, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("service.cli.app", fail)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (2, f"steadfast: {sentence}\n")
+
+
+def test_ctrl_c_says_nothing_more(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("service.cli.listing.read_settings", interrupt)
+    monkeypatch.setattr("sys.argv", ["steadfast", "models"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "")
 
 
 def test_predictions_as_json_are_the_results_of_http(package: Path, server: Server) -> None:

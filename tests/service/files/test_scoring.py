@@ -408,7 +408,7 @@ def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
     assert not target.exists()
     if how == signal.SIGINT:
         assert (process.returncode, said.count("\n")) == (130, 1)
-        assert "the same command goes on" in said
+        assert "run the same command to continue" in said
 
     completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert "by an earlier run" in completed.stderr

@@ -1,0 +1,79 @@
+"""What must be right before an export begins: checked without torch, so that a mistake is said at once."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from export.errors import BadName, NoTwin, OnlyPretrained, PackageExists
+from export.package import NAME_PATTERN, Twin, read_manifest
+from models.checkpoint import TrainingRecord, read_record
+from models.folders import check_folder
+from models.tasks import TASKS, find_task
+
+
+def check_request(
+    checkpoint: Path, out: Path, *, name: str | None = None, data: str | None = None, twins: Sequence[Path] = ()
+) -> None:
+    """Refuse an export that cannot succeed; the arguments are those of `export_checkpoint`.
+
+    Raises:
+        ExportError: `out` exists, `name` cannot be used, or a twin does not match the checkpoint.
+        CheckpointError: `checkpoint` is no checkpoint, or its record is damaged.
+        PackageError: a twin is no package.
+        NoSuchFolder: `data` looks like a folder, and there is none.
+    """
+    if out.exists():
+        raise PackageExists(f"{out}: exists already; packages are never overwritten, choose another name or remove it")
+    if name is not None and not re.fullmatch(NAME_PATTERN, name):
+        raise BadName(f"package name {name!r}; use at most 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first")
+    read_twins(twins, read_exportable(checkpoint))
+    if data is not None:
+        check_folder(data)
+
+
+def read_exportable(checkpoint: Path) -> TrainingRecord:
+    """The record of a checkpoint that a package can be made from.
+
+    Raises:
+        CheckpointError: it is no checkpoint, or its record is damaged.
+        OnlyPretrained: it was pre-trained only.
+    """
+    record = read_record(checkpoint)
+    if find_task(record.task).name not in TASKS:
+        raise OnlyPretrained(
+            f"{checkpoint}: pre-trained on {record.task}, which answers nothing and cannot be exported or served; "
+            f"train a task from it first: steadfast train --task TASK --base {checkpoint}"
+        )
+    return record
+
+
+def read_twins(folders: Sequence[Path], record: TrainingRecord) -> tuple[Twin, ...]:
+    """What the manifest keeps of packages of the same training by other methods.
+
+    Raises:
+        NoTwin: a package has another task, base or data, or two packages have one method.
+        PackageError: a folder is no package.
+    """
+    twins = tuple(_read_twin(folder, record) for folder in folders)
+    if len({twin.method for twin in twins}) < len(twins):
+        raise NoTwin("two twins were trained by the same method; name one package for each method")
+    return twins
+
+
+def _read_twin(folder: Path, record: TrainingRecord) -> Twin:
+    found = read_manifest(folder)
+    differing = [
+        field
+        for field, here, there in (
+            ("task", record.task, found.task),
+            ("base", record.base, found.base),
+            ("labels", record.labels, found.labels),
+            ("max_tokens", record.max_tokens, found.max_tokens),
+            ("data", record.data, found.data),
+        )
+        if here != there
+    ]
+    if differing or found.method.name == record.method.name:
+        reason = f"another {' and '.join(differing)}" if differing else f"the same method, {record.method.name}"
+        raise NoTwin(f"{folder}: has {reason}; a twin has the same task and data, and another training method")
+    return Twin(method=found.method.name, precision=found.precision, digest=found.digest, metrics=found.metrics)
