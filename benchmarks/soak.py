@@ -1,7 +1,7 @@
-"""`python -m benchmarks.soak`: many mixed requests to a server, each answer compared with the model asked directly.
+"""`python -m benchmarks.soak`: sends many mixed requests to a server and checks each answer against the model itself.
 
-Requests of every package, of 1 to 2,000 words, alone and several at once, explained and not, with one in twenty that
-must be refused. What is counted: wrong answers, 5xx, and how the server's memory grows.
+The requests go to every package. They have 1 to 2,000 words, one item or several, with and without explanations; one in
+twenty must be refused. The benchmark counts wrong answers and 5xx, and measures how the server's memory grows.
 """
 
 import asyncio
@@ -30,9 +30,11 @@ from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 
 AT_ONCE = 32
+"""Requests under way at the same time."""
 BAD_SHARE = 0.05
-ITEMS_A_TASK = 400
-"""Distinct inputs of each model, so that the reference is computed once for each and not once a request."""
+"""Share of the requests that must be refused."""
+QUESTIONS_PER_TASK = 400
+"""Distinct requests for each model. Each is sent many times, but its reference answer is computed only once."""
 
 BAD_BODIES: tuple[bytes, ...] = (
     b"",
@@ -53,60 +55,62 @@ app = typer.Typer()
 
 @dataclass(frozen=True)
 class Question:
-    """One request and what must come of it."""
+    """One request and the answer that must come back."""
 
     endpoint: str
     body: bytes
     results: list[Any] | None
-    """None: it must be refused."""
+    """The expected results; None where the request must be refused."""
     errors: list[Any] = field(default_factory=list)
 
 
 @dataclass
-class Tally:
-    """What was seen."""
+class Observed:
+    """What the server answered, and how much memory it took."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     memory: list[tuple[int, float]] = field(default_factory=list)
-    """Requests answered so far, and the server's proportional set size in MB."""
+    """Pairs: the requests sent so far, and the server's proportional set size in MB at that time."""
 
 
 @app.command()
 def main(
-    packages: Annotated[list[Path], typer.Argument(help="Packages to ask; each is served and asked directly.")],
-    requests: Annotated[int, typer.Option(help="How many.")] = 50_000,
-    seed: Annotated[int, typer.Option(help="Fixes every request.")] = 0,
+    packages: Annotated[
+        list[Path], typer.Argument(help="Model packages; each is served over HTTP and also asked directly.")
+    ],
+    requests: Annotated[int, typer.Option(help="Number of requests.")] = 50_000,
+    seed: Annotated[int, typer.Option(help="Seed of the random requests.")] = 0,
 ) -> None:
-    """Ask and compare; exit code 1 where an answer was wrong or a server error."""
+    """Send the requests and compare the answers; the exit code is 1 if an answer was wrong or a server error."""
     pools = {}
     for folder in track(packages, "asking the models directly"):
         package = open_package(folder)
         with Pool(2) as pool, Predictor(package, EngineLimits(), pool) as predictor:
             pools[package.task.endpoint] = make_questions(predictor, seed)
     with serving(packages) as server:
-        tally = asyncio.run(ask(server, pools, requests, seed))
+        observed = asyncio.run(ask(server, pools, requests, seed))
     console = Console()
-    console.print(f"{requests:,} requests: {dict(sorted(tally.statuses.items()))}, {len(tally.wrong)} wrong")
-    for wrong in tally.wrong[:10]:
+    console.print(f"{requests:,} requests: {dict(sorted(observed.statuses.items()))}, {len(observed.wrong)} wrong")
+    for wrong in observed.wrong[:10]:
         console.print(wrong)
-    slope, noise = memory_slope(tally.memory)
-    first, last = tally.memory[0][1], tally.memory[-1][1]
+    slope, noise = memory_slope(observed.memory)
+    first, last = observed.memory[0][1], observed.memory[-1][1]
     console.print(
         f"memory (PSS): {first:.0f} MB at first, {last:.0f} MB at last; in the second half "
         f"{slope:+.2f} MB for 10,000 requests, give or take {noise:.2f}"
     )
-    if tally.wrong or any(status >= 500 for status in tally.statuses):
+    if observed.wrong or any(status >= 500 for status in observed.statuses):
         raise typer.Exit(1)
 
 
 def make_questions(predictor: Predictor, seed: int) -> list[Question]:
-    """Requests with the answers that the model itself gives to them."""
+    """Random requests, each with the answer that the model gives when it is asked directly."""
     draw = random.Random(f"{seed}/{predictor.task.name}")
-    texts = iter(make_mixed_texts(20 * ITEMS_A_TASK, words=(1, 2_000), seed=draw.randrange(2**32)))
+    texts = iter(make_mixed_texts(20 * QUESTIONS_PER_TASK, words=(1, 2_000), seed=draw.randrange(2**32)))
     Request = request_type(predictor.task, 64)
     questions = []
-    for _ in range(ITEMS_A_TASK):
+    for _ in range(QUESTIONS_PER_TASK):
         items = [_make_item(predictor, texts, draw) for _ in range(draw.choice((1, 1, 1, 2, 4)))]
         explain = draw.choice((None, None, None, *predictor.explanations))
         body = json.dumps({"inputs": items, "explain": explain, "on_error": "report"}).encode()
@@ -118,67 +122,71 @@ def make_questions(predictor: Predictor, seed: int) -> list[Question]:
     return questions
 
 
-async def ask(server: Server, pools: Mapping[str, Sequence[Question]], requests: int, seed: int) -> Tally:
-    """Ask `requests` questions, so many at once, and compare every answer."""
+async def ask(server: Server, pools: Mapping[str, Sequence[Question]], requests: int, seed: int) -> Observed:
+    """Ask `requests` questions, `AT_ONCE` of them at a time, and compare every answer."""
     draw = random.Random(seed)
-    tally = Tally()
+    observed = Observed()
     numbers = iter(track(range(requests), "asking the server"))
     bad = [Question(endpoint, body, None) for endpoint in pools for body in BAD_BODIES]
 
     async def work(client: httpx.AsyncClient) -> None:
         for number in numbers:
             if number % 250 == 0:
-                tally.memory.append((number, server.memory_mb()))
+                observed.memory.append((number, server.memory_mb()))
             question = draw.choice(bad) if draw.random() < BAD_SHARE else draw.choice(pools[draw.choice(list(pools))])
-            await _ask_one(client, question, tally)
+            await _ask_one(client, question, observed)
 
     limits = httpx.Limits(max_connections=AT_ONCE)
     async with httpx.AsyncClient(base_url=server.url, timeout=300, limits=limits) as client:
         await asyncio.gather(*(work(client) for _ in range(AT_ONCE)))
-    return tally
+    return observed
 
 
 def memory_slope(memory: Sequence[tuple[int, float]]) -> tuple[float, float]:
-    """MB for 10,000 requests over the second half of the samples, and the standard error of that."""
+    """The growth in MB for 10,000 requests, over the second half of the samples, and its standard error."""
     late = np.array(memory[len(memory) // 2 :])
     (slope, _), covariance = np.polyfit(late[:, 0], late[:, 1], 1, cov=True)
     return float(slope * 10_000), float(np.sqrt(covariance[0, 0]) * 10_000)
 
 
-async def _ask_one(client: httpx.AsyncClient, question: Question, tally: Tally) -> None:
+async def _ask_one(client: httpx.AsyncClient, question: Question, observed: Observed) -> None:
     answer = await client.post(
         f"/v1/{question.endpoint}", content=question.body, headers={"content-type": "application/json"}
     )
-    tally.statuses[answer.status_code] += 1
+    observed.statuses[answer.status_code] += 1
     shown = f"{question.endpoint}: {answer.status_code} to {question.body[:80]!r}"
     if question.results is None:
         if not 400 <= answer.status_code < 500 or answer.headers["content-type"] != "application/problem+json":
-            tally.wrong.append(shown)
+            observed.wrong.append(shown)
     elif answer.status_code == 429:
         await asyncio.sleep(float(answer.headers["retry-after"]))
     elif answer.status_code != 200 or not _same(question, answer.json()):
-        tally.wrong.append(shown)
+        observed.wrong.append(shown)
 
 
 def _same(question: Question, body: Mapping[str, Any]) -> bool:
-    """Answers are the same to the last bit; the shares of words only nearly, for they depend on a row's company."""
+    """Whether an answer is as expected.
+
+    Results must be equal to the last bit. The scores of words may differ by 1e-6, because they depend slightly on the
+    other rows of the batch.
+    """
     assert question.results is not None
     if body["errors"] != question.errors or len(body["results"]) != len(question.results):
         return False
     return all(
         {**found, "explanation": None} == {**wanted, "explanation": None}
-        and _shares(found["explanation"]) == pytest.approx(_shares(wanted["explanation"]), abs=1e-6)
+        and _word_scores(found["explanation"]) == pytest.approx(_word_scores(wanted["explanation"]), abs=1e-6)
         for found, wanted in zip(body["results"], question.results, strict=True)
     )
 
 
-def _shares(explanation: Any) -> list[float]:
+def _word_scores(explanation: Any) -> list[float]:
     each = explanation if isinstance(explanation, list) else [explanation] if explanation else []
     return [item["score"] for one in each for item in one["items"]]
 
 
 def _make_item(predictor: Predictor, texts: Iterator[str], draw: random.Random) -> dict[str, Any]:
-    """One field may be long; a list has a few texts, as short as choices are."""
+    """A random item, in which one field may be long; a list gets 2 to 5 short texts, as choices are."""
     fields = list(predictor.task.columns)
     long = draw.choice([name for name in fields if not takes_list(predictor.task.item, name)])
     return {

@@ -286,7 +286,7 @@ def test_a_source_that_grows_meanwhile_is_noticed(predictor: Predictor, tmp_path
 
 
 class Stopped(Exception):
-    """Stands for whatever ends a run half-way."""
+    """Stands for anything that ends a run half-way."""
 
 
 def stop_at(row: int) -> Any:
