@@ -66,7 +66,7 @@ class Question:
 
 @dataclass
 class Observed:
-    """What the server answered, and how much memory it took."""
+    """Observations during the run: the status codes, the wrong answers and the memory of the server."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)

@@ -17,7 +17,7 @@ from service.answers.offsets import convert_spans
 
 @dataclass(frozen=True, kw_only=True)
 class StageTimes:
-    """How long each stage took, in seconds; the stages follow one another."""
+    """The time that each stage took, in seconds; the stages follow one another."""
 
     began: float
     """When reading began, on the clock of `time.perf_counter`."""

@@ -14,7 +14,7 @@ from service.answers.offsets import OffsetUnit
 
 
 class Options(BaseModel):
-    """How the inputs of one request are answered."""
+    """The options of one request, which hold for all its inputs."""
 
     # An error that quotes its input would carry texts into logs.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
@@ -39,7 +39,7 @@ class ItemPosition(BaseModel):
 
 
 class EncodingSummary(BaseModel):
-    """How an input was read."""
+    """A summary of the tokens and windows in which an input was read."""
 
     tokens: int = Field(description="Tokens computed, special tokens and the overlap of windows included.")
     truncated: bool = Field(description="Whether some of the text was not read.")
@@ -79,7 +79,7 @@ class ModelName(BaseModel):
 
 
 class Limits(BaseModel):
-    """How much a request may hold, and how much a model reads."""
+    """The limits of a request, and of the texts that a model reads."""
 
     max_items: int
     max_body_bytes: int
@@ -123,14 +123,14 @@ class Reload(BaseModel):
 
 
 class Usage(BaseModel):
-    """How much a request cost."""
+    """The cost of a request."""
 
     items: int = Field(description="Inputs answered.")
     tokens: int
 
 
 class Timing(BaseModel):
-    """How the time of a request was spent, in milliseconds."""
+    """The time that each stage of a request took, in milliseconds."""
 
     queue: float = Field(description="From the texts being read until the first of them was taken up.")
     tokenize: float

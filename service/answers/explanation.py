@@ -14,7 +14,7 @@ from models.words import Span, share_by_overlap, split_words
 from service.answers.offsets import OffsetUnit, convert_spans
 
 ExplanationMethod = Literal["attention", "rollout"]
-"""How token scores are computed. The graph has an output named after each method."""
+"""A way to compute token scores. The graph has an output named after each method that it offers."""
 
 TokenScores = npt.NDArray[np.float32]
 """One number for each token of a row: how much it counts for the answer."""

@@ -50,7 +50,7 @@ class Predictor:
 
     @property
     def limits(self) -> ReadingLimits:
-        """How long a text may be."""
+        """The limits of the texts that the model reads."""
         return self._reader.limits
 
     @property

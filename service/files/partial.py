@@ -67,7 +67,7 @@ class PartialOutput:
 
     @property
     def records(self) -> int:
-        """How many records are done."""
+        """The number of records that are done."""
         return self._stored + len(self._lines)
 
     def add(self, prediction: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ class PartialOutput:
             self.flush()
 
     def _resume(self, identity: dict[str, Any]) -> int:
-        """How many records are done on disk.
+        """Count the records whose predictions are on disk.
 
         Raises:
             PartialError: they belong to another run, or some are missing.

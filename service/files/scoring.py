@@ -71,7 +71,7 @@ class ScoringJob:
 
 @dataclass
 class ScoringSummary:
-    """How many records a run scored."""
+    """The outcome of a run: the number of records, and of those without an answer."""
 
     records: int
     kept: int

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def survey(path: Path) -> tuple[int, Columns]:
-    """How many records a file holds, unreadable ones included, and all columns that occur; reads it to the end.
+    """The number of records in a file, unreadable ones included, and all columns that occur; reads it to the end.
 
     Raises:
         RecordsError: it cannot be read as records.
