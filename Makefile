@@ -1,10 +1,10 @@
-# Steadfast. Everything lives in .venv; `make` alone lists the targets.
+# Everything is installed in .venv. `make` without a target lists the targets.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BASE ?= sentence-transformers/all-MiniLM-L6-v2
 TASKS ?= sentiment nli sts paraphrase ner reading-comprehension
-# These start from the NLI model by the same method, which is therefore among TASKS before them, or in build/.
+# These tasks start from the NLI model by the same method: nli stands before them in TASKS, or its checkpoint in build/.
 AFTER_NLI := sts reading-comprehension
 
 .DEFAULT_GOAL := help
@@ -13,28 +13,28 @@ AFTER_NLI := sts reading-comprehension
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-install: .venv/runtime.done  ## what serving needs, without torch
-install-dev: .venv/dev.done  ## everything: training, export, tests
+install: .venv/runtime.done  ## install what serving needs, without torch
+install-dev: .venv/dev.done  ## install everything: for training, export and tests
 
 serve: install  ## serve zoo/ on port 3000
 	$(BIN)/steadfast serve
 
-test: install-dev lint  ## lint, types and the whole test suite
+test: install-dev lint  ## check style and types, and run all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-lint: install-dev  ## ruff and mypy
+lint: install-dev  ## check style and types, by ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install-dev  ## what serving and training cost, as ratios within one run
+bench: install-dev  ## measure what serving and training cost, as ratios within one run
 	$(BIN)/python -m benchmarks
 
-docs: .venv/docs.done  ## the guides and the API reference as a site, into build/site
+docs: .venv/docs.done  ## build the guides and the API reference as a site in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-# DATA names the folder of data files; BASE the encoder, a folder or a hub id; TASKS those of the files in zoo/.
-# What a file in zoo/ sets of a method is ASA's: `train` leaves it out for another.
+# DATA is the folder of data files, BASE the encoder (a folder or a hub id), and TASKS some of the TOML files in zoo/.
+# The method settings in a file of zoo/ are ASA's; `train` leaves them out for another method.
 zoo: install-dev  ## rebuild the default packages into build/zoo: make zoo DATA=DIR [BASE=DIR] [TASKS="nli sts"]
 	@test -n "$(DATA)" || { echo "say where the data is: make zoo DATA=FOLDER (zoo/README.md says what it holds)"; exit 2; }
 	@for task in $(TASKS); do \
@@ -61,7 +61,7 @@ bento: install  ## build the Bento
 	$(PIP) --editable .
 	@touch $@
 
-# torch first, by itself: what depends on it then takes the build that pip found here.
+# torch comes first, by itself: packages that depend on it then keep the build that pip chose for this machine.
 .venv/dev.done: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[dev]'

@@ -1,4 +1,4 @@
-"""What must be right before an export begins: checked without torch, so that a mistake is said at once."""
+"""Checks before an export begins. They need no torch, so that a mistake is said at once."""
 
 import re
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def read_exportable(checkpoint: Path) -> TrainingRecord:
 
 
 def read_twins(folders: Sequence[Path], record: TrainingRecord) -> tuple[Twin, ...]:
-    """What the manifest keeps of packages of the same training by other methods.
+    """Packages of the same training by other methods, as the manifest names them.
 
     Raises:
         NoTwin: a package has another task, base or data, or two packages have one method.

@@ -21,26 +21,30 @@ if TYPE_CHECKING:
     from models.evaluation import EvaluatedModel
 
 
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Folder of a checkpoint or of a package, made by train or export.")
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        metavar="DATA",
+        help="Folder of csv, jsonl or parquet files, or a data set on the Hugging Face hub: ID or ID:CONFIGURATION.",
+    ),
+]
+Parts = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PART",
+        help="Part to measure on: a file's name without its ending, or a split on the hub. May be repeated. "
+        "Without it: the part that training measured on.",
+    ),
+]
+
+
 def evaluate(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="Folder of a checkpoint or of a package, made by train or export.")
-    ],
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="DATA",
-            help="Folder of csv, jsonl or parquet files, or a data set on the Hugging Face hub: ID or "
-            "ID:CONFIGURATION.",
-        ),
-    ],
-    part: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PART",
-            help="Part to measure on: a file's name without its ending, or a split on the hub. May be repeated. "
-            "Without it: the part that training measured on.",
-        ),
-    ] = None,
+    model: Model,
+    data: Data,
+    part: Parts = None,
     robust: Annotated[
         bool,
         typer.Option("--robust", help="Measure also with typos and other noise, and on the task's robustness sets."),

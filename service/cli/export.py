@@ -13,29 +13,34 @@ from models.folders import check_folder
 from service.cli.progress import console
 from service.cli.training_options import need
 
+Out = Annotated[
+    Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write the package to. It must not exist.")
+]
+GraphPrecision = Annotated[
+    Precision, typer.Option(metavar="NAME", help="Precision of the graph: int8 or fp32 for CPUs, fp16 for GPUs.")
+]
+Name = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Name of the package. Without it: the name of its task.")
+]
+Data = Annotated[
+    str | None, typer.Option(metavar="DATA", help="Folder of the data it was trained on, if that has moved.")
+]
+Twins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="PACKAGE",
+        help="Package of the same training by another method; its figures are kept beside this one's. May be repeated.",
+    ),
+]
+
 
 def export(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a checkpoint, made by train.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write the package to. It must not exist.")
-    ],
-    precision: Annotated[
-        Precision, typer.Option(metavar="NAME", help="Precision of the graph: int8 or fp32 for CPUs, fp16 for GPUs.")
-    ] = "int8",
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the package. Without it: the name of its task.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Folder of the data it was trained on, if that has moved.")
-    ] = None,
-    twin: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="PACKAGE",
-            help="Package of the same training by another method; its figures are kept beside this one's. "
-            "May be repeated.",
-        ),
-    ] = None,
+    out: Out,
+    precision: GraphPrecision = "int8",
+    name: Name = None,
+    data: Data = None,
+    twin: Twins = None,
     with_fp32: Annotated[
         bool,
         typer.Option("--with-fp32", help="Add the fp32 graph, which answers on CPUs where int8 gives other answers."),

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from models.tasks import ENDPOINTS
 from models.tasks.task import takes_list
 from service.answers.contract import Options
 from service.cli.options import Explain, PackageFolder, TaskName, optional, with_options
+
+if TYPE_CHECKING:
+    from service.files.scoring import ScoringJob
 
 _SUFFIX = "_column"
 
@@ -67,14 +70,20 @@ def score(
 
     Interrupted, by Ctrl-C or a power cut, the same command continues where it stopped.
     """
-    from service.cli.opening import open_predictor
-    from service.cli.progress import shown_progress
-    from service.files.scoring import ScoringJob, score_file
+    from service.files.scoring import ScoringJob
 
     chosen = {name.removesuffix(_SUFFIX): column for name, column in columns.items() if column is not None}
     job = ScoringJob(
         source=source, target=target, columns=chosen, options=Options(explain=explain), overwrite=overwrite
     )
+    _score(task, package, job)
+
+
+def _score(task: str, package: Path | None, job: "ScoringJob") -> None:
+    from service.cli.opening import open_predictor
+    from service.cli.progress import shown_progress
+    from service.files.scoring import score_file
+
     with open_predictor(task, package) as predictor:
         try:
             with shown_progress() as progress:

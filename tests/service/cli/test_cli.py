@@ -33,7 +33,7 @@ COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
 @pytest.fixture
 def show_help(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """What `--help` of a command prints on a terminal of some width."""
+    """Gives the help of a command as a terminal of some width shows it."""
 
     def show(*command: str, width: int = 80) -> str:
         monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", width)
