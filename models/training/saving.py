@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from models.atomic import atomic_write, atomic_write_text
 from models.checkpoint import METHOD_FILE, RECORD_FILE, EpochRecord, MethodRecord, TrainingRecord
 from models.robust import read_settings
 from models.text import without_padding
 from models.training.resume import load_state, save_state
 from models.training.run import Run, RunState
 from models.training.settings import TrainingError, TrainingSettings
-from models.writing import written_whole
 
 STATE_FILE = "state.safetensors"
 CLAIM_FILE = "settings.json"
@@ -67,8 +67,7 @@ def check_free(settings: TrainingSettings, out: Path, work: Path) -> None:
 def claim_folder(settings: TrainingSettings, work: Path) -> None:
     """Make `work` and note in it the settings of the run that it belongs to."""
     work.mkdir(parents=True, exist_ok=True)
-    with written_whole(work / CLAIM_FILE) as unfinished:
-        unfinished.write_text(settings.model_dump_json(indent=1))
+    atomic_write_text(work / CLAIM_FILE, settings.model_dump_json(indent=1))
 
 
 def resume_run(run: Run) -> RunState:
@@ -120,17 +119,14 @@ def best_epoch(run: Run, state: RunState) -> int | None:
 
 def save_weights(run: Run, epoch: int) -> None:
     """Save the weights after `epoch` as a checkpoint that only lacks its record."""
-    folder = _epoch_folder(run, epoch)
-    unfinished = folder.with_suffix(".writing")
-    shutil.rmtree(unfinished, ignore_errors=True)
     encoder, method = run.result(epoch)
-    encoder.model.save_pretrained(unfinished)
-    _save_tokenizer(run.tokenizer, unfinished)
     # Only parameters: buffers belong to the run, such as labels of its training data.
-    if weights := dict(method.named_parameters()):
-        save_file({name: tensor.detach().contiguous() for name, tensor in weights.items()}, unfinished / METHOD_FILE)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    weights = {name: tensor.detach().contiguous() for name, tensor in method.named_parameters()}
+    with atomic_write(_epoch_folder(run, epoch)) as unfinished:
+        encoder.model.save_pretrained(unfinished)
+        _save_tokenizer(run.tokenizer, unfinished)
+        if weights:
+            save_file(weights, unfinished / METHOD_FILE)
 
 
 def remove_worse_weights(run: Run, state: RunState) -> None:
