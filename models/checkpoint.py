@@ -123,6 +123,8 @@ class TrainingRecord(BaseModel):
 def read_record(folder: Path) -> TrainingRecord:
     """Read the training record of the checkpoint in `folder`; raises CheckpointError."""
     path = folder / RECORD_FILE
+    if not folder.exists():
+        raise CheckpointError(f"{folder}: no such folder")
     if not path.is_file():
         raise CheckpointError(f"{folder}: not a checkpoint, it has no {RECORD_FILE}; `steadfast train` makes one")
     try:

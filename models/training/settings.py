@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from models.checkpoint import DataSource, Licences
 from models.cpu import cpu_flags
@@ -221,13 +222,17 @@ def _check_method(settings: TrainingSettings, task: AnyTask) -> None:
 
 
 def _wrong_settings(error: ValidationError) -> TrainingError:
-    wrong = "; ".join(_say_wrong(found["loc"], found["msg"].lower()) for found in error.errors())
-    return TrainingError(f"settings: {wrong}")
+    return TrainingError(f"settings: {'; '.join(map(_say_wrong, error.errors()))}")
 
 
-def _say_wrong(place: tuple[int | str, ...], message: str) -> str:
+def _say_wrong(mistake: ErrorDetails) -> str:
     """A sentence about one setting; a rule over several settings names none of them."""
-    return f"{'.'.join(map(str, place))}: {message}" if place else message
+    place = mistake["loc"]
+    name = ".".join(map(str, place))
+    if mistake["type"] == "missing":
+        return f"{name} is not set; pass --{place[-1]}, or set it in the file of --config"
+    message = mistake["msg"].lower()
+    return f"{name}: {message}" if place else message
 
 
 def _has_native_bf16() -> bool:

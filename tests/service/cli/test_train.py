@@ -161,8 +161,8 @@ def test_interrupted_training_says_how_to_go_on_and_does(workshop: Path) -> None
             (*TRAIN, "--base", "base", "--data", "nowhere"),
             "'nowhere' is neither a folder",
         ),
-        ((*TRAIN, "--base", "base"), "source.data: field required"),
-        (("compare", "--methods", "plain,asb", "--out", "x", *TRAIN[1:5]), "source.data: field required"),
+        ((*TRAIN, "--base", "base"), "source.data is not set; pass --data"),
+        (("compare", "--methods", "plain,asb", "--out", "x", *TRAIN[1:5]), "source.data is not set; pass --data"),
         (
             ("compare", "--methods", "plain,asb", "--out", "x", *TRAIN[1:5], "--base", "base", "--data", "data"),
             "no training method 'asb'; choose one of: plain, asa",
