@@ -114,5 +114,5 @@ def test_a_tokenizer_without_a_mask_is_refused() -> None:
 
 
 def test_texts_of_which_no_word_is_hidden_cannot_be_measured() -> None:
-    with pytest.raises(TooFewTexts, match="too few"):
+    with pytest.raises(TooFewTexts, match="give more texts"):
         MASKED_WORDS.measure([None], [torch.zeros(0, 2).numpy()], MASKED_WORDS.outputs)
