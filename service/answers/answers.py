@@ -19,8 +19,6 @@ from service.answers.offsets import convert_spans
 class StageTimes:
     """The time that each stage took, in seconds; the stages follow one another."""
 
-    began: float
-    """When reading began, on the clock of `time.perf_counter`."""
     tokenize_s: float
     queue_s: float
     """Time from the texts being read until the first row was taken up."""
@@ -52,6 +50,7 @@ class PendingAnswers:
     rejected: Sequence[RejectedItem]
     options: Options
     began: float
+    """The time at which reading began, by `time.perf_counter`."""
     tokenize_s: float
     future: Future[BatchPrediction]
     """The predictions of `items`. Cancelling it takes the rows that still wait out of the queue."""
@@ -84,7 +83,6 @@ class PendingAnswers:
             for item, prediction in zip(self.items, batch.predictions, strict=True)
         ]
         times = StageTimes(
-            began=self.began,
             tokenize_s=self.tokenize_s,
             queue_s=batch.queue_s,
             infer_s=batch.infer_s,

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from export.package import file_digest
 from models.errors import UserError, first_mistake
 from models.records import BadRecord, Record, UnknownColumn, file_format, find_column, read_records
+from models.tables import format_count
 from models.tasks.task import read_item
 from service.answers.answers import PendingAnswers
 from service.answers.contract import Options
@@ -82,7 +83,7 @@ class ScoringSummary:
     def __str__(self) -> str:
         kept = f", {self.kept:,} of them by an earlier run" if self.kept else ""
         bad = f"; {self.without_answer:,} without an answer, see the column {self.error_column!r}"
-        return f"{self.records:,} records{kept}{bad if self.without_answer else ''}"
+        return f"{format_count(self.records, 'record')}{kept}{bad if self.without_answer else ''}"
 
 
 ReportRecords = Callable[[int, int], None]
@@ -168,9 +169,10 @@ def _start(
         return record.reason
     try:
         item = read_item(predictor.task.item, {field: record.values.get(column) for field, column in texts.items()})
-        return predictor.submit([item], options)
     except ValidationError as error:
         return str(first_mistake(error))
+    try:
+        return predictor.submit([item], options)
     except ItemsRejected as error:
         return str(error.rejected[0])
 

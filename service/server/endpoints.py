@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from models.tasks.task import AnyTask, Item
 from service.answers.answers import Answers, PendingAnswers, StageTimes
-from service.answers.batch import RejectedItem
+from service.answers.batch import BatchPrediction, RejectedItem
 from service.answers.contract import (
     AnswerBody,
     ItemError,
@@ -101,11 +101,12 @@ async def answer_items(predictor: Predictor, items: Sequence[Item], options: Opt
     submit = partial(predictor.submit, items, options, deadline=context.deadline)
     pending = await _submit_in_thread(submit) if context.is_large else submit()
     # When the caller leaves, this task is cancelled, and with it the future.
-    await asyncio.wrap_future(pending.future)
+    batch = await asyncio.wrap_future(pending.future)
+    # Set before the answers are made: a request that runs out of time meanwhile is traced with its stages too.
+    context.stages = _stages(pending, batch)
     context.is_large |= pending.characters_to_explain > LARGE_EXPLANATION_CHARACTERS
     answers = await asyncio.to_thread(pending.result) if context.is_large else pending.result()
     _count(answers, predictor.name, options, metrics)
-    context.stages = _stages(answers.times)
     context.facts |= _usage(answers).model_dump()
     return answers
 
@@ -157,12 +158,12 @@ def _count(answers: Answers, model: ModelName, options: Options, metrics: Metric
     metrics.answers(model, answers.results)
 
 
-def _stages(times: StageTimes) -> tuple[Stage, ...]:
-    queued = times.began + times.tokenize_s
+def _stages(pending: PendingAnswers, batch: BatchPrediction) -> tuple[Stage, ...]:
+    queued = pending.began + pending.tokenize_s
     return (
-        Stage("tokenize", times.began, times.tokenize_s),
-        Stage("queue", queued, times.queue_s),
-        Stage("infer", queued + times.queue_s, times.infer_s),
+        Stage("tokenize", pending.began, pending.tokenize_s),
+        Stage("queue", queued, batch.queue_s),
+        Stage("infer", queued + batch.queue_s, batch.infer_s),
     )
 
 

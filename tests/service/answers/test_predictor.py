@@ -1,6 +1,7 @@
 """From items to answers with one package."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -44,8 +45,12 @@ def test_one_item_that_cannot_be_answered_fails_all_before_anything_is_computed(
 
 
 def test_the_times_of_the_stages_follow_one_another(predictor: Predictor) -> None:
-    times = predictor.answer(MIXED[:1], Options(explain="rollout")).times
-    assert min(times.tokenize_s, times.queue_s, times.infer_s, times.render_s) >= 0
+    before = time.perf_counter()
+    pending = predictor.submit(MIXED[:1], Options(explain="rollout"))
+    times = pending.result().times
+    stages = (times.tokenize_s, times.queue_s, times.infer_s, times.render_s)
+    assert min(stages) >= 0
+    assert before <= pending.began <= pending.began + sum(stages) <= time.perf_counter()
 
 
 def test_the_length_to_explain_counts_the_texts_of_explained_answers_only(predictor: Predictor) -> None:

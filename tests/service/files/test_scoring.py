@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+from pydantic import ValidationError
 
 from export.package import open_package
 from models.records import Record, RecordsError, UnknownColumn, read_records
@@ -132,6 +133,18 @@ def test_bad_rows_are_kept_and_say_why(predictor: Predictor, tmp_path: Path) -> 
     assert [row["label"] for row in rows] == ["positive", *[None] * 9, "negative"]
     assert [bool(row["error"]) for row in rows] == [False, *[True] * 9, False]
     assert (summary.records, summary.without_answer) == (11, 9)
+
+
+def test_a_mistake_of_ours_is_not_taken_for_one_in_a_record(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "submit", lambda *_: Options.model_validate({"top_k": 0}))
+    with pytest.raises(ValidationError):
+        run(predictor, write(tmp_path / "in.csv", [{"text": "good"}]), tmp_path / "out.csv")
+
+
+def test_the_summary_counts_one_record_in_the_singular() -> None:
+    assert str(ScoringSummary(1, kept=0)) == "1 record"
 
 
 def test_a_csv_with_broken_lines_keeps_its_good_ones(predictor: Predictor, tmp_path: Path) -> None:

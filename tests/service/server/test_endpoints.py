@@ -66,6 +66,24 @@ def test_what_takes_long_to_explain_holds_up_no_other_caller(
     assert [thread is not threading.main_thread() for thread in threads] == [in_a_thread]
 
 
+def test_a_request_that_runs_out_of_time_while_its_answers_are_made_is_traced_with_its_stages(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out_of_time(_: PendingAnswers) -> Answers:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(PendingAnswers, "result", run_out_of_time)
+    context = RequestContext("id")
+
+    async def ask_in_vain() -> None:
+        current_request.set(context)
+        with pytest.raises(asyncio.CancelledError):
+            await endpoints.answer_items(predictor, [SentimentItem(text="good")], Options(), Metrics())
+
+    asyncio.run(ask_in_vain())
+    assert [stage.name for stage in context.stages] == ["tokenize", "queue", "infer"]
+
+
 def test_an_answer_that_comes_too_late_is_the_problem_of_the_contract(ask: Ask, predictor: Predictor) -> None:
     response = ask(predictor, deadline=time.monotonic() - 1, inputs=["a"])
     assert (response.status_code, json.loads(response.body)["code"]) == (504, "deadline_exceeded")
