@@ -15,7 +15,7 @@ from benchmarks.serving import raw_seconds
 from benchmarks.texts import make_mixed_texts
 from export.package import open_package
 
-ROWS = 20_000
+TEXTS = 20_000
 LENGTHS = (4, 90)
 """Fewest and most words of a text; 90 are about 120 tokens, so that each text is one row for the model."""
 SAMPLE = 20
@@ -34,14 +34,14 @@ class Run:
 
 def report(zoo: Path) -> Iterator[str]:
     """The lines to print."""
-    texts = make_mixed_texts(ROWS, words=LENGTHS)
+    texts = make_mixed_texts(TEXTS, words=LENGTHS)
     package = zoo / "sentiment"
     raw = raw_seconds(open_package(package), texts[::SAMPLE]) / len(texts[::SAMPLE])
     empty, whole = (_score(package, part) for part in (texts[:1], texts))
-    row_s = (whole.cpu_s - empty.cpu_s) / (ROWS - 1)
+    text_s = (whole.cpu_s - empty.cpu_s) / (TEXTS - 1)
     half = len(whole.memory_mb) // 2
-    yield f"steadfast score, {ROWS:,} texts of {LENGTHS[0]} to {LENGTHS[1]} words"
-    yield f"  CPU time a row {row_s * 1000:.2f} ms, {row_s / raw:.2f} x raw"
+    yield f"steadfast score, {TEXTS:,} texts of {LENGTHS[0]} to {LENGTHS[1]} words"
+    yield f"  CPU time a text {text_s * 1000:.2f} ms, {text_s / raw:.2f} x raw"
     yield f"  cores busy {(whole.cpu_s - empty.cpu_s) / (whole.wall_s - empty.wall_s):.2f}"
     yield f"  memory: {whole.memory_mb[half]:.0f} MB half-way, {max(whole.memory_mb[half:]):.0f} MB at most after that"
 

@@ -66,7 +66,7 @@ def report(zoo: Path) -> Iterator[str]:
                 "32 texts a request, 4 at once": lambda: _http_seconds(server, texts, 32, None),
                 "32 texts, explain=attention": lambda: _http_seconds(server, texts, 32, "attention"),
                 "32 texts, explain=rollout": lambda: _http_seconds(server, texts, 32, "rollout"),
-                "score, 2,048 rows": lambda: _score_seconds(make_texts(2_048, seed=1)),
+                "score, 2,048 texts": lambda: _score_seconds(make_texts(2_048, seed=1)),
             }
         )
         latency = _take_turns(

@@ -174,7 +174,7 @@ def test_the_commands_of_a_page_give_what_it_shows(
 
 
 def _run(block: Block, programs: Path, folder: Path, port: int, groups: list[int]) -> str:
-    """What the commands print. What they leave running stays in the group that is added to `groups`."""
+    """The output of the commands. Processes that they leave running stay in the group that is added to `groups`."""
     commands = block.commands.replace(".venv/bin/", "").replace("3000", str(port))
     output, errors = folder / ".output", folder / ".errors"
     with output.open("wb") as out, errors.open("wb") as err:

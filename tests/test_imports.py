@@ -120,6 +120,11 @@ def test_every_module_belongs_to_one_wing() -> None:
         find_wing(module)
 
 
+def test_every_entry_of_the_layers_names_a_module() -> None:
+    entries = {entry for wings in LAYERS for wing in wings for entry in wing} - {"models.*"}
+    assert entries <= MODULES.keys()
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_one_way(module: str) -> None:
     assert upward_imports(module, MODULES[module].read_text()) == []

@@ -64,7 +64,7 @@ def compare(
 def _settings_by_method(
     methods: str, settings: Mapping[str, Any], assignments: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """The settings of each method's own: those in the file, which are one method's, and those assigned."""
+    """The own settings of each method: those that the file gives its one method, then the assigned ones."""
     named = [name.strip() for name in methods.split(",") if name.strip()]
     if not named:
         raise typer.BadParameter(f"{methods!r}; name one or more, with commas", param_hint="--methods")

@@ -97,7 +97,7 @@ def _show(found: Mapping[str, Mapping[str, float]], *, as_json: bool) -> None:
 
 
 def _validation_parts(folder: Path) -> list[str]:
-    """The part that training measured on, as the record of the model has it. Raises PackageError or CheckpointError."""
+    """The parts that training measured on, as the model's own files say; raises PackageError or CheckpointError."""
     record = read_manifest(folder) if is_package(folder) else read_record(folder)
     return [file.name for file in record.data if file.part == "validation"]
 

@@ -10,6 +10,7 @@ from export.package import Precision, read_manifest
 from export.preconditions import check_request
 from models.checkpoint import read_record
 from models.folders import check_folder
+from models.tables import format_count
 from service.cli.progress import console
 from service.cli.training_options import need
 
@@ -72,7 +73,7 @@ def export(
     quality = manifest.quality
     console.print(
         f"{out}: {manifest.precision}, {quality.metric} {quality.exported:.4f} "
-        f"(fp32 {quality.fp32:.4f}, {quality.rows} rows)\n"
+        f"(fp32 {quality.fp32:.4f}, {format_count(quality.rows, 'record')})\n"
         f"next: steadfast serve {out}"
     )
 

@@ -24,26 +24,25 @@ if TYPE_CHECKING:
 
 console = Console(stderr=True)
 
-REDRAW_ROWS = 50
-"""The bar moves once in so many rows: moving it takes a lock, which costs nearly as much as a row."""
+REDRAW_RECORDS = 50
+"""The bar moves once in so many records: moving it takes a lock, which costs nearly as much as a record."""
 
 
 @contextmanager
 def shown_progress() -> Iterator[Callable[[int, int], None]]:
     """Show a bar with rate and remaining time, if stderr is a terminal; yields the function that moves it.
 
-    The function takes how many rows are done, and of how many.
+    The function takes the number of records that are done and their total.
     """
-    console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("rows", total=None)
+        task = bar.add_task("records", total=None)
 
         def show(done: int, total: int) -> None:
             if bar.tasks[task].total is None:
-                # Rows of an earlier run count as done, but not for the rate.
+                # Records of an earlier run count as done, but not for the rate.
                 bar.reset(task, completed=done, total=total)
-            elif done % REDRAW_ROWS == 0 or done == total:
+            elif done % REDRAW_RECORDS == 0 or done == total:
                 bar.update(task, completed=done, total=total)
 
         yield show
@@ -51,7 +50,7 @@ def shown_progress() -> Iterator[Callable[[int, int], None]]:
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f} rows/s" if task.speed else "", style="dim")
+        return Text(f"{task.speed:,.0f} records/s" if task.speed else "", style="dim")
 
 
 @contextmanager
@@ -94,9 +93,9 @@ def watcher(bar: Progress, line: TaskID) -> "Watcher":
 
 
 def measurer(bar: Progress, line: TaskID) -> "ReportProgress":
-    """Reports a measurement on a line of the bar: the name of the set, and how many of its rows are done."""
+    """Reports a measurement on a line of the bar: the name of the set, and how many of its records are done."""
 
-    def progress(name: str, done: int, rows: int) -> None:
-        bar.update(line, completed=done, total=rows or None, description=name)
+    def progress(name: str, done: int, records: int) -> None:
+        bar.update(line, completed=done, total=records or None, description=name)
 
     return progress

@@ -66,7 +66,7 @@ def pretrain(
 
 
 def _train(config: Path | None, options: dict[str, Any], out: Path) -> None:
-    """Train by the settings in a file, over which the options win. All that can be refused without torch is, first."""
+    """Train by the settings in a file and the options, which win; refuse what can be refused before torch is loaded."""
     own = dict(map(read_assignment, options.pop("set_") or []))
     given = read_run_settings(config, options)
     given["method_settings"] = given.get("method_settings", {}) | own

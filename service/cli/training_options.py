@@ -20,9 +20,9 @@ from models.tasks.task import Head
 from models.training.settings import BILSTM, TrainingSettings, read_toml
 from service.cli.options import optional
 
-WHAT = "What to train"
+WHAT_TO_TRAIN = "What to train"
 DATA = "Data"
-HOW = "How to train"
+HOW_TO_TRAIN = "How to train"
 
 
 class MissingExtra(UserError):
@@ -41,14 +41,16 @@ Config = Annotated[
 ]
 
 _OPTIONS = (
-    optional("task", str, metavar="NAME", help=f"Task to train for: {', '.join(TASKS)}.", rich_help_panel=WHAT),
+    optional(
+        "task", str, metavar="NAME", help=f"Task to train for: {', '.join(TASKS)}.", rich_help_panel=WHAT_TO_TRAIN
+    ),
     optional(
         "method",
         str,
         metavar="NAME",
         help="Training method; all are listed below. If the settings file is for another method, the settings that "
         f"it gives that method are left out.{_default('method')}",
-        rich_help_panel=WHAT,
+        rich_help_panel=WHAT_TO_TRAIN,
     ),
     optional(
         "base",
@@ -56,7 +58,7 @@ _OPTIONS = (
         metavar="MODEL",
         help=f"Encoder to start from: a folder, an id on the Hugging Face hub, or `{BILSTM}` for a new BiLSTM. The "
         "folder may be a checkpoint of another task.",
-        rich_help_panel=WHAT,
+        rich_help_panel=WHAT_TO_TRAIN,
     ),
     optional(
         "set_",
@@ -65,7 +67,7 @@ _OPTIONS = (
         "-s",
         metavar="NAME=VALUE",
         help="Give the method this setting, such as `tau=0.3`. May be repeated.",
-        rich_help_panel=WHAT,
+        rich_help_panel=WHAT_TO_TRAIN,
     ),
     optional(
         "data",
@@ -111,28 +113,28 @@ _OPTIONS = (
         f"{_default('max_tokens')}",
         rich_help_panel=DATA,
     ),
-    optional("epochs", int, help=f"Passes over the data.{_default('epochs')}", rich_help_panel=HOW),
-    optional("batch_size", int, help=f"Examples in a batch.{_default('batch_size')}", rich_help_panel=HOW),
+    optional("epochs", int, help=f"Passes over the data.{_default('epochs')}", rich_help_panel=HOW_TO_TRAIN),
+    optional("batch_size", int, help=f"Examples in a batch.{_default('batch_size')}", rich_help_panel=HOW_TO_TRAIN),
     optional(
         "learning_rate",
         list[float],
         metavar="RATE",
         help="Highest learning rate; it is reached after the warm-up and then falls to 0. If it is repeated, a model "
         f"is trained at each rate and their weights are averaged.{_default('learning_rate')}",
-        rich_help_panel=HOW,
+        rich_help_panel=HOW_TO_TRAIN,
     ),
     optional(
         "precision",
         str,
         metavar="NAME",
         help=f"auto, fp32 or bf16; auto is bf16 where the machine computes in it.{_default('precision')}",
-        rich_help_panel=HOW,
+        rich_help_panel=HOW_TO_TRAIN,
     ),
     optional(
         "seed",
         int,
         help=f"Fixes the order of the data and every random draw.{_default('seed')}",
-        rich_help_panel=HOW,
+        rich_help_panel=HOW_TO_TRAIN,
     ),
 )
 

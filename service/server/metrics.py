@@ -1,8 +1,8 @@
 """The server's counters, for Prometheus.
 
-Nothing that callers choose becomes a label, so that there are no more series after a year than after a day. Of several
-workers each counts into its own files, in the folder that PROMETHEUS_MULTIPROC_DIR names, and the worker that is asked
-adds them up. The files bear the worker's number: a worker that is started again goes on where the last one ended.
+Nothing that callers choose becomes a label, so that there are no more series after a year than after a day. Each worker
+counts into its own files, in the folder that PROMETHEUS_MULTIPROC_DIR names, and the worker that is asked adds them up.
+The files bear the worker's number: a worker that is started again goes on where the last one ended.
 """
 
 import os

@@ -97,7 +97,7 @@ def _card(models: Sequence[Predictor], number: int, settings: Settings) -> Model
     """The card of one of the models for an endpoint; the first of them is the default."""
     predictor = models[number]
     manifest = predictor.package.manifest
-    reading = predictor.limits
+    limits = predictor.limits
     return ModelCard(
         **predictor.name.model_dump(),
         is_default=number == 0,
@@ -109,9 +109,9 @@ def _card(models: Sequence[Predictor], number: int, settings: Settings) -> Model
         limits=Limits(
             max_items=settings.max_items,
             max_body_bytes=settings.max_body_bytes,
-            max_tokens=reading.max_tokens,
-            max_item_tokens=reading.max_item_tokens,
-            max_characters=reading.max_characters,
+            max_tokens=limits.max_tokens,
+            max_item_tokens=limits.max_item_tokens,
+            max_characters=limits.max_characters,
         ),
         explanations=predictor.explanations,
         truncations=get_args(Truncation),

@@ -22,4 +22,4 @@ def test_the_bar_begins_with_what_an_earlier_run_did(monkeypatch: pytest.MonkeyP
         progress(1_234, 5_000)
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
     assert "1234/5000" in shown
-    assert "rows/s" not in shown
+    assert "records/s" not in shown
