@@ -1,15 +1,7 @@
 """Files in, files out: every kind, bad rows, and runs that are stopped half-way."""
 
-import csv
 import gzip
 import json
-import os
-import random
-import resource
-import signal
-import subprocess
-import sys
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,58 +12,18 @@ import pytest
 from pydantic import ValidationError
 
 from export.package import open_package
-from models.records import Record, RecordsError, UnknownColumn, read_records
+from models.records import RecordsError, UnknownColumn
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
-from service.files.partial import PartialError
-from service.files.scoring import InputChanged, OutputError, ScoringJob, ScoringSummary, score_file
-from tests.service.conftest import ROOT, Server, steadfast, wait_for
+from service.files.scoring import InputChanged, OutputError, ScoringJob, score_file
+from tests.service.conftest import Server, steadfast
+from tests.service.files.scored import read, run, texts_of_many_lengths, write
 from tests.service.tiny import OPINIONS, build_package
 
 ADDED = ["label", "score", "score_negative", "score_positive", "tokens", "truncated", "windows", "explanation", "error"]
 ENDINGS = ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"]
-
-
-SCORE_AND_MEASURE = """
-import resource
-from service.cli import app
-app(standalone_mode=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-def texts_of_many_lengths(count: int) -> list[str]:
-    generator = random.Random(0)
-    words = ["good", "bad", "great", "awful", "fine", "boring", "the", "film", "é", "漢字", "👩‍🚀", "un", "happy"]
-    return [" ".join(generator.choices(words, k=generator.randint(1, 60))) for _ in range(count)]
-
-
-def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    if path.name.endswith(".parquet"):
-        parquet.write_table(pa.Table.from_pylist(list(rows)), path)
-        return path
-    with gzip.open(path, "wt", newline="") if path.name.endswith(".gz") else path.open("w", newline="") as file:
-        if ".csv" in path.name:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        else:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-    return path
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    rows = list(read_records(path))
-    assert all(isinstance(row, Record) for row in rows)
-    return [dict(row.values) for row in rows if isinstance(row, Record)]
-
-
-def run(predictor: Predictor, source: Path, target: Path, **changes: Any) -> ScoringSummary:
-    options = Options(explain=changes.pop("explain", None))
-    job = ScoringJob(source=source, target=target, options=options, **{"columns": {}, "overwrite": False, **changes})
-    return score_file(predictor, job, lambda *_: None)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -296,193 +248,3 @@ def test_a_source_that_grows_meanwhile_is_noticed(predictor: Predictor, tmp_path
     with pytest.raises(InputChanged, match="run the command again"):
         score_file(predictor, job, grow)
     assert not (tmp_path / "out.csv").exists()
-
-
-class Stopped(Exception):
-    """Stands for anything that ends a run half-way."""
-
-
-def stop_at(row: int) -> Any:
-    def progress(done: int, _: int) -> None:
-        if done == row:
-            raise Stopped
-
-    return progress
-
-
-def test_a_stopped_run_goes_on_where_it_was(predictor: Predictor, tmp_path: Path) -> None:
-    source = write(tmp_path / "in.csv", [{"text": text} for text in texts_of_many_lengths(300)])
-    run(predictor, source, tmp_path / "whole.csv")
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
-    for row in (100, 101, 250):
-        with pytest.raises(Stopped):
-            score_file(predictor, job, stop_at(row))
-        assert not (tmp_path / "out.csv").exists()
-    told: list[int] = []
-    summary = score_file(predictor, job, lambda done, _: told.append(done))
-    assert summary.kept == told[0] == 250
-    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    assert not job.partial.exists()
-
-
-@pytest.mark.parametrize("change", ["source", "options"])
-def test_what_another_run_left_is_not_mixed_in(predictor: Predictor, tmp_path: Path, change: str) -> None:
-    source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
-    with pytest.raises(Stopped):
-        score_file(predictor, job, stop_at(10))
-    if change == "source":
-        write(source, [{"text": "bad"}] * 20)
-    changes = {"explain": "attention"} if change == "options" else {}
-    with pytest.raises(PartialError, match="--overwrite"):
-        run(predictor, source, tmp_path / "out.csv", **changes)
-    assert run(predictor, source, tmp_path / "out.csv", overwrite=True, **changes).kept == 0
-
-
-def test_a_source_that_changes_in_place_is_noticed(predictor: Predictor, tmp_path: Path) -> None:
-    source = write(tmp_path / "in.csv", [{"text": "good"}] * 50)
-
-    def change(done: int, total: int) -> None:
-        if done == total:
-            source.write_text(source.read_text().replace("good", "evil"))
-
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
-    with pytest.raises(InputChanged, match="run the command again"):
-        score_file(predictor, job, change)
-    assert not (tmp_path / "out.csv").exists()
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("name", ["notes.txt", "000000000000.rows"])
-def test_a_folder_of_somebody_else_is_never_touched(
-    predictor: Predictor, tmp_path: Path, name: str, overwrite: bool
-) -> None:
-    source = write(tmp_path / "in.csv", [{"text": "good"}])
-    (tmp_path / "out.csv.partial").mkdir()
-    precious = tmp_path / "out.csv.partial" / name
-    precious.write_text("precious")
-    with pytest.raises(PartialError, match="holds what no run left there"):
-        run(predictor, source, tmp_path / "out.csv", overwrite=overwrite)
-    assert precious.read_text() == "precious"
-
-
-@pytest.mark.parametrize("left", [[], ["journal.tmp"]], ids=["nothing", "half a journal"])
-def test_a_run_that_was_stopped_while_it_began_begins_again(
-    predictor: Predictor, tmp_path: Path, left: list[str]
-) -> None:
-    source = write(tmp_path / "in.csv", [{"text": "good"}])
-    (tmp_path / "out.csv.partial").mkdir()
-    for name in left:
-        (tmp_path / "out.csv.partial" / name).write_text("{")
-    assert run(predictor, source, tmp_path / "out.csv").kept == 0
-
-
-@pytest.mark.parametrize("damage", ["journal", "records"])
-def test_a_damaged_beginning_is_refused_until_it_is_discarded(
-    predictor: Predictor, tmp_path: Path, damage: str
-) -> None:
-    source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
-    for row in (5, 10):
-        with pytest.raises(Stopped):
-            score_file(predictor, job, stop_at(row))
-    if damage == "journal":
-        (job.partial / "journal.json").write_text("{")
-    else:
-        (job.partial / "000000000000.rows").unlink()
-    with pytest.raises(PartialError, match=rf"{damage} (is damaged|are missing).* discard it with --overwrite"):
-        score_file(predictor, job, lambda *_: None)
-    assert run(predictor, source, tmp_path / "out.csv", overwrite=True).kept == 0
-    assert len(read(tmp_path / "out.csv")) == 20
-
-
-def _hear_interrupts() -> None:
-    """A suite that runs in a shell's background was started deaf to SIGINT, and so would be what it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def start_long_run(package: Path, tmp_path: Path, rows: int = 6_000) -> tuple[list[str], Path]:
-    write(tmp_path / "in.csv", [{"n": number, "text": text} for number, text in enumerate(texts_of_many_lengths(rows))])
-    target = tmp_path / "out.csv"
-    arguments = ["score", "sentiment", tmp_path / "in.csv", "-o", target, "--package", package]
-    return [sys.executable, "-m", "service.cli", *map(str, arguments)], target
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
-    package: Path, tmp_path: Path, how: signal.Signals
-) -> None:
-    # Twelve times what is kept at once, so that it is still under way when the first of it is there.
-    command, target = start_long_run(package, tmp_path, rows=24_000)
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_interrupts)
-    wait_for(lambda: any(tmp_path.glob("out.csv.partial/*.rows")))
-    process.send_signal(how)
-    _, said = process.communicate(timeout=30)
-    assert not target.exists()
-    if how == signal.SIGINT:
-        assert (process.returncode, said.count("\n")) == (130, 1)
-        assert "run the same command to continue" in said
-
-    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert "by an earlier run" in completed.stderr
-    assert [row["n"] for row in read(target)] == [str(number) for number in range(24_000)]
-    assert not (tmp_path / "out.csv.partial").exists()
-
-
-@pytest.mark.parametrize(("limit", "kept"), [(200_000, 0), (800_000, 6_000)], ids=["predictions", "output"])
-def test_a_full_disk_is_one_sentence_and_leaves_no_output(package: Path, tmp_path: Path, limit: int, kept: int) -> None:
-    command, target = start_long_run(package, tmp_path)
-
-    def limit_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    completed = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, preexec_fn=limit_files
-    )
-    assert completed.returncode == 2
-    assert completed.stderr.count("\n") == 1
-    assert "File too large" in completed.stderr
-    assert not target.exists()
-    left = sorted((tmp_path / "out.csv.partial").iterdir())
-    assert sum(len(path.read_text().splitlines()) for path in left if path.suffix == ".rows") == kept
-    assert {path.suffix for path in left} <= {".rows", ".json"}
-
-
-def test_the_limits_of_a_server_do_not_concern_a_file(package: Path, tmp_path: Path) -> None:
-    source = write(tmp_path / "in.csv", [{"text": "good " * 200}] * 100)
-    environment = os.environ | {"STEADFAST_QUEUED_ROWS": "1", "STEADFAST_QUEUED_TOKENS": "1"}
-    completed = steadfast(
-        "score", "sentiment", source, "-o", tmp_path / "out.csv", "--package", package, env=environment
-    )
-    assert completed.stderr == "100 records\n"
-
-
-def test_a_number_that_is_missing_is_null_in_json(predictor: Predictor, tmp_path: Path) -> None:
-    parquet.write_table(pa.table({"text": ["good"], "x": [float("nan")]}), tmp_path / "in.parquet")
-    run(predictor, tmp_path / "in.parquet", tmp_path / "out.jsonl")
-    assert '"x": null' in (tmp_path / "out.jsonl").read_text()
-
-
-def test_memory_does_not_grow_with_the_file(package: Path, tmp_path: Path) -> None:
-    peaks = []
-    for rows in (2_000, 9_000):
-        source = write(tmp_path / "in.jsonl", [{"text": "good film " * 10}] * rows)
-        arguments = ["score", "sentiment", source, "-o", tmp_path / f"{rows}.parquet", "--package", package]
-        completed = subprocess.run(
-            [sys.executable, "-c", SCORE_AND_MEASURE, *map(str, arguments)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        peaks.append(int(completed.stdout) / 1024)
-    # MiB; what is held for one row more, some 2 kB, would show as 14.
-    assert peaks[1] - peaks[0] < 7
-
-
-def test_the_command_says_how_it_went(package: Path, tmp_path: Path) -> None:
-    source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": " "}])
-    completed = steadfast("score", "sentiment", source, "-o", tmp_path / "out.csv", "--package", package)
-    assert (completed.returncode, completed.stdout) == (0, "")
-    assert completed.stderr == "2 records; 1 without an answer, see the column 'error'\n"
