@@ -30,6 +30,10 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 Precision = Literal["int8", "fp16", "fp32"]
 
+ShareOutput = Literal["attention", "rollout"]
+"""An output of the graph that shares 1 among the tokens of a row. Only where tokens attend to each other is there a
+rollout."""
+
 PROBE_TOLERANCE: dict[Precision, float] = {"int8": 0.15, "fp16": 0.05, "fp32": 1e-3}
 """Largest accepted distance of outputs from those recorded. On the same kind of CPU every bit is the same; another kind
 rounds floats differently, which now and then moves a value to the next of int8's 256 steps. Other kernels on one CPU

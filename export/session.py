@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from export.package import open_package
+from export.package import ShareOutput, open_package
 from models.errors import UserError
 from models.tasks.task import AnyTask, Logits, Outputs
 from models.text import Reader, Row, pad
@@ -21,8 +21,8 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 """One row's outputs by name. `logits` has the shape that its task expects; `attention` and `rollout` have one number
 for each token."""
 
-SHARES = ("attention", "rollout")
-"""Outputs that share 1 among the tokens of a row. A graph has rollout only if its tokens attend to each other."""
+SHARES: tuple[ShareOutput, ...] = get_args(ShareOutput)
+"""The outputs that share 1 among the tokens of a row."""
 
 OUTPUTS = ("logits", *SHARES)
 """All outputs that a graph may have."""

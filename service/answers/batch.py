@@ -8,6 +8,9 @@ from models.tasks.task import Item, Prediction
 from models.text import BadInput, Encoded
 from service.answers.explanation import TokenScores
 
+ItemTokenScores = Sequence[Sequence[TokenScores]]
+"""The token scores that explain one prediction: for each of its parts, those of each row that the part came from."""
+
 
 @dataclass(frozen=True)
 class EncodedItem:
@@ -36,7 +39,7 @@ class ItemPrediction:
     """The model's answer to one item, before it is put into the words of the contract."""
 
     prediction: Prediction[Any]
-    token_scores: Sequence[Sequence[TokenScores]]
+    token_scores: ItemTokenScores
     """For each part of the prediction, the token scores of its rows; empty where no explanation is asked for."""
 
 

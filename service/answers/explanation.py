@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from export.package import ShareOutput
 from models.tasks.task import AnswerPart
 from models.text import Encoded, Row
 from models.words import Span, share_by_overlap, split_words
 from service.answers.offsets import OffsetUnit, convert_spans
 
-ExplanationMethod = Literal["attention", "rollout"]
-"""A way to compute token scores. The graph has an output named after each method that it offers."""
+ExplanationMethod = Literal[ShareOutput]
+"""The name of a way to compute token scores; `service.answers.explainers` has the way. A share that the graph gives is
+called as its output."""
 
 TokenScores = npt.NDArray[np.float32]
 """One number for each token of a row: how much it counts for the answer."""

@@ -7,24 +7,23 @@ that asks for the result.
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
-from typing import Any, Self, get_args
-
-import numpy as np
+from typing import Self
 
 from export.package import Package, Probe
 from export.probes import distance, probe_rows
-from export.session import Arrays, ProviderName, Session
-from models.tasks.task import Item, Prediction
+from export.session import ProviderName
+from models.tasks.task import Item
 from models.text import BadInput, ReadingLimits, Row, Truncation
 from service.answers.answers import Answers, PendingAnswers
-from service.answers.batch import BatchPrediction, EncodedItem, ItemPrediction, RejectedItem
+from service.answers.batch import BatchPrediction, EncodedItem, ItemPrediction, ItemTokenScores, RejectedItem
 from service.answers.contract import ModelName, Options
-from service.answers.errors import BrokenModel, ItemsRejected, NotOffered
+from service.answers.errors import ItemsRejected, NotOffered
+from service.answers.explainers import EXPLAINERS
+from service.answers.explainers.explainer import Explainer, FirstRun, decode_run
 from service.answers.explanation import ExplanationMethod
+from service.answers.model import LoadedModel
 from service.engine.futures import then, then_wait
 from service.engine.limits import EngineLimits
-from service.engine.model_engine import Engine
 from service.engine.pool import Pool
 from service.engine.submission import EngineResult
 
@@ -44,20 +43,18 @@ class Predictor:
             method=manifest.method.name,
             precision=package.precision,
         )
-        self._reader = package.reader()
-        self._session = Session(package.graph, pad_id=manifest.pad_id, provider=provider)
-        self._engine = Engine(self._session.run, limits, pool)
+        self._model = LoadedModel(package, limits, pool, provider)
 
     @property
     def limits(self) -> ReadingLimits:
         """The limits of the texts that the model reads."""
-        return self._reader.limits
+        return self._model.reader.limits
 
     @property
     def explanations(self) -> tuple[ExplanationMethod, ...]:
         """The methods by which this package explains its answers."""
-        outputs = {tensor.name for tensor in self.package.manifest.outputs}
-        return tuple(method for method in get_args(ExplanationMethod) if method in outputs)
+        manifest = self.package.manifest
+        return tuple(method for method, explainer in EXPLAINERS.items() if explainer.is_offered(manifest))
 
     def check(self, method: ExplanationMethod | None) -> None:
         """Raise NotOffered where the package cannot explain by `method`."""
@@ -91,7 +88,7 @@ class Predictor:
             options=options,
             began=began,
             tokenize_s=tokenize_s,
-            future=self._compute(encoded_items, options.explain, deadline),
+            future=self._compute(encoded_items, options, deadline),
         )
 
     def answer(self, items: Iterable[Item], options: Options) -> Answers:
@@ -100,37 +97,38 @@ class Predictor:
 
     def sample_rows(self) -> list[Row]:
         """The rows of the package's probes, one of each length, the shortest first."""
-        rows = (row for probe in self.package.probes for row in probe_rows(self.task, self._reader, probe.item))
+        rows = (row for probe in self.package.probes for row in probe_rows(self.task, self._model.reader, probe.item))
         by_length = {len(row): row for row in rows}
         return [by_length[length] for length in sorted(by_length)]
 
     def warm_up(self) -> None:
         """Compute rows of several lengths with every output, so that the first callers wait no longer than others."""
         rows = {len(row).bit_length(): row for row in self.sample_rows()}
+        names = [tensor.name for tensor in self.package.manifest.outputs if tensor.name != "logits"]
         futures = [
-            self._engine.submit([row], outputs, admitted=True)
+            self._model.submit([row], outputs, admitted=True)
             for row in rows.values()
-            for outputs in (("logits",), *(("logits", method) for method in self.explanations))
+            for outputs in (("logits",), *(("logits", name) for name in names))
         ]
         for future in futures:
             future.result()
 
     def time_rows(self, rows: Sequence[Row]) -> float:
         """Seconds from handing in these rows until the logits of all of them are there."""
-        computed = self._engine.submit(rows, ("logits",), admitted=True).result()
+        computed = self._model.submit(rows, ("logits",), admitted=True).result()
         return computed.queue_s + computed.infer_s
 
     def replay(self, probe: Probe) -> float:
         """The largest absolute difference between a probe's outputs here and in the manifest; see `distance`."""
-        wanted = probe_rows(self.task, self._reader, probe.item)
-        rows = self._engine.submit(wanted, tuple(probe.outputs), admitted=True).result().rows
+        wanted = probe_rows(self.task, self._model.reader, probe.item)
+        rows = self._model.submit(wanted, tuple(probe.outputs), admitted=True).result().rows
         return max(
             distance(expected, [row[name].ravel().tolist() for row in rows]) for name, expected in probe.outputs.items()
         )
 
     def close(self, *, drain: bool = True) -> None:
         """Stop the engine; what is queued is answered first, or fails where `drain` is False."""
-        self._engine.close(drain=drain)
+        self._model.close(drain=drain)
 
     def __enter__(self) -> Self:
         return self
@@ -144,83 +142,44 @@ class Predictor:
         rejected: list[RejectedItem] = []
         for index, item in enumerate(items):
             try:
-                encoded_items.append(EncodedItem(index, item, self.task.encode(item, self._reader, truncation)))
+                encoded_items.append(EncodedItem(index, item, self._model.encode(item, truncation)))
             except BadInput as error:
                 rejected.append(RejectedItem(index, error))
         return encoded_items, rejected
 
     def _compute(
-        self, items: Sequence[EncodedItem], method: ExplanationMethod | None, deadline: float | None
+        self, items: Sequence[EncodedItem], options: Options, deadline: float | None
     ) -> Future[BatchPrediction]:
         """The predictions for all items, with the token scores that explain them; raises as `Engine.submit` does.
 
         The future holds BrokenModel where an output is not finite.
         """
+        explainer = EXPLAINERS[options.explain] if options.explain else None
+        beside = explainer.outputs(self._model) if explainer else ()
         rows = [row for item in items for row in item.encoded.rows]
-        explains_at_once = method is not None and not self._session.reads_anywhere
-        outputs = ("logits", method) if method and explains_at_once else ("logits",)
-        shown = method if explains_at_once else None
-        first = then(
-            self._engine.submit(rows, outputs, deadline=deadline),
-            lambda computed: self._predict(items, computed, shown),
-        )
-        if method is None or explains_at_once:
-            return first
-        # The token at which each part of the answer was read is known only from the predictions.
-        return then_wait(first, lambda batch: self._explain(items, batch, method, deadline))
+        submitted = self._model.submit(rows, ("logits", *beside), deadline=deadline)
 
-    def _predict(
-        self, items: Sequence[EncodedItem], computed: EngineResult, method: ExplanationMethod | None
-    ) -> BatchPrediction:
-        rows = iter(computed.rows)
-        predictions = []
-        for item in items:
-            arrays = [next(rows) for _ in item.encoded.rows]
-            self._refuse_broken(arrays)
-            prediction = self._decode(item, arrays)
-            scores = [[arrays[row][method] for row in part.rows] for part in prediction.parts] if method else []
-            predictions.append(ItemPrediction(prediction, scores))
-        return BatchPrediction(predictions, computed.queue_s, computed.infer_s)
+        def decode(computed: EngineResult) -> FirstRun:
+            return decode_run(self._model, items, computed, options.truncation, deadline)
 
-    def _explain(
-        self, items: Sequence[EncodedItem], first: BatchPrediction, method: ExplanationMethod, deadline: float | None
-    ) -> Future[BatchPrediction]:
-        """The same predictions with token scores, which a second run computes for the token of each part."""
-        wanted = [
-            replace(item.encoded.rows[row], read_at=part.read_at)
-            for item, predicted in zip(items, first.predictions, strict=True)
-            for part in predicted.prediction.parts
-            for row in part.rows
-        ]
-        tokens = sum(map(len, wanted))
-        if tokens > self.limits.max_item_tokens * len(items):
-            raise NotOffered(
-                f"{len(wanted):,} answers to explain would take {tokens:,} tokens; "
-                "leave `explain` out, or split the text"
-            )
-        # The request was let into the queue before, with its first rows.
-        second = self._engine.submit(wanted, (method,), deadline=deadline, admitted=True)
-        return then(second, lambda computed: self._add_token_scores(first, computed, method))
+        if explainer is None:
+            return then(submitted, lambda computed: _without_scores(decode(computed)))
+        return then_wait(submitted, lambda computed: _with_scores(decode(computed), explainer))
 
-    def _add_token_scores(
-        self, first: BatchPrediction, computed: EngineResult, method: ExplanationMethod
-    ) -> BatchPrediction:
-        self._refuse_broken(computed.rows)
-        arrays = iter(computed.rows)
-        predictions = [
-            ItemPrediction(
-                predicted.prediction,
-                [[next(arrays)[method] for _ in part.rows] for part in predicted.prediction.parts],
-            )
-            for predicted in first.predictions
-        ]
-        return BatchPrediction(predictions, first.queue_s, first.infer_s + computed.queue_s + computed.infer_s)
 
-    def _decode(self, item: EncodedItem, arrays: Sequence[Arrays]) -> Prediction[Any]:
-        logits = [row["logits"] for row in arrays]
-        prediction: Prediction[Any] = self.task.decode(logits, item.encoded, self.package.manifest.meaning)
-        return prediction
+def _without_scores(first: FirstRun) -> BatchPrediction:
+    predictions = [ItemPrediction(prediction, ()) for prediction in first.predictions]
+    return BatchPrediction(predictions, first.queue_s, first.infer_s)
 
-    def _refuse_broken(self, arrays: Sequence[Arrays]) -> None:
-        if not all(np.isfinite(array).all() for row in arrays for array in row.values()):
-            raise BrokenModel(f"{self.package.folder}: an output is not finite")
+
+def _with_scores(first: FirstRun, explainer: Explainer) -> Future[BatchPrediction]:
+    """The predictions with the token scores of an explainer, whose further runs count as computing."""
+    began = time.perf_counter()
+    # Not `first` itself: it would keep the arrays while further runs wait.
+    predictions, queue_s, infer_s = first.predictions, first.queue_s, first.infer_s
+
+    def add(scores: Sequence[ItemTokenScores]) -> BatchPrediction:
+        explained = [ItemPrediction(*pair) for pair in zip(predictions, scores, strict=True)]
+        return BatchPrediction(explained, queue_s, infer_s + time.perf_counter() - began)
+
+    return then(explainer.score(first), add)

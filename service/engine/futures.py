@@ -14,6 +14,13 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
+def settled(result: T) -> Future[T]:
+    """A future that holds `result` already."""
+    future: Future[T] = Future()
+    future.set_result(result)
+    return future
+
+
 def then(first: Future[S], make: Callable[[S], T]) -> Future[T]:
     """A future that holds what `make` returns for the result of `first`, or the error of either.
 

@@ -1,0 +1,60 @@
+"""One package as it is loaded to answer: what turns items into rows, rows into arrays, and arrays into predictions."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+
+from export.package import Package
+from export.session import Arrays, ProviderName, Session
+from models.tasks.task import Item, Prediction
+from models.text import Encoded, Row, Truncation
+from service.answers.errors import BrokenModel
+from service.engine.limits import EngineLimits
+from service.engine.model_engine import Engine
+from service.engine.pool import Pool
+from service.engine.submission import EngineResult
+
+
+class LoadedModel:
+    """The tokenizer and the graph of one package. Safe to share between threads; call `close` when done."""
+
+    def __init__(self, package: Package, limits: EngineLimits, pool: Pool, provider: ProviderName) -> None:
+        """Load the graph, which the threads of `pool` will run; raises ProviderMissing."""
+        self.package = package
+        self.task = package.task
+        self.reader = package.reader()
+        self._session = Session(package.graph, pad_id=package.manifest.pad_id, provider=provider)
+        self._engine = Engine(self._session.run, limits, pool)
+
+    @property
+    def reads_anywhere(self) -> bool:
+        """Whether the graph reads attention and rollout at each row's `read_at` instead of at the first token."""
+        return self._session.reads_anywhere
+
+    def encode(self, item: Item, truncation: Truncation) -> Encoded:
+        """The rows of an item; raises BadInput."""
+        encoded: Encoded = self.task.encode(item, self.reader, truncation)
+        return encoded
+
+    def submit(
+        self, rows: Sequence[Row], outputs: tuple[str, ...], *, deadline: float | None = None, admitted: bool = False
+    ) -> Future[EngineResult]:
+        """Queue rows and return the future of their arrays; see `Engine.submit`."""
+        return self._engine.submit(rows, outputs, deadline=deadline, admitted=admitted)
+
+    def decode(self, arrays: Sequence[Arrays], encoded: Encoded) -> Prediction[Any]:
+        """The prediction from the logits of an item's rows."""
+        logits = [row["logits"] for row in arrays]
+        prediction: Prediction[Any] = self.task.decode(logits, encoded, self.package.manifest.meaning)
+        return prediction
+
+    def refuse_broken(self, arrays: Sequence[Arrays]) -> None:
+        """Raise BrokenModel where a computed value is not a finite number."""
+        if not all(np.isfinite(array).all() for row in arrays for array in row.values()):
+            raise BrokenModel(f"{self.package.folder}: an output is not finite")
+
+    def close(self, *, drain: bool = True) -> None:
+        """Stop the engine; what is queued is computed first, or fails where `drain` is False."""
+        self._engine.close(drain=drain)

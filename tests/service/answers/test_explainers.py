@@ -1,0 +1,141 @@
+"""The ways to compute token scores, and that a further one needs no other code."""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from export.package import Manifest, open_package
+from export.session import SHARES, Arrays
+from models.tasks.sentiment import SentimentItem
+from models.tasks.task import Prediction
+from models.text import Row
+from service.answers.batch import ItemTokenScores
+from service.answers.contract import Options
+from service.answers.errors import BrokenModel, NotOffered
+from service.answers.explainers import EXPLAINERS
+from service.answers.explainers.explainer import FirstRun
+from service.answers.explanation import ExplanationMethod
+from service.answers.model import LoadedModel
+from service.answers.predictor import Predictor
+from service.engine.futures import then
+from service.engine.limits import EngineLimits
+from service.engine.model_engine import Engine
+from service.engine.pool import Pool
+from service.engine.submission import EngineResult
+
+TEXTS = ("the film was great", "not bad", "boring and good")
+
+
+def probability(prediction: Prediction[Any], label: str) -> float:
+    (found,) = (float(entry.score) for entry in prediction.answer.scores if entry.label == label)
+    return found
+
+
+class LeavingOut:
+    """Token scores that no graph gives: how much the answer's probability changes without the token."""
+
+    def is_offered(self, manifest: Manifest) -> bool:
+        return manifest.task == "sentiment"
+
+    def outputs(self, model: LoadedModel) -> tuple[str, ...]:
+        del model
+        return ()
+
+    def score(self, first: FirstRun) -> Future[list[ItemTokenScores]]:
+        left_out = [
+            (number, position, first.model.encode(SentimentItem(text=text[:start] + text[end:]), first.truncation))
+            for number, item in enumerate(first.items)
+            for text in item.encoded.texts.values()
+            for position, (start, end) in item.encoded.rows[0].spans("text")
+        ]
+        model, predictions = first.model, first.predictions
+        scores = [np.zeros(len(item.encoded.rows[0]), dtype=np.float32) for item in first.items]
+
+        def compare(arrays: Sequence[Arrays]) -> list[ItemTokenScores]:
+            for (number, position, encoded), array in zip(left_out, arrays, strict=True):
+                whole, label = predictions[number], predictions[number].answer.label
+                rest = model.decode([array], encoded)
+                scores[number][position] = probability(whole, label) - probability(rest, label)
+            return [[[one]] for one in scores]
+
+        rows = [row for *_, encoded in left_out for row in encoded.rows]
+        return then(first.run_again(rows, ("logits",)), compare)
+
+
+@pytest.fixture
+def leaving_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaving out answers where attention is asked for, because the contract has no name for it."""
+    monkeypatch.setitem(EXPLAINERS, "attention", LeavingOut())
+
+
+def test_every_name_of_the_contract_has_an_explainer_in_its_order() -> None:
+    assert tuple(EXPLAINERS) == get_args(ExplanationMethod)
+    assert set(SHARES) <= set(EXPLAINERS)
+
+
+@pytest.mark.usefixtures("leaving_out")
+def test_token_scores_that_no_graph_gives_become_word_scores(predictor: Predictor) -> None:
+    def answer(*texts: str, **options: Any) -> list[Any]:
+        items = [SentimentItem(text=text) for text in texts]
+        return predictor.answer(items, Options.model_validate(options)).results
+
+    for text, result in zip(TEXTS, answer(*TEXTS, explain="attention"), strict=True):
+        words = text.split()
+        rests = answer(*(" ".join(words[:number] + words[number + 1 :]) for number in range(len(words))))
+        chances = [next(entry.score for entry in rest.scores if entry.label == result.label) for rest in rests]
+        drops = np.abs([result.score - chance for chance in chances])
+        assert [word.text for word in result.explanation.items] == words
+        assert [word.score for word in result.explanation.items] == pytest.approx(drops / drops.sum(), abs=1e-5)
+
+
+@pytest.mark.usefixtures("leaving_out")
+def test_it_is_offered_only_where_it_says_so(made: Callable[[str], Path], predictor: Predictor) -> None:
+    assert predictor.explanations == ("attention", "rollout")
+    with Pool(1) as pool, Predictor(open_package(made("nli") / "package"), EngineLimits(), pool) as other:
+        assert other.explanations == ("rollout",)
+        with pytest.raises(NotOffered, match="gives no explanation 'attention'; it gives: 'rollout'"):
+            other.check("attention")
+
+
+@pytest.mark.usefixtures("leaving_out")
+def test_further_rows_keep_the_deadline_and_need_no_room_in_the_queue(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    submit = Engine.submit
+
+    def watch(engine: Engine, rows: Sequence[Row], outputs: tuple[str, ...], **options: Any) -> Any:
+        asked.append((len(rows), outputs, options))
+        return submit(engine, rows, outputs, **options)
+
+    monkeypatch.setattr(Engine, "submit", watch)
+    deadline = time.monotonic() + 60
+    predictor.submit([SentimentItem(text="good film")], Options(explain="attention"), deadline=deadline).result()
+    assert asked == [
+        (1, ("logits",), {"deadline": deadline, "admitted": False}),
+        (2, ("logits",), {"deadline": deadline, "admitted": True}),
+    ]
+
+
+@pytest.mark.usefixtures("leaving_out")
+def test_further_rows_that_are_no_numbers_give_no_answer(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit, runs = Engine.submit, itertools.count()
+
+    def break_the_second(engine: Engine, *arguments: Any, **options: Any) -> Future[EngineResult]:
+        future = submit(engine, *arguments, **options)
+        return then(future, _broken) if next(runs) else future
+
+    monkeypatch.setattr(Engine, "submit", break_the_second)
+    with pytest.raises(BrokenModel, match="an output is not finite"):
+        predictor.answer([SentimentItem(text="good film")], Options(explain="attention"))
+
+
+def _broken(computed: EngineResult) -> EngineResult:
+    return replace(computed, rows=[{name: array * np.nan for name, array in row.items()} for row in computed.rows])
