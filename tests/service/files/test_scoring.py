@@ -17,7 +17,7 @@ from service.answers.contract import Options
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
-from service.files.scoring import InputChanged, OutputError, ScoringJob, score_file
+from service.files.scoring import InputChanged, OutputError, ScoringJob, ScoringSummary, score_file
 from tests.service.conftest import Server, steadfast
 from tests.service.files.scored import read, run, texts_of_many_lengths, write
 from tests.service.tiny import OPINIONS, build_package
