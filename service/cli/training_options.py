@@ -184,5 +184,6 @@ def need(extra: str, *modules: str) -> None:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         raise MissingExtra(
-            f"{', '.join(missing)} not installed; this command needs an extra: pip install 'steadfast[{extra}]'"
+            f"{', '.join(missing)} not installed; this command needs an extra: run make install-dev in a clone, "
+            f"or pip install 'steadfast[{extra}]'"
         )
