@@ -30,7 +30,7 @@ class DataFile(BaseModel):
     sha256: str | None = Field(description="Digest of the file; None for a part of a hub data set.")
     rows: int = Field(
         ge=0,
-        description="Records used; one whose text or target cannot be read is not. Of vectors, the words found.",
+        description="Records used; one whose text or target cannot be read is not. For vectors, the words found.",
     )
     bad_rows: int = Field(default=0, ge=0)
 

@@ -63,7 +63,7 @@ def attention_gradient_agreement(
     """Correlate attention with importance |sum_d e_d dy/de_d|; tokens in `special_ids` are left out.
 
     Here e is a token's word vector, and y is a label's probability or the score that the head gives. With several
-    labels, the absolute values are added up. Dropout is off. Of a text in several windows, the first is measured. The
+    labels, the absolute values are added up. Dropout is off. The first window of a long text is measured. The
     encoder's head must be one for sequences.
 
     Raises:

@@ -1,6 +1,6 @@
 """Tokens hidden from the model, which must guess them (BERT, Devlin et al., NAACL 2019, section 3.1).
 
-Each token of a text is chosen with a chance of 15 %. Of the chosen, 80 % become the mask, 10 % become a token drawn
+Each token of a text is chosen with a chance of 15 %. Then 80 % of these become the mask, 10 % become a token drawn
 from the vocabulary, and 10 % stay. Special tokens are neither chosen nor drawn; the released BERT code draws them too.
 """
 

@@ -1,6 +1,6 @@
 """The training methods, each one small module behind one interface.
 
-What can be said of a method without torch stands in `models.methods`, under the same names.
+`models.methods` describes the methods without torch, under the same names.
 """
 
 from collections.abc import Callable, Mapping

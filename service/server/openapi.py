@@ -38,7 +38,7 @@ def describe_api(max_items: int) -> dict[str, Any]:
             "get": _operation("model", "The default of a task.", ModelCard)
             | {"parameters": [{"name": "task", "in": "path", "required": True, "schema": {"type": "string"}}]}
         },
-        "/metrics": {"get": _text("metrics", "What the server counts, for Prometheus.")},
+        "/metrics": {"get": _text("metrics", "The server's counts, for Prometheus.")},
         "/livez": {"get": _health("livez", "Whether the process answers.")},
         "/readyz": {
             "get": _health("readyz", "Whether every model is loaded and gives what it gave where it was made.")
