@@ -33,11 +33,13 @@ def handle_signals(in_flight: InFlight, drain_s: float, *on_hangup: Callable[[],
     stopping: list[asyncio.Task[None]] = []
 
     def stop(number: signal.Signals) -> None:
-        handler = server_stop[number]
+        handler, at_sigterm = server_stop[number], server_stop[signal.SIGTERM]
         assert callable(handler), "the server sets its own first"
+        assert callable(at_sigterm), "the server sets its own first"
         if not stopping:
             log.info("draining", signal=number.name)
-            stopping.append(loop.create_task(_drain(in_flight, drain_s, number, handler)))
+            # For Ctrl-C too: after SIGINT the server would raise KeyboardInterrupt, which looks like a crash.
+            stopping.append(loop.create_task(_drain(in_flight, drain_s, at_sigterm)))
         elif number is signal.SIGINT:
             handler(number, None)
 
@@ -65,13 +67,13 @@ def notify_other_workers() -> int:
     return len(process_ids)
 
 
-async def _drain(in_flight: InFlight, drain_s: float, number: int, server_stop: Handler) -> None:
+async def _drain(in_flight: InFlight, drain_s: float, server_stop: Handler) -> None:
     await in_flight.drain(drain_s)
     # Against a thread that never ends or a caller that never reads. As a daemon the timer holds up nothing itself.
     end = threading.Timer(STOPPING_S, os._exit, (1,))
     end.daemon = True
     end.start()
-    server_stop(number, None)
+    server_stop(signal.SIGTERM, None)
 
 
 def _other_workers() -> Iterator[int]:

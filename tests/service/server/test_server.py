@@ -193,6 +193,16 @@ def test_a_worker_that_is_killed_comes_back_and_the_other_answers_meanwhile(pair
     assert statuses == {200}
 
 
+def test_ctrl_c_ends_the_server_well_and_says_nothing_of_a_crash(
+    start_server: Callable[..., Server], package: Path
+) -> None:
+    server = start_server(package)
+    # A terminal sends it to all processes of the server at once.
+    os.killpg(server.process.pid, signal.SIGINT)
+    assert server.process.wait(timeout=30) == 0
+    assert {line["event"] for line in server.log_lines()} >= {"ready", "draining"}
+
+
 def test_workers_end_when_their_supervisor_is_killed(start_server: Callable[..., Server], package: Path) -> None:
     server = start_server(package)
     (worker,) = server.workers()
