@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.checkpoint import DataFile, EpochRecord
 from models.errors import UserError
-from models.measuring.robustness import Metrics
+from models.measuring.robustness import MetricValues
 from models.training.settings import TrainingSettings
 
 RESULT_FILE = "result.json"
@@ -33,7 +33,7 @@ class RunResult(BaseModel):
     data: tuple[DataFile, ...]
     epochs: tuple[EpochRecord, ...]
     kept_epoch: int
-    found: dict[str, Metrics] = Field(description="Metrics and number of records, by part, noise or set.")
+    found: dict[str, MetricValues] = Field(description="Metrics and number of records, by part, noise or set.")
     agreement: dict[str, Any] | None = Field(
         description="How well attention agrees with gradients, as `agreement` has it; None where it cannot be measured."
     )

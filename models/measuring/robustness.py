@@ -24,7 +24,7 @@ from models.text import Encoded, Reader, Truncation
 EXAMPLES_PER_REPORT = 256
 """Number of examples measured between two reports of progress."""
 
-Metrics = dict[str, float]
+MetricValues = dict[str, float]
 """Metrics by name, with the number of examples under `rows`."""
 
 
@@ -32,7 +32,7 @@ Metrics = dict[str, float]
 class RobustnessReport:
     """The metrics of each part, noise, set and suite that was measured, and the reason for each that was left out."""
 
-    found: dict[str, Metrics]
+    found: dict[str, MetricValues]
     left_out: dict[str, str]
 
 
@@ -72,7 +72,7 @@ def measure_robustness(
 
 def measure_parts(
     model: EvaluatedModel, data: str, parts: Sequence[str], progress: ReportProgress
-) -> dict[str, Metrics]:
+) -> dict[str, MetricValues]:
     """Measure each of `parts` as it is; raises DataError."""
     run = _Measurement(model, data, progress, None)
     return {part: run.measure(part, model.task, part) for part in parts}
@@ -83,7 +83,7 @@ def measure_examples(
     examples: Sequence[Example],
     merged: Mapping[int, int] | None = None,
     advance: Callable[[int], None] | None = None,
-) -> Metrics:
+) -> MetricValues:
     """The task's metrics, and `consistency` where examples form groups: the share of groups that are right throughout.
 
     `merged` maps outcomes to the outcome that they count as. Consistency follows Gardner et al. (Findings of EMNLP
@@ -136,7 +136,7 @@ class _Measurement:
         part: str,
         select: Callable[[Records], Records] = iter,
         merged: Mapping[int, int] | None = None,
-    ) -> Metrics:
+    ) -> MetricValues:
         """Measure one part, read by `task`; progress is reported under `name`."""
         model = self.model
         self.progress(name, 0, 0)
@@ -144,7 +144,7 @@ class _Measurement:
         examples = draw_rows(loaded.examples, self.most_rows, [example.group for example in loaded.examples])
         return measure_examples(model, examples, merged, lambda done: self.progress(name, done, len(examples)))
 
-    def measure_set(self, declared: RobustnessSet) -> Metrics:
+    def measure_set(self, declared: RobustnessSet) -> MetricValues:
         """Measure a robustness set; raises DataError where it is not in the folder or the model lacks its labels."""
         self._check(declared.part)
         task, outputs = self.model.task, self.model.outputs
@@ -163,7 +163,7 @@ class _Measurement:
         merged = {place: places[0] for places in same.values() for place in places}
         return self.measure(declared.name, replace(task, read_target=read_target), declared.part, select, merged)
 
-    def measure_suite(self, part: str) -> dict[str, Metrics]:
+    def measure_suite(self, part: str) -> dict[str, MetricValues]:
         """Measure a CheckList suite; raises DataError where it is not in the folder or does not fit the labels."""
         self._check(part)
         labels = self.model.outputs.labels

@@ -20,7 +20,7 @@ from models.networks.encoder import Batch, EncoderError, Pass
 from models.networks.gate import find_special_ids
 from models.robust.discriminator import Discriminator, Readings
 from models.robust.method import BuildContext, Method, MethodSettings, StepContext, StepResult, WeightedLoss
-from models.robust.reference.arrays import Arrays, WrongArray
+from models.robust.reference.arrays import NamedArrays, WrongArray
 
 BASE_DECAY = 0.9
 """Decay of the running mean of rewards."""
@@ -276,7 +276,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     Raises:
         WrongArray: an array is missing, unknown or misshapen, or a token is masked that cannot be.
     """
-    arrays = Arrays(inputs)
+    arrays = NamedArrays(inputs)
     results = _policy_at(arrays)
     states = ("plain", "masked", "twin")
     weights = {"hidden_weight": "width pair", "hidden_bias": "width", "output_weight": "width", "output_bias": ""}
@@ -289,7 +289,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     return {name: tensor.detach().numpy() for name, tensor in results.items()}
 
 
-def _policy_at(arrays: Arrays) -> dict[str, Tensor]:
+def _policy_at(arrays: NamedArrays) -> dict[str, Tensor]:
     attention = arrays.floats("attention", "batch heads seq seq").requires_grad_()
     maskable, masks = judged(arrays.flags("maskable", "batch seq")), arrays.flags("masks", "batch seq")
     rewards = arrays.floats("rewards", "batch")

@@ -28,7 +28,7 @@ from models.robust.method import (
     StepResult,
     WeightedLoss,
 )
-from models.robust.reference.arrays import Arrays
+from models.robust.reference.arrays import NamedArrays
 
 SLOPE = 10_000.0
 """Masking subtracts this from a score. It is part of the method: it sets the exchange rate between divergence and price
@@ -241,7 +241,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     Raises:
         WrongArray: an array is missing, unknown or misshapen.
     """
-    arrays = Arrays(inputs)
+    arrays = NamedArrays(inputs)
     price = AsaSettings(tau=arrays.number("tau", AsaSettings().tau)).price
     states, real = arrays.floats("states", "layers batch seq width"), arrays.flags("real", "batch seq")
     scorers = _read_scorers(arrays, states.shape[-1])
@@ -268,7 +268,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     return {name: tensor.detach().numpy() for name, tensor in results.items()}
 
 
-def _read_scorers(arrays: Arrays, width: int) -> list[MaskScorer]:
+def _read_scorers(arrays: NamedArrays, width: int) -> list[MaskScorer]:
     read = {
         f"{part}.{kind}": arrays.floats(f"{part}_{kind}", axes)
         for part in ("query", "key")

@@ -33,7 +33,7 @@ from models.robust.perturbation import (
     scale,
     stand_out,
 )
-from models.robust.reference.arrays import Arrays
+from models.robust.reference.arrays import NamedArrays
 from models.robust.reference.readout import read_readout
 
 
@@ -124,7 +124,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     Raises:
         WrongArray: an array is missing, unknown or misshapen.
     """
-    arrays = Arrays(inputs)
+    arrays = NamedArrays(inputs)
     scores, real = arrays.floats("u", "batch seq"), arrays.flags("m", "batch seq")
     epsilon = arrays.number("eps")
     loss = _read_loss(arrays, real) if arrays.has("H", "w_o", "b_o", "y", "P") else None
@@ -149,7 +149,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     return {name: tensor.numpy() for name, tensor in results.items()}
 
 
-def _read_loss(arrays: Arrays, real: Bool[Tensor, "batch seq"]) -> Callable[[Tensor], Tensor]:
+def _read_loss(arrays: NamedArrays, real: Bool[Tensor, "batch seq"]) -> Callable[[Tensor], Tensor]:
     """A function of scores: the mean cross entropy over examples, in which positive ones weigh `P`."""
     readout, targets = read_readout(arrays), arrays.flags("y", "batch").double()
     weights = targets * arrays.number("P", 1.0) + (1 - targets)

@@ -33,7 +33,7 @@ from models.robust.perturbation import (
     mean_entropy,
     scale,
 )
-from models.robust.reference.arrays import Arrays
+from models.robust.reference.arrays import NamedArrays
 from models.robust.reference.readout import read_readout
 from models.tasks.task import Head
 
@@ -152,7 +152,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     Raises:
         WrongArray: an array is missing, unknown or misshapen.
     """
-    arrays = Arrays(inputs)
+    arrays = NamedArrays(inputs)
     scores, real = arrays.floats("u", "batch seq"), arrays.flags("m", "batch seq")
     readout = read_readout(arrays)
     start = scale(arrays.floats("n", "batch seq") * real, arrays.number("xi"), (-1,)).requires_grad_()

@@ -39,7 +39,7 @@ from models.robust.method import (
     StepResult,
     WeightedLoss,
 )
-from models.robust.reference.arrays import Arrays
+from models.robust.reference.arrays import NamedArrays
 from models.synonyms.triples import AS_RELEASED, REFINED, Construction, TripleMaker, make_triples
 from models.synonyms.wordnet import default_folder
 from models.tasks.task import Head
@@ -347,7 +347,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     Raises:
         WrongArray: an array is missing, unknown or misshapen.
     """
-    arrays = Arrays(inputs)
+    arrays = NamedArrays(inputs)
     results: dict[str, Tensor] = {}
     if arrays.has("original", "synonymous", "opposite", "temperature", "counts", "pooled"):
         results |= _reference_contrast(arrays)
@@ -362,7 +362,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     return {name: tensor.detach().numpy() for name, tensor in results.items()}
 
 
-def _reference_contrast(arrays: Arrays) -> dict[str, Tensor]:
+def _reference_contrast(arrays: NamedArrays) -> dict[str, Tensor]:
     names = ("original", "synonymous", "opposite")
     vectors = [arrays.floats(name, "batch width").requires_grad_() for name in names]
     original, synonymous, opposite = vectors
@@ -379,7 +379,7 @@ def _reference_contrast(arrays: Arrays) -> dict[str, Tensor]:
     return {"s": s, "v": v, "contrast": contrast, **named}
 
 
-def _reference_total(arrays: Arrays, results: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _reference_total(arrays: NamedArrays, results: Mapping[str, Tensor]) -> dict[str, Tensor]:
     losses = {"task": arrays.floats("task_loss", ""), **results}
     found = [losses.get(name, torch.zeros((), dtype=torch.float64)) for name in LOSSES]
     weights = [arrays.number(f"{name}_weight", 1.0) for name in LOSSES]

@@ -42,7 +42,7 @@ from models.robust.method import (
     StepResult,
     WeightedLoss,
 )
-from models.robust.reference.arrays import Arrays
+from models.robust.reference.arrays import NamedArrays
 
 
 class SsaCoSettings(MethodSettings):
@@ -209,7 +209,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     Raises:
         WrongArray: an array is missing, unknown or misshapen.
     """
-    arrays, usual = Arrays(inputs), SsaHybridSettings()
+    arrays, usual = NamedArrays(inputs), SsaHybridSettings()
     states, real = arrays.floats("states", "batch seq width").float(), arrays.flags("real", "batch seq")
     labels = arrays.integers("labels", "batch seq")
     token_logits = _read_classifier(arrays, states.shape[-1])(states)
@@ -229,7 +229,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
 
 
 def _reference_gate(
-    arrays: Arrays,
+    arrays: NamedArrays,
     token_logits: Float[Tensor, "batch seq 2"],
     states: Float[Tensor, "batch seq width"],
     words: Bool[Tensor, "batch seq"],
@@ -250,7 +250,7 @@ def _reference_gate(
     }
 
 
-def _read_classifier(arrays: Arrays, width: int) -> TokenClassifier:
+def _read_classifier(arrays: NamedArrays, width: int) -> TokenClassifier:
     eps = arrays.number("layer_norm_eps", 1e-12)
     tokens = TokenClassifier(BertConfig(hidden_size=width, layer_norm_eps=eps), torch.Generator())
     axes = {"dense": ("width width", "width"), "norm": ("width", "width"), "output": ("two width", "two")}

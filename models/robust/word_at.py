@@ -21,7 +21,7 @@ from models.data import Example
 from models.networks.encoder import Batch, Encoder
 from models.robust.method import BuildContext, Method, MethodSettings, StepContext, StepResult, WeightedLoss
 from models.robust.perturbation import scale
-from models.robust.reference.arrays import Arrays, WrongArray
+from models.robust.reference.arrays import NamedArrays, WrongArray
 
 TEXT = (-2, -1)
 """The axes that share one length: tokens and width."""
@@ -166,7 +166,7 @@ def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]
     Raises:
         WrongArray: an array is missing, unknown or misshapen, or an id or K is too large.
     """
-    arrays = Arrays(inputs)
+    arrays = NamedArrays(inputs)
     real, epsilon = arrays.flags("m", "batch seq"), arrays.number("eps")
     gradient = arrays.floats("g", "batch seq width") * real[:, :, None]
     results = {"r_at": scale(gradient, epsilon, TEXT)}

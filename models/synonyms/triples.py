@@ -17,7 +17,7 @@ from models.synonyms.tagging import LexiconTagger, Tagger, base_form, inflect, i
 from models.synonyms.wordnet import WordClass, WordNet
 from models.words import Span, split_words
 
-Kind = Literal["synonym", "hypernym", "inflection", "antonym", "random"]
+Relation = Literal["synonym", "hypernym", "inflection", "antonym", "random"]
 """The kind of words that replace others."""
 
 
@@ -91,13 +91,13 @@ class WordSource:
         # A cache of the instance, which ends with it.
         self._related = cache(self._find_related)
 
-    def candidates(self, word: Word, kind: Kind) -> tuple[str, ...]:
+    def candidates(self, word: Word, kind: Relation) -> tuple[str, ...]:
         """The words of this kind that may replace the word, sorted; empty if there are none."""
         if kind == "random":
             return tuple(name for name in self._random_words(word) if name not in self._not_random(word))
         return self._related(word, kind)
 
-    def draw(self, word: Word, kind: Kind, draw: random.Random) -> str | None:
+    def draw(self, word: Word, kind: Relation, draw: random.Random) -> str | None:
         """One of the candidates, all equally likely; None if there are none."""
         if kind != "random":
             return draw.choice(found) if (found := self._related(word, kind)) else None
@@ -105,7 +105,7 @@ class WordSource:
         pool, excluded = self._random_words(word), self._not_random(word)
         return next(name for name in iter(lambda: draw.choice(pool), None) if name not in excluded)
 
-    def _find_related(self, word: Word, kind: Kind) -> tuple[str, ...]:
+    def _find_related(self, word: Word, kind: Relation) -> tuple[str, ...]:
         match kind:
             case "synonym":
                 return self._as_written(self._wordnet.synonyms(word.text, word.word_class), word)
@@ -160,7 +160,7 @@ class TripleMaker:
         choice_synonymous, choice_opposite = draw.random(), draw.random()
         order_synonymous, order_opposite = (draw.sample(sorted(words), len(words)) for _ in range(2))
 
-        def copy(kinds: Sequence[Kind], order: Sequence[Span], share: float) -> Copy:
+        def copy(kinds: Sequence[Relation], order: Sequence[Span], share: float) -> Copy:
             most = int(len(spans) * share)
             tries = (self._replace(kind, words, order, most, draw) for kind in kinds)
             return _assemble(text, words, next(filter(None, tries), {}))
@@ -176,7 +176,7 @@ class TripleMaker:
             opposite=copy(opposite, order_opposite, self._construction.opposite_share),
         )
 
-    def substitute(self, text: str, kind: Kind, share: float, draw: random.Random) -> str:
+    def substitute(self, text: str, kind: Relation, share: float, draw: random.Random) -> str:
         """The text with at most this share of its words, but at least one, replaced by words of this kind."""
         spans = _split(text)
         words = self._candidates(text, spans)
@@ -196,7 +196,7 @@ class TripleMaker:
         }
 
     def _replace(
-        self, kind: Kind, words: Mapping[Span, Word], order: Sequence[Span], most: int, draw: random.Random
+        self, kind: Relation, words: Mapping[Span, Word], order: Sequence[Span], most: int, draw: random.Random
     ) -> dict[Span, str]:
         """Up to `most` words, each with one drawn from its candidates; a draw that differs only in case is not used."""
         replaced: dict[Span, str] = {}

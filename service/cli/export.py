@@ -23,7 +23,7 @@ GraphPrecision = Annotated[
 Name = Annotated[
     str | None, typer.Option(metavar="NAME", help="Name of the package. Without it: the name of its task.")
 ]
-Data = Annotated[
+MovedData = Annotated[
     str | None, typer.Option(metavar="DATA", help="Folder of the data it was trained on, if that has moved.")
 ]
 Twins = Annotated[
@@ -40,7 +40,7 @@ def export(
     out: Out,
     precision: GraphPrecision = "int8",
     name: Name = None,
-    data: Data = None,
+    data: MovedData = None,
     twin: Twins = None,
     with_fp32: Annotated[
         bool,

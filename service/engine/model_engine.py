@@ -7,7 +7,7 @@ from typing import Self
 
 from models.text import Row
 from service.engine.limits import EngineLimits
-from service.engine.model_queue import ModelQueue, Run
+from service.engine.model_queue import ModelQueue, RunBatch
 from service.engine.pool import Pool
 from service.engine.submission import EngineResult, Submission
 
@@ -15,7 +15,7 @@ from service.engine.submission import EngineResult, Submission
 class Engine:
     """Computes rows with one model. Call `close` when done, or use it as a context."""
 
-    def __init__(self, run: Run, limits: EngineLimits, pool: Pool) -> None:
+    def __init__(self, run: RunBatch, limits: EngineLimits, pool: Pool) -> None:
         """Let the threads of `pool` compute with `run`."""
         self._queue = ModelQueue(run, limits)
         self._pool = pool

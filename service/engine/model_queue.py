@@ -11,7 +11,7 @@ from service.engine.limits import EngineLimits
 from service.engine.submission import QueuedRow, Submission
 from service.engine.throughput import Throughput
 
-Run = Callable[[Sequence[Row], Sequence[str]], list[Arrays]]
+RunBatch = Callable[[Sequence[Row], Sequence[str]], list[Arrays]]
 """Computes one padded batch: the outputs asked for, row by row. Several threads call it at once."""
 
 LONGEST_RETRY_S = 60
@@ -24,7 +24,7 @@ class ModelQueue:
     Not safe to share between threads: its pool holds the lock around every call but `run`.
     """
 
-    def __init__(self, run: Run, limits: EngineLimits) -> None:
+    def __init__(self, run: RunBatch, limits: EngineLimits) -> None:
         """Start empty."""
         self.run = run
         self.limits = limits

@@ -10,34 +10,34 @@ MOST_ERRORS = 100
 """Most entries of `errors`: a thousand mistakes in a request are not answered with a thousand lines."""
 
 
-class Kind(NamedTuple):
+class ProblemKind(NamedTuple):
     """The status and the title that all problems with one code share."""
 
     status: int
     title: str
 
 
-KINDS: dict[str, Kind] = {
-    "malformed_json": Kind(400, "The body is not JSON"),
-    "bad_request": Kind(400, "The request cannot be understood"),
-    "unauthorized": Kind(401, "A key is needed"),
-    "not_found": Kind(404, "Nothing is at this address"),
-    "model_not_found": Kind(404, "No such model"),
-    "method_not_allowed": Kind(405, "This address does not take this method"),
-    "body_timeout": Kind(408, "The body came too slowly"),
-    "reload_failed": Kind(409, "The models were not changed"),
-    "reload_under_way": Kind(409, "The models are being changed already"),
-    "payload_too_large": Kind(413, "The body is too large"),
-    "too_many_items": Kind(413, "Too many inputs in one request"),
-    "unsupported_media_type": Kind(415, "The body must be JSON"),
-    "validation": Kind(422, "The request does not fit the contract"),
-    "empty_input": Kind(422, "An input holds no text"),
-    "input_too_long": Kind(422, "An input is too long"),
-    "overloaded": Kind(429, "Too much is waiting already"),
-    "internal": Kind(500, "Something went wrong here"),
-    "not_ready": Kind(503, "Not ready to answer"),
-    "draining": Kind(503, "Shutting down"),
-    "deadline_exceeded": Kind(504, "The answer took too long"),
+KINDS: dict[str, ProblemKind] = {
+    "malformed_json": ProblemKind(400, "The body is not JSON"),
+    "bad_request": ProblemKind(400, "The request cannot be understood"),
+    "unauthorized": ProblemKind(401, "A key is needed"),
+    "not_found": ProblemKind(404, "Nothing is at this address"),
+    "model_not_found": ProblemKind(404, "No such model"),
+    "method_not_allowed": ProblemKind(405, "This address does not take this method"),
+    "body_timeout": ProblemKind(408, "The body came too slowly"),
+    "reload_failed": ProblemKind(409, "The models were not changed"),
+    "reload_under_way": ProblemKind(409, "The models are being changed already"),
+    "payload_too_large": ProblemKind(413, "The body is too large"),
+    "too_many_items": ProblemKind(413, "Too many inputs in one request"),
+    "unsupported_media_type": ProblemKind(415, "The body must be JSON"),
+    "validation": ProblemKind(422, "The request does not fit the contract"),
+    "empty_input": ProblemKind(422, "An input holds no text"),
+    "input_too_long": ProblemKind(422, "An input is too long"),
+    "overloaded": ProblemKind(429, "Too much is waiting already"),
+    "internal": ProblemKind(500, "Something went wrong here"),
+    "not_ready": ProblemKind(503, "Not ready to answer"),
+    "draining": ProblemKind(503, "Shutting down"),
+    "deadline_exceeded": ProblemKind(504, "The answer took too long"),
 }
 
 

@@ -14,7 +14,7 @@ class WrongArray(UserError):
     """An array that is missing, unknown, or of another shape or kind."""
 
 
-class Arrays:
+class NamedArrays:
     """Arrays by name; an axis that is named in several of them must have the same size in all.
 
     Axes are written as in shape annotations: names with spaces between, "" for a single number, and a last "..." for

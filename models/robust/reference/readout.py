@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from models.robust.reference.arrays import Arrays
+from models.robust.reference.arrays import NamedArrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Readout:
         return (attention[:, :, None] * self.states).sum(1) @ self.weight + self.bias
 
 
-def read_readout(arrays: Arrays) -> Readout:
+def read_readout(arrays: NamedArrays) -> Readout:
     """The readout given by the arrays `H` (batch, seq, width), `w_o` (width) and `b_o`.
 
     Raises:

@@ -11,7 +11,7 @@ import pytest
 from models.methods import UnknownMethod
 from models.robust import IMPLEMENTATIONS
 from models.robust.asa import SLOPE
-from models.robust.reference.arrays import Arrays, WrongArray
+from models.robust.reference.arrays import NamedArrays, WrongArray
 from models.robust.reference.evaluation import NoReference, NotFinite, UnreadableInputs, as_json, evaluate, read_inputs
 
 
@@ -144,7 +144,7 @@ def test_an_array_that_does_not_fit_is_refused(name: str, array: np.ndarray, mes
 
 
 def test_whole_numbers_may_be_stored_as_floats_but_not_be_fractions() -> None:
-    arrays = Arrays({"whole": np.array([1.0, 2.0]), "broken": np.array([1.5, 2.0])})
+    arrays = NamedArrays({"whole": np.array([1.0, 2.0]), "broken": np.array([1.5, 2.0])})
     assert arrays.integers("whole", "batch").tolist() == [1, 2]
     with pytest.raises(WrongArray, match="'broken' holds fractions"):
         arrays.integers("broken", "batch")

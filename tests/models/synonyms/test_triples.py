@@ -15,7 +15,7 @@ from models.synonyms.triples import (
     REFINED,
     Construction,
     Copy,
-    Kind,
+    Relation,
     TripleMaker,
     Word,
     WordSource,
@@ -77,7 +77,7 @@ UNSATISFYING = Word("unsatisfying", "unsatisfying", "JJ", "ADJ")
         (Word("joy", "joy", "NN", "NOUN"), "synonym", {"joyousness", "joyfulness", "delight", "pleasure"}),
     ],
 )
-def test_candidates_as_released(word: Word, kind: Kind, expected: set[str]) -> None:
+def test_candidates_as_released(word: Word, kind: Relation, expected: set[str]) -> None:
     assert set(RELEASED_SOURCE.candidates(word, kind)) == expected
 
 
@@ -97,7 +97,7 @@ def test_candidates_as_released(word: Word, kind: Kind, expected: set[str]) -> N
     ],
 )
 def test_refined_candidates_are_in_the_words_own_form_and_its_own_opposites_come_first(
-    word: Word, kind: Kind, expected: set[str]
+    word: Word, kind: Relation, expected: set[str]
 ) -> None:
     assert set(REFINED_SOURCE.candidates(word, kind)) == expected
 
@@ -123,7 +123,7 @@ def test_words_with_capitals_stand_only_for_words_with_one() -> None:
 
 @CONSTRUCTIONS
 @pytest.mark.parametrize("kind", ["synonym", "hypernym", "inflection", "antonym", "random"])
-def test_candidates_are_sorted_so_that_draws_repeat(construction: Construction, kind: Kind) -> None:
+def test_candidates_are_sorted_so_that_draws_repeat(construction: Construction, kind: Relation) -> None:
     source = REFINED_SOURCE if construction.refined else RELEASED_SOURCE
     for word in (WRITTEN, STORIES, FICTIONAL):
         found = source.candidates(word, kind)

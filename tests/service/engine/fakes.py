@@ -13,7 +13,7 @@ from export.session import Arrays
 from models.text import Row
 from service.engine.limits import EngineLimits
 from service.engine.model_engine import Engine
-from service.engine.model_queue import Run
+from service.engine.model_queue import RunBatch
 from service.engine.pool import Pool
 
 OUTPUTS = ("logits",)
@@ -75,7 +75,7 @@ def stopped_clock() -> Iterator[Clock]:
 
 
 @contextmanager
-def engine_of(run: Run, *, threads: int = 1, **limits: int) -> Iterator[Engine]:
+def engine_of(run: RunBatch, *, threads: int = 1, **limits: int) -> Iterator[Engine]:
     """An engine with threads of its own."""
     with Pool(threads) as pool, Engine(run, EngineLimits(**limits), pool) as engine:
         yield engine

@@ -21,7 +21,7 @@ from service.engine.futures import then, then_wait
 from service.engine.limits import EngineLimits
 from service.engine.meter import EngineMeter
 from service.engine.model_engine import Engine
-from service.engine.model_queue import Run
+from service.engine.model_queue import RunBatch
 from service.engine.pool import Pool
 from tests.service.engine.fakes import OUTPUTS, ControlledRun, lengths_in, rows_of, stopped_clock
 
@@ -64,7 +64,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 
 @contextmanager
-def engine_with(run: Run, meter: EngineMeter, *, threads: int = 1, drain: bool = True) -> Iterator[Engine]:
+def engine_with(run: RunBatch, meter: EngineMeter, *, threads: int = 1, drain: bool = True) -> Iterator[Engine]:
     """An engine that must be closed within ten seconds, and its pool too, with every thread alive until then."""
     alive = set(threading.enumerate())
     pool = Pool(threads, meter)
