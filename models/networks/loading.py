@@ -25,6 +25,7 @@ from transformers import (
 from models.checkpoint import METHOD_FILE, read_record
 from models.evaluation import EvaluatedModel
 from models.hub import give_up_at_first_failure
+from models.methods import find_method
 from models.networks.batches import torch_runner
 from models.networks.bilstm import BilstmConfig
 from models.networks.encoder import FAMILIES, Encoder, EncoderError
@@ -75,11 +76,13 @@ def load_served(checkpoint: Path, head: Head) -> Any:
 
     Raises:
         CheckpointError: the folder is no checkpoint.
+        UnknownMethod: it was trained by a method that this version does not have.
         EncoderError: it lacks weights of the model, has others, or is damaged.
     """
     model = load_trained(checkpoint, head)
     method = read_record(checkpoint).method
-    serve = SERVED_FORMS.get(method.name)
+    # A method that is not known here may serve in a form that is not known here either.
+    serve = SERVED_FORMS.get(find_method(method.name).name)
     if serve is None:
         return model
     path = checkpoint / METHOD_FILE

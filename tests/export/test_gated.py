@@ -9,7 +9,9 @@ import torch
 from export.build import export_checkpoint
 from export.package import open_package
 from export.verification import verify_package
+from models.checkpoint import RECORD_FILE, MethodRecord, read_record
 from models.evaluation import predict_all
+from models.methods import UnknownMethod
 from models.networks.encoder import EncoderError
 from models.networks.loading import load_served, load_trained, open_trained_model
 from models.tasks.sentiment import SENTIMENT, SentimentItem
@@ -78,6 +80,17 @@ def test_the_gate_changes_what_is_answered(hybrid: Path) -> None:
     inputs = {"input_ids": torch.tensor([row.ids]), "attention_mask": torch.ones(1, len(row), dtype=torch.long)}
     apart = np.abs(served(**inputs).logits.detach().numpy() - stock(**inputs).logits.detach().numpy())
     assert apart.max() > 0.1
+
+
+def test_a_checkpoint_of_a_method_that_is_not_known_here_does_not_answer_as_a_stock_model(
+    hybrid: Path, tmp_path: Path
+) -> None:
+    folder = copied(hybrid, tmp_path)
+    record = read_record(folder)
+    newer = record.model_copy(update={"method": MethodRecord(name="newer", settings={})})
+    (folder / RECORD_FILE).write_text(newer.model_dump_json())
+    with pytest.raises(UnknownMethod, match="no training method 'newer'"):
+        load_served(folder, "sequence-classification")
 
 
 def test_without_the_gates_weights_nothing_is_exported(hybrid: Path, tmp_path: Path) -> None:
