@@ -67,9 +67,10 @@ class _Pretrained(PreTrainedModel):  # type: ignore[misc]
     base_model_prefix = "bilstm"
 
     def _init_weights(self, module: nn.Module) -> None:
-        """torch's own draws, of words a tenth of them: on SST they learn better, 0.81 of the sentences against 0.78.
+        """Draw weights as torch does, but word vectors a tenth as large.
 
-        Padding and the unknown word begin at 0, so that what was never seen says nothing.
+        With them, a model answers 0.81 of SST's sentences rightly; with torch's own, 0.78. Padding and the unknown word
+        begin at 0, so that unseen words say nothing.
         """
         if isinstance(module, nn.Linear | nn.LSTM):
             module.reset_parameters()

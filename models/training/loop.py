@@ -43,7 +43,7 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher, measured_rows
     same batches, with two exceptions: random draws, and losses that are no mean over rows. These are the loss of
     entities, a mean over words, and losses that a method defines on whole batches.
 
-    With `measured_rows`, each epoch is measured on at most that many validation rows, the same ones each time.
+    With `measured_rows`, each epoch is measured on at most that many validation records, the same ones each time.
 
     Raises:
         TrainingError: `out` exists, or an unfinished run with other settings lies beside it.

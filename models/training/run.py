@@ -60,7 +60,7 @@ class RunData:
     unlabelled: tuple[Part, ...]
     validation: Part
     measured: Sequence[Example]
-    """The validation rows that each epoch is measured on."""
+    """The validation examples that each epoch is measured on."""
 
     @property
     def train_examples(self) -> list[Example]:

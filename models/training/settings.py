@@ -36,7 +36,7 @@ class BilstmSettings(BaseModel):
     min_documents: int = Field(
         default=1,
         gt=0,
-        description="Number of training rows that a word must be in; a word in fewer is an unknown word.",
+        description="Number of training records that a word must be in; a word in fewer is an unknown word.",
     )
     vectors: str | None = Field(
         default=None,
@@ -77,7 +77,7 @@ class TrainingSettings(BaseModel):
     rows: int | None = Field(
         default=None,
         gt=0,
-        description="Train on this many rows, drawn from all training parts; the same rows for every seed.",
+        description="Train on this many records, drawn from all training parts; the same ones for every seed.",
     )
     epochs: int = Field(default=3, gt=0)
     batch_size: int = Field(default=32, gt=0)
@@ -213,7 +213,7 @@ def _check_method(settings: TrainingSettings, task: AnyTask) -> None:
     if settings.source.unlabelled and not method.reads_unlabelled:
         reading = ", ".join(one.name for one in METHODS.values() if one.reads_unlabelled)
         raise TrainingError(
-            f"settings: source.unlabelled: method {method.name} learns from labelled rows alone; "
+            f"settings: source.unlabelled: method {method.name} learns from labelled records alone; "
             f"leave it out, or choose one of: {reading}"
         )
     if task.head not in method.heads:

@@ -133,7 +133,7 @@ def test_unlabelled_texts_can_be_learnt_from_in_a_soup(base: Path, texts: Path, 
 
 def test_a_method_that_reads_labels_alone_refuses_unlabelled_texts(base: Path, texts: Path) -> None:
     with pytest.raises(
-        TrainingError, match=r"method attention-at learns from labelled rows alone; leave it out, or .*: attention-vat"
+        TrainingError, match=r"attention-at learns from labelled records alone; leave it out, or .*: attention-vat"
     ):
         _settings(base, texts, "attention-at", ("more",))
 

@@ -152,7 +152,7 @@ def test_interrupted_training_says_how_to_go_on_and_does(workshop: Path) -> None
     ("arguments", "message"),
     [
         (("train", "--task", "sentimnt", "--base", "base", "--data", "data"), "no task 'sentimnt'"),
-        ((*TRAIN, "--base", "base", "--data", "data", "--unlabelled", "train"), "learns from labelled rows alone"),
+        ((*TRAIN, "--base", "base", "--data", "data", "--unlabelled", "train"), "learns from labelled records alone"),
         (
             (*TRAIN, "--base", "nowhere/at-all", "--data", "data"),
             "nowhere/at-all: no tokenizer here",
