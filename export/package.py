@@ -112,6 +112,21 @@ class Twin(_Frozen):
     metrics: dict[str, dict[str, float]]
 
 
+class Faithfulness(_Frozen):
+    """How faithful one way of explaining is on the validation part, by the measures of ERASER (DeYoung et al. 2020)."""
+
+    rows: int
+    comprehensiveness: float = Field(
+        description="Drop of the explained answer's score when its most important words are deleted; higher is better."
+    )
+    comprehensiveness_interval: tuple[float, float] = Field(description="95 % bootstrap interval.")
+    sufficiency: float = Field(description="Drop when only its most important words are kept; lower is better.")
+    sufficiency_interval: tuple[float, float]
+    random_comprehensiveness: float = Field(description="The same for words in random order.")
+    random_sufficiency: float
+    cost: float = Field(description="CPU time of an answer with the explanation, as a multiple of one without.")
+
+
 class Manifest(_Frozen):
     """`package.json`: what a package says about itself."""
 
@@ -134,6 +149,7 @@ class Manifest(_Frozen):
     quality: QualityReport
     determinism: DeterminismReport
     metrics: dict[str, dict[str, float]] = Field(description="Metrics of the exported graph, by data set.")
+    faithfulness: dict[str, Faithfulness] = Field(default={}, description="By explanation method, where measured.")
     twins: tuple[Twin, ...] = Field(default=(), description="Packages to compare methods by.")
     probes: tuple[Probe, ...]
     fallback_probes: tuple[Probe, ...] = Field(default=(), description="Probes of the fp32 graph, if it is here.")
@@ -146,6 +162,12 @@ class Manifest(_Frozen):
     def meaning(self) -> Outputs:
         """The meaning of the numbers that the head gives."""
         return Outputs(self.labels, self.score_range, self.no_answer_threshold)
+
+    @property
+    def most_faithful(self) -> str | None:
+        """The explanation method of the largest comprehensiveness less sufficiency; None where none was measured."""
+        gains = {name: one.comprehensiveness - one.sufficiency for name, one in self.faithfulness.items()}
+        return max(gains, key=gains.__getitem__, default=None)
 
     def sealed(self) -> "Manifest":
         """A copy of the manifest with its digest filled in."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,21 @@ if TYPE_CHECKING:
     from models.evaluation import EvaluatedModel
 
 Arrays = dict[str, npt.NDArray[np.float32]]
-"""One row's outputs by name. `logits` has the shape that its task expects; `attention` and `rollout` have one number
-for each token."""
+"""One row's outputs by name. `logits` has the shape that its task expects; the others have one number for each
+token."""
 
 SHARES: tuple[ShareOutput, ...] = get_args(ShareOutput)
 """The outputs that share 1 among the tokens of a row."""
 
 OUTPUTS = ("logits", *SHARES)
 """All outputs that a graph may have."""
+
+EXPLAIN_INPUT = "explain"
+"""The input with a flag for each output but the logits, in their order: whether to compute it."""
+
+TARGET_INPUT = "target"
+"""The input with the sum of logits that a decomposition explains, in the logits' shape; a row of zeros leaves the
+choice to the graph, and without rows nothing is read."""
 
 # ONNX Runtime 1.31 fuses an addition and the LayerNormalization after it into a kernel that takes five times as long as
 # the two apart: a quarter of a MiniLM int8 run.
@@ -73,9 +80,6 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         _share_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
-        # Only the nodes that the wanted outputs need are computed: a request without explanation pays nothing for one.
-        self._run_options = onnxruntime.RunOptions()
-        self._run_options.only_execute_path_to_fetches = True
         # The CPU computes the nodes for which another provider has no kernel.
         providers = list(dict.fromkeys([wanted, PROVIDERS["cpu"].called]))
         self._session = onnxruntime.InferenceSession(
@@ -89,6 +93,9 @@ class Session:
         self._inputs = [tensor.name for tensor in self._session.get_inputs()]
         self.outputs = tuple(tensor.name for tensor in self._session.get_outputs())
         self._by_token = {tensor.name for tensor in self._session.get_outputs() if "sequence" in tensor.shape}
+        self._target_shape: list[int | str] = next(
+            (tensor.shape for tensor in self._session.get_inputs() if tensor.name == TARGET_INPUT), []
+        )
 
     @property
     def reads_anywhere(self) -> bool:
@@ -108,9 +115,26 @@ class Session:
 
     def run_padded(self, rows: Sequence[Row], outputs: Sequence[str]) -> Arrays:
         """Compute one padded batch, and return the wanted outputs as the graph gives them, with padding."""
-        padded = pad(rows, self._pad_id)
-        feeds = {name: padded[name] for name in self._inputs}
-        return dict(zip(outputs, self._session.run(list(outputs), feeds, self._run_options), strict=True))
+        arrays = {**pad(rows, self._pad_id), **self._explaining_inputs(rows, outputs)}
+        feeds = {name: arrays[name] for name in self._inputs}
+        return dict(zip(outputs, self._session.run(list(outputs), feeds), strict=True))
+
+    def _explaining_inputs(self, rows: Sequence[Row], outputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        """The inputs that tell a graph which explanations to compute, and of which logits.
+
+        Graphs of earlier versions have no such inputs, and compute all their explanations at every run.
+        """
+        if EXPLAIN_INPUT not in self._inputs:
+            return {}
+        flags = np.array([name in outputs for name in self.outputs if name != "logits"])
+        explained = rows if "decomposition" in outputs else ()
+        width = max(map(len, rows)) if "sequence" in self._target_shape else 0
+        sizes = [width if size == "sequence" else int(size) for size in self._target_shape[1:]]
+        target = np.zeros((len(explained), *sizes), dtype=np.float32)
+        for number, row in enumerate(explained):
+            for place, weight in (row.target or {}).items():
+                target[number, *place] = weight
+        return {EXPLAIN_INPUT: flags, TARGET_INPUT: target}
 
 
 @cache

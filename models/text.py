@@ -24,6 +24,10 @@ LONGEST_WORD = 32
 """Characters allowed for each token of a text that stands beside every window. A longer text is refused unread, because
 reading it would cost more than it can say."""
 
+Target = Mapping[tuple[int, ...], float]
+"""A weighted sum of a row's logits, as the weight of each logit that counts: {(1,): 1.0, (0,): -1.0}, or by token and
+label {(7, 3): 1.0}."""
+
 BadInputCode = Literal["empty_input", "input_too_long", "validation"]
 
 
@@ -56,6 +60,8 @@ class Row:
     """Number of the alternative, or of the part of the item, that this row reads; the task numbers them."""
     read_at: int = 0
     """Position of the token at which attention and rollout are read, by a graph that takes it as an input."""
+    target: Target | None = None
+    """The sum of logits that a decomposition explains; None for the graph's own choice, the predicted label."""
 
     @cached_property
     def ids(self) -> list[int]:

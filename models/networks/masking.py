@@ -71,7 +71,7 @@ class Masking:
                 shown[position] = self.mask_id
             elif kind < MASKED + REDRAWN:
                 shown[position] = draw.choice(self.drawable)
-        return MaskedRow(row.encoding, row.segments, row.group, row.read_at, tuple(shown), hidden)
+        return MaskedRow(row.encoding, row.segments, row.group, shown=tuple(shown), hidden=hidden)
 
     def hide_always(self, row: Row) -> MaskedRow:
         """The row with some tokens hidden; the draw depends on the row's tokens alone, so every run hides the same."""
