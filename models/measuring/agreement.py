@@ -6,21 +6,22 @@ of the last layer's attention, as a mean over heads.
 """
 
 import statistics
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
-from scipy.stats import kendalltau
 from torch import Tensor
 
 from models.data import Example
 from models.errors import UserError
 from models.networks.batches import batch_rows
 from models.networks.encoder import Batch, Encoder
+from models.networks.hooks import evaluating
 
 FEWEST_TOKENS = 3
 BATCH_SIZE = 32
@@ -71,7 +72,7 @@ def attention_gradient_agreement(
     """
     rows = sorted((example.encoded.rows[0] for example in examples), key=len)
     found: list[tuple[float, ...]] = []
-    with _evaluating(encoder):
+    with evaluating(encoder):
         for first in range(0, len(rows), BATCH_SIZE):
             batch = batch_rows(rows[first : first + BATCH_SIZE], pad_id, encoder.word_vectors.device)
             found += _correlate(encoder, batch, special_ids)
@@ -97,16 +98,54 @@ def weigh_tokens(
 
     No parameter's gradient is touched.
     """
-    last = len(encoder.layers) - 1
+    attention, slopes = differentiate(encoder, batch, _outputs, detached=detached)
     vectors = encoder.word_vectors.detach()[batch.ids]
-    moved = torch.zeros_like(vectors, requires_grad=True)
+    return attention, (vectors * slopes).sum(-1).abs().sum(0)
+
+
+def differentiate(
+    encoder: Encoder,
+    batch: Batch,
+    outputs: Callable[[Float[Tensor, "rows labels"]], Float[Tensor, "rows outputs"]],
+    *,
+    detached: bool,
+) -> tuple[Float[Tensor, "rows seq"], Float[Tensor, "outputs rows seq embedding"]]:
+    """Attention on each token, and the gradient at each word vector of each of the `outputs` made of the logits.
+
+    The attention is the last layer's first row, as a mean over heads. With `detached`, no gradient passes through that
+    layer's attention. The encoder must be in evaluation mode. No parameter's gradient is touched.
+    """
+    last = len(encoder.layers) - 1
+    moved = encoder.word_vectors.new_zeros(*batch.ids.shape, encoder.word_vectors.shape[1], requires_grad=True)
     with torch.enable_grad(), _constant_attention(encoder, detached):
         passed = encoder(batch, word_noise=moved, keep=[last])
-        outputs = passed.logits.softmax(-1) if passed.logits.shape[-1] > 1 else passed.logits
-        # In evaluation mode rows do not depend on each other, so the gradient of a column's sum is each row's own.
-        slopes = [torch.autograd.grad(column.sum(), moved, retain_graph=True)[0] for column in outputs.unbind(-1)]
-    importance = torch.stack([(vectors * slope).sum(-1).abs() for slope in slopes]).sum(0)
-    return passed.kept[last].probabilities[:, :, 0].mean(1).detach(), importance
+        # Rows do not depend on each other, so the gradient of a column's sum is each row's own.
+        slopes = [
+            torch.autograd.grad(column.sum(), moved, retain_graph=True)[0]
+            for column in outputs(passed.logits).unbind(-1)
+        ]
+    return passed.kept[last].probabilities[:, :, 0].mean(1).detach(), torch.stack(slopes)
+
+
+def correlate(
+    attention: npt.NDArray[np.float64], importances: Sequence[npt.NDArray[np.float64]]
+) -> tuple[float, ...] | None:
+    """Pearson's correlation of attention with each importance, then Kendall's tau b with each, over a row's tokens.
+
+    None for fewer than three tokens, or where attention or an importance is the same at all of them.
+    """
+    # Here, not at the top: serving installs no scipy.
+    from scipy.stats import kendalltau
+
+    if len(attention) < FEWEST_TOKENS or any(np.ptp(values) == 0 for values in (attention, *importances)):
+        return None
+    pearson = (float(np.corrcoef(attention, one)[0, 1]) for one in importances)
+    kendall = (float(kendalltau(attention, one).statistic) for one in importances)
+    return (*pearson, *kendall)
+
+
+def _outputs(logits: Tensor) -> Tensor:
+    return logits.softmax(-1) if logits.shape[-1] > 1 else logits
 
 
 def _correlate(encoder: Encoder, batch: Batch, special_ids: Collection[int]) -> Iterator[tuple[float, ...]]:
@@ -115,22 +154,10 @@ def _correlate(encoder: Encoder, batch: Batch, special_ids: Collection[int]) -> 
     _, whole = weigh_tokens(encoder, batch, detached=False)
     special = torch.isin(batch.ids, torch.tensor(sorted(special_ids), device=batch.ids.device))
     for row, counted in enumerate(encoder.attended(batch) & ~special):
-        weights = [one[row][counted].cpu().double().numpy() for one in (attention, detached, whole)]
-        if counted.sum() >= FEWEST_TOKENS and all(np.ptp(one) > 0 for one in weights):
-            looked, *others = weights
-            pearson = (float(np.corrcoef(looked, one)[0, 1]) for one in others)
-            kendall = (float(kendalltau(looked, one).statistic) for one in others)
-            yield (*pearson, *kendall)
-
-
-@contextmanager
-def _evaluating(encoder: Encoder) -> Iterator[None]:
-    was_training = encoder.training
-    encoder.eval()
-    try:
-        yield
-    finally:
-        encoder.train(was_training)
+        looked, *others = (one[row][counted].cpu().double().numpy() for one in (attention, detached, whole))
+        found = correlate(looked, others)
+        if found is not None:
+            yield found
 
 
 @contextmanager

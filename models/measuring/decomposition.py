@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from transformers.activations import ACT2CLS
 
 from models.networks.encoder import read_logits, self_attends
+from models.networks.hooks import evaluating
 from models.tasks.task import Head
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -69,7 +70,7 @@ def decompose(
     Raises:
         ValueError: `target` has another shape than the logits, or the model's attention is not eager.
     """
-    with torch.inference_mode(False), torch.enable_grad(), _evaluating(model):
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
         # Clones of a caller's inference tensors are ordinary tensors.
         inputs = {name: tensors[name].clone() for name in MODEL_INPUTS if name in tensors}
         target = target.clone()
@@ -244,14 +245,3 @@ def _replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterato
     finally:
         # What stood there is the method of the class.
         del module.forward
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, was in training.items():
-            module.training = was

@@ -115,7 +115,7 @@ class Encoder(nn.Module):
     @property
     def word_vectors(self) -> Float[Tensor, "vocabulary embedding"]:
         """The table of word vectors, a parameter."""
-        table: Tensor = self.model.get_input_embeddings().weight
+        table: Tensor = self.model.base_model.get_input_embeddings().weight
         return table
 
     @property

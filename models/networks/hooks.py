@@ -100,6 +100,18 @@ def added(module: nn.Module, noise: Tensor) -> Iterator[None]:
 
 
 @contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Turn dropout off. Afterwards every module is in the mode that it had."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, was in training.items():
+            module.training = was
+
+
+@contextmanager
 def captured_output(layer: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> Iterator[None]:
     """Put a layer's latest output state into `into` under `key`."""
 
