@@ -19,7 +19,7 @@ from models.checkpoint import DataFile, DataSource
 from models.errors import UserError, first_mistake
 from models.hub import give_up_at_first_failure
 from models.records import BadRecord, Record, Records, UnknownColumn, find_column, read_records
-from models.tasks.task import AnyTask, Outputs, read_item
+from models.tasks.task import AnyTask, Item, Outputs, read_item
 from models.text import Encoded, Reader
 
 ONE_OF = TypeVar("ONE_OF")
@@ -121,6 +121,28 @@ def load_unlabelled(source: DataSource, task: AnyTask, outputs: Outputs, reader:
 def load_validation(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> Part:
     """Read the validation part; raises DataError."""
     return load_part(source.data, source.validation, "validation", task, outputs, reader)
+
+
+def load_items(data: str, name: str, task: AnyTask, most: int | None = None) -> Sequence[Item]:
+    """Read the texts of one part, or `most` of them drawn always alike, as callers send them; bad records are left out.
+
+    Raises:
+        DataError: the part or a column is missing, or no record can be used.
+    """
+    items: list[Item] = []
+    columns: dict[str, str] | None = None
+    for record in read_part(data, name):
+        if isinstance(record, BadRecord):
+            continue
+        columns = columns or _find_columns(record, name, task, "unlabelled")
+        try:
+            values = {field: record.values.get(column) for field, column in columns.items()}
+            items.append(read_item(task.example or task.item, values).as_request())
+        except ValidationError:
+            continue
+    if not items:
+        raise DataError(f"{name}: no record can be used")
+    return draw_rows(items, most)
 
 
 def draw_rows(rows: Sequence[ONE_OF], most: int | None, groups: Sequence[str | None] | None = None) -> Sequence[ONE_OF]:

@@ -182,6 +182,11 @@ class Reader:
         """Read a `tokenizer.json`."""
         return cls(Tokenizer.from_file(str(path)), limits)
 
+    def token_id(self, token: str) -> int | None:
+        """The id of a token, special or not; None where the vocabulary has no such token."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
+
     def read(self, text: str, *, field: str = "text", truncation: Truncation = "window") -> Encoded:
         """Make the rows of one text: a single row, or as many windows as it takes with `truncation="window"`.
 

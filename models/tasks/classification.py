@@ -1,6 +1,6 @@
 """The answer, targets and metrics of tasks that give an item one of a few labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from models.tasks.task import (
     AnswerPart,
+    Claim,
     Judgement,
     LabelScore,
     Logits,
@@ -50,6 +51,24 @@ def predict_label(
     return Prediction(
         answer, outcome=outputs.labels.index(answer.label), parts=(AnswerPart(answer.label, rows=tuple(rows)),)
     )
+
+
+def claim_label(
+    decode: Callable[[Sequence[Logits], Encoded, Outputs], Prediction[LabelAnswer]],
+) -> Callable[[Prediction[LabelAnswer], Encoded, Outputs], Sequence[Claim]]:
+    """Make the `claims` of a task whose answers are labels: the label's probability, as `decode` gives it."""
+
+    def claims(prediction: Prediction[LabelAnswer], encoded: Encoded, outputs: Outputs) -> tuple[Claim]:
+        del encoded
+        label = prediction.answer.label
+
+        def support(logits: Sequence[Logits], encoded: Encoded) -> float:
+            scores = decode(logits, encoded, outputs).answer.scores
+            return next(one.score for one in scores if one.label == label)
+
+        return (Claim(support),)
+
+    return claims
 
 
 def read_label(value: Any, encoded: Encoded, outputs: Outputs) -> int:

@@ -19,6 +19,7 @@ from models.tasks.reading_comprehension import COLUMNS, ReadingItem
 from models.tasks.robustness import Robustness
 from models.tasks.task import (
     AnswerPart,
+    Claim,
     Judgement,
     LabelScore,
     Logits,
@@ -114,6 +115,26 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     return Prediction(answer, outcome=first.label, parts=(part,))
 
 
+def claims(prediction: Prediction[ExtractiveAnswer], encoded: Encoded, outputs: Outputs) -> tuple[Claim]:
+    """Claim the answered span, supported by its probability, which is 0 where it is not among the best spans.
+
+    Its words are never taken out. Without an answer the claim is that there is none.
+    """
+    del encoded
+    answered = prediction.answer
+
+    def support(logits: Sequence[Logits], encoded: Encoded) -> float:
+        found = decode(logits, encoded, outputs).answer
+        if answered.answer is None:
+            return found.no_answer_score
+        place = (answered.start, answered.end)
+        return next((one.score for one in found.scores if (one.start, one.end) == place), 0.0)
+
+    if answered.start is None or answered.end is None:
+        return (Claim(support),)
+    return (Claim(support, (("context", Span(answered.start, answered.end)),)),)
+
+
 @dataclass(frozen=True)
 class RightAnswers:
     """The right answers to one question, as people gave them."""
@@ -182,7 +203,7 @@ def _candidates(number: int, row: Row, scores: Logits, context: str) -> Iterator
     # Tokenizers that work on bytes have tokens for blanks, alone or before a word.
     trimmed = ((position, _trim(span, context)) for position, span in row.spans("context"))
     placed = [(position, span) for position, span in trimmed if span.start < span.end]
-    positions = [position for position, _ in placed]
+    positions = np.array([position for position, _ in placed], dtype=np.int64)
     sums = scores[positions, 0][:, None] + scores[positions, 1][None, :]
     allowed = np.triu(np.ones(sums.shape, dtype=bool)) & ~np.triu(np.ones(sums.shape, dtype=bool), LONGEST_ANSWER)
     sums = np.where(allowed, sums, -np.inf)
@@ -190,7 +211,7 @@ def _candidates(number: int, row: Row, scores: Logits, context: str) -> Iterator
         first, last = divmod(int(place), len(positions))
         if allowed[first, last]:
             span = Span(placed[first][1].start, placed[last][1].end)
-            yield _Candidate(float(sums[first, last]), span, number, positions[first])
+            yield _Candidate(float(sums[first, last]), span, number, int(positions[first]))
 
 
 def _trim(span: Span, text: str) -> Span:
@@ -224,6 +245,7 @@ EXTRACTIVE_READING = Task(
     main_metric="f1",
     encode=encode,
     decode=decode,
+    claims=claims,
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),

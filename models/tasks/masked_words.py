@@ -10,7 +10,7 @@ import numpy as np
 
 from models.errors import UserError
 from models.tasks.robustness import Robustness
-from models.tasks.task import Item, Judgement, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
+from models.tasks.task import Claim, Item, Judgement, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
 from models.text import Encoded, Reader, Truncation
 
 
@@ -41,6 +41,12 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     """Pass on, for each masked token, the right word's log-probability and whether it was the most probable one."""
     del encoded, outputs
     return Prediction(NoAnswer(), outcome=np.concatenate(list(logits)), parts=())
+
+
+def claims(prediction: Prediction[NoAnswer], encoded: Encoded, outputs: Outputs) -> tuple[Claim, ...]:
+    """None: nothing is claimed."""
+    del prediction, encoded, outputs
+    return ()
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> None:
@@ -76,6 +82,7 @@ MASKED_WORDS = Task(
     main_metric="accuracy",
     encode=encode,
     decode=decode,
+    claims=claims,
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(_OUTPUTS.labels),

@@ -9,6 +9,7 @@ word after them, and a final `'s` stands alone.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +19,7 @@ from models.tasks.probe_texts import TEXTS_WITH_NAMES
 from models.tasks.robustness import Robustness
 from models.tasks.task import (
     AnswerPart,
+    Claim,
     Item,
     Judgement,
     Logits,
@@ -49,6 +51,10 @@ class NerExample(Item):
     """A text as annotated data hold it, split into words."""
 
     tokens: tuple[str, ...] = Field(min_length=1)
+
+    def as_request(self) -> NerItem:
+        """The words joined by spaces, as one text."""
+        return NerItem(id=self.id, text=" ".join(self.tokens))
 
 
 class Entity(BaseModel):
@@ -126,6 +132,27 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
         row, position = places[words[0]]
         parts.append(AnswerPart(kind, rows=(row,), read_at=position))
     return Prediction(NerAnswer(entities=tuple(entities)), outcome=tuple(labels), parts=tuple(parts))
+
+
+def claims(prediction: Prediction[NerAnswer], encoded: Encoded, outputs: Outputs) -> tuple[Claim, ...]:
+    """Claim each entity, supported by the probability of its first word's label at that word.
+
+    The entity's own words are never taken out, so that its context is tested.
+    """
+    (field,) = encoded.texts
+    labels = prediction.outcome
+    return tuple(
+        Claim(
+            partial(_support_label, words[0], outputs.labels.index(labels[words[0]])),
+            ((field, Span(encoded.words[words[0]].start, encoded.words[words[-1]].end)),),
+        )
+        for words, _ in find_entities(labels)
+    )
+
+
+def _support_label(word: int, label: int, logits: Sequence[Logits], encoded: Encoded) -> float:
+    row, position = first_tokens(encoded)[word]
+    return float(softmax(logits[row][position])[label])
 
 
 def find_entities(labels: Sequence[str]) -> Iterator[tuple[range, str]]:
@@ -228,6 +255,7 @@ NER = Task(
     main_metric="f1",
     encode=encode,
     decode=decode,
+    claims=claims,
     read_target=read_target,
     measure=measure,
     check_outputs=check_outputs,

@@ -5,7 +5,7 @@ from itertools import groupby
 
 import numpy as np
 
-from models.tasks.classification import LabelAnswer, check_labels, measure_macro, predict_label, read_label
+from models.tasks.classification import LabelAnswer, check_labels, claim_label, measure_macro, predict_label, read_label
 from models.tasks.probe_texts import PAIRS
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import Item, Logits, Outputs, Prediction, Task, softmax
@@ -62,6 +62,7 @@ NLI = Task(
     main_metric="accuracy",
     encode=encode,
     decode=decode,
+    claims=claim_label(decode),
     read_target=read_label,
     measure=measure_macro,
     check_outputs=check_labels,

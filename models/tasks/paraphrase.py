@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from models.tasks.classification import LabelAnswer, check_labels, decode_mean, read_label
+from models.tasks.classification import LabelAnswer, check_labels, claim_label, decode_mean, read_label
 from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import Outputs, Task
@@ -32,6 +32,7 @@ PARAPHRASE = Task(
     main_metric="accuracy",
     encode=encode_pair,
     decode=decode_mean,
+    claims=claim_label(decode_mean),
     read_target=read_label,
     measure=measure,
     check_outputs=check_labels,

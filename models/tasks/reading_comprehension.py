@@ -10,6 +10,7 @@ from models.tasks.probe_texts import QUESTIONS
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import (
     AnswerPart,
+    Claim,
     Item,
     Judgement,
     LabelScore,
@@ -23,6 +24,7 @@ from models.tasks.task import (
     softmax,
 )
 from models.text import BadInput, Encoded, Reader, Truncation
+from models.words import Span
 
 COLUMNS = {
     "context": ("context", "passage", "article", "document"),
@@ -90,6 +92,18 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     )
 
 
+def claims(prediction: Prediction[ReadingAnswer], encoded: Encoded, outputs: Outputs) -> tuple[Claim]:
+    """Claim the answered choice, supported by its probability. The texts of the choices are never taken out."""
+    choice = prediction.answer.choice
+
+    def support(logits: Sequence[Logits], encoded: Encoded) -> float:
+        scores = decode(logits, encoded, outputs).answer.scores
+        return next(one.score for one in scores if one.choice == choice)
+
+    choices = {field: text for field, text in encoded.texts.items() if field not in ("context", "question")}
+    return (Claim(support, tuple((field, Span(0, len(text))) for field, text in choices.items())),)
+
+
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> int:
     """Read the place of the right choice, counted from 0; raises ValueError."""
     del outputs
@@ -119,6 +133,7 @@ READING_COMPREHENSION = Task(
     main_metric="accuracy",
     encode=encode,
     decode=decode,
+    claims=claims,
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),

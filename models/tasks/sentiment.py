@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import ConfigDict, model_validator
 
-from models.tasks.classification import LabelAnswer, check_labels, decode_mean, measure_macro, read_label
+from models.tasks.classification import LabelAnswer, check_labels, claim_label, decode_mean, measure_macro, read_label
 from models.tasks.probe_texts import TEXTS
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import Item, Outputs, Task
@@ -47,6 +47,7 @@ SENTIMENT = Task(
     main_metric="accuracy",
     encode=encode,
     decode=decode_mean,
+    claims=claim_label(decode_mean),
     read_target=read_label,
     measure=measure_macro,
     check_outputs=check_labels,

@@ -9,7 +9,17 @@ from pydantic import Field
 
 from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
 from models.tasks.robustness import Robustness, RobustnessSet
-from models.tasks.task import AnswerPart, Judgement, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
+from models.tasks.task import (
+    AnswerPart,
+    Claim,
+    Judgement,
+    Logits,
+    Outputs,
+    Prediction,
+    Task,
+    TaskAnswer,
+    refuse_other_labels,
+)
 from models.text import Encoded
 
 LABELS = ("similarity",)
@@ -38,6 +48,21 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
         outcome=given,
         parts=(AnswerPart(outputs.labels[0], rows=tuple(range(len(logits)))),),
     )
+
+
+def claims(prediction: Prediction[StsAnswer], encoded: Encoded, outputs: Outputs) -> tuple[Claim]:
+    """Claim that the texts are alike where the score is in the upper half of its range, and unlike where it is not.
+
+    The support is the normalised score, or 1 less it.
+    """
+    del encoded
+    is_negative = prediction.answer.normalized < 0.5
+
+    def support(logits: Sequence[Logits], encoded: Encoded) -> float:
+        normalized = decode(logits, encoded, outputs).answer.normalized
+        return 1 - normalized if is_negative else normalized
+
+    return (Claim(support, is_negative=is_negative),)
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> float:
@@ -84,6 +109,7 @@ STS = Task(
     main_metric="spearman",
     encode=encode_pair,
     decode=decode,
+    claims=claims,
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),

@@ -37,6 +37,10 @@ class Item(BaseModel):
 
     id: str | None = Field(default=None, max_length=256, description="Echoed with the item's result.")
 
+    def as_request(self) -> "Item":
+        """The item as callers send it; examples of data files may be of another kind."""
+        return self
+
 
 class Judgement(NamedTuple):
     """One decision of an answer, as the server's metrics count it."""
@@ -124,6 +128,18 @@ class Prediction(Generic[AnswerT]):
     parts: tuple[AnswerPart, ...]
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A part of an answer as a claim, to test which words it rests on by taking words out of the item."""
+
+    support: Callable[[Sequence[Logits], Encoded], float]
+    """Logits for the item with words taken out, and its rows -> how far they support the claim, from 0 to 1."""
+    kept: tuple[tuple[str, Span], ...] = ()
+    """Fields and spans of their texts that are never taken out, because without them nothing would be asked."""
+    is_negative: bool = False
+    """Whether the claim says that what the head gives is low, so that words which raise it speak against the claim."""
+
+
 # Equal only to itself, so that types can be derived from a task and kept.
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task(Generic[ItemT, AnswerT]):
@@ -147,6 +163,8 @@ class Task(Generic[ItemT, AnswerT]):
     """The metric by which epochs are compared and which the export's quality gate watches; higher is better."""
     encode: Callable[[ItemT, Reader, Truncation], Encoded]
     decode: Callable[[Sequence[Logits], Encoded, Outputs], Prediction[AnswerT]]
+    claims: Callable[[Prediction[AnswerT], Encoded, Outputs], Sequence[Claim]]
+    """The claim of each part of a prediction, in their order."""
     read_target: Callable[[Any, Encoded, Outputs], Any]
     """A data file's value for the right answer to an item -> the target of the loss. Raises ValueError.
 
