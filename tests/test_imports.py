@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("service.supervision",), ("service.machine",), ("service.engine",)),
     (("service.settings",),),
     (("service.answers",),),
-    (("service.server",), ("service.files",)),
+    (("service.server",), ("service.files",), ("service.measuring",)),
     (("service.app",), ("service.cli",)),
 )
 """From the ground up. A layer holds wings that do not import each other; a wing is named by its modules and folders.

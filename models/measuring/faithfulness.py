@@ -119,12 +119,17 @@ def report_faithfulness(
     compared = {name: _compare(found, other) for name, other in others.items()}
     return FaithfulnessReport(
         rows=len(drops),
-        comprehensiveness=_mean([one.comprehensiveness.mean() for one in drops]),
-        sufficiency=_mean([one.sufficiency.mean() for one in drops]),
+        comprehensiveness=mean_of([one.comprehensiveness.mean() for one in drops]),
+        sufficiency=mean_of([one.sufficiency.mean() for one in drops]),
         larger=(float(means.comprehensiveness[places].mean()), float(means.sufficiency[places].mean())),
         by_percent=dict(zip(PERCENTS, pairs, strict=True)),
         less={name: difference for name, difference in compared.items() if difference is not None},
     )
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """The mean of one value for each row, with its interval."""
+    return Mean(mean=float(np.mean(values)), interval=bootstrap_interval(values))
 
 
 def average_precision(scores: Sequence[float], marked: Collection[int]) -> float:
@@ -155,10 +160,6 @@ def _compare(found: Sequence[Drops | None], others: Sequence[Drops | None]) -> F
     )
 
 
-def _mean(values: Sequence[float]) -> Mean:
-    return Mean(mean=float(np.mean(values)), interval=bootstrap_interval(values))
-
-
 def _difference(values: Sequence[float]) -> Difference:
-    mean = _mean(values)
+    mean = mean_of(values)
     return Difference(mean=mean.mean, interval=mean.interval, p=sign_flip_p(values))

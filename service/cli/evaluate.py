@@ -1,7 +1,7 @@
 """`steadfast evaluate`: the metrics of a checkpoint or a package."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ from export.package import is_package, read_manifest
 from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_cell
+from service.cli.faithfulness import MEASURED_ROWS, ItsCheckpoint, Rationales, Rows, show_faithfulness
 from service.cli.progress import console, watched_measuring
 from service.cli.training_options import need
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from models.evaluation import EvaluatedModel
 
 
-Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Folder of a checkpoint or of a package, made by train or export.")
+Models = Annotated[
+    list[Path],
+    typer.Argument(metavar="MODEL", help="Folder of a checkpoint or of a package, made by train or export."),
 ]
 Data = Annotated[
     str,
@@ -42,30 +44,54 @@ Parts = Annotated[
 
 
 def evaluate(
-    model: Model,
+    model: Models,
     data: Data,
     part: Parts = None,
     robust: Annotated[
         bool,
         typer.Option("--robust", help="Measure also with typos and other noise, and on the task's robustness sets."),
     ] = False,
+    explanations: Annotated[
+        bool,
+        typer.Option("--explanations", help="Measure instead how faithful the explanations of packages are."),
+    ] = False,
+    rows: Rows = MEASURED_ROWS,
+    rationales: Rationales = None,
+    checkpoint: ItsCheckpoint = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Measure how well a checkpoint or a package answers.
+    """Measure how well a checkpoint or a package answers, or how faithful a package's explanations are.
 
     ```sh
     steadfast evaluate zoo/sentiment --data data/sentiment \\
         --part sst2_validation --robust
+    steadfast evaluate zoo/sentiment --data data/sentiment --explanations
     ```
 
     A checkpoint computes with torch, a package with ONNX Runtime; the metrics are the same.
 
     With `--robust`, sets that the data folder lacks are named and left out. `consistency` is the share of groups of a
     contrast set that are right throughout, and `failure_rate` the share of CheckList cases that fail.
+
+    With `--explanations`, the words that an explanation ranks first are taken out of each text: `comprehensiveness` is
+    how far the answer's probability then falls (higher is better), `sufficiency` how far it falls when only they are
+    left (lower is better). Both are means over the first 1, 5, 10, 20 and 50 % of the words, with 95 % intervals, and
+    stand beside words in random order. Several packages make one table.
     """
+    if explanations and robust:
+        raise typer.BadParameter("--robust measures answers, --explanations measures explanations; choose one")
+    if explanations:
+        show_faithfulness(model, data, part or (), rows, rationales or (), checkpoint, as_json=as_json)
+    elif len(model) > 1 or rationales or checkpoint:
+        raise typer.BadParameter("several models, --rationales and --checkpoint need --explanations")
+    else:
+        _show_metrics(model[0], data, part or [], robust=robust, as_json=as_json)
+
+
+def _show_metrics(model: Path, data: str, parts: Sequence[str], *, robust: bool, as_json: bool) -> None:
     recorded = _validation_parts(model)
     check_folder(data)
-    parts = part or recorded
+    parts = parts or recorded
     if not parts:
         raise typer.BadParameter(f"{model} does not say what it was measured on; name a part", param_hint="--part")
     need("train", *(() if is_package(model) else ("torch", "transformers")), "sklearn", "scipy", "seqeval")

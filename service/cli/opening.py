@@ -1,4 +1,4 @@
-"""Opens the package that answers a command's texts, with threads to compute on."""
+"""Opens the package that answers a command's texts or is measured, with threads to compute on."""
 
 import sys
 from collections.abc import Iterator
@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from export.package import Package
 from models.tasks import check_endpoint
-from service.answers.packages import open_package_for
+from service.answers.packages import open_package_for, open_pinned
 from service.answers.predictor import Predictor
 from service.engine.pool import Pool
-from service.settings import read_settings
+from service.settings import Settings, read_settings
 
 
 @contextmanager
@@ -21,8 +22,21 @@ def open_predictor(task: str, folder: Path | None) -> Iterator[Predictor]:
         UnknownTask, PackageError, SettingsError: with what to do.
     """
     settings = read_settings(packages=[folder] if folder else None)
+    with _opened(open_package_for(check_endpoint(task), settings), settings) as predictor:
+        yield predictor
+
+
+@contextmanager
+def open_measured(folder: Path) -> Iterator[Predictor]:
+    """The package in `folder`, whatever its task, while the context lasts; raises PackageError or SettingsError."""
+    settings = read_settings(packages=[folder])
+    with _opened(open_pinned(folder, settings), settings) as predictor:
+        yield predictor
+
+
+@contextmanager
+def _opened(package: Package, settings: Settings) -> Iterator[Predictor]:
     # The command is the only caller, and itself bounds how many rows it hands in at once.
     limits = replace(settings.engine_limits, queued_rows=sys.maxsize, queued_tokens=sys.maxsize)
-    package = open_package_for(check_endpoint(task), settings)
     with Pool(settings.threads) as pool, Predictor(package, limits, pool, settings.provider) as predictor:
         yield predictor

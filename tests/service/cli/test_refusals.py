@@ -83,6 +83,9 @@ REFUSED = [
     (("evaluate", "nowhere", "--data", "data"), "nowhere: no such folder"),
     (("evaluate", "data", "--data", "data", "--part", "train"), "data: not a checkpoint"),
     (("evaluate", "package", "--data", "./dta"), "./dta: no such folder"),
+    (("evaluate", "data", "--data", "data", "--explanations"), "data: no package; explanations are measured in"),
+    (("evaluate", "package", "--data", "data", "--explanations"), "package does not say what it was measured on"),
+    (("evaluate", "package", "--data", "./dta", "--explanations", "--part", "train"), "./dta: no such folder"),
     (("export", "nowhere", "-o", "new"), "nowhere: no such folder"),
     (("export", "data", "-o", "package"), "package: exists already; packages are never overwritten"),
     (("export", "data", "-o", "new", "--name", "A B"), "package name 'A B'; use at most 64"),
@@ -115,6 +118,13 @@ def test_a_package_is_measured_without_torch(folder: Path) -> None:
     )
     assert measured.returncode == 0, measured.stderr
     assert json.loads(measured.stdout)["validation"]["rows"] == 8
+
+
+def test_explanations_are_measured_without_torch(folder: Path) -> None:
+    part = ("--data", "data", "--part", "validation", "--explanations", "--json")
+    measured = python(folder, "-m", "service.cli", "evaluate", "package", *part)
+    assert measured.returncode == 0, measured.stderr
+    assert json.loads(measured.stdout)[0]["explanations"]["rows"] == 8
 
 
 def test_a_package_is_verified_without_torch(folder: Path) -> None:

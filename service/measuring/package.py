@@ -1,0 +1,102 @@
+"""Everything that `steadfast evaluate --explanations` measures of one package."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from export.package import is_package, read_manifest
+from models.data import load_items
+from models.errors import UserError
+from models.measuring.rationales import MarkedText
+from models.progress import ReportProgress
+from service.answers.predictor import Predictor
+from service.measuring.explained import RANDOM
+from service.measuring.faithfulness import MeasuredExplanations, measure_explanations
+from service.measuring.gradients import check_checkpoint, measure_gradients
+from service.measuring.marks import MarkAgreement, measure_marks
+
+if TYPE_CHECKING:
+    from models.measuring.attention_gradients import AttentionGradients
+
+COMPARED = ("attention", RANDOM)
+"""The methods that every other one is compared with."""
+
+
+class NotAPackage(UserError):
+    """Explanations are measured as a package gives them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredPackage:
+    """The explanations of one package, measured on one part."""
+
+    package: str
+    """Its folder."""
+    name: str
+    task: str
+    training_method: str
+    digest: str
+    part: str
+    explanations: MeasuredExplanations
+    marks: dict[str, dict[str, MarkAgreement]] = field(default_factory=dict)
+    """By file of marked texts, the agreement of each explanation method."""
+    gradients: "AttentionGradients | None" = None
+    """The correlation of attention with gradients, where the checkpoint is at hand."""
+
+
+def check_package(folder: Path, part: str | None) -> str:
+    """The part to measure a package on: `part`, or the one that its training was measured on.
+
+    Raises:
+        NotAPackage: the folder holds no package, or its manifest names no part and none is given.
+        PackageError: the manifest cannot be read.
+    """
+    if not is_package(folder):
+        raise NotAPackage(
+            f"{folder}: no package; explanations are measured in packages, which are made so: "
+            f"steadfast export {folder} -o PACKAGE"
+        )
+    recorded = [file.name for file in read_manifest(folder).data if file.part == "validation"]
+    if part is None and not recorded:
+        raise NotAPackage(f"{folder} does not say what it was measured on; name a part with --part")
+    return recorded[0] if part is None else part
+
+
+def measure_package(
+    predictor: Predictor,
+    data: str,
+    part: str,
+    progress: ReportProgress,
+    *,
+    rows: int,
+    marked: Mapping[str, Sequence[MarkedText]],
+    checkpoint: Path | None = None,
+) -> MeasuredPackage:
+    """Measure the explanations of a package on `rows` records of a part, and on texts marked by people.
+
+    With the `checkpoint` that the package was made from, its attention is also compared with gradients.
+
+    Raises:
+        DataError: the part cannot be read.
+        NothingToMeasure: no answer could be explained.
+        NoSentiment: there are marked texts, and the package answers another task.
+        NotItsCheckpoint, NothingToCompare, CheckpointError: gradients cannot be taken.
+    """
+    manifest = predictor.package.manifest
+    items = load_items(data, part, predictor.task, rows)
+    if checkpoint is not None:
+        check_checkpoint(predictor.package, checkpoint)
+    # First, because a package for another task is refused here.
+    marks = {name: measure_marks(predictor, texts, name, progress) for name, texts in marked.items()}
+    return MeasuredPackage(
+        package=str(predictor.package.folder),
+        name=manifest.name,
+        task=manifest.task,
+        training_method=manifest.method.name,
+        digest=manifest.digest,
+        part=part,
+        explanations=measure_explanations(predictor, items, progress, others=COMPARED),
+        marks=marks,
+        gradients=measure_gradients(predictor.package, checkpoint, items) if checkpoint else None,
+    )
