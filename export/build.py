@@ -4,7 +4,7 @@ import importlib.metadata
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,11 @@ from export.origin import CONFIG_FILES, Origin, open_origin, read_calibration_ro
 from export.package import (
     FALLBACK_FILE,
     GRAPH_FILE,
+    MANIFEST_FILE,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     DeterminismReport,
+    Faithfulness,
     Manifest,
     ParityReport,
     Precision,
@@ -45,6 +47,10 @@ from models.tables import format_count
 from models.text import without_padding
 
 CARD_FILE = "README.md"
+MeasureExplanations = Callable[[Path], dict[str, Faithfulness]]
+"""Takes the folder of a package and returns how faithful its explanations are, by method. Serving explains, and export
+must not import it, so whoever calls an export brings this along."""
+
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers")
 
 
@@ -57,12 +63,14 @@ def export_checkpoint(
     data: str | None = None,
     twins: Sequence[Path] = (),
     with_fp32: bool = False,
+    measure_explanations: MeasureExplanations | None = None,
     say: Say = lambda _: None,
 ) -> Manifest:
     """Make the package `out` from a checkpoint; `data` is the place of its data set, if that has moved.
 
     `twins` are packages of the same training by other methods; the manifest holds their metrics for comparison.
     `with_fp32` adds the fp32 graph to the package, which answers on machines where the int8 graph gives other results.
+    `measure_explanations` is called with the folder of the package before it is moved to `out`.
 
     Where int8 costs too much of the task's metric, the package is fp32 and its manifest says so.
 
@@ -78,6 +86,10 @@ def export_checkpoint(
         folder = work / "package"
         folder.mkdir()
         manifest = _fill(folder, origin, checked, name or origin.task.name, compared)
+        if measure_explanations is not None:
+            say("measuring how faithful the explanations are")
+            faithfulness = measure_explanations(folder)
+            manifest = _seal(folder, origin, manifest.model_copy(update={"faithfulness": faithfulness}))
         _refuse_unverified(folder)
         folder.rename(out)
     say(f"{out}: {manifest.precision}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
@@ -165,7 +177,12 @@ def _fill(folder: Path, origin: Origin, checked: _CheckedGraph, name: str, twins
         shutil.copyfile(origin.folder / file, folder / file)
     tokenizer = without_padding(Tokenizer.from_file(str(origin.folder / TOKENIZER_FILE)))
     tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
-    manifest = _manifest(folder / GRAPH_FILE, origin, checked, name, twins)
+    return _seal(folder, origin, _manifest(folder / GRAPH_FILE, origin, checked, name, twins))
+
+
+def _seal(folder: Path, origin: Origin, manifest: Manifest) -> Manifest:
+    """Write the card, and then the manifest with the digests of all other files; returns it with its own."""
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
     graph_bytes = (folder / GRAPH_FILE).stat().st_size
     card = write_card(manifest, origin.record, origin.task.head, graph_bytes)
     (folder / CARD_FILE).write_text(card, encoding="utf-8")

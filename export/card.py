@@ -36,7 +36,7 @@ These are figures of the exported graph, on {rows} validation records. {precisio
 
 The fp32 graph differs from eager torch by at most {parity:.1g} in any output, on {shapes} shapes of padded batches.
 The logits of {determinism_rows} of different lengths are the same bits alone, in mixed batches and with more padding.
-
+{explanations}
 ## Data
 
 {data}
@@ -80,6 +80,17 @@ steadfast export CHECKPOINT --out PACKAGE
 Trained with {trained_with}; exported with {versions}.
 """
 
+_EXPLANATIONS = """
+## Explanations
+
+{table}
+
+Measured on {rows} by ERASER's measures (DeYoung et al. 2020), with 95 % intervals: how far the answer's probability
+falls without the words that an explanation ranks first (comprehensiveness, higher is better) and with nothing but these
+(sufficiency, lower is better), as means over 1, 5, 10, 20 and 50 % of the words. Cost is the CPU time of an explained
+answer as a multiple of one that is not.
+"""
+
 _FALLBACK_NOTE = (
     f"`{FALLBACK_FILE}` is the same model in fp32; it answers on machines where `{GRAPH_FILE}` gives other results.\n"
 )
@@ -104,6 +115,7 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         precision_note=_precision_note(manifest),
         parity=max(manifest.parity.largest_difference.values()),
         shapes=len(manifest.parity.shapes),
+        explanations=_explanations(manifest),
         determinism_rows=format_count(manifest.determinism.rows, "row"),
         data=_data_table(manifest.data),
         licences=manifest.licences,
@@ -155,6 +167,28 @@ def _metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> str:
     return markdown_table(
         ("data", *names), ((data, *(format_cell(values[name]) for name in names)) for data, values in metrics.items())
     )
+
+
+def _explanations(manifest: Manifest) -> str:
+    measured = manifest.faithfulness
+    if not measured:
+        return ""
+    lines = [
+        (name, _with_interval(one.comprehensiveness, one.comprehensiveness_interval),
+         _with_interval(one.sufficiency, one.sufficiency_interval), f"{one.cost:.2f}")
+        for name, one in measured.items()
+    ]  # fmt: skip
+    by_chance = next(iter(measured.values()))
+    lines.append(
+        ("words at random", f"{by_chance.random_comprehensiveness:.3f}", f"{by_chance.random_sufficiency:.3f}", "")
+    )
+    table = markdown_table(("explanation", "comprehensiveness", "sufficiency", "cost"), lines)
+    most = max(one.rows for one in measured.values())
+    return _EXPLANATIONS.format(table=table, rows=format_count(most, "validation record"))
+
+
+def _with_interval(mean: float, interval: tuple[float, float]) -> str:
+    return f"{mean:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
 def _data_table(files: Iterable[DataFile]) -> str:

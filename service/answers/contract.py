@@ -5,7 +5,7 @@ from typing import Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from export.package import DeterminismReport, ParityReport, Precision, QualityReport
+from export.package import DeterminismReport, Faithfulness, ParityReport, Precision, QualityReport
 from models.checkpoint import DataFile, Licences
 from models.tasks.task import AnyTask
 from models.text import BadInputCode, Truncation
@@ -101,6 +101,7 @@ class ModelCard(ModelName):
     explanations: tuple[ExplanationMethod, ...]
     truncations: tuple[Truncation, ...]
     metrics: dict[str, dict[str, float]] = Field(description="By data set.")
+    faithfulness: dict[str, Faithfulness] = Field(description="By explanation method, where it was measured.")
     quality: QualityReport
     parity: ParityReport
     determinism: DeterminismReport

@@ -1,17 +1,19 @@
 """`steadfast export` and `steadfast verify`: a package out of a checkpoint, and whether a package is whole."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from export.package import Precision, read_manifest
+from export.package import Faithfulness, Precision, read_manifest
 from export.preconditions import check_request
 from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_count
-from service.cli.progress import console
+from service.cli.faithfulness import MEASURED_ROWS
+from service.cli.progress import console, watched_measuring
 from service.cli.training_options import need
 
 Out = Annotated[
@@ -33,6 +35,17 @@ Twins = Annotated[
         help="Package of the same training by another method; its figures are kept beside this one's. May be repeated.",
     ),
 ]
+WithFp32 = Annotated[
+    bool, typer.Option("--with-fp32", help="Add the fp32 graph, which answers on CPUs where int8 gives other answers.")
+]
+Explanations = Annotated[
+    bool,
+    typer.Option(
+        "--explanations",
+        help=f"Measure how faithful the explanations are, on {MEASURED_ROWS} validation records, and keep the figures "
+        "in the package.",
+    ),
+]
 
 
 def export(
@@ -42,10 +55,8 @@ def export(
     name: Name = None,
     data: MovedData = None,
     twin: Twins = None,
-    with_fp32: Annotated[
-        bool,
-        typer.Option("--with-fp32", help="Add the fp32 graph, which answers on CPUs where int8 gives other answers."),
-    ] = False,
+    with_fp32: WithFp32 = False,
+    explanations: Explanations = False,
 ) -> None:
     """Turn a checkpoint into a package that can be served, if the package answers as the checkpoint does.
 
@@ -68,6 +79,7 @@ def export(
         data=data,
         twins=twin or (),
         with_fp32=with_fp32,
+        measure_explanations=partial(_measure_explanations, checkpoint, data) if explanations else None,
         say=console.print,
     )
     quality = manifest.quality
@@ -76,6 +88,22 @@ def export(
         f"(fp32 {quality.fp32:.4f}, {format_count(quality.rows, 'record')})\n"
         f"next: steadfast serve {out}"
     )
+
+
+def _measure_explanations(checkpoint: Path, data: str | None, package: Path) -> dict[str, Faithfulness]:
+    """How faithful a package's explanations are on the validation part of the checkpoint that it is made from."""
+    from models.data import load_items
+    from service.cli.opening import open_measured
+    from service.measuring.faithfulness import NothingToMeasure, measure_explanations
+
+    source = read_record(checkpoint).source
+    with open_measured(package) as predictor, watched_measuring() as progress:
+        items = load_items(data or source.data, source.validation, predictor.task, MEASURED_ROWS)
+        try:
+            return measure_explanations(predictor, items, progress, masks=False).for_manifest()
+        except NothingToMeasure as error:
+            console.print(f"explanations are not measured: {error}")
+            return {}
 
 
 def verify(

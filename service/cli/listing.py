@@ -26,18 +26,33 @@ def models(
     ```
 
     A star marks the method that the package answers with. The other columns are trainings on the same data by other
-    methods, measured beside it. Nothing is computed: the figures are in the packages.
+    methods, measured beside it. A second table says how faithful the explanations are, where an export measured that.
+    Nothing is computed: the figures are in the packages.
     """
     folders = package_folders(read_settings(packages=packages or None))
     show_models(map(read_manifest, folders), as_markdown=markdown)
 
 
 def show_models(manifests: Iterable[Manifest], *, as_markdown: bool) -> None:
-    """Print a line for each task, data set and metric, with a column for each method; the method served is starred."""
+    """Print a line for each task, data set and metric, with a column for each method; the method served is starred.
+
+    Where explanations were measured, a second table has a line for each way of explaining.
+    """
     manifests = list(manifests)
     methods = list(dict.fromkeys(method for manifest in manifests for method in _by_method(manifest)))
     head = ["task", "data", "metric", *methods]
-    lines = [line for manifest in manifests for line in _lines(manifest, methods)]
+    _print(head, [line for manifest in manifests for line in _lines(manifest, methods)], as_markdown=as_markdown)
+    explained = [line for manifest in manifests for line in _explanation_lines(manifest)]
+    if explained:
+        if as_markdown:
+            typer.echo()
+        _print(_EXPLANATION_HEAD, explained, as_markdown=as_markdown)
+
+
+_EXPLANATION_HEAD = ("task", "explanation", "comprehensiveness", "sufficiency", "at random", "cost")
+
+
+def _print(head: Sequence[str], lines: Sequence[Sequence[str]], *, as_markdown: bool) -> None:
     if as_markdown:
         Console(soft_wrap=True).out(markdown_table(head, lines), highlight=False)
         return
@@ -55,6 +70,13 @@ def _lines(manifest: Manifest, methods: Sequence[str]) -> Iterator[list[str]]:
             served = methods.index(manifest.method.name)
             cells[served] += " *"
             yield [manifest.task, data, metric, *cells]
+
+
+def _explanation_lines(manifest: Manifest) -> Iterator[list[str]]:
+    for name, one in manifest.faithfulness.items():
+        at_random = f"{one.random_comprehensiveness:.4f} / {one.random_sufficiency:.4f}"
+        measures = (format_cell(one.comprehensiveness), format_cell(one.sufficiency))
+        yield [manifest.task, name, *measures, at_random, f"{one.cost:.2f}"]
 
 
 def _by_method(manifest: Manifest) -> dict[str, dict[str, dict[str, float]]]:

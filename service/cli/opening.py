@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from export.package import Package
+from export.package import Package, open_package
 from models.tasks import check_endpoint
-from service.answers.packages import open_package_for, open_pinned
+from service.answers.packages import open_package_for
 from service.answers.predictor import Predictor
 from service.engine.pool import Pool
 from service.settings import Settings, read_settings
@@ -28,9 +28,11 @@ def open_predictor(task: str, folder: Path | None) -> Iterator[Predictor]:
 
 @contextmanager
 def open_measured(folder: Path) -> Iterator[Predictor]:
-    """The package in `folder`, whatever its task, while the context lasts; raises PackageError or SettingsError."""
-    settings = read_settings(packages=[folder])
-    with _opened(open_pinned(folder, settings), settings) as predictor:
+    """The package in `folder`, whatever its task, while the context lasts; raises PackageError or SettingsError.
+
+    It need not be one that the settings pin, because it answers nobody.
+    """
+    with _opened(open_package(folder), read_settings(packages=[folder])) as predictor:
         yield predictor
 
 

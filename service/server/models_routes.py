@@ -116,6 +116,7 @@ def _card(models: Sequence[Predictor], number: int, settings: Settings) -> Model
         explanations=predictor.explanations,
         truncations=get_args(Truncation),
         metrics=manifest.metrics,
+        faithfulness=manifest.faithfulness,
         quality=manifest.quality,
         parity=manifest.parity,
         determinism=manifest.determinism,

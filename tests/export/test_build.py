@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 
 from export.build import export_checkpoint
 from export.errors import BadName, ExportError, IncompleteCheckpoint, PackageExists
-from export.package import file_digest, open_package
+from export.package import Faithfulness, Manifest, file_digest, open_package
 from export.session import Session, open_packaged_model
 from models.checkpoint import CheckpointError
 from models.data import DataError, load_part
@@ -195,3 +195,43 @@ def test_the_settings_in_the_card_are_settings_that_train_takes(package: Path) -
     card = (package / "README.md").read_text()
     settings = check_settings(tomllib.loads(card.partition("```toml\n")[2].partition("```")[0]))
     assert (settings.epochs, settings.learning_rate, settings.seed, settings.max_tokens) == (4, 5e-3, 3, MAX_TOKENS)
+
+
+FAITHFULNESS = Faithfulness(
+    rows=3,
+    comprehensiveness=0.4,
+    comprehensiveness_interval=(0.3, 0.5),
+    sufficiency=0.1,
+    sufficiency_interval=(0.05, 0.2),
+    random_comprehensiveness=0.2,
+    random_sufficiency=0.25,
+    cost=1.9,
+)
+
+
+def test_the_faithfulness_of_explanations_is_measured_on_the_package_and_stated(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    seen: list[Manifest] = []
+
+    def measure_explanations(folder: Path) -> dict[str, Faithfulness]:
+        seen.append(open_package(folder).manifest)
+        return {"attention": FAITHFULNESS}
+
+    out = tmp_path / "package"
+    manifest = export_checkpoint(checkpoint, out, precision="fp32", measure_explanations=measure_explanations)
+    assert manifest == open_package(out).manifest
+    assert manifest.faithfulness == {"attention": FAITHFULNESS}
+    assert manifest.most_faithful == "attention"
+    (measured,) = seen
+    changed = {"faithfulness", "files", "digest"}
+    assert manifest.model_dump(exclude=changed) == measured.model_dump(exclude=changed)
+    assert manifest.digest != measured.digest
+    card = (out / "README.md").read_text()
+    assert "| attention | 0.400 [0.30, 0.50] | 0.100 [0.05, 0.20] | 1.90 |" in card
+    assert "| words at random | 0.200 | 0.250 |  |" in card
+    assert "Measured on 3 validation records" in card
+
+
+def test_a_card_without_measured_explanations_has_no_table_of_them(package: Path) -> None:
+    assert "## Explanations" not in (package / "README.md").read_text()

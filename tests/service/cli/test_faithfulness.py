@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from export.package import open_package
 from models.errors import UserError
 from service.answers.predictor import Predictor
 from service.cli import app, opening
@@ -121,3 +122,21 @@ def test_ctrl_c_shows_what_was_measured(package: Path, data: Path, monkeypatch: 
     ran = _evaluate(package, package, package, "--data", data, "--part", "validation", "--json")
     assert (ran.exit_code, len(json.loads(ran.stdout))) == (130, 1)
     assert "stopped after 1 of 3 measurements" in ran.stderr
+
+
+def test_an_export_measures_its_package_and_models_show_it(made: Callable[[str], Path], tmp_path: Path) -> None:
+    out = tmp_path / "explained"
+    ran = CliRunner().invoke(
+        app, ["export", str(made("sentiment") / "trained"), "-o", str(out), "--precision", "fp32", "--explanations"]
+    )
+    assert ran.exit_code == 0, ran.output
+    stated = open_package(out).manifest.faithfulness
+    assert list(stated) == ["attention", "rollout"]
+    assert stated["attention"].rows == 40
+    (measured,) = json.loads(_evaluate(out, "--data", made("sentiment") / "data", "--json").stdout)
+    again = measured["explanations"]["methods"]["attention"]["deletion"]
+    assert stated["attention"].comprehensiveness == again["comprehensiveness"]["mean"]
+    assert stated["attention"].sufficiency_interval == tuple(again["sufficiency"]["interval"])
+    shown = CliRunner().invoke(app, ["models", str(out), "--markdown"]).stdout
+    assert f"| sentiment | attention | {stated['attention'].comprehensiveness:.4f} |" in shown
+    assert "explanation" in CliRunner().invoke(app, ["models", str(out)]).stdout

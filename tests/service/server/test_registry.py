@@ -255,11 +255,18 @@ def test_a_server_exchanges_its_models_when_asked_to(
     start_server: Callable[..., Server], folder: Path, tmp_path: Path
 ) -> None:
     second = build_package(tmp_path / "b", name="second")
+    faithfulness = {"rows": 3, "comprehensiveness": 0.4, "comprehensiveness_interval": [0.3, 0.5], "sufficiency": 0.1,
+                    "sufficiency_interval": [0.0, 0.2], "random_comprehensiveness": 0.2, "random_sufficiency": 0.2,
+                    "cost": 1.5}  # fmt: skip
+    reseal(second, faithfulness={"attention": faithfulness})
     server = start_server(folder, second)
     reload = {"reload": True}
     assert server.ask(inputs=["good"], model="second").json()["model"]["name"] == "second"
     shown = server.client.get("/v1/models/sentiment").json()
     assert (shown["name"], shown["is_default"], shown["others"]) == ("first", True, ["second"])
+
+    listed = server.client.get("/v1/models").json()["models"]
+    assert [model["faithfulness"] for model in listed] == [{}, {"attention": faithfulness}]
 
     digest = replace_package(folder, "third")
     answered = server.client.post("/v1/models", json=reload)
