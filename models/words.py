@@ -56,6 +56,12 @@ def is_blank(text: str) -> bool:
     return _BLANK.fullmatch(text) is not None
 
 
+def trim(span: Span, text: str) -> Span:
+    """The span without the white space at its ends."""
+    piece = text[slice(*span)]
+    return Span(span.start + len(piece) - len(piece.lstrip()), span.end - len(piece) + len(piece.rstrip()))
+
+
 def share_by_overlap(spans: list[Span], scores: list[float], words: tuple[Span, ...]) -> list[float]:
     """Add up the token scores of each word. A token across several words shares its score by the characters in each.
 

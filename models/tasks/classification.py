@@ -1,6 +1,7 @@
 """The answer, targets and metrics of tasks that give an item one of a few labels."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from models.tasks.task import (
     Logits,
     Outputs,
     Prediction,
+    Targets,
     TaskAnswer,
+    contrast,
     rank_labels,
     read_place,
     softmax,
@@ -48,9 +51,21 @@ def predict_label(
     """Make the answer from the labels' probabilities; `rows` are the rows that they came from."""
     scores = rank_labels(probabilities, outputs.labels)
     answer = LabelAnswer(label=scores[0].label, score=scores[0].score, scores=scores)
-    return Prediction(
-        answer, outcome=outputs.labels.index(answer.label), parts=(AnswerPart(answer.label, rows=tuple(rows)),)
-    )
+    outcome = outputs.labels.index(answer.label)
+    part = AnswerPart(answer.label, rows=tuple(rows), target=contrast(outcome, len(outputs.labels)))
+    return Prediction(answer, outcome=outcome, parts=(part,))
+
+
+def aim_at_label(
+    label: int, part: AnswerPart, logits: Sequence[Logits], encoded: Encoded, outputs: Outputs
+) -> AnswerPart:
+    """The part that explains, by the same rows, why the answer would be `label`."""
+    del logits, encoded
+    return replace(part, name=outputs.labels[label], target=contrast(label, len(outputs.labels)))
+
+
+LABEL_TARGETS = Targets(names=lambda _, outputs: outputs.labels, aim=aim_at_label)
+"""Any label may be asked for; of a model that gives a number, that number."""
 
 
 def claim_label(

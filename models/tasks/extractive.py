@@ -31,8 +31,8 @@ from models.tasks.task import (
     refuse_other_labels,
     softmax,
 )
-from models.text import BadInput, Encoded, Reader, Row, Truncation
-from models.words import Span
+from models.text import BadInput, Encoded, Reader, Row, Target, Truncation
+from models.words import Span, trim
 
 LABELS = ("start", "end")
 
@@ -101,7 +101,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
         answer = ExtractiveAnswer(
             answer=None, start=None, end=None, score=probabilities[0], no_answer_score=probabilities[0], scores=scores
         )
-        return Prediction(answer, outcome="", parts=(AnswerPart("no answer", rows=tuple(range(len(logits)))),))
+        return Prediction(answer, outcome="", parts=(_nothing(len(logits)),))
     first, place = scores[0], best[0]
     answer = ExtractiveAnswer(
         answer=first.label,
@@ -111,7 +111,8 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
         no_answer_score=probabilities[0],
         scores=scores,
     )
-    part = AnswerPart(first.label, rows=(place.row,), read_at=place.token)
+    ends: Target = {(place.token, 0): 1.0, (place.last, 1): 1.0}
+    part = AnswerPart(first.label, rows=(place.row,), target=ends, read_at=place.token)
     return Prediction(answer, outcome=first.label, parts=(part,))
 
 
@@ -133,6 +134,11 @@ def claims(prediction: Prediction[ExtractiveAnswer], encoded: Encoded, outputs: 
     if answered.start is None or answered.end is None:
         return (Claim(support),)
     return (Claim(support, (("context", Span(answered.start, answered.end)),)),)
+
+
+def _nothing(rows: int) -> AnswerPart:
+    """The part of an answer that says that none of so many rows holds one; both ends are at the first token."""
+    return AnswerPart("no answer", rows=tuple(range(rows)), target={(0, 0): 1.0, (0, 1): 1.0})
 
 
 @dataclass(frozen=True)
@@ -179,12 +185,13 @@ def measure(targets: Sequence[RightAnswers], outcomes: Sequence[str], outputs: O
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A span, its score, and the row and token at which it begins."""
+    """A span, its score, its row, and the tokens at which it begins and ends."""
 
     score: float
     span: Span
     row: int
     token: int
+    last: int
 
 
 def _best_candidates(logits: Sequence[Logits], encoded: Encoded) -> list[_Candidate]:
@@ -201,7 +208,7 @@ def _best_candidates(logits: Sequence[Logits], encoded: Encoded) -> list[_Candid
 
 def _candidates(number: int, row: Row, scores: Logits, context: str) -> Iterator[_Candidate]:
     # Tokenizers that work on bytes have tokens for blanks, alone or before a word.
-    trimmed = ((position, _trim(span, context)) for position, span in row.spans("context"))
+    trimmed = ((position, trim(span, context)) for position, span in row.spans("context"))
     placed = [(position, span) for position, span in trimmed if span.start < span.end]
     positions = np.array([position for position, _ in placed], dtype=np.int64)
     sums = scores[positions, 0][:, None] + scores[positions, 1][None, :]
@@ -211,12 +218,7 @@ def _candidates(number: int, row: Row, scores: Logits, context: str) -> Iterator
         first, last = divmod(int(place), len(positions))
         if allowed[first, last]:
             span = Span(placed[first][1].start, placed[last][1].end)
-            yield _Candidate(float(sums[first, last]), span, number, int(positions[first]))
-
-
-def _trim(span: Span, text: str) -> Span:
-    piece = text[slice(*span)]
-    return Span(span.start + len(piece) - len(piece.lstrip()), span.end - len(piece) + len(piece.rstrip()))
+            yield _Candidate(float(sums[first, last]), span, number, int(positions[first]), int(positions[last]))
 
 
 def _plain(answer: str) -> str:

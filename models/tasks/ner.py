@@ -25,8 +25,10 @@ from models.tasks.task import (
     Logits,
     Outputs,
     Prediction,
+    Targets,
     Task,
     TaskAnswer,
+    contrast,
     headline,
     parse_list,
     softmax,
@@ -130,7 +132,8 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
         score = sum(scores[word] for word in words) / len(words)
         entities.append(Entity(label=kind, text=text[slice(*span)], start=span.start, end=span.end, score=score))
         row, position = places[words[0]]
-        parts.append(AnswerPart(kind, rows=(row,), read_at=position))
+        target = contrast(outputs.labels.index(labels[words[0]]), len(outputs.labels), position)
+        parts.append(AnswerPart(kind, rows=(row,), target=target, read_at=position))
     return Prediction(NerAnswer(entities=tuple(entities)), outcome=tuple(labels), parts=tuple(parts))
 
 
@@ -153,6 +156,24 @@ def claims(prediction: Prediction[NerAnswer], encoded: Encoded, outputs: Outputs
 def _support_label(word: int, label: int, logits: Sequence[Logits], encoded: Encoded) -> float:
     row, position = first_tokens(encoded)[word]
     return float(softmax(logits[row][position])[label])
+
+
+def aim_at_kind(
+    kind: int, part: AnswerPart, logits: Sequence[Logits], encoded: Encoded, outputs: Outputs
+) -> AnswerPart:
+    """The part that explains why an entity would be of a kind: by the likelier of its labels at the first token."""
+    name = _kinds(encoded, outputs)[kind]
+    at_token = logits[part.rows[0]][part.read_at]
+    label = max(
+        (number for number, label in enumerate(outputs.labels) if label[2:] == name),
+        key=lambda number: float(at_token[number]),
+    )
+    return replace(part, name=name, target=contrast(label, len(outputs.labels), part.read_at))
+
+
+def _kinds(encoded: Encoded, outputs: Outputs) -> list[str]:
+    del encoded
+    return list(dict.fromkeys(label[2:] for label in outputs.labels if label != OUTSIDE))
 
 
 def find_entities(labels: Sequence[str]) -> Iterator[tuple[range, str]]:
@@ -263,4 +284,5 @@ NER = Task(
     # Typos only: if words changed places, they would no longer stand where their tags do.
     robustness=Robustness(noisy_fields=("tokens",), noises=("typos",)),
     explains_each=True,
+    targets=Targets(names=_kinds, aim=aim_at_kind),
 )

@@ -5,7 +5,15 @@ from itertools import groupby
 
 import numpy as np
 
-from models.tasks.classification import LabelAnswer, check_labels, claim_label, measure_macro, predict_label, read_label
+from models.tasks.classification import (
+    LABEL_TARGETS,
+    LabelAnswer,
+    check_labels,
+    claim_label,
+    measure_macro,
+    predict_label,
+    read_label,
+)
 from models.tasks.probe_texts import PAIRS
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import Item, Logits, Outputs, Prediction, Task, softmax
@@ -67,6 +75,7 @@ NLI = Task(
     measure=measure_macro,
     check_outputs=check_labels,
     probe_items=tuple({"premise": premise, "hypothesis": hypothesis} for premise, hypothesis in PAIRS),
+    targets=LABEL_TARGETS,
     robustness=Robustness(
         noisy_fields=("premise", "hypothesis"),
         sets=(

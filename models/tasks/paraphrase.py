@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from models.tasks.classification import LabelAnswer, check_labels, claim_label, decode_mean, read_label
+from models.tasks.classification import LABEL_TARGETS, LabelAnswer, check_labels, claim_label, decode_mean, read_label
 from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import Outputs, Task
@@ -37,6 +37,7 @@ PARAPHRASE = Task(
     measure=measure,
     check_outputs=check_labels,
     probe_items=PROBE_ITEMS,
+    targets=LABEL_TARGETS,
     robustness=Robustness(
         noisy_fields=("text_a", "text_b"),
         sets=(

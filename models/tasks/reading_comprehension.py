@@ -1,6 +1,7 @@
 """Reading comprehension by multiple choice: which of 2 to 20 answers to a question does the context support?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from models.tasks.task import (
     Logits,
     Outputs,
     Prediction,
+    Targets,
     Task,
     TaskAnswer,
+    contrast,
     read_place,
     refuse_other_labels,
     softmax,
@@ -73,11 +76,8 @@ def encode(item: ReadingItem, reader: Reader, truncation: Truncation) -> Encoded
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[ReadingAnswer]:
     """Take a softmax over the choices; the logit of a choice is the highest among the context's windows."""
     del outputs
-    groups = [row.group for row in encoded.rows]
-    deciding = [
-        max((row for row, group in enumerate(groups) if group == choice), key=lambda row: float(logits[row][0]))
-        for choice in range(max(groups) + 1)
-    ]
+    choices = 1 + max(row.group for row in encoded.rows)
+    deciding = [_deciding_row(choice, logits, encoded) for choice in range(choices)]
     probabilities = softmax(np.array([logits[row][0] for row in deciding]))
     texts = [encoded.texts[f"choices/{choice}"] for choice in range(len(deciding))]
     order = np.argsort(-probabilities, kind="stable")
@@ -88,7 +88,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     return Prediction(
         ReadingAnswer(answer=best.label, choice=best.choice, score=best.score, scores=scores),
         outcome=best.choice,
-        parts=(AnswerPart(best.label, rows=(deciding[best.choice],)),),
+        parts=(AnswerPart(best.label, rows=(deciding[best.choice],), target=contrast(0, 1)),),
     )
 
 
@@ -102,6 +102,25 @@ def claims(prediction: Prediction[ReadingAnswer], encoded: Encoded, outputs: Out
 
     choices = {field: text for field, text in encoded.texts.items() if field not in ("context", "question")}
     return (Claim(support, tuple((field, Span(0, len(text))) for field, text in choices.items())),)
+
+
+def _deciding_row(choice: int, logits: Sequence[Logits], encoded: Encoded) -> int:
+    """The number of the row in which a choice scores highest."""
+    rows = (number for number, row in enumerate(encoded.rows) if row.group == choice)
+    return max(rows, key=lambda row: float(logits[row][0]))
+
+
+def aim_at_choice(
+    choice: int, part: AnswerPart, logits: Sequence[Logits], encoded: Encoded, outputs: Outputs
+) -> AnswerPart:
+    """The part that explains the score of a choice."""
+    del outputs
+    return replace(part, name=encoded.texts[f"choices/{choice}"], rows=(_deciding_row(choice, logits, encoded),))
+
+
+def _choices(encoded: Encoded, outputs: Outputs) -> list[str]:
+    del outputs
+    return [text for field, text in encoded.texts.items() if field.startswith("choices/")]
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> int:
@@ -140,6 +159,7 @@ READING_COMPREHENSION = Task(
     probe_items=tuple(
         {"context": context, "question": question, "choices": list(choices)} for context, question, choices in QUESTIONS
     ),
+    targets=Targets(names=_choices, aim=aim_at_choice, are_texts=True),
     robustness=Robustness(
         noisy_fields=("context", "question"), sets=(RobustnessSet(name="BoolQ contrast", part="boolq_contrast"),)
     ),

@@ -4,7 +4,15 @@ from typing import Any
 
 from pydantic import ConfigDict, model_validator
 
-from models.tasks.classification import LabelAnswer, check_labels, claim_label, decode_mean, measure_macro, read_label
+from models.tasks.classification import (
+    LABEL_TARGETS,
+    LabelAnswer,
+    check_labels,
+    claim_label,
+    decode_mean,
+    measure_macro,
+    read_label,
+)
 from models.tasks.probe_texts import TEXTS
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import Item, Outputs, Task
@@ -52,6 +60,7 @@ SENTIMENT = Task(
     measure=measure_macro,
     check_outputs=check_labels,
     probe_items=tuple({"text": text} for text in TEXTS),
+    targets=LABEL_TARGETS,
     robustness=Robustness(
         noisy_fields=("text",),
         sets=(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from models.tasks.classification import LABEL_TARGETS
 from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import (
@@ -18,6 +19,7 @@ from models.tasks.task import (
     Prediction,
     Task,
     TaskAnswer,
+    contrast,
     refuse_other_labels,
 )
 from models.text import Encoded
@@ -46,7 +48,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     return Prediction(
         StsAnswer(score=score, normalized=(score - low) / (high - low)),
         outcome=given,
-        parts=(AnswerPart(outputs.labels[0], rows=tuple(range(len(logits)))),),
+        parts=(AnswerPart(outputs.labels[0], rows=tuple(range(len(logits))), target=contrast(0, 1)),),
     )
 
 
@@ -114,6 +116,7 @@ STS = Task(
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),
     probe_items=PROBE_ITEMS,
+    targets=LABEL_TARGETS,
     robustness=Robustness(
         noisy_fields=("text_a", "text_b"), sets=(RobustnessSet(name="SICK relatedness", part="../nli/sick_test"),)
     ),

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.tasks.robustness import Robustness
-from models.text import Encoded, Reader, Truncation
+from models.text import Encoded, Reader, Target, Truncation
 from models.words import Span
 
 Logits = npt.NDArray[np.float32]
@@ -110,6 +110,8 @@ class AnswerPart:
     name: str
     rows: tuple[int, ...]
     """Numbers of the item's rows that the part came from."""
+    target: Target
+    """The sum of a row's logits that speaks for the part, in each of these rows."""
     read_at: int = 0
     """Position of the token that it was read at in these rows."""
 
@@ -138,6 +140,33 @@ class Claim:
     """Fields and spans of their texts that are never taken out, because without them nothing would be asked."""
     is_negative: bool = False
     """Whether the claim says that what the head gives is low, so that words which raise it speak against the claim."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """The answers that a caller may have explained in place of the one that was given."""
+
+    names: Callable[[Encoded, Outputs], Sequence[str]]
+    """Their names, for one item."""
+    aim: Callable[[int, AnswerPart, Sequence[Logits], Encoded, Outputs], AnswerPart]
+    """The place of a name, and a part of the answer -> the part that explains the named answer instead."""
+    are_texts: bool = False
+    """Whether the names are the caller's own texts. Then their places, from 0, may be asked for as well."""
+
+    def find(self, asked: str | int, encoded: Encoded, outputs: Outputs) -> int:
+        """The place of what a caller asks for; of equal names the first.
+
+        Raises:
+            ValueError: there is no such name; the message lists what is accepted, without texts of the caller's.
+        """
+        names = self.names(encoded, outputs)
+        if isinstance(asked, str):
+            if asked in names:
+                return list(names).index(asked)
+        elif self.are_texts and 0 <= asked < len(names):
+            return asked
+        known = f"its text, or its place from 0 to {len(names) - 1}" if self.are_texts else ", ".join(map(repr, names))
+        raise ValueError(f"no such answer can be explained; name one: {known}")
 
 
 # Equal only to itself, so that types can be derived from a task and kept.
@@ -187,6 +216,8 @@ class Task(Generic[ItemT, AnswerT]):
     """The columns of `example`, as `columns` names those of `item`."""
     explains_each: bool = False
     """Whether an answer has several parts, each explained on its own and read at a token of its own."""
+    targets: Targets | None = None
+    """The answers that can be explained in place of the one that was given; None where there are none."""
 
 
 AnyTask = Task[Any, Any]
@@ -233,6 +264,14 @@ def read_place(value: Any, count: int) -> int | None:
     number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
     is_place = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < count
     return int(number) if is_place else None
+
+
+def contrast(label: int, count: int, *token: int) -> dict[tuple[int, ...], float]:
+    """The sum of logits that speaks for one of `count` labels: its own logit less the mean of the others'.
+
+    A single logit stands for itself. `token` is the position where tokens have labels of their own.
+    """
+    return {(*token, place): 1.0 if place == label else -1 / (count - 1) for place in range(count)}
 
 
 def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

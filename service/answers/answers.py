@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from models.tasks.task import AnyTask
-from service.answers.batch import BatchPrediction, EncodedItem, ItemPrediction, RejectedItem
+from service.answers.batch import BatchPrediction, EncodedItem, ItemPrediction, RejectedItem, UnexplainedItem
 from service.answers.contract import Options, result_type
-from service.answers.explanation import explain
+from service.answers.explanation import ExplanationTooLong
 from service.answers.offsets import convert_spans
+from service.answers.rendering import ExplanationStyle, explain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Answers:
     """A result of the type `result_type(task)` for each item that was answered, in the order of the items."""
     rejected: Sequence[RejectedItem]
     """The other items; empty unless the options say `"on_error": "report"`."""
+    unexplained: Sequence[UnexplainedItem]
+    """Answered items whose result has no explanation although one was asked for."""
     tokens: int
     """Tokens of the answered items, special tokens and the overlap of windows included."""
     times: StageTimes
@@ -49,6 +52,8 @@ class PendingAnswers:
     items: Sequence[EncodedItem]
     rejected: Sequence[RejectedItem]
     options: Options
+    style: ExplanationStyle | None
+    """How the answers are explained; None where no explanation is asked for."""
     began: float
     """The time at which reading began, by `time.perf_counter`."""
     tokenize_s: float
@@ -64,8 +69,9 @@ class PendingAnswers:
     def characters_to_explain(self) -> int:
         """Length of the texts, counted once for each explanation of them; waits for the predictions."""
         return sum(
-            len(predicted.token_scores) * sum(map(len, item.encoded.texts.values()))
+            len(predicted.scores) * sum(map(len, item.encoded.texts.values()))
             for item, predicted in zip(self.items, self.future.result().predictions, strict=True)
+            if predicted.scores is not None and not isinstance(predicted.scores, ExplanationTooLong)
         )
 
     def result(self) -> Answers:
@@ -73,14 +79,18 @@ class PendingAnswers:
 
         Raises:
             BrokenModel: an output is not a finite number.
-            NotOffered: there are more answers to explain than can be explained.
             DeadlineExceeded, EngineClosed, CancelledError: the rows were not computed.
         """
         batch = self.future.result()
         predicted = time.perf_counter()
         results = [
-            make_result(self.task, item, prediction, self.options)
+            make_result(self.task, item, prediction, self.options, self.style)
             for item, prediction in zip(self.items, batch.predictions, strict=True)
+        ]
+        unexplained = [
+            UnexplainedItem(item.index, prediction.scores)
+            for item, prediction in zip(self.items, batch.predictions, strict=True)
+            if isinstance(prediction.scores, ExplanationTooLong)
         ]
         times = StageTimes(
             tokenize_s=self.tokenize_s,
@@ -88,19 +98,25 @@ class PendingAnswers:
             infer_s=batch.infer_s,
             render_s=time.perf_counter() - predicted,
         )
-        return Answers(results=results, rejected=self.rejected, tokens=self.tokens, times=times)
+        return Answers(
+            results=results, rejected=self.rejected, unexplained=unexplained, tokens=self.tokens, times=times
+        )
 
 
-def make_result(task: AnyTask, item: EncodedItem, predicted: ItemPrediction, options: Options) -> BaseModel:
+def make_result(
+    task: AnyTask, item: EncodedItem, predicted: ItemPrediction, options: Options, style: ExplanationStyle | None
+) -> BaseModel:
     """The result of one item, as HTTP, `predict` and `score` give it."""
-    encoded, prediction, unit = item.encoded, predicted.prediction, options.offset_unit
-    answer = prediction.answer.moved(lambda field, spans: convert_spans(encoded.texts[field], spans, unit))
+    encoded, prediction = item.encoded, predicted.prediction
+    answer = prediction.answer.moved(
+        lambda field, spans: convert_spans(encoded.texts[field], spans, options.offset_unit)
+    )
     fields = dict(answer)
     if "scores" in fields:
         fields["scores"] = fields["scores"][: options.top_k]
     explanation: Any = None
-    if options.explain:
-        explanations = explain(options.explain, prediction.parts, encoded, predicted.token_scores, unit)
+    if style is not None and predicted.scores is not None and not isinstance(predicted.scores, ExplanationTooLong):
+        explanations = explain(style, prediction.parts, encoded, predicted.scores)
         explanation = tuple(explanations) if task.explains_each else explanations[0]
     return result_type(task)(
         **fields,

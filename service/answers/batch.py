@@ -1,15 +1,38 @@
-"""The steps of items that are handed in together: first encoded or rejected, then predicted."""
+"""The steps of items that are handed in together: encoded or rejected, then predicted, then explained if wanted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from models.tasks.task import Item, Prediction
 from models.text import BadInput, Encoded
-from service.answers.explanation import TokenScores
+from service.answers.explanation import ExplanationTooLong
+from service.answers.units import TokenScores
 
-ItemTokenScores = Sequence[Sequence[TokenScores]]
-"""The token scores that explain one prediction: for each of its parts, those of each row that the part came from."""
+
+@dataclass(frozen=True)
+class RowScores:
+    """The scores of one part of an answer, as the token scores of each row that the part came from."""
+
+    of_rows: Sequence[TokenScores]
+    y: float | None = None
+    """The sum of logits that the scores take apart; None for scores that are shares of 1."""
+
+
+@dataclass(frozen=True)
+class UnitScores:
+    """The scores of one part of an answer, one for each word or token that its explanation lists."""
+
+    values: npt.NDArray[np.float64]
+    y: float
+    """The sum of logits that the scores take apart."""
+
+
+ItemScores = Sequence[RowScores | UnitScores]
+"""The scores that explain one prediction, one for each of its parts."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +43,8 @@ class EncodedItem:
     """Position among the items handed in, counted from 0."""
     item: Item
     encoded: Encoded
+    target: int | None = None
+    """The place, in the task's `Targets`, of the answer to explain; None for the one that the model gives."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +60,22 @@ class RejectedItem:
 
 
 @dataclass(frozen=True)
+class UnexplainedItem:
+    """An item whose answer has too much to explain."""
+
+    index: int
+    """Position among the items handed in, counted from 0."""
+    reason: ExplanationTooLong
+
+
+@dataclass(frozen=True)
 class ItemPrediction:
     """The model's answer to one item, before it is put into the words of the contract."""
 
     prediction: Prediction[Any]
-    token_scores: ItemTokenScores
-    """For each part of the prediction, the token scores of its rows; empty where no explanation is asked for."""
+    """With the parts that are to be explained."""
+    scores: ItemScores | ExplanationTooLong | None
+    """None where no explanation is asked for."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from export.package import DeterminismReport, Faithfulness, ParityReport, Precis
 from models.checkpoint import DataFile, Licences
 from models.tasks.task import AnyTask
 from models.text import BadInputCode, Truncation
-from service.answers.explanation import Explanation, ExplanationMethod
+from service.answers.explanation import ExplainOptions, Explanation, ExplanationMethod
 from service.answers.offsets import OffsetUnit
 
 
@@ -19,7 +19,7 @@ class Options(BaseModel):
     # An error that quotes its input would carry texts into logs.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
-    explain: ExplanationMethod | None = Field(default=None, description="Score every word by its part in the answer.")
+    explain: ExplainOptions | None = Field(default=None, description="Score every word by its part in the answer.")
     truncation: Truncation = Field(
         default="window",
         description="A text longer than the model reads is refused, cut at its end, or read in overlapping windows.",
@@ -49,20 +49,22 @@ class EncodingSummary(BaseModel):
 class WithExplanation(BaseModel):
     """The explanation of the whole answer."""
 
-    explanation: Explanation | None
+    explanation: Explanation | None = Field(description="Null where none is asked for, or it would be too long.")
 
 
 class WithExplanations(BaseModel):
     """The explanations of the parts of the answer."""
 
-    explanation: tuple[Explanation, ...] | None = Field(description="One for each entity, in their order.")
+    explanation: tuple[Explanation, ...] | None = Field(
+        description="One for each entity, in their order. Null where none is asked for, or they would be too long."
+    )
 
 
 class ItemError(BaseModel):
-    """The reason why one input has no result."""
+    """The reason why one input has no result, or a result without the explanation."""
 
     index: int
-    code: BadInputCode
+    code: BadInputCode | Literal["explanation_too_long"]
     detail: str
 
 
@@ -145,7 +147,11 @@ class AnswerBody(BaseModel):
     id: str = Field(description="The request's id, as in `X-Request-ID`.")
     model: ModelName
     results: list[Any]
-    errors: list[ItemError] = Field(default=[], description='Only with `"on_error": "report"`.')
+    errors: list[ItemError] = Field(
+        default=[],
+        description='Inputs without a result, with `"on_error": "report"`; and results without the explanation that '
+        "was asked for, because it would be too long. An empty list is left out unless reports were asked for.",
+    )
     usage: Usage
     timing_ms: Timing
 

@@ -1,4 +1,4 @@
-"""Why a package gives no answer."""
+"""Why a package gives no answer, or no explanation."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,11 @@ class BrokenModel(UserError):
 
 
 class NotOffered(UserError):
-    """The package cannot give this explanation, or not for so long an answer."""
+    """The package cannot give this explanation."""
+
+
+class UnknownTarget(UserError):
+    """The answer to be explained is none of those that can be."""
 
 
 class ItemsRejected(UserError):

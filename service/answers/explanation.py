@@ -1,29 +1,74 @@
-"""From token scores to word scores: an answer explained by the words of the text as the caller wrote it."""
+"""Explanations as callers ask for them and get them: the words that an answer rests on, each with its score."""
 
-import bisect
-from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from export.package import ShareOutput
-from models.tasks.task import AnswerPart
-from models.text import Encoded, Row
-from models.words import Span, share_by_overlap, split_words
-from service.answers.offsets import OffsetUnit, convert_spans
+from export.package import Faithfulness
+from models.errors import UserError
 
-ExplanationMethod = Literal[ShareOutput]
-"""The name of a way to compute token scores; `service.answers.explainers` has the way. A share that the graph gives is
-called as its output."""
+ExplanationMethod = Literal["attention", "rollout", "decomposition", "occlusion"]
+"""The name of a way to compute scores; `service.answers.explainers` has the way. A score that the graph gives is called
+as its output."""
 
-TokenScores = npt.NDArray[np.float32]
-"""One number for each token of a row: how much it counts for the answer."""
+ExplanationUnit = Literal["word", "token"]
 
 
-class ExplainedWord(BaseModel):
-    """A word and its share in the explanation."""
+class ExplanationTooLong(UserError):
+    """An answer has too much to explain."""
+
+
+def _or_short(schema: dict[str, Any]) -> None:
+    """Allow the short forms in the schema too."""
+    described = schema.copy()
+    schema.clear()
+    schema["anyOf"] = [{"enum": list(get_args(ExplanationMethod)), "type": "string"}, {"const": True}, described]
+
+
+class ExplainOptions(BaseModel):
+    """How answers are explained. A bare string is short for `{"method": ...}`, and `true` for `{}`."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, json_schema_extra=_or_short
+    )
+
+    method: ExplanationMethod | None = Field(
+        default=None, description="Null: the one that was measured most faithful to the model."
+    )
+    target: str | int | None = Field(
+        default=None,
+        description="The answer to explain in place of the one given: a label, a kind of entity, or a choice by its "
+        "text or its place.",
+    )
+    top_k: int | None = Field(
+        default=None, ge=1, description="Most entries of `items`, those of the largest absolute scores; null gives all."
+    )
+    unit: ExplanationUnit = Field(default="word", description="Score words, or the tokens that the model reads.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_short_forms(cls, value: Any) -> Any:
+        if value is True:
+            return {}
+        if not isinstance(value, str):
+            return value
+        if value in get_args(ExplanationMethod):
+            return {"method": value}
+        names = ", ".join(map(repr, get_args(ExplanationMethod)))
+        raise PydanticCustomError("explanation_method", f"Input should be one of {names}, or true, or an object")
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _refuse_other_targets(cls, value: Any) -> Any:
+        # The errors of a union would name its members as if they were fields.
+        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+            raise PydanticCustomError("explanation_target", "Input should be a string or an integer")
+        return value
+
+
+class ExplainedUnit(BaseModel):
+    """A word or token and its score."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,11 +76,14 @@ class ExplainedWord(BaseModel):
     text: str
     start: int = Field(description="In that field, in the request's `offset_unit`.")
     end: int
-    score: float = Field(description="Share of all words; absolute values add up to 1.")
+    score: float = Field(
+        description="Attention and rollout: its share, all shares adding up to 1. Decomposition and occlusion: what it "
+        "adds to the logits of the target; negative where it speaks against it."
+    )
 
 
 class Explanation(BaseModel):
-    """The words that the answer rests on, in the order of the text.
+    """The words or tokens that the answer rests on, in the order of the text.
 
     Words that were cut off, so that the model never saw them, have score 0.
     """
@@ -44,77 +92,12 @@ class Explanation(BaseModel):
 
     method: ExplanationMethod
     target: str = Field(description="The answer that is explained.")
-    unit: Literal["word"] = "word"
-    items: tuple[ExplainedWord, ...]
-
-
-def explain(
-    method: ExplanationMethod,
-    parts: Sequence[AnswerPart],
-    encoded: Encoded,
-    token_scores: Sequence[Sequence[TokenScores]],
-    offset_unit: OffsetUnit,
-) -> list[Explanation]:
-    """One explanation for each part of an answer, made from the token scores of the part's rows.
-
-    Where only some of the item's rows led to a part, only the words in those rows are listed.
-    """
-    words = {field: _split(text, offset_unit) for field, text in encoded.texts.items()}
-    explanations = []
-    for part, of_rows in zip(parts, token_scores, strict=True):
-        rows = [encoded.rows[number] for number in part.rows]
-        is_whole = len(rows) == len(encoded.rows)
-        seen = {field: words[field] if is_whole else _words_in(rows, field, words[field]) for field in rows[0].fields}
-        scores = [_word_scores(field, rows, of_rows, tuple(word for word, _ in seen[field])) for field in seen]
-        values = iter(_normalize(np.concatenate(scores)))
-        items = [
-            ExplainedWord(
-                field=field,
-                text=encoded.texts[field][slice(*word)],
-                start=place.start,
-                end=place.end,
-                score=next(values),
-            )
-            for field, found in seen.items()
-            for word, place in found
-        ]
-        explanations.append(Explanation(method=method, target=part.name, items=tuple(items)))
-    return explanations
-
-
-def _split(text: str, offset_unit: OffsetUnit) -> list[tuple[Span, Span]]:
-    """Each word's span in code points, and the same span in the unit asked for."""
-    words = split_words(text)
-    return list(zip(words, convert_spans(text, words, offset_unit), strict=True))
-
-
-def _words_in(rows: Sequence[Row], field: str, words: list[tuple[Span, Span]]) -> list[tuple[Span, Span]]:
-    """The words that stand in these rows."""
-    spans = [span for row in rows for _, span in row.spans(field)]
-    start, end = min(span.start for span in spans), max(span.end for span in spans)
-    # Bisected, because in a long text with many entities each entity has a window of its own.
-    first = bisect.bisect_right(words, start, key=lambda word: word[0].end)
-    return words[first : bisect.bisect_left(words, end, lo=first, key=lambda word: word[0].start)]
-
-
-def _word_scores(
-    field: str, rows: Sequence[Row], of_rows: Sequence[TokenScores], words: tuple[Span, ...]
-) -> npt.NDArray[np.float64]:
-    """Absolute token scores, added up for each word.
-
-    A word that stands in several windows takes its largest sum, because one of the windows may cut it in two.
-    """
-    largest = np.zeros(len(words))
-    for row, scores in zip(rows, of_rows, strict=True):
-        placed = row.spans(field)
-        values = np.abs(scores).tolist()
-        totals = share_by_overlap([span for _, span in placed], [values[position] for position, _ in placed], words)
-        largest = np.maximum(largest, totals)
-    return largest
-
-
-def _normalize(scores: npt.NDArray[np.float64]) -> list[float]:
-    """Scores divided by their sum; where all are 0, every word gets the same score."""
-    total = scores.sum()
-    shares = scores / total if total > 0 else np.full(len(scores), 1 / max(len(scores), 1))
-    return [float(share) for share in shares]
+    unit: ExplanationUnit
+    rest: float | None = Field(
+        description="Decomposition and occlusion: the logits of the target less the scores of all words, also of those "
+        "that `top_k` leaves out."
+    )
+    faithfulness: Faithfulness | None = Field(
+        description="How faithful the method was measured to be to this model; null where it was not measured."
+    )
+    items: tuple[ExplainedUnit, ...]

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from export.package import Package
 from export.session import Arrays, ProviderName, Session
-from models.tasks.task import Item, Prediction
+from models.tasks.task import Item, Prediction, contrast
 from models.text import Encoded, Row, Truncation
-from service.answers.errors import BrokenModel
+from service.answers.batch import EncodedItem
+from service.answers.errors import BrokenModel, UnknownTarget
 from service.engine.limits import EngineLimits
 from service.engine.model_engine import Engine
 from service.engine.pool import Pool
@@ -24,6 +26,7 @@ class LoadedModel:
         """Load the graph, which the threads of `pool` will run; raises ProviderMissing."""
         self.package = package
         self.task = package.task
+        self.outputs = package.manifest.meaning
         self.reader = package.reader()
         self._session = Session(package.graph, pad_id=package.manifest.pad_id, provider=provider)
         self._engine = Engine(self._session.run, limits, pool)
@@ -44,11 +47,31 @@ class LoadedModel:
         """Queue rows and return the future of their arrays; see `Engine.submit`."""
         return self._engine.submit(rows, outputs, deadline=deadline, admitted=admitted)
 
-    def decode(self, arrays: Sequence[Arrays], encoded: Encoded) -> Prediction[Any]:
-        """The prediction from the logits of an item's rows."""
+    def find_target(self, asked: str | int, encoded: Encoded) -> int:
+        """The place of the answer that a caller asks to be explained; raises UnknownTarget."""
+        if self.task.targets is None:
+            raise UnknownTarget(f"{self.task.name} explains no answer but its own; leave `target` out")
+        try:
+            return self.task.targets.find(asked, encoded, self.outputs)
+        except ValueError as error:
+            raise UnknownTarget(str(error)) from error
+
+    def aimed(self, encoded: Encoded, target: int) -> Encoded:
+        """The same rows, which name the answer to explain where each row has one logit for each answer."""
+        if self.task.head != "sequence-classification":
+            return encoded
+        weights = contrast(target, len(self.outputs.labels))
+        return replace(encoded, rows=tuple(replace(row, target=weights) for row in encoded.rows))
+
+    def predict(self, arrays: Sequence[Arrays], item: EncodedItem) -> Prediction[Any]:
+        """The prediction from the logits of an item's rows, with the parts that are to be explained."""
         logits = [row["logits"] for row in arrays]
-        prediction: Prediction[Any] = self.task.decode(logits, encoded, self.package.manifest.meaning)
-        return prediction
+        prediction: Prediction[Any] = self.task.decode(logits, item.encoded, self.outputs)
+        if item.target is None or self.task.targets is None:
+            return prediction
+        aim = self.task.targets.aim
+        parts = tuple(aim(item.target, part, logits, item.encoded, self.outputs) for part in prediction.parts)
+        return replace(prediction, parts=parts)
 
     def refuse_broken(self, arrays: Sequence[Arrays]) -> None:
         """Raise BrokenModel where a computed value is not a finite number."""

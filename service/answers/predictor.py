@@ -15,13 +15,14 @@ from export.session import ProviderName
 from models.tasks.task import Item, Logits
 from models.text import BadInput, ReadingLimits, Row, Truncation
 from service.answers.answers import Answers, PendingAnswers
-from service.answers.batch import BatchPrediction, EncodedItem, ItemPrediction, ItemTokenScores, RejectedItem
+from service.answers.batch import BatchPrediction, EncodedItem, ItemPrediction, ItemScores, RejectedItem
 from service.answers.contract import ModelName, Options
 from service.answers.errors import ItemsRejected, NotOffered
 from service.answers.explainers import EXPLAINERS
-from service.answers.explainers.explainer import Explainer, FirstRun, decode_run
-from service.answers.explanation import ExplanationMethod
+from service.answers.explainers.runs import RunSettings, answer_items, score_items
+from service.answers.explanation import ExplainOptions, ExplanationMethod, ExplanationTooLong
 from service.answers.model import LoadedModel
+from service.answers.rendering import ExplanationStyle
 from service.engine.futures import then, then_wait
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
@@ -56,11 +57,20 @@ class Predictor:
         manifest = self.package.manifest
         return tuple(method for method, explainer in EXPLAINERS.items() if explainer.is_offered(manifest))
 
-    def check(self, method: ExplanationMethod | None) -> None:
-        """Raise NotOffered where the package cannot explain by `method`."""
-        if method is not None and method not in self.explanations:
-            offered = ", ".join(map(repr, self.explanations)) or "none"
-            raise NotOffered(f"the model {self.name.name} gives no explanation {method!r}; it gives: {offered}")
+    def choose(self, explain: ExplainOptions) -> ExplanationMethod:
+        """The method asked for. Without one: the most faithful that was measured, or else decomposition if offered.
+
+        Raises:
+            NotOffered: the package cannot explain so.
+        """
+        offered = self.explanations
+        best = (self.package.manifest.most_faithful, "decomposition", *offered)
+        wanted = best if explain.method is None else (explain.method,)
+        for method in wanted:
+            if method in offered:
+                return method
+        known = ", ".join(map(repr, offered)) or "none"
+        raise NotOffered(f"the model {self.name.name} gives no explanation {explain.method!r}; it gives: {known}")
 
     def submit(self, items: Iterable[Item], options: Options, *, deadline: float | None = None) -> PendingAnswers:
         """Check and read the items and queue those that can be answered; does not wait for the answers.
@@ -69,15 +79,16 @@ class Predictor:
         answers fail with DeadlineExceeded.
 
         Raises:
-            NotOffered: the package cannot explain by `options.explain`.
+            NotOffered: the package cannot explain as `options.explain` says.
+            UnknownTarget: an answer that it names is none of those that can be explained.
             ItemsRejected: an item cannot be answered, and the options do not say `"on_error": "report"`.
             Overloaded: the queue is full.
             DeadlineExceeded: the deadline has passed already.
             EngineClosed: `close` was called.
         """
-        self.check(options.explain)
+        style = self._style(options) if options.explain else None
         began = time.perf_counter()
-        encoded_items, rejected = self._read(items, options.truncation)
+        encoded_items, rejected = self._read(items, options)
         tokenize_s = time.perf_counter() - began
         if rejected and options.on_error == "fail":
             raise ItemsRejected(rejected)
@@ -86,9 +97,10 @@ class Predictor:
             items=encoded_items,
             rejected=rejected,
             options=options,
+            style=style,
             began=began,
             tokenize_s=tokenize_s,
-            future=self._compute(encoded_items, options, deadline),
+            future=self._compute(encoded_items, options.truncation, style, deadline),
         )
 
     def answer(self, items: Iterable[Item], options: Options) -> Answers:
@@ -146,50 +158,74 @@ class Predictor:
     def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         self.close(drain=error_type is None)
 
-    def _read(self, items: Iterable[Item], truncation: Truncation) -> tuple[list[EncodedItem], list[RejectedItem]]:
-        """Encode the items that can be answered, and collect the reasons why the others cannot."""
+    def _style(self, options: Options) -> ExplanationStyle:
+        """How the answers are explained; raises NotOffered."""
+        asked = options.explain or ExplainOptions()
+        method = self.choose(asked)
+        return ExplanationStyle(
+            method=method,
+            unit=asked.unit,
+            top_k=asked.top_k,
+            offset_unit=options.offset_unit,
+            faithfulness=self.package.manifest.faithfulness.get(method),
+        )
+
+    def _read(self, items: Iterable[Item], options: Options) -> tuple[list[EncodedItem], list[RejectedItem]]:
+        """The items that can be answered, encoded, and the reasons why the others cannot; raises UnknownTarget."""
+        asked = options.explain.target if options.explain else None
         encoded_items: list[EncodedItem] = []
         rejected: list[RejectedItem] = []
         for index, item in enumerate(items):
             try:
-                encoded_items.append(EncodedItem(index, item, self._model.encode(item, truncation)))
+                encoded = self._model.encode(item, options.truncation)
             except BadInput as error:
                 rejected.append(RejectedItem(index, error))
+                continue
+            target = None if asked is None else self._model.find_target(asked, encoded)
+            if target is not None:
+                encoded = self._model.aimed(encoded, target)
+            encoded_items.append(EncodedItem(index, item, encoded, target))
         return encoded_items, rejected
 
     def _compute(
-        self, items: Sequence[EncodedItem], options: Options, deadline: float | None
+        self,
+        items: Sequence[EncodedItem],
+        truncation: Truncation,
+        style: ExplanationStyle | None,
+        deadline: float | None,
     ) -> Future[BatchPrediction]:
-        """The predictions for all items, with the token scores that explain them; raises as `Engine.submit` does.
+        """The predictions for all items, with the scores that explain them; raises as `Engine.submit` does.
 
         The future holds BrokenModel where an output is not finite.
         """
-        explainer = EXPLAINERS[options.explain] if options.explain else None
-        beside = explainer.outputs(self._model) if explainer else ()
+        model = self._model
+        explainer = EXPLAINERS[style.method] if style else None
+        beside = explainer.outputs(model) if explainer else ()
+        settings = RunSettings(truncation=truncation, unit=style.unit if style else "word", deadline=deadline)
         rows = [row for item in items for row in item.encoded.rows]
-        submitted = self._model.submit(rows, ("logits", *beside), deadline=deadline)
-
-        def decode(computed: EngineResult) -> FirstRun:
-            return decode_run(self._model, items, computed, options.truncation, deadline)
-
+        submitted = model.submit(rows, ("logits", *beside), deadline=deadline)
         if explainer is None:
-            return then(submitted, lambda computed: _without_scores(decode(computed)))
-        return then_wait(submitted, lambda computed: _with_scores(decode(computed), explainer))
+            return then(submitted, lambda computed: _unexplained(model, items, computed, settings))
+
+        def explain(computed: EngineResult) -> Future[BatchPrediction]:
+            began = time.perf_counter()
+            answered = answer_items(model, items, computed, settings)
+            predictions = [one.prediction for one in answered]
+            # Not `computed` itself: it would keep the arrays while further rows wait.
+            queue_s, infer_s = computed.queue_s, computed.infer_s
+
+            def add(scores: Sequence[ItemScores | ExplanationTooLong]) -> BatchPrediction:
+                explained = [ItemPrediction(*pair) for pair in zip(predictions, scores, strict=True)]
+                # Further runs count as computing.
+                return BatchPrediction(explained, queue_s, infer_s + time.perf_counter() - began)
+
+            return then(score_items(explainer, model, answered, settings), add)
+
+        return then_wait(submitted, explain)
 
 
-def _without_scores(first: FirstRun) -> BatchPrediction:
-    predictions = [ItemPrediction(prediction, ()) for prediction in first.predictions]
-    return BatchPrediction(predictions, first.queue_s, first.infer_s)
-
-
-def _with_scores(first: FirstRun, explainer: Explainer) -> Future[BatchPrediction]:
-    """The predictions with the token scores of an explainer, whose further runs count as computing."""
-    began = time.perf_counter()
-    # Not `first` itself: it would keep the arrays while further runs wait.
-    predictions, queue_s, infer_s = first.predictions, first.queue_s, first.infer_s
-
-    def add(scores: Sequence[ItemTokenScores]) -> BatchPrediction:
-        explained = [ItemPrediction(*pair) for pair in zip(predictions, scores, strict=True)]
-        return BatchPrediction(explained, queue_s, infer_s + time.perf_counter() - began)
-
-    return then(explainer.score(first), add)
+def _unexplained(
+    model: LoadedModel, items: Sequence[EncodedItem], computed: EngineResult, settings: RunSettings
+) -> BatchPrediction:
+    predictions = [ItemPrediction(one.prediction, None) for one in answer_items(model, items, computed, settings)]
+    return BatchPrediction(predictions, computed.queue_s, computed.infer_s)

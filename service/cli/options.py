@@ -3,13 +3,13 @@
 import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from models.tasks import ENDPOINTS
-from service.answers.explanation import ExplanationMethod
+from service.answers.explanation import ExplainOptions, ExplanationMethod
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -25,9 +25,20 @@ PackageFolder = Annotated[
     typer.Option("--package", metavar="DIR", help="Folder of the model package. Without it: the zoo's for this task."),
 ]
 Explain = Annotated[
-    ExplanationMethod | None,
-    typer.Option("--explain", help="Explain each answer: give every word a score for its part in it."),
+    Literal[ExplanationMethod, "best"] | None,
+    typer.Option(
+        "--explain",
+        help="Explain each answer: give every word a score for its part in it. "
+        "`best` is the method that was measured most faithful to the model.",
+    ),
 ]
+
+
+def explain_options(chosen: Literal[ExplanationMethod, "best"] | None) -> ExplainOptions | None:
+    """The request's `explain` for a choice of `--explain`."""
+    if chosen is None:
+        return None
+    return ExplainOptions(method=None if chosen == "best" else chosen)
 
 
 class Command(TyperCommand):

@@ -14,7 +14,7 @@ from models.errors import UserError, first_mistake
 from models.tasks.task import AnyTask, Item, takes_list
 from service.answers.contract import Options
 from service.answers.explanation import Explanation
-from service.cli.options import Explain, PackageFolder, TaskName
+from service.cli.options import Explain, PackageFolder, TaskName, explain_options
 
 TOP_WORDS = 5
 """How many words are named below an explained answer."""
@@ -61,8 +61,10 @@ def predict(
     read = [_read_stdin() if text == "-" else text for text in given]
     with open_predictor(task, package) as predictor:
         items = read_items(predictor.task, read)
-        results = predictor.answer(items, Options(explain=explain)).results
-    show(items, results, as_json=as_json)
+        answers = predictor.answer(items, Options(explain=explain_options(explain)))
+    show(items, answers.results, as_json=as_json)
+    for one in answers.unexplained:
+        typer.echo(f"input {one.index + 1} is not explained: {one.reason}", err=True)
 
 
 def read_items(task: AnyTask, texts: Sequence[str]) -> list[Item]:
@@ -125,17 +127,18 @@ def _texts(item: Item) -> dict[str, str]:
 
 def _mark(field: str, text: str, explanation: Explanation) -> Text:
     marked = Text(_harmless(text))
-    strongest = max((word.score for word in explanation.items), default=0.0)
+    strongest = max((abs(word.score) for word in explanation.items), default=0.0)
     for word in explanation.items:
-        strength = round(10 * word.score / strongest) if strongest and word.field == field else 0
+        strength = round(10 * abs(word.score) / strongest) if strongest and word.field == field else 0
         if strength:
             marked.stylize(f"black on rgb(255,{255 - 12 * strength},{220 - 20 * strength})", word.start, word.end)
     return marked
 
 
 def _name_top_words(explanation: Explanation) -> Text:
-    top = sorted(explanation.items, key=lambda word: -word.score)[:TOP_WORDS]
-    words = ", ".join(f"{_harmless(word.text)} {word.score:.2f}" for word in top)
+    top = sorted(explanation.items, key=lambda word: -abs(word.score))[:TOP_WORDS]
+    sign = "" if explanation.rest is None else "+"
+    words = ", ".join(f"{_harmless(word.text)} {word.score:{sign}.2f}" for word in top)
     return Text(f"{explanation.method} for {_harmless(explanation.target)}: {words}", style="dim")
 
 

@@ -10,7 +10,7 @@ import typer
 from models.tasks import ENDPOINTS
 from models.tasks.task import takes_list
 from service.answers.contract import Options
-from service.cli.options import Explain, PackageFolder, TaskName, optional, with_options
+from service.cli.options import Explain, PackageFolder, TaskName, explain_options, optional, with_options
 
 if TYPE_CHECKING:
     from service.files.scoring import ScoringJob
@@ -73,9 +73,8 @@ def score(
     from service.files.scoring import ScoringJob
 
     chosen = {name.removesuffix(_SUFFIX): column for name, column in columns.items() if column is not None}
-    job = ScoringJob(
-        source=source, target=target, columns=chosen, options=Options(explain=explain), overwrite=overwrite
-    )
+    options = Options(explain=explain_options(explain))
+    job = ScoringJob(source=source, target=target, columns=chosen, options=options, overwrite=overwrite)
     _score(task, package, job)
 
 

@@ -21,7 +21,7 @@ from models.tables import format_count
 from models.tasks.task import read_item
 from service.answers.answers import PendingAnswers
 from service.answers.contract import Options
-from service.answers.errors import BrokenModel, ItemsRejected, NotOffered
+from service.answers.errors import BrokenModel, ItemsRejected, UnknownTarget
 from service.answers.predictor import Predictor
 from service.files.columns import ERROR, as_columns, column_types, free_names
 from service.files.partial import PartialOutput
@@ -97,7 +97,8 @@ def score_file(predictor: Predictor, job: ScoringJob, progress: ReportRecords) -
         NotOffered, RecordsError, UnknownColumn, PartialError: before anything is computed.
         InputChanged: the source changed during the run.
     """
-    predictor.check(job.options.explain)
+    if job.options.explain:
+        predictor.choose(job.options.explain)
     records, columns = survey(job.source)
     texts = _find_texts(predictor, job, tuple(columns))
     identity = {
@@ -175,6 +176,8 @@ def _start(
         return predictor.submit([item], options)
     except ItemsRejected as error:
         return str(error.rejected[0])
+    except UnknownTarget as error:
+        return str(error)
 
 
 def _tokens(started: PendingAnswers | str) -> int:
@@ -185,10 +188,12 @@ def _finish(started: PendingAnswers | str) -> dict[str, Any]:
     if isinstance(started, str):
         return {ERROR: started}
     try:
-        (result,) = started.result().results
-    except (BrokenModel, NotOffered) as error:
+        answers = started.result()
+    except BrokenModel as error:
         return {ERROR: str(error)}
-    return as_columns(result)
+    (result,) = answers.results
+    without_explanation = {ERROR: str(answers.unexplained[0].reason)} if answers.unexplained else {}
+    return as_columns(result) | without_explanation
 
 
 def _merge(
@@ -196,6 +201,7 @@ def _merge(
 ) -> Iterator[dict[str, Any]]:
     # The lengths differ only where the source has changed, which is checked when everything is written.
     for record, prediction in zip(read_records(job.source), partial.predictions(), strict=False):
-        summary.without_answer += ERROR in prediction
+        # A record with an answer may have an error too, which says why the answer has no explanation.
+        summary.without_answer += prediction.keys() == {ERROR}
         values = record.values if isinstance(record, Record) else {}
         yield {**values, **{free: prediction.get(name) for name, free in names.items()}}

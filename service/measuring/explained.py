@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from models.tasks.task import Item
 from service.answers.answers import Answers
 from service.answers.contract import Options
-from service.answers.errors import NotOffered
-from service.answers.explanation import Explanation, ExplanationMethod
+from service.answers.explanation import ExplainOptions, Explanation, ExplanationMethod
 from service.answers.predictor import Predictor
 
 SIGNED: frozenset[str] = frozenset({"decomposition", "occlusion"})
@@ -24,20 +23,14 @@ def explain_items(
     predictor: Predictor, items: Sequence[Item], method: ExplanationMethod
 ) -> list[tuple[Explanation, ...] | None]:
     """For each item the explanations of the parts of its answer; None where it has too much to explain."""
-    options = Options(explain=method)
+    options = Options(explain=ExplainOptions(method=method))
     pending = [predictor.submit([item], options) for item in items]
-    explained: list[tuple[Explanation, ...] | None] = []
-    for one in pending:
-        try:
-            explained.append(_explanations(one.result()))
-        except NotOffered:
-            explained.append(None)
-    return explained
+    return [_explanations(one.result()) for one in pending]
 
 
 def cpu_time(predictor: Predictor, items: Sequence[Item], method: ExplanationMethod | None) -> float:
     """Seconds of CPU time, in all threads of this process, to answer these items in one request."""
-    options = Options(explain=method)
+    options = Options(explain=ExplainOptions(method=method) if method else None)
     began = time.process_time()
     predictor.answer(items, options)
     return time.process_time() - began
@@ -48,6 +41,6 @@ def shuffle(key: str, count: int) -> list[float]:
     return [float(place) for place in random.Random(key).sample(range(count), count)]
 
 
-def _explanations(answers: Answers) -> tuple[Explanation, ...]:
+def _explanations(answers: Answers) -> tuple[Explanation, ...] | None:
     explanation = answers.results[0].explanation
-    return explanation if isinstance(explanation, tuple) else (explanation,)
+    return explanation if explanation is None or isinstance(explanation, tuple) else (explanation,)

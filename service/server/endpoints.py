@@ -28,7 +28,7 @@ from service.answers.contract import (
     answer_type,
     request_type,
 )
-from service.answers.errors import ItemsRejected, NotOffered
+from service.answers.errors import ItemsRejected, NotOffered, UnknownTarget
 from service.answers.predictor import Predictor
 from service.engine.errors import DeadlineExceeded, EngineClosed, Overloaded
 from service.server.context import RequestContext, current_request, respond
@@ -77,6 +77,8 @@ def errors_as_problems() -> Iterator[None]:
         raise _problem(error.rejected) from error
     except NotOffered as error:
         raise Problem("validation", str(error), [Fault(pointer="/explain", detail=str(error))]) from error
+    except UnknownTarget as error:
+        raise Problem("validation", str(error), [Fault(pointer="/explain/target", detail=str(error))]) from error
     except Overloaded as error:
         raise Problem("overloaded", str(error), headers={"Retry-After": str(error.retry_after_s)}) from error
     except DeadlineExceeded as error:
@@ -121,11 +123,12 @@ async def _answer(predictor: Predictor, request: Any, body_type: type[AnswerBody
         id=context.request_id,
         model=predictor.name,
         results=answers.results,
-        errors=[ItemError(index=one.index, code=one.reason.code, detail=str(one.reason)) for one in answers.rejected],
+        errors=_errors(answers),
         usage=_usage(answers),
         timing_ms=timing,
     )
-    dump = partial(body.model_dump_json, exclude=None if request.on_error == "report" else {"errors"})
+    is_shown = body.errors or request.on_error == "report"
+    dump = partial(body.model_dump_json, exclude=None if is_shown else {"errors"})
     content = await asyncio.to_thread(dump) if context.is_large else dump()
     server_timing = ", ".join(f"{name};dur={value:.3f}" for name, value in timing)
     return Response(content, headers={"Server-Timing": server_timing}, media_type="application/json")
@@ -145,6 +148,15 @@ async def _submit_in_thread(submit: Callable[[], PendingAnswers]) -> PendingAnsw
 def _withdraw(submitted: asyncio.Future[PendingAnswers]) -> None:
     if not submitted.cancelled() and submitted.exception() is None:
         submitted.result().future.cancel()
+
+
+def _errors(answers: Answers) -> list[ItemError]:
+    """The items without a result and the results without the explanation asked for, in the order of the items."""
+    errors = [ItemError(index=one.index, code=one.reason.code, detail=str(one.reason)) for one in answers.rejected]
+    errors += [
+        ItemError(index=one.index, code="explanation_too_long", detail=str(one.reason)) for one in answers.unexplained
+    ]
+    return sorted(errors, key=lambda error: error.index)
 
 
 def _usage(answers: Answers) -> Usage:

@@ -17,6 +17,7 @@ from export.session import Session
 from export.verification import verify_package
 from models.tasks import TASKS
 from service.answers.contract import Options
+from service.answers.explanation import ExplainOptions
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
@@ -58,7 +59,7 @@ def test_it_verifies_and_answers(halved: tuple[Path, Path]) -> None:
     assert package.precision == "fp16"
     items = [package.task.item.model_validate(item) for item in make_items(package.task.name, 4)]
     with Pool(1) as pool, Predictor(package, EngineLimits(), pool) as predictor:
-        results = predictor.answer(items, Options(explain="attention")).results
+        results = predictor.answer(items, Options(explain=ExplainOptions(method="attention"))).results
     assert len(results) == 4
     card = (halved[0] / "README.md").read_text()
     assert "in fp16" in card

@@ -1,17 +1,15 @@
 """Token scores that the graph itself gives, as an output that shares 1 among the tokens of a row."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from export.package import Manifest, ShareOutput
 from export.session import Arrays
 from models.text import Row
-from service.answers.batch import ItemTokenScores
-from service.answers.errors import NotOffered
-from service.answers.explainers.explainer import FirstRun
+from service.answers.batch import ItemScores, RowScores
+from service.answers.explainers.explainer import AnsweredItem, ExplanationPlan
+from service.answers.explanation import ExplanationTooLong
 from service.answers.model import LoadedModel
-from service.engine.futures import settled, then
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,11 @@ class GraphOutput:
 
     name: ShareOutput
 
+    @property
+    def further_outputs(self) -> tuple[str, ...]:
+        """The output."""
+        return (self.name,)
+
     def is_offered(self, manifest: Manifest) -> bool:
         """Whether the graph has the output."""
         return any(tensor.name == self.name for tensor in manifest.outputs)
@@ -32,40 +35,30 @@ class GraphOutput:
         """The output, where it is read at the first token."""
         return () if model.reads_anywhere else (self.name,)
 
-    def score(self, first: FirstRun) -> Future[list[ItemTokenScores]]:
-        """The output for each part of each prediction; raises NotOffered where a second run would be too long."""
-        if not first.model.reads_anywhere:
-            return settled(
-                [
-                    [[arrays[row][self.name] for row in part.rows] for part in prediction.parts]
-                    for prediction, arrays in zip(first.predictions, first.arrays, strict=True)
-                ]
-            )
-        rows = list(_rows_read_at_parts(first))
-        _refuse_too_long(rows, first)
-        predictions = first.predictions
+    def plan(self, answered: AnsweredItem) -> ExplanationPlan:
+        """Read the output off the first run, or have each part's rows read again at the token of the part."""
+        parts, arrays = answered.prediction.parts, answered.arrays
+        if not answered.model.reads_anywhere:
+            of_parts = [[arrays[number][self.name] for number in part.rows] for part in parts]
+            return ExplanationPlan((), lambda _: [RowScores(of_rows) for of_rows in of_parts])
+        rows = [
+            replace(answered.item.encoded.rows[number], read_at=part.read_at) for part in parts for number in part.rows
+        ]
+        refuse_too_long(rows, answered)
+        counts = [len(part.rows) for part in parts]
 
-        def by_part(computed: Sequence[Arrays]) -> list[ItemTokenScores]:
-            arrays = iter(computed)
-            return [
-                [[next(arrays)[self.name] for _ in part.rows] for part in prediction.parts]
-                for prediction in predictions
-            ]
+        def finish(computed: Sequence[Arrays]) -> ItemScores:
+            scores = iter(computed)
+            return [RowScores([next(scores)[self.name] for _ in range(count)]) for count in counts]
 
-        return then(first.run_again(rows, (self.name,)), by_part)
+        return ExplanationPlan(rows, finish)
 
 
-def _rows_read_at_parts(first: FirstRun) -> Iterator[Row]:
-    """The rows of each part of each prediction, to be read at the token of the part."""
-    for item, prediction in zip(first.items, first.predictions, strict=True):
-        for part in prediction.parts:
-            for row in part.rows:
-                yield replace(item.encoded.rows[row], read_at=part.read_at)
-
-
-def _refuse_too_long(rows: Sequence[Row], first: FirstRun) -> None:
-    tokens = sum(map(len, rows))
-    if tokens > first.model.reader.limits.max_item_tokens * len(first.items):
-        raise NotOffered(
-            f"{len(rows):,} answers to explain would take {tokens:,} tokens; leave `explain` out, or split the text"
+def refuse_too_long(rows: Sequence[Row], answered: AnsweredItem) -> None:
+    """Raise ExplanationTooLong where a second run would take more tokens than an item may have."""
+    tokens, most = sum(map(len, rows)), answered.model.reader.limits.max_item_tokens
+    if tokens > most:
+        raise ExplanationTooLong(
+            f"to explain {len(answered.prediction.parts):,} parts of the answer takes {tokens:,} tokens, and at most "
+            f"{most:,} are computed; split the text"
         )

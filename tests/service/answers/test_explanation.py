@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from models.tasks.sentiment import SentimentItem
 from models.tasks.task import AnswerPart
 from models.text import Encoded
+from service.answers.batch import RowScores
 from service.answers.contract import Options
 from service.answers.errors import ItemsRejected
-from service.answers.explanation import Explanation, TokenScores, explain
+from service.answers.explanation import Explanation
 from service.answers.offsets import OffsetUnit
 from service.answers.predictor import Predictor
+from service.answers.rendering import ExplanationStyle, explain
+from service.answers.units import TokenScores
 
 ALPHABETS = (
     st.characters(exclude_categories=["Cs"]),
@@ -46,8 +49,8 @@ def read(predictor: Predictor, text: str, *, truncation: str = "window") -> Enco
 
 
 def explained(encoded: Encoded, scores: Sequence[TokenScores]) -> Explanation:
-    target = AnswerPart("x", rows=tuple(range(len(encoded.rows))))
-    (explanation,) = explain("attention", [target], encoded, [scores], "codepoint")
+    part = AnswerPart("x", rows=tuple(range(len(encoded.rows))), target={})
+    (explanation,) = explain(ExplanationStyle(method="attention"), [part], encoded, [RowScores(scores)])
     return explanation
 
 
@@ -117,7 +120,8 @@ def test_of_an_answer_from_one_window_its_words_and_no_others_are_listed(predict
         spans = [span for _, span in row.spans("text")]
         start, end = min(span.start for span in spans), max(span.end for span in spans)
         shares = [np.ones(len(row), dtype=np.float32)]
-        (explanation,) = explain("attention", [AnswerPart("x", rows=(number,))], encoded, [shares], "codepoint")
+        part = AnswerPart("x", rows=(number,), target={})
+        (explanation,) = explain(ExplanationStyle(method="attention"), [part], encoded, [RowScores(shares)])
         wanted = [word for word in everything if word.start < end and word.end > start]
         assert [(word.start, word.end) for word in explanation.items] == [(word.start, word.end) for word in wanted]
 

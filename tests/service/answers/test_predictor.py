@@ -17,6 +17,7 @@ from models.text import Row
 from service.answers.answers import PendingAnswers
 from service.answers.contract import Options
 from service.answers.errors import BrokenModel, ItemsRejected, NotOffered
+from service.answers.explanation import ExplainOptions
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.meter import Unmetered
@@ -24,6 +25,7 @@ from service.engine.model_engine import Engine
 from service.engine.pool import Pool
 from service.engine.submission import EngineResult
 
+ROLLOUT = Options(explain=ExplainOptions(method="rollout"))
 MIXED = [SentimentItem(text=text) for text in ("good", "", "bad", " ")]
 """The second and the fourth cannot be answered."""
 
@@ -46,7 +48,7 @@ def test_one_item_that_cannot_be_answered_fails_all_before_anything_is_computed(
 
 def test_the_times_of_the_stages_follow_one_another(predictor: Predictor) -> None:
     before = time.perf_counter()
-    pending = predictor.submit(MIXED[:1], Options(explain="rollout"))
+    pending = predictor.submit(MIXED[:1], ROLLOUT)
     times = pending.result().times
     stages = (times.tokenize_s, times.queue_s, times.infer_s, times.render_s)
     assert min(stages) >= 0
@@ -56,16 +58,15 @@ def test_the_times_of_the_stages_follow_one_another(predictor: Predictor) -> Non
 def test_the_length_to_explain_counts_the_texts_of_explained_answers_only(predictor: Predictor) -> None:
     items = [SentimentItem(text="good"), SentimentItem(text="bad film")]
     assert predictor.submit(items, Options()).characters_to_explain == 0
-    assert predictor.submit(items, Options(explain="rollout")).characters_to_explain == 12
+    assert predictor.submit(items, ROLLOUT).characters_to_explain == 12
 
 
 def test_only_what_the_graph_gives_is_offered(predictor: Predictor, attentive: Predictor) -> None:
     assert predictor.explanations == ("attention", "rollout")
-    predictor.check(None)
-    predictor.check("rollout")
+    assert predictor.choose(ExplainOptions(method="rollout")) == "rollout"
     assert attentive.explanations == ("attention",)
     with pytest.raises(NotOffered, match="gives no explanation 'rollout'; it gives: 'attention'"):
-        attentive.submit(MIXED[:1], Options(explain="rollout"))
+        attentive.submit(MIXED[:1], ROLLOUT)
 
 
 def test_the_name_is_that_of_the_manifest(predictor: Predictor) -> None:
@@ -109,7 +110,7 @@ def test_an_answer_that_nobody_waits_for_is_not_computed(made: Callable[[str], P
         Engine(hold_up, EngineLimits(), pool) as other,
         Predictor(package, EngineLimits(), pool) as predictor,
     ):
-        items, options = [package.task.item(text="Ada met Bo.")], Options(explain="rollout")
+        items, options = [package.task.item(text="Ada met Bo.")], ROLLOUT
         other.submit(predictor.sample_rows()[:1], ("logits",))
         assert entered.wait(30)
         given_up, wanted = predictor.submit(items, options), predictor.submit(items, options)
@@ -136,7 +137,7 @@ def test_an_explanation_that_nobody_waits_for_is_not_computed(
 
     monkeypatch.setattr(Engine, "submit", cancel_before_the_second)
     with Pool(1) as pool, Predictor(open_package(made("ner") / "package"), EngineLimits(), pool) as predictor:
-        pending = predictor.submit([predictor.task.item(text="Ada met Bo.")], Options(explain="rollout"))
+        pending = predictor.submit([predictor.task.item(text="Ada met Bo.")], ROLLOUT)
         handed_in.set_result(pending)
         with pytest.raises(CancelledError):
             pending.result()

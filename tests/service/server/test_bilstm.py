@@ -10,6 +10,7 @@ import pytest
 from export.package import open_package
 from service.answers.contract import Options
 from service.answers.errors import NotOffered
+from service.answers.explanation import ExplainOptions
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
@@ -43,8 +44,10 @@ def test_each_word_has_the_attention_of_its_token(single: Predictor) -> None:
     words = result["explanation"]["items"]
     assert [word["text"] for word in words] == ["The", "FILM", "of", "1999", "was", "good", ",", "Élan", "中", "!"]
     assert all(text[word["start"] : word["end"]] == word["text"] for word in words)
-    pending = single.submit([single.task.item.model_validate({"text": text})], Options(explain="attention"))
-    (scores,) = pending.future.result().predictions[0].token_scores[0]
+    options = Options(explain=ExplainOptions(method="attention"))
+    pending = single.submit([single.task.item.model_validate({"text": text})], options)
+    given: Any = pending.future.result().predictions[0].scores
+    (scores,) = given[0].of_rows
     assert [word["score"] for word in words] == pytest.approx(scores.tolist(), abs=1e-6)
     assert sum(word["score"] for word in words) == pytest.approx(1)
 
@@ -88,7 +91,7 @@ def test_rollout_is_refused(single: Predictor, pair: Predictor) -> None:
     for predictor in (single, pair):
         assert predictor.explanations == ("attention",)
         with pytest.raises(NotOffered, match="gives no explanation 'rollout'; it gives: 'attention'"):
-            predictor.check("rollout")
+            predictor.choose(ExplainOptions(method="rollout"))
 
 
 def test_over_http_it_answers_and_refuses_rollout(

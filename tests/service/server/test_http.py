@@ -74,6 +74,43 @@ def test_an_explanation_weighs_the_words(server: Server, method: str) -> None:
     assert max(explanation["items"], key=lambda word: word["score"])["text"] == "awful"
 
 
+def test_any_label_may_be_explained(server: Server) -> None:
+    explain = {"method": "rollout", "target": "positive"}
+    (result,) = server.ask(inputs=["The film was awful!"], explain=explain).json()["results"]
+    assert (result["label"], result["explanation"]["target"]) == ("negative", "positive")
+
+
+def test_a_wrong_target_is_refused_with_those_that_there_are(server: Server) -> None:
+    refused = server.ask(inputs=["good"], explain={"target": "neutral"}).json()
+    assert refused["detail"] == "no such answer can be explained; name one: 'negative', 'positive'"
+
+
+def test_the_words_that_count_most_are_listed_in_the_order_of_the_text(server: Server) -> None:
+    text = "great film, was not awful"
+    whole, short = (
+        server.ask(inputs=[text], explain={"method": "attention", "top_k": top_k}).json()["results"][0]["explanation"]
+        for top_k in (None, 2)
+    )
+    assert [word["text"] for word in short["items"]] == ["great", "awful"]
+    assert short["items"] == [word for word in whole["items"] if word["text"] in ("great", "awful")]
+    assert short["rest"] is None
+
+
+def test_tokens_are_listed_when_asked_for(server: Server) -> None:
+    explain = {"method": "attention", "unit": "token"}
+    (result,) = server.ask(inputs=["unhappy films!"], explain=explain).json()["results"]
+    explanation = result["explanation"]
+    assert explanation["unit"] == "token"
+    assert [(token["text"], token["start"], token["end"]) for token in explanation["items"]] == [
+        ("un", 0, 2),
+        ("happy", 2, 7),
+        ("film", 8, 12),
+        ("s", 12, 13),
+        ("!", 13, 14),
+    ]
+    assert sum(token["score"] for token in explanation["items"]) == pytest.approx(1)
+
+
 @pytest.mark.parametrize(("unit", "start"), [("codepoint", 2), ("utf16", 3), ("byte", 5)])
 def test_offsets_count_in_the_unit_asked_for(server: Server, unit: str, start: int) -> None:
     (result,) = server.ask(inputs=["😀 good"], explain="attention", offset_unit=unit).json()["results"]

@@ -80,6 +80,12 @@ BAD_REQUESTS = [
     invalid("no entries", GOOD | {"top_k": 0}, "/top_k"),
     invalid("unknown explanation", GOOD | {"explain": "lime"}, "/explain"),
     invalid("explanation by the gradient, which has a sign", GOOD | {"explain": "gradient"}, "/explain"),
+    invalid("unknown method of explanation", GOOD | {"explain": {"method": "lime"}}, "/explain/method"),
+    invalid("unknown option of explanations", GOOD | {"explain": {"words": 5}}, "/explain/words"),
+    invalid("unknown target", GOOD | {"explain": {"method": "rollout", "target": "neutral"}}, "/explain/target"),
+    invalid("a number for a label", GOOD | {"explain": {"method": "rollout", "target": 1}}, "/explain/target"),
+    invalid("truth for a target", GOOD | {"explain": {"target": True}}, "/explain/target"),
+    invalid("no explanation", GOOD | {"explain": False}, "/explain"),
     invalid("unknown truncation", GOOD | {"truncation": "left"}, "/truncation"),
     invalid("unknown error mode", GOOD | {"on_error": "ignore"}, "/on_error"),
     invalid("unknown offset unit", GOOD | {"offset_unit": "line"}, "/offset_unit"),
@@ -229,7 +235,7 @@ VALUES = st.recursive(
 FIELDS = ("inputs", "explain", "truncation", "on_error", "top_k", "offset_unit", "text", "id")
 NEAR_REQUESTS = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=5) | st.fixed_dictionaries(
     {"inputs": st.lists(st.text(max_size=40) | st.fixed_dictionaries({"text": st.text(max_size=40)}), max_size=5)},
-    optional={"explain": st.sampled_from([None, "attention", "rollout"]), "top_k": VALUES},
+    optional={"explain": st.sampled_from([None, True, "attention", {"unit": "token"}]), "top_k": VALUES},
 )
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, reject, settings
 from export.package import open_package
 from models.tasks import ENDPOINTS, TASKS
 from service.answers.contract import Options
-from service.answers.errors import ItemsRejected, NotOffered
+from service.answers.errors import ItemsRejected
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
@@ -292,13 +292,15 @@ def test_a_question_that_costs_more_than_it_says_is_refused_at_once(predictors: 
     assert (rejection.reason.code, rejection.reason.field) == ("input_too_long", "question")
 
 
-def test_more_entities_than_can_be_read_again_are_not_explained(predictors: Callable[[str], Predictor]) -> None:
-    predictor = predictors("ner")
-    items = [predictor.task.item.model_validate({"text": "al the " * 3_000})]
-    with pytest.raises(NotOffered, match=r"answers to explain would take .* tokens; leave `explain` out"):
-        predictor.answer(items, Options(explain="attention"))
-    (result,) = predictor.answer(items, Options()).results
-    assert len(result.entities) > 1_000
+def test_more_entities_than_can_be_read_again_are_answered_without_explanation(server: Server) -> None:
+    body = ask(server, "ner", [{"text": "al the " * 3_000}, {"text": "the film was by al"}], explain="attention").json()
+    long, short = body["results"]
+    assert len(long["entities"]) > 1_000
+    assert long["explanation"] is None
+    assert len(short["explanation"]) == len(short["entities"])
+    (error,) = body["errors"]
+    assert (error["index"], error["code"]) == (0, "explanation_too_long")
+    assert "parts of the answer takes" in error["detail"]
 
 
 def test_of_a_long_text_only_the_words_around_an_entity_are_listed(predictors: Callable[[str], Predictor]) -> None:
