@@ -10,9 +10,6 @@ from service.answers.contract import Options
 from service.answers.explanation import ExplainOptions, Explanation, ExplanationMethod
 from service.answers.predictor import Predictor
 
-SIGNED: frozenset[str] = frozenset({"decomposition", "occlusion"})
-"""Methods whose scores are negative for words that speak against the answer."""
-
 RANDOM = "random"
 """The name under which words in random order stand beside the methods."""
 
@@ -34,6 +31,11 @@ def cpu_time(predictor: Predictor, items: Sequence[Item], method: ExplanationMet
     began = time.process_time()
     predictor.answer(items, options)
     return time.process_time() - began
+
+
+def has_signs(explanation: Explanation) -> bool:
+    """Whether scores are negative for words that speak against what is explained."""
+    return explanation.rest is not None
 
 
 def shuffle(key: str, count: int) -> list[float]:

@@ -19,7 +19,7 @@ from models.words import Span
 from service.answers.explanation import Explanation, ExplanationMethod
 from service.answers.predictor import Predictor
 from service.measuring.claims import RankedClaim, Subject, measure_claims, read_subjects, removable
-from service.measuring.explained import RANDOM, RANDOM_DRAWS, SIGNED, cpu_time, explain_items, shuffle
+from service.measuring.explained import RANDOM, RANDOM_DRAWS, cpu_time, explain_items, has_signs, shuffle
 
 ITEMS_AT_ONCE = 16
 COSTED_ITEMS = 32
@@ -147,15 +147,14 @@ def _rank_claims(
     """The claims of one item of which words can be taken out."""
     assert subject.encoded is not None
     for number, claim in enumerate(subject.claims):
-        explanations = {method: parts[number].items for method, parts in explained.items()}
-        listed = next(iter(explanations.values()))
+        explanations = {method: parts[number] for method, parts in explained.items()}
+        listed = next(iter(explanations.values())).items
         words = [(word.field, Span(word.start, word.end)) for word in listed]
         numbers = removable(claim, words)
         if not numbers:
             continue
         orders: dict[str, list[Sequence[float]]] = {
-            method: [_toward(claim, method, [given[one].score for one in numbers])]
-            for method, given in explanations.items()
+            method: [_toward(claim, explanation, numbers)] for method, explanation in explanations.items()
         }
         key = "\n".join(word.text for word in listed)
         by_chance = [shuffle(f"{key}/{number}/{draw}", len(numbers)) for draw in range(RANDOM_DRAWS)]
@@ -163,9 +162,10 @@ def _rank_claims(
         yield RankedClaim(claim, chosen, {**orders, RANDOM: by_chance})
 
 
-def _toward(claim: Claim, method: ExplanationMethod, scores: Sequence[float]) -> Sequence[float]:
+def _toward(claim: Claim, explanation: Explanation, numbers: Sequence[int]) -> Sequence[float]:
     """Scores that are high for words that speak for the claim, or, without signs, for words that matter to it."""
-    return [-score for score in scores] if claim.is_negative and method in SIGNED else scores
+    sign = -1 if claim.is_negative and has_signs(explanation) else 1
+    return [sign * explanation.items[one].score for one in numbers]
 
 
 def _measure_rows(

@@ -11,7 +11,7 @@ from models.tasks.sentiment import SENTIMENT
 from models.words import Span, line_up, share_by_overlap
 from service.answers.explanation import Explanation
 from service.answers.predictor import Predictor
-from service.measuring.explained import RANDOM, RANDOM_DRAWS, SIGNED, explain_items, shuffle
+from service.measuring.explained import RANDOM, RANDOM_DRAWS, explain_items, has_signs, shuffle
 
 ITEMS_AT_ONCE = 32
 STRONG, WEAK = 2, 1
@@ -56,7 +56,7 @@ def measure_marks(
         for method in predictor.explanations:
             for text, explained in zip(chosen, explain_items(predictor, items, method), strict=True):
                 if explained is not None:
-                    found[method].add(text, _token_scores(text, explained[0]), _pole(method, explained[0]))
+                    found[method].add(text, _token_scores(text, explained[0]), _pole(explained[0]))
         for text in chosen:
             found[RANDOM].add_random(text)
         progress(name, min(start + ITEMS_AT_ONCE, len(texts)), len(texts))
@@ -94,8 +94,8 @@ class _Tally:
         )
 
 
-def _pole(method: str, explanation: Explanation) -> int:
-    return POLES.get(explanation.target, 0) if method in SIGNED else 0
+def _pole(explanation: Explanation) -> int:
+    return POLES.get(explanation.target, 0) if has_signs(explanation) else 0
 
 
 def _token_scores(text: MarkedText, explanation: Explanation) -> list[float]:
