@@ -200,6 +200,11 @@ class Package:
         return self.folder / (FALLBACK_FILE if self.uses_fallback else GRAPH_FILE)
 
     @property
+    def graph_digest(self) -> str:
+        """The sha256 of that file."""
+        return self.manifest.files[self.graph.name]
+
+    @property
     def precision(self) -> Precision:
         """The precision of the graph that answers."""
         return "fp32" if self.uses_fallback else self.manifest.precision

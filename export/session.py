@@ -66,8 +66,12 @@ class ProviderMissing(UserError):
 class Session:
     """One graph, ready to run. Safe to call from several threads at once."""
 
-    def __init__(self, graph: Path, *, pad_id: int, threads: int = 1, provider: ProviderName = "cpu") -> None:
+    def __init__(
+        self, graph: Path, *, pad_id: int, threads: int = 1, provider: ProviderName = "cpu", optimize: bool = True
+    ) -> None:
         """Load `graph`. Each call of `run` computes on `threads` threads of the CPU, or on the device of `provider`.
+
+        A graph that is optimised already loads faster without `optimize`.
 
         Raises:
             ProviderMissing: the provider is not installed here, or does not start.
@@ -80,6 +84,8 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         _share_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
+        if not optimize:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         # The CPU computes the nodes for which another provider has no kernel.
         providers = list(dict.fromkeys([wanted, PROVIDERS["cpu"].called]))
         self._session = onnxruntime.InferenceSession(

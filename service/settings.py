@@ -22,6 +22,19 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 _ENGINE_LIMITS = EngineLimits()
 
+CACHE_OFF = "off"
+"""Stands for no cache, in place of a folder."""
+
+
+def _default_cache() -> Path | str:
+    """The folder `steadfast` where the XDG base directory specification puts caches."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (base if base.is_absolute() else Path.home() / ".cache") / "steadfast"
+    except RuntimeError:
+        # The user has no home: so it is for numbers of users that a container's system does not know.
+        return CACHE_OFF
+
 
 class SettingsError(UserError):
     """A setting that cannot be used."""
@@ -144,6 +157,13 @@ class Settings(BaseSettings):
         "of ONNX Runtime.",
         json_schema_extra={"group": "Performance"},
     )
+    cache: Path | None = Field(
+        default_factory=_default_cache,
+        validate_default=True,
+        description="Folder of your own in which processes keep packed weights and share them; `off` for none. "
+        "Default: `steadfast` in the user's cache folder.",
+        json_schema_extra={"group": "Performance"},
+    )
     pinned: Annotated[dict[str, Digest], NoDecode] = Field(
         default={},
         description="Refuse a package of this name that has another digest; several are separated by commas.",
@@ -154,6 +174,13 @@ class Settings(BaseSettings):
     @classmethod
     def _check_address(cls, value: str) -> str:
         return str(ip_address(value))
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _switch_off(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("names no folder; name one, or write off")
+        return None if str(value) == CACHE_OFF else value
 
     @field_validator("packages", mode="before")
     @classmethod
@@ -196,6 +223,7 @@ class Settings(BaseSettings):
         values = self.model_dump(mode="json", exclude={"api_keys"}, exclude_none=True) | {
             "packages": os.pathsep.join(str(folder.absolute()) for folder in self.packages),
             "zoo": self.zoo.absolute(),
+            "cache": self.cache.absolute() if self.cache else CACHE_OFF,
             "pinned": ",".join(f"{name}={digest}" for name, digest in self.pinned.items()),
         }
         if self.api_keys_file:

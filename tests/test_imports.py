@@ -15,7 +15,16 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("models.robust",),),
     (("models.training",),),
     (("models.measuring",),),
-    (("export.errors", "export.package", "export.preconditions", "export.probes", "export.session"),),
+    (
+        (
+            "export.errors",
+            "export.package",
+            "export.preconditions",
+            "export.prepacked",
+            "export.probes",
+            "export.session",
+        ),
+    ),
     (
         (
             "export.card",

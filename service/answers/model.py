@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export.package import Package
-from export.session import Arrays, ProviderName, Session
+from export.prepacked import open_session
+from export.session import Arrays, ProviderName
 from models.tasks.task import Item, Prediction, contrast
 from models.text import Encoded, Row, Truncation
 from service.answers.batch import EncodedItem
@@ -22,13 +24,17 @@ from service.engine.submission import EngineResult
 class LoadedModel:
     """The tokenizer and the graph of one package. Safe to share between threads; call `close` when done."""
 
-    def __init__(self, package: Package, limits: EngineLimits, pool: Pool, provider: ProviderName) -> None:
-        """Load the graph, which the threads of `pool` will run; raises ProviderMissing."""
+    def __init__(
+        self, package: Package, limits: EngineLimits, pool: Pool, provider: ProviderName, cache: Path | None
+    ) -> None:
+        """Load the graph, which the threads of `pool` will run; raises as `open_session` does."""
         self.package = package
         self.task = package.task
         self.outputs = package.manifest.meaning
         self.reader = package.reader()
-        self._session = Session(package.graph, pad_id=package.manifest.pad_id, provider=provider)
+        self._session = open_session(
+            package.graph, package.graph_digest, cache=cache, pad_id=package.manifest.pad_id, provider=provider
+        )
         self._engine = Engine(self._session.run, limits, pool)
 
     @property

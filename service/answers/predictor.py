@@ -7,6 +7,7 @@ that asks for the result.
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Self
 
 from export.package import Package, Probe
@@ -32,8 +33,18 @@ from service.engine.submission import EngineResult
 class Predictor:
     """One package, loaded. Safe to share between threads; call `close` when done, or use it as a context manager."""
 
-    def __init__(self, package: Package, limits: EngineLimits, pool: Pool, provider: ProviderName = "cpu") -> None:
-        """Load the graph, which the threads of `pool` will run; raises ProviderMissing."""
+    def __init__(
+        self,
+        package: Package,
+        limits: EngineLimits,
+        pool: Pool,
+        provider: ProviderName = "cpu",
+        cache: Path | None = None,
+    ) -> None:
+        """Load the graph, which the threads of `pool` will run; raises as `open_session` does.
+
+        `cache` is a folder in which processes share the packed weights.
+        """
         manifest = package.manifest
         self.package = package
         self.task = package.task
@@ -44,7 +55,7 @@ class Predictor:
             method=manifest.method.name,
             precision=package.precision,
         )
-        self._model = LoadedModel(package, limits, pool, provider)
+        self._model = LoadedModel(package, limits, pool, provider, cache)
 
     @property
     def limits(self) -> ReadingLimits:

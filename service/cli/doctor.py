@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import onnxruntime
 import typer
 
+from export.prepacked import UnusableCache, entry_bytes, private_folder
 from models.cpu import cpu_flags, cpu_model
 from models.errors import UserError
 from service.answers.packages import open_pinned, package_folders
@@ -69,6 +70,7 @@ def describe_machine(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "memory", f"{available_memory() / 2**30:.1f} GiB"
     yield "python", sys.version.split()[0]
     yield "onnxruntime", f"{onnxruntime.__version__} with {', '.join(onnxruntime.get_available_providers())}"
+    yield "cache", _describe_cache(settings.cache)
 
 
 def examine_package(folder: Path, settings: Settings) -> Examination:
@@ -91,6 +93,16 @@ def examine_package(folder: Path, settings: Settings) -> Examination:
         f"{folder}: {name.name} answers {predictor.task.endpoint} in {name.precision} on {settings.provider}{fallback}"
     )
     return Examination(True, f"{graph}; probes reproduce; {speed}")
+
+
+def _describe_cache(cache: Path | None) -> str:
+    if cache is None:
+        return "off; each process packs the weights for itself"
+    try:
+        sizes = list(entry_bytes(private_folder(cache)))
+    except UnusableCache as error:
+        return f"not usable: {error}"
+    return f"{cache}, usable; {len(sizes)} graphs with packed weights, {sum(sizes) / 1e6:.0f} MB"
 
 
 def _measure(predictor: "Predictor") -> str:

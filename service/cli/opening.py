@@ -40,5 +40,8 @@ def open_measured(folder: Path) -> Iterator[Predictor]:
 def _opened(package: Package, settings: Settings) -> Iterator[Predictor]:
     # The command is the only caller, and itself bounds how many rows it hands in at once.
     limits = replace(settings.engine_limits, queued_rows=sys.maxsize, queued_tokens=sys.maxsize)
-    with Pool(settings.threads) as pool, Predictor(package, limits, pool, settings.provider) as predictor:
+    with (
+        Pool(settings.threads) as pool,
+        Predictor(package, limits, pool, settings.provider, settings.cache) as predictor,
+    ):
         yield predictor

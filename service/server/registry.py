@@ -198,7 +198,7 @@ def start_predictor(package: Package, settings: Settings, pool: Pool) -> Predict
     Raises:
         ProbeFailed: no graph of the package reproduces them.
     """
-    predictor = Predictor(package, settings.engine_limits, pool, settings.provider)
+    predictor = Predictor(package, settings.engine_limits, pool, settings.provider, settings.cache)
     try:
         predictor.warm_up()
         check_probes(predictor)

@@ -23,7 +23,8 @@ def test_packages_are_separated_as_paths_are(monkeypatch: pytest.MonkeyPatch) ->
     assert read_settings().packages == (Path("a"), Path("/b/c"))
 
 
-def test_another_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cache", ["/some/where", "off"])
+def test_another_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: str) -> None:
     chosen = Settings(
         packages=(tmp_path / "a", tmp_path / "b"),
         port=4000,
@@ -31,6 +32,7 @@ def test_another_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch
         host="::1",
         zoo=tmp_path,
         pinned={"a": "0" * 64},
+        cache=Path(cache),
     )
     for name, value in chosen.as_environment().items():
         monkeypatch.setenv(name, value)
@@ -112,3 +114,31 @@ def test_every_setting_has_a_group_and_a_description() -> None:
 def test_every_setting_but_packages_and_keys_is_an_option_that_is_none_unless_it_is_given() -> None:
     options = {option.name: option.default for option in setting_options()}
     assert options == dict.fromkeys(set(Settings.model_fields) - {"packages", "api_keys"})
+
+
+def test_the_cache_lies_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert read_settings().cache == tmp_path / "steadfast"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for none in ("", "not/absolute"):
+        monkeypatch.setenv("XDG_CACHE_HOME", none)
+        assert read_settings().cache == tmp_path / ".cache" / "steadfast"
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)
+    assert read_settings().cache is None
+
+
+def test_the_cache_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEADFAST_CACHE", "off")
+    assert read_settings().cache is None
+    assert read_settings(cache=Path("here")).cache == Path("here")
+
+
+def test_a_cache_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEADFAST_CACHE", "")
+    with pytest.raises(SettingsError, match=r"cache \(STEADFAST_CACHE\): .*names no folder; name one, or write off"):
+        read_settings()

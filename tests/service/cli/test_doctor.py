@@ -1,6 +1,7 @@
 """`steadfast doctor` on this machine, whatever that is."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -27,10 +28,23 @@ def strange(package: Path, tmp_path: Path) -> Path:
 
 def test_the_machine_is_described() -> None:
     described = dict(describe_machine(Settings(threads=3)))
-    assert set(described) == {"cpu", "instructions", "cores", "threads", "memory", "python", "onnxruntime"}
+    assert set(described) == {"cpu", "instructions", "cores", "threads", "memory", "python", "onnxruntime", "cache"}
     assert described["onnxruntime"].startswith(onnxruntime.__version__)
     assert "CPUExecutionProvider" in described["onnxruntime"]
     assert described["threads"].startswith("3 ")
+
+
+def test_the_cache_is_described(tmp_path: Path) -> None:
+    def describe(cache: Path | None) -> str:
+        return dict(describe_machine(Settings(cache=cache)))["cache"]
+
+    assert describe(None) == "off; each process packs the weights for itself"
+    assert describe(tmp_path) == f"{tmp_path}, usable; 0 graphs with packed weights, 0 MB"
+    zoo = Path(__file__).parents[3] / "zoo" / "sentiment"
+    assert examine_package(zoo, Settings(threads=1, cache=tmp_path)).runs
+    assert re.fullmatch(rf"{tmp_path}, usable; 1 graphs with packed weights, \d\d MB", describe(tmp_path))
+    (tmp_path / "file").touch()
+    assert describe(tmp_path / "file").startswith("not usable: ")
 
 
 def test_a_package_that_runs_is_timed(package: Path) -> None:
