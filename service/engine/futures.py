@@ -4,7 +4,7 @@ The follow-up runs in the thread that settled the first future. Cancelling the n
 """
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -40,19 +40,53 @@ def then_wait(first: Future[S], start: Callable[[S], Future[T]]) -> Future[T]:
     whole: Future[T] = Future()
 
     def go_on(done: Future[S]) -> None:
-        try:
-            second = start(done.result())
-        except BaseException as error:
-            if whole.set_running_or_notify_cancel():
-                whole.set_exception(ordinary(error))
-            _raise_interruption(error)
-            return
+        second = start(done.result())
         _cancel_along(whole, second)
         second.add_done_callback(lambda done: _settle(whole, done.result))
 
     _cancel_along(whole, first)
-    first.add_done_callback(go_on)
+    first.add_done_callback(lambda done: _attempt(whole, lambda: go_on(done)))
     return whole
+
+
+def one_by_one(starts: Iterable[Callable[[], Future[T]]]) -> Future[list[T]]:
+    """A future that holds the results of several others, each started when the one before is done; or the first error.
+
+    They are started in the thread that gave the result before, the first one in the caller's.
+    """
+    whole: Future[list[T]] = Future()
+    results: list[T] = []
+    waiting = iter(starts)
+
+    def go_on() -> None:
+        # A loop, because a callback within a callback for each future that is done at once would go too deep.
+        for start in waiting:
+            if whole.cancelled():
+                return
+            part = start()
+            if not part.done():
+                _cancel_along(whole, part)
+                part.add_done_callback(lambda done: _attempt(whole, lambda: take(done)))
+                return
+            results.append(part.result())
+        _settle(whole, lambda: results)
+
+    def take(done: Future[T]) -> None:
+        results.append(done.result())
+        go_on()
+
+    _attempt(whole, go_on)
+    return whole
+
+
+def _attempt(whole: Future[T], act: Callable[[], None]) -> None:
+    """Call `act`, and give `whole` the error that it raises, unless it was cancelled."""
+    try:
+        act()
+    except BaseException as error:
+        if whole.set_running_or_notify_cancel():
+            whole.set_exception(ordinary(error))
+        _raise_interruption(error)
 
 
 def _cancel_along(whole: Future[T], part: Future[S]) -> None:

@@ -18,8 +18,9 @@ class Engine:
     def __init__(self, run: RunBatch, limits: EngineLimits, pool: Pool) -> None:
         """Let the threads of `pool` compute with `run`."""
         self._queue = ModelQueue(run, limits)
+        self._background = ModelQueue(run, limits, is_background=True)
         self._pool = pool
-        pool.serve(self._queue)
+        pool.serve(self._queue, self._background)
 
     def submit(
         self,
@@ -28,13 +29,15 @@ class Engine:
         *,
         deadline: float | None = None,
         admitted: bool = False,
+        background: bool = False,
     ) -> Future[EngineResult]:
         """Queue `rows`; the future holds the outputs asked for, or the error of the first row that failed.
 
         The oldest rows are taken up first, whoever sent them. At the `deadline` (on the clock of `time.monotonic`) the
         rows that still wait are dropped, and the future holds DeadlineExceeded. They are dropped too when the future is
         cancelled. `admitted` rows belong to work that was let in before: they are let in when the queue is full. They
-        are let in even while the engine closes, if the callback of an earlier future hands them in.
+        are let in even while the engine closes, if the callback of an earlier future hands them in. `background` rows
+        have a queue of their own, which has a turn only while no other row waits for any model, and once in a while.
 
         Raises:
             Overloaded: the queue is full.
@@ -45,13 +48,21 @@ class Engine:
         if not rows:
             submission.future.set_result(EngineResult([], 0.0, 0.0))
             return submission.future
-        self._pool.submit(self._queue, submission, admitted=admitted)
-        submission.future.add_done_callback(self._withdrawal(submission))
+        queue = self._background if background else self._queue
+        self._pool.submit(queue, submission, admitted=admitted)
+        submission.future.add_done_callback(self._withdrawal(queue, submission))
         return submission.future
+
+    def refuse_background_overload(self) -> None:
+        """Raise Overloaded where more background rows wait than the limits allow.
+
+        For work whose later, admitted rows are background rows: it should not begin then.
+        """
+        self._pool.refuse_overload(self._background)
 
     def close(self, *, drain: bool = True) -> None:
         """Let no more rows in and return when those queued are done; with `drain=False` they fail with EngineClosed."""
-        self._pool.retire(self._queue, drain=drain)
+        self._pool.retire(self._queue, self._background, drain=drain)
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +70,7 @@ class Engine:
     def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         self.close(drain=error_type is None)
 
-    def _withdrawal(self, submission: Submission) -> Callable[[Future[EngineResult]], None]:
+    def _withdrawal(self, queue: ModelQueue, submission: Submission) -> Callable[[Future[EngineResult]], None]:
         """A callback that withdraws the rows when their future is cancelled."""
         # Weakly: the submission holds the future that is to call this, and would live until Python looks for cycles.
         reference = weakref.ref(submission)
@@ -67,6 +78,6 @@ class Engine:
         def withdraw(future: Future[EngineResult]) -> None:
             submission = reference()
             if submission and future.cancelled():
-                self._pool.withdraw(self._queue, submission)
+                self._pool.withdraw(queue, submission)
 
         return withdraw

@@ -8,7 +8,7 @@ from models.text import Row
 from service.engine.backlog import Backlog
 from service.engine.errors import Overloaded
 from service.engine.limits import EngineLimits
-from service.engine.submission import QueuedRow, Submission
+from service.engine.submission import QueuedRow
 from service.engine.throughput import Throughput
 
 RunBatch = Callable[[Sequence[Row], Sequence[str]], list[Arrays]]
@@ -19,15 +19,17 @@ LONGEST_RETRY_S = 60
 
 
 class ModelQueue:
-    """The rows that wait for one model and the batches that threads compute of it.
+    """The rows of one kind that wait for one model, ordinary or background, and the batches that threads compute of it.
 
     Not safe to share between threads: its pool holds the lock around every call but `run`.
     """
 
-    def __init__(self, run: RunBatch, limits: EngineLimits) -> None:
+    def __init__(self, run: RunBatch, limits: EngineLimits, *, is_background: bool = False) -> None:
         """Start empty."""
         self.run = run
         self.limits = limits
+        self.is_background = is_background
+        """Whether its rows wait while ordinary rows of any model do; see `service.engine.turns`."""
         self.backlog = Backlog()
         self.throughput = Throughput()
         self.running = 0
@@ -40,11 +42,12 @@ class ModelQueue:
         """Whether no row waits and none is being computed."""
         return not self.backlog.rows and not self.running
 
-    def has_room_for(self, submission: Submission) -> bool:
-        """Whether the rows stay within the limits; an empty queue has room for any."""
-        rows = self.backlog.rows + len(submission.rows)
-        tokens = self.backlog.tokens + submission.tokens
-        fits = rows <= self.limits.queued_rows and tokens <= self.limits.queued_tokens
+    def has_room_for(self, rows: int, tokens: int) -> bool:
+        """Whether so many more rows, of so many tokens, stay within the limits; an empty queue has room for any."""
+        fits = (
+            self.backlog.rows + rows <= self.limits.queued_rows
+            and self.backlog.tokens + tokens <= self.limits.queued_tokens
+        )
         return fits or not self.backlog.rows
 
     def overload(self, threads: float) -> Overloaded:

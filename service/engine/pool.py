@@ -14,10 +14,10 @@ from typing import ParamSpec, Self
 import structlog
 
 from service.engine.errors import DeadlineExceeded, EngineClosed, ordinary
-from service.engine.fair_queue import FairQueue
 from service.engine.meter import EngineMeter, Unmetered
 from service.engine.model_queue import ModelQueue
 from service.engine.submission import QueuedRow, Submission
+from service.engine.turns import Turns
 
 log = structlog.get_logger()
 
@@ -43,7 +43,8 @@ class Dispatch:
 class Pool:
     """Threads that serve the queues of several models in turns, fairly by the tokens computed for each.
 
-    A flood of rows for one model keeps another model waiting for no longer than one batch. Programs make a pool, hand
+    A flood of rows for one model keeps another model waiting for no longer than one batch, and background rows wait
+    for ordinary ones. Programs make a pool, hand
     it to their engines, and call `close` after they have closed these (or use it as a context around theirs). Only
     engines call the other methods.
 
@@ -59,7 +60,7 @@ class Pool:
         self._work_came = threading.Condition(self._lock)
         self._work_done = threading.Condition(self._lock)
         self._queues: list[ModelQueue] = []
-        self._turns: FairQueue[ModelQueue] = FairQueue()
+        self._turns = Turns()
         self._idle = 0
         self._closed = False
         self._faults: set[type[BaseException]] = set()
@@ -86,10 +87,10 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def serve(self, queue: ModelQueue) -> None:
-        """Compute the rows of `queue` from now on, until `retire`."""
+    def serve(self, *queues: ModelQueue) -> None:
+        """Compute the rows of these queues from now on, until `retire`."""
         with self._lock:
-            self._queues.append(queue)
+            self._queues += queues
 
     def submit(self, queue: ModelQueue, submission: Submission, *, admitted: bool) -> None:
         """Let the rows of a submission wait in `queue`; see `Engine.submit`.
@@ -102,7 +103,7 @@ class Pool:
             is_closed = self._closed or queue.is_closed
             if is_closed and not (admitted and self._will_still_serve(queue)):
                 raise EngineClosed("the engine is closed")
-            if not admitted and not queue.has_room_for(submission):
+            if not admitted and not queue.has_room_for(len(submission.rows), submission.tokens):
                 raise queue.overload(self._share(queue))
             if not queue.backlog.rows:
                 self._turns.begin(queue)
@@ -122,22 +123,32 @@ class Pool:
             self._work_done.notify_all()
             self._guard(self._report_queues)
 
-    def retire(self, queue: ModelQueue, *, drain: bool) -> None:
-        """Let no more rows into `queue`, return when it is empty and no thread computes for it, and forget it.
+    def refuse_overload(self, queue: ModelQueue) -> None:
+        """Raise Overloaded where more rows wait in `queue` than its limits allow."""
+        with self._lock:
+            if not queue.has_room_for(0, 0):
+                raise queue.overload(self._share(queue))
+
+    def retire(self, *queues: ModelQueue, drain: bool) -> None:
+        """Let no more rows into these queues, return when they are empty and no thread computes for them, forget them.
 
         With `drain=False` the rows that wait fail with EngineClosed.
         """
+        dropped: list[Submission] = []
         with self._lock:
-            queue.is_closed = True
-            dropped = [] if drain else queue.backlog.clear()
+            for queue in queues:
+                queue.is_closed = True
+                dropped += [] if drain else queue.backlog.clear()
             self._guard(self._report_queues)
         for submission in dropped:
             self._guard(submission.fail, EngineClosed("the engine was closed while the rows were waiting"))
         with self._lock:
-            self._work_done.wait_for(lambda: queue.is_drained)
-            if queue in self._queues:
-                self._queues.remove(queue)
-                self._turns.leave(queue)
+            # All at once: a row that is done may lead to another one in another of the queues.
+            self._work_done.wait_for(lambda: all(queue.is_drained for queue in queues))
+            for queue in queues:
+                if queue in self._queues:
+                    self._queues.remove(queue)
+                    self._turns.leave(queue)
 
     def _work(self) -> None:
         while dispatch := self._next_dispatch():
@@ -240,7 +251,9 @@ class Pool:
 
     def _share(self, queue: ModelQueue) -> float:
         """The number of threads that `queue` gets, as long as the queues that have work now go on having it."""
-        busy = sum(1 for each in self._queues if each is queue or each.backlog.rows)
+        # Ordinary rows do not wait for background rows.
+        rivals = [each for each in self._queues if queue.is_background or not each.is_background]
+        busy = sum(1 for each in rivals if each is queue or each.backlog.rows)
         return len(self._threads) / busy
 
     def _will_still_serve(self, queue: ModelQueue) -> bool:
