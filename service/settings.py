@@ -20,6 +20,9 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """sha256 in hex."""
 
 
+MAX_OCCLUSION_WORDS = 128
+"""Most words of an item to explain by occlusion, unless a setting says otherwise."""
+
 _ENGINE_LIMITS = EngineLimits()
 
 CACHE_OFF = "off"
@@ -89,6 +92,12 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(
         default=2_000_000, ge=1, description="Largest request body, in bytes.", json_schema_extra={"group": "Limits"}
+    )
+    max_occlusion_words: int = Field(
+        default=MAX_OCCLUSION_WORDS,
+        ge=1,
+        description="Most words of an input to explain by occlusion, which reads the text again without each of them.",
+        json_schema_extra={"group": "Limits"},
     )
     body_timeout_s: float = Field(
         default=20.0,

@@ -88,6 +88,7 @@ class Limits(BaseModel):
     max_tokens: int = Field(description="Longest row the model reads, special tokens included.")
     max_item_tokens: int = Field(description="Longest input in all its windows.")
     max_characters: int
+    max_occlusion_words: int = Field(description="Most words of an input to explain by occlusion.")
 
 
 class ModelCard(ModelName):

@@ -25,9 +25,17 @@ class LoadedModel:
     """The tokenizer and the graph of one package. Safe to share between threads; call `close` when done."""
 
     def __init__(
-        self, package: Package, limits: EngineLimits, pool: Pool, provider: ProviderName, cache: Path | None
+        self,
+        package: Package,
+        limits: EngineLimits,
+        pool: Pool,
+        provider: ProviderName,
+        cache: Path | None,
+        max_occlusion_words: int,
     ) -> None:
         """Load the graph, which the threads of `pool` will run; raises as `open_session` does."""
+        self.max_occlusion_words = max_occlusion_words
+        """Most words of an item that are left out in turn to explain its answer."""
         self.package = package
         self.task = package.task
         self.outputs = package.manifest.meaning
@@ -48,10 +56,20 @@ class LoadedModel:
         return encoded
 
     def submit(
-        self, rows: Sequence[Row], outputs: tuple[str, ...], *, deadline: float | None = None, admitted: bool = False
+        self,
+        rows: Sequence[Row],
+        outputs: tuple[str, ...],
+        *,
+        deadline: float | None = None,
+        admitted: bool = False,
+        background: bool = False,
     ) -> Future[EngineResult]:
         """Queue rows and return the future of their arrays; see `Engine.submit`."""
-        return self._engine.submit(rows, outputs, deadline=deadline, admitted=admitted)
+        return self._engine.submit(rows, outputs, deadline=deadline, admitted=admitted, background=background)
+
+    def refuse_background_overload(self) -> None:
+        """Raise Overloaded where too many background rows wait; see the engine's method of this name."""
+        self._engine.refuse_background_overload()
 
     def find_target(self, asked: str | int, encoded: Encoded) -> int:
         """The place of the answer that a caller asks to be explained; raises UnknownTarget."""

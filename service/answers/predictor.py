@@ -14,7 +14,7 @@ from export.package import Package, Probe
 from export.probes import distance, probe_rows
 from export.session import ProviderName
 from models.tasks.task import Item, Logits
-from models.text import BadInput, ReadingLimits, Row, Truncation
+from models.text import BadInput, ReadingLimits, Row
 from service.answers.answers import Answers, PendingAnswers
 from service.answers.batch import BatchPrediction, EncodedItem, ItemPrediction, ItemScores, RejectedItem
 from service.answers.contract import ModelName, Options
@@ -28,6 +28,7 @@ from service.engine.futures import then, then_wait
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from service.engine.submission import EngineResult
+from service.settings import MAX_OCCLUSION_WORDS
 
 
 class Predictor:
@@ -40,6 +41,7 @@ class Predictor:
         pool: Pool,
         provider: ProviderName = "cpu",
         cache: Path | None = None,
+        max_occlusion_words: int = MAX_OCCLUSION_WORDS,
     ) -> None:
         """Load the graph, which the threads of `pool` will run; raises as `open_session` does.
 
@@ -55,12 +57,17 @@ class Predictor:
             method=manifest.method.name,
             precision=package.precision,
         )
-        self._model = LoadedModel(package, limits, pool, provider, cache)
+        self._model = LoadedModel(package, limits, pool, provider, cache, max_occlusion_words)
 
     @property
     def limits(self) -> ReadingLimits:
         """The limits of the texts that the model reads."""
         return self._model.reader.limits
+
+    @property
+    def max_occlusion_words(self) -> int:
+        """Most words of an item that are left out in turn to explain its answer."""
+        return self._model.max_occlusion_words
 
     @property
     def explanations(self) -> tuple[ExplanationMethod, ...]:
@@ -111,7 +118,7 @@ class Predictor:
             style=style,
             began=began,
             tokenize_s=tokenize_s,
-            future=self._compute(encoded_items, options.truncation, style, deadline),
+            future=self._compute(encoded_items, style, deadline),
         )
 
     def answer(self, items: Iterable[Item], options: Options) -> Answers:
@@ -201,7 +208,6 @@ class Predictor:
     def _compute(
         self,
         items: Sequence[EncodedItem],
-        truncation: Truncation,
         style: ExplanationStyle | None,
         deadline: float | None,
     ) -> Future[BatchPrediction]:
@@ -211,8 +217,10 @@ class Predictor:
         """
         model = self._model
         explainer = EXPLAINERS[style.method] if style else None
+        if explainer and explainer.is_background:
+            model.refuse_background_overload()
         beside = explainer.outputs(model) if explainer else ()
-        settings = RunSettings(truncation=truncation, unit=style.unit if style else "word", deadline=deadline)
+        settings = RunSettings(unit=style.unit if style else "word", deadline=deadline)
         rows = [row for item in items for row in item.encoded.rows]
         submitted = model.submit(rows, ("logits", *beside), deadline=deadline)
         if explainer is None:

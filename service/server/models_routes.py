@@ -112,6 +112,7 @@ def _card(models: Sequence[Predictor], number: int, settings: Settings) -> Model
             max_tokens=limits.max_tokens,
             max_item_tokens=limits.max_item_tokens,
             max_characters=limits.max_characters,
+            max_occlusion_words=predictor.max_occlusion_words,
         ),
         explanations=predictor.explanations,
         truncations=get_args(Truncation),

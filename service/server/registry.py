@@ -198,7 +198,9 @@ def start_predictor(package: Package, settings: Settings, pool: Pool) -> Predict
     Raises:
         ProbeFailed: no graph of the package reproduces them.
     """
-    predictor = Predictor(package, settings.engine_limits, pool, settings.provider, settings.cache)
+    predictor = Predictor(
+        package, settings.engine_limits, pool, settings.provider, settings.cache, settings.max_occlusion_words
+    )
     try:
         predictor.warm_up()
         check_probes(predictor)

@@ -44,10 +44,10 @@ def predictor(package: Path) -> Iterator[Predictor]:
 
 @pytest.fixture
 def attentive(package: Path, tmp_path: Path) -> Iterator[Predictor]:
-    """A predictor whose package gives attention and no rollout."""
+    """A predictor whose package gives attention and no other output that explains."""
     folder = Path(shutil.copytree(package, tmp_path / "attentive"))
     outputs = json.loads((folder / MANIFEST_FILE).read_bytes())["outputs"]
-    reseal(folder, outputs=[output for output in outputs if output["name"] != "rollout"], probes=[])
+    reseal(folder, outputs=[output for output in outputs if output["name"] in ("logits", "attention")], probes=[])
     with Pool(1) as pool, Predictor(open_package(folder), EngineLimits(), pool) as predictor:
         yield predictor
 

@@ -51,6 +51,7 @@ VOCABULARY = tuple(
         )
     )
 )
+OUTPUTS = ("logits", "attention", "rollout", "decomposition")
 PROBE_TEXTS = ("the film was great", "boring and awful, not good")
 
 
@@ -95,7 +96,7 @@ def reseal(folder: Path, **changes: object) -> None:
 def _probes(folder: Path, max_tokens: int) -> tuple[Probe, ...]:
     session = Session(folder / GRAPH_FILE, pad_id=0)
     reader = Reader.from_file(folder / TOKENIZER_FILE, ReadingLimits(max_tokens=max_tokens))
-    names = ("logits", "attention", "rollout")
+    names = OUTPUTS
     return tuple(
         Probe(
             item={"text": text},
@@ -131,6 +132,11 @@ def _graph() -> onnx.ModelProto:
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(LABELS)]),
         helper.make_tensor_value_info("attention", TensorProto.FLOAT, axes),
         helper.make_tensor_value_info("rollout", TensorProto.FLOAT, axes),
+        helper.make_tensor_value_info("decomposition", TensorProto.FLOAT, axes),
+    ]
+    inputs += [
+        helper.make_tensor_value_info("explain", TensorProto.BOOL, [len(outputs) - 1]),
+        helper.make_tensor_value_info("target", TensorProto.FLOAT, ["explained", len(LABELS)]),
     ]
     opinions = np.array([OPINIONS.get(token, 1 / 64) for token in VOCABULARY], dtype=np.float32)
     weights = np.abs(opinions)
@@ -140,6 +146,11 @@ def _graph() -> onnx.ModelProto:
         "half_weights": weights / 2 + np.float32(0.5),
         "last": np.array([-1]),
         "sequence_axis": np.array([1]),
+        "decomposition_place": np.array(OUTPUTS.index("decomposition") - 1),
+        "label_axis": np.array([1]),
+        "two": np.array(2, dtype=np.float32),
+        "one": np.array(1, dtype=np.float32),
+        "labels": np.eye(len(LABELS), dtype=np.float32),
     }
     node = helper.make_node
     nodes = [
@@ -150,10 +161,37 @@ def _graph() -> onnx.ModelProto:
         node("ReduceSum", ["said_here", "sequence_axis"], ["logits"], keepdims=0),
         *_shares("weights", "attention"),
         *_shares("half_weights", "rollout"),
+        node("Gather", ["explain", "decomposition_place"], ["is_asked"]),
+        node("If", ["is_asked"], ["decomposition"], then_branch=_decomposition(), else_branch=_nothing()),
     ]
     initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+
+
+def _decomposition() -> onnx.GraphProto:
+    """Each token's logits times the target; a row whose target is all zeros explains the label that it predicts."""
+    node = helper.make_node
+    nodes = [
+        node("Abs", ["target"], ["absolute_target"]),
+        node("ReduceMax", ["absolute_target"], ["largest_weight"], axes=[1], keepdims=1),
+        node("Cast", ["largest_weight"], ["is_given"], to=TensorProto.BOOL),
+        node("ArgMax", ["logits"], ["predicted"], axis=1, keepdims=0),
+        node("Gather", ["labels", "predicted"], ["one_hot"]),
+        node("Mul", ["one_hot", "two"], ["doubled"]),
+        node("Sub", ["doubled", "one"], ["own_target"]),
+        node("Where", ["is_given", "target", "own_target"], ["explained_target"]),
+        node("Unsqueeze", ["explained_target", "label_axis"], ["by_token"]),
+        node("Mul", ["said_here", "by_token"], ["weighed"]),
+        node("ReduceSum", ["weighed", "last"], ["shares"], keepdims=0),
+    ]
+    return helper.make_graph(nodes, "then", [], [helper.make_tensor_value_info("shares", TensorProto.FLOAT, None)])
+
+
+def _nothing() -> onnx.GraphProto:
+    empty = helper.make_tensor("empty_value", TensorProto.FLOAT, [0, 0], [])
+    output = helper.make_tensor_value_info("empty", TensorProto.FLOAT, None)
+    return helper.make_graph([helper.make_node("Constant", [], ["empty"], value=empty)], "else", [], [output])
 
 
 def _shares(table: str, output: str) -> list[onnx.NodeProto]:

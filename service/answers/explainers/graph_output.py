@@ -1,10 +1,11 @@
 """Token scores that the graph itself gives, as an output that shares 1 among the tokens of a row."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from export.package import Manifest, ShareOutput
 from export.session import Arrays
+from models.tasks.task import AnswerPart
 from models.text import Row
 from service.answers.batch import ItemScores, RowScores
 from service.answers.explainers.explainer import AnsweredItem, ExplanationPlan
@@ -21,6 +22,7 @@ class GraphOutput:
     """
 
     name: ShareOutput
+    is_background = False
 
     @property
     def further_outputs(self) -> tuple[str, ...]:
@@ -29,7 +31,7 @@ class GraphOutput:
 
     def is_offered(self, manifest: Manifest) -> bool:
         """Whether the graph has the output."""
-        return any(tensor.name == self.name for tensor in manifest.outputs)
+        return has_output(manifest, self.name)
 
     def outputs(self, model: LoadedModel) -> tuple[str, ...]:
         """The output, where it is read at the first token."""
@@ -37,25 +39,51 @@ class GraphOutput:
 
     def plan(self, answered: AnsweredItem) -> ExplanationPlan:
         """Read the output off the first run, or have each part's rows read again at the token of the part."""
-        parts, arrays = answered.prediction.parts, answered.arrays
-        if not answered.model.reads_anywhere:
-            of_parts = [[arrays[number][self.name] for number in part.rows] for part in parts]
-            return ExplanationPlan((), lambda _: [RowScores(of_rows) for of_rows in of_parts])
-        rows = [
-            replace(answered.item.encoded.rows[number], read_at=part.read_at) for part in parts for number in part.rows
+        return plan_reading(
+            answered, self.name, lambda *_: not answered.model.reads_anywhere, [None] * len(answered.prediction.parts)
+        )
+
+
+def has_output(manifest: Manifest, name: str) -> bool:
+    """Whether the graph of a package has an output of this name."""
+    return any(tensor.name == name for tensor in manifest.outputs)
+
+
+def plan_reading(
+    answered: AnsweredItem,
+    output: str,
+    is_known: Callable[[AnswerPart, int], bool],
+    y: Sequence[float | None],
+) -> ExplanationPlan:
+    """Take an output of the graph for each row of each part: off the first run where that is known, or by a second run.
+
+    `is_known` takes a part and the number of a row; `y` is the sum of logits of each part, if the output takes one
+    apart. In a second run the rows are read at the token, and explained for the target, of their part.
+
+    Raises:
+        ExplanationTooLong: the second run would take more tokens than an item may have.
+    """
+    parts, arrays = answered.prediction.parts, answered.arrays
+    known = [[arrays[row][output] if is_known(part, row) else None for row in part.rows] for part in parts]
+    again = [
+        replace(answered.item.encoded.rows[row], read_at=part.read_at, target=part.target)
+        for part, of_part in zip(parts, known, strict=True)
+        for row, scores in zip(part.rows, of_part, strict=True)
+        if scores is None
+    ]
+    _refuse_too_long(again, answered)
+
+    def finish(computed: Sequence[Arrays]) -> ItemScores:
+        further = iter(computed)
+        return [
+            RowScores([next(further)[output] if scores is None else scores for scores in of_part], of_y)
+            for of_part, of_y in zip(known, y, strict=True)
         ]
-        refuse_too_long(rows, answered)
-        counts = [len(part.rows) for part in parts]
 
-        def finish(computed: Sequence[Arrays]) -> ItemScores:
-            scores = iter(computed)
-            return [RowScores([next(scores)[self.name] for _ in range(count)]) for count in counts]
-
-        return ExplanationPlan(rows, finish)
+    return ExplanationPlan(again, finish)
 
 
-def refuse_too_long(rows: Sequence[Row], answered: AnsweredItem) -> None:
-    """Raise ExplanationTooLong where a second run would take more tokens than an item may have."""
+def _refuse_too_long(rows: Sequence[Row], answered: AnsweredItem) -> None:
     tokens, most = sum(map(len, rows)), answered.model.reader.limits.max_item_tokens
     if tokens > most:
         raise ExplanationTooLong(

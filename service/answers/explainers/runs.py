@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 from export.session import Arrays
-from models.text import Truncation
 from service.answers.batch import EncodedItem, ItemScores
 from service.answers.explainers.explainer import AnsweredItem, Explainer, ExplanationPlan
 from service.answers.explanation import ExplanationTooLong, ExplanationUnit
 from service.answers.model import LoadedModel
-from service.engine.futures import then
+from service.engine.futures import one_by_one, then
 from service.engine.submission import EngineResult
 
 
@@ -18,7 +19,6 @@ from service.engine.submission import EngineResult
 class RunSettings:
     """The settings that all runs of one request have in common."""
 
-    truncation: Truncation
     unit: ExplanationUnit
     deadline: float | None
     """On the clock of `time.monotonic`."""
@@ -39,7 +39,6 @@ def answer_items(
                 item=item,
                 prediction=model.predict(arrays, item),
                 arrays=arrays,
-                truncation=settings.truncation,
                 unit=settings.unit,
             )
         )
@@ -55,6 +54,16 @@ def score_items(
     The future may hold BrokenModel, DeadlineExceeded or EngineClosed; when it is cancelled, the rows that still wait
     are not computed.
     """
+    if not explainer.is_background:
+        return _score_together(explainer, model, answered, settings)
+    # One item's rows at a time: to plan all at once would keep a thread from ordinary rows, and memory from others.
+    starts = (partial(_score_together, explainer, model, [one], settings) for one in answered)
+    return then(one_by_one(starts), lambda of_items: list(chain.from_iterable(of_items)))
+
+
+def _score_together(
+    explainer: Explainer, model: LoadedModel, answered: Sequence[AnsweredItem], settings: RunSettings
+) -> Future[list[ItemScores | ExplanationTooLong]]:
     # The plans keep what they need of the first run; its other arrays need not wait for further rows.
     plans = [_plan(explainer, one) for one in answered]
     rows = [row for plan in plans if isinstance(plan, ExplanationPlan) for row in plan.rows]
@@ -63,7 +72,14 @@ def score_items(
         model.refuse_broken(computed.rows)
         return list(_finish(plans, iter(computed.rows)))
 
-    return then(model.submit(rows, explainer.further_outputs, deadline=settings.deadline, admitted=True), finish)
+    submitted = model.submit(
+        rows,
+        explainer.further_outputs,
+        deadline=settings.deadline,
+        admitted=True,
+        background=explainer.is_background,
+    )
+    return then(submitted, finish)
 
 
 def _plan(explainer: Explainer, answered: AnsweredItem) -> ExplanationPlan | ExplanationTooLong:

@@ -43,6 +43,7 @@ class LeavingOut:
     """Token scores that no graph gives: how much the answer's probability changes without the token."""
 
     further_outputs = ("logits",)
+    is_background = False
 
     def is_offered(self, manifest: Manifest) -> bool:
         return manifest.task == "sentiment"
@@ -54,7 +55,7 @@ class LeavingOut:
     def plan(self, answered: AnsweredItem) -> ExplanationPlan:
         model, whole, (row,) = answered.model, answered.prediction, answered.item.encoded.rows
         left_out = [
-            (position, model.encode(SentimentItem(text=text[:start] + text[end:]), answered.truncation))
+            (position, model.encode(SentimentItem(text=text[:start] + text[end:]), "window"))
             for text in answered.item.encoded.texts.values()
             for position, (start, end) in row.spans("text")
         ]
@@ -76,7 +77,7 @@ def leaving_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_name_of_the_contract_has_an_explainer_in_its_order() -> None:
-    assert tuple(EXPLAINERS) == tuple(name for name in get_args(ExplanationMethod) if name in EXPLAINERS)
+    assert tuple(EXPLAINERS) == get_args(ExplanationMethod)
     assert set(SHARES) <= set(EXPLAINERS)
 
 
@@ -119,8 +120,8 @@ def test_further_rows_keep_the_deadline_and_need_no_room_in_the_queue(
     deadline = time.monotonic() + 60
     predictor.submit([SentimentItem(text="good film")], ATTENTION, deadline=deadline).result()
     assert asked == [
-        (1, ("logits",), {"deadline": deadline, "admitted": False}),
-        (2, ("logits",), {"deadline": deadline, "admitted": True}),
+        (1, ("logits",), {"deadline": deadline, "admitted": False, "background": False}),
+        (2, ("logits",), {"deadline": deadline, "admitted": True, "background": False}),
     ]
 
 

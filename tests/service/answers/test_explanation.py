@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.tasks.sentiment import SentimentItem
 from models.tasks.task import AnswerPart
-from models.text import Encoded
+from models.text import Encoded, Reader, ReadingLimits
 from service.answers.batch import RowScores
 from service.answers.contract import Options
 from service.answers.errors import ItemsRejected
@@ -20,6 +20,7 @@ from service.answers.offsets import OffsetUnit
 from service.answers.predictor import Predictor
 from service.answers.rendering import ExplanationStyle, explain
 from service.answers.units import TokenScores
+from tests.tiny import make_byte_tokenizer
 
 ALPHABETS = (
     st.characters(exclude_categories=["Cs"]),
@@ -107,6 +108,54 @@ def test_a_word_in_two_windows_takes_the_larger_score(predictor: Predictor) -> N
     first_of_second = encoded.rows[1].spans("text")[0][1].start // 2
     assert {round(word.score / items[0].score) for word in items[:first_of_second]} == {1}
     assert {round(word.score / items[0].score) for word in items[first_of_second:]} == {3}
+
+
+def test_a_word_in_two_windows_takes_the_score_of_the_larger_absolute_value(predictor: Predictor) -> None:
+    encoded = read(predictor, "a " * 30 + "b " * 10)
+    scores = [np.full(len(row), weight, dtype=np.float32) for row, weight in zip(encoded.rows, (2, -3), strict=True)]
+    part = AnswerPart("x", rows=(0, 1), target={})
+    (explanation,) = explain(ExplanationStyle(method="decomposition"), [part], encoded, [RowScores(scores, 10.0)])
+    first_of_second = encoded.rows[1].spans("text")[0][1].start // 2
+    assert [word.score for word in explanation.items] == [2.0] * first_of_second + [-3.0] * (40 - first_of_second)
+    assert explanation.rest == 10.0 - sum(word.score for word in explanation.items)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3, 9])
+def test_the_largest_absolute_scores_are_listed_the_first_of_equal_ones(predictor: Predictor, top_k: int) -> None:
+    encoded = read(predictor, "good film was bad")
+    scores = np.array([9, 1, -2, 0, 2, 9], dtype=np.float32)
+    style = ExplanationStyle(method="decomposition", top_k=top_k)
+    (explanation,) = explain(style, [AnswerPart("x", rows=(0,), target={})], encoded, [RowScores([scores], 5.0)])
+    ranked = ["film", "bad", "good", "was"][:top_k]
+    assert [word.text for word in explanation.items] == [
+        word for word in ("good", "film", "was", "bad") if word in ranked
+    ]
+    assert explanation.rest == 4.0
+
+
+@settings(deadline=None, max_examples=100)
+@given(text=TEXTS)
+def test_tokens_are_in_order_disjoint_and_cut_out_of_the_text_as_given(predictor: Predictor, text: str) -> None:
+    options = Options.model_validate({"explain": {"method": "attention", "unit": "token"}})
+    try:
+        (result,) = predictor.answer([SentimentItem(text=text)], options).results
+    except ItemsRejected:
+        reject()
+    tokens = result.explanation.items
+    assert all(text[token.start : token.end] == token.text.strip() == token.text != "" for token in tokens)
+    assert all(one.end <= other.start for one, other in pairwise(tokens))
+    assert math.isclose(sum(token.score for token in tokens), 1, abs_tol=1e-6)
+
+
+def test_tokens_of_the_same_characters_are_one() -> None:
+    tokenizer = make_byte_tokenizer()
+    text = "ab 😀 a"
+    encoded = Reader(tokenizer, ReadingLimits(max_tokens=16)).read(text)
+    part = AnswerPart("x", rows=(0,), target={})
+    shares = [np.ones(len(encoded.rows[0]), dtype=np.float32)]
+    style = ExplanationStyle(method="decomposition", unit="token")
+    (explanation,) = explain(style, [part], encoded, [RowScores(shares, 9.0)])
+    assert [(token.text, token.score) for token in explanation.items] == [("ab", 1.0), ("😀", 4.0), ("a", 1.0)]
 
 
 @settings(deadline=None, max_examples=100)

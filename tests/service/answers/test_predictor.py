@@ -62,10 +62,10 @@ def test_the_length_to_explain_counts_the_texts_of_explained_answers_only(predic
 
 
 def test_only_what_the_graph_gives_is_offered(predictor: Predictor, attentive: Predictor) -> None:
-    assert predictor.explanations == ("attention", "rollout")
+    assert predictor.explanations == ("attention", "rollout", "decomposition", "occlusion")
     assert predictor.choose(ExplainOptions(method="rollout")) == "rollout"
-    assert attentive.explanations == ("attention",)
-    with pytest.raises(NotOffered, match="gives no explanation 'rollout'; it gives: 'attention'"):
+    assert attentive.explanations == ("attention", "occlusion")
+    with pytest.raises(NotOffered, match="gives no explanation 'rollout'; it gives: 'attention', 'occlusion'"):
         attentive.submit(MIXED[:1], ROLLOUT)
 
 

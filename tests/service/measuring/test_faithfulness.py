@@ -5,6 +5,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from models.measuring.faithfulness import PERCENTS, measure_drops
 from models.tasks import TASKS
 from models.tasks.sentiment import SentimentItem
 from models.tasks.task import Item
+from service.answers.explanation import ExplanationMethod
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
@@ -28,6 +30,7 @@ from service.measuring.faithfulness import (
 from tests.service.tiny import OPINIONS, VOCABULARY, reseal
 from tests.tiny import make_items
 
+METHODS = get_args(ExplanationMethod)
 TEXTS = ("the film was great", "not a bad film and fine", "boring", "the film was awful and good and great")
 
 
@@ -76,7 +79,7 @@ def test_the_measures_of_a_sum_over_words_have_a_closed_form(measured: MeasuredE
 
 
 def test_every_method_stands_beside_random_words(measured: MeasuredExplanations) -> None:
-    assert list(measured.methods) == ["attention", "rollout", RANDOM]
+    assert list(measured.methods) == [*METHODS, RANDOM]
     assert list(measured.methods["attention"].deletion.less) == [RANDOM]
     assert list(measured.methods["rollout"].deletion.less) == ["attention", RANDOM]
     less = measured.methods["attention"].deletion.less[RANDOM].comprehensiveness
@@ -88,7 +91,7 @@ def test_every_method_stands_beside_random_words(measured: MeasuredExplanations)
 def test_only_methods_have_a_cost_and_stand_in_the_manifest(measured: MeasuredExplanations) -> None:
     assert measured.methods[RANDOM].cost is None
     stated = measured.for_manifest()
-    assert list(stated) == ["attention", "rollout"]
+    assert list(stated) == list(METHODS)
     one = measured.methods["attention"]
     assert stated["attention"] == Faithfulness(
         rows=4,

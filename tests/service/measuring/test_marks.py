@@ -27,7 +27,7 @@ def _marked(text: str, *words: str) -> MarkedText:
 def test_attention_that_looks_at_the_marked_words_is_precise(predictor: Predictor) -> None:
     texts = [_marked("the film was great", "great"), _marked("boring and not good , the film", "boring", "good")]
     found = measure_marks(predictor, texts, "marks", _quiet)
-    assert list(found) == ["attention", "rollout", RANDOM]
+    assert list(found) == [*predictor.explanations, RANDOM]
     assert found["attention"].average_precision.mean == 1.0
     assert found["attention"].rows == 2
     assert found[RANDOM].average_precision.mean < 1.0

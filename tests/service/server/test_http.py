@@ -74,6 +74,43 @@ def test_an_explanation_weighs_the_words(server: Server, method: str) -> None:
     assert max(explanation["items"], key=lambda word: word["score"])["text"] == "awful"
 
 
+def test_a_decomposition_says_for_and_against(server: Server) -> None:
+    (result,) = server.ask(inputs=["great film, but boring"], explain="decomposition").json()["results"]
+    explanation = result["explanation"]
+    scores = {word["text"]: word["score"] for word in explanation["items"]}
+    assert (explanation["target"], explanation["unit"]) == ("positive", "word")
+    assert (scores["great"], scores["boring"]) == (6.0, -2.0)
+    chances = {entry["label"]: entry["score"] for entry in result["scores"]}
+    y = math.log(chances["positive"] / chances["negative"])
+    assert explanation["rest"] + sum(scores.values()) == pytest.approx(y, abs=1e-6)
+
+
+def test_occlusion_says_how_far_the_logits_fall_without_a_word(server: Server) -> None:
+    (result,) = server.ask(inputs=["great film, but boring"], explain="occlusion").json()["results"]
+    scores = {word["text"]: word["score"] for word in result["explanation"]["items"]}
+    assert (scores["great"], scores["boring"]) == (6.0, -2.0)
+
+
+@pytest.mark.parametrize("on_error", ["fail", "report"])
+def test_an_explanation_that_would_be_too_long_is_reported_beside_the_answer(server: Server, on_error: str) -> None:
+    answer = server.ask(inputs=["good", "great " * 129], explain="occlusion", on_error=on_error).json()
+    assert [result["label"] for result in answer["results"]] == ["positive", "positive"]
+    assert [result["explanation"] is None for result in answer["results"]] == [False, True]
+    assert answer["errors"] == [
+        {
+            "index": 1,
+            "code": "explanation_too_long",
+            "detail": "129 words to leave out in turn; at most 128 are: shorten the text",
+        }
+    ]
+
+
+def test_without_a_method_the_decomposition_is_given(server: Server) -> None:
+    for explain in (True, {}, {"method": None}):
+        (result,) = server.ask(inputs=["great film"], explain=explain).json()["results"]
+        assert result["explanation"]["method"] == "decomposition"
+
+
 def test_any_label_may_be_explained(server: Server) -> None:
     explain = {"method": "rollout", "target": "positive"}
     (result,) = server.ask(inputs=["The film was awful!"], explain=explain).json()["results"]
@@ -94,6 +131,15 @@ def test_the_words_that_count_most_are_listed_in_the_order_of_the_text(server: S
     assert [word["text"] for word in short["items"]] == ["great", "awful"]
     assert short["items"] == [word for word in whole["items"] if word["text"] in ("great", "awful")]
     assert short["rest"] is None
+
+
+def test_the_rest_does_not_depend_on_how_many_words_are_listed(server: Server) -> None:
+    whole, short = (
+        server.ask(inputs=["great film, was not awful"], explain=explain).json()["results"][0]["explanation"]
+        for explain in ("decomposition", {"method": "decomposition", "top_k": 1})
+    )
+    assert len(short["items"]) == 1
+    assert short["rest"] == whole["rest"]
 
 
 def test_tokens_are_listed_when_asked_for(server: Server) -> None:
@@ -168,8 +214,8 @@ def test_models_are_listed_with_what_they_say_of_themselves(server: Server) -> N
     (card,) = server.client.get("/v1/models").json()["models"]
     assert card == server.client.get("/v1/models/sentiment").json()
     assert card["labels"] == ["negative", "positive"]
-    assert card["explanations"] == ["attention", "rollout"]
-    assert card["limits"]["max_items"] == 64
+    assert card["explanations"] == ["attention", "rollout", "decomposition", "occlusion"]
+    assert (card["limits"]["max_items"], card["limits"]["max_occlusion_words"]) == (64, 128)
     assert card["metrics"] == {"validation": {"accuracy": 1.0}}
     assert re.fullmatch("[0-9a-f]{64}", card["digest"])
 
