@@ -14,7 +14,7 @@ from export.package import is_package, read_manifest
 from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_cell
-from service.cli.faithfulness import MEASURED_ROWS, ItsCheckpoint, Rationales, Rows, show_faithfulness
+from service.cli.faithfulness import ItsCheckpoint, Rationales, Rows, show_faithfulness
 from service.cli.progress import console, watched_measuring
 from service.cli.training_options import need
 
@@ -55,7 +55,7 @@ def evaluate(
         bool,
         typer.Option("--explanations", help="Measure instead how faithful the explanations of packages are."),
     ] = False,
-    rows: Rows = MEASURED_ROWS,
+    rows: Rows = None,
     rationales: Rationales = None,
     checkpoint: ItsCheckpoint = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,

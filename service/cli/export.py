@@ -12,7 +12,7 @@ from export.preconditions import check_request
 from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_count
-from service.cli.faithfulness import MEASURED_ROWS
+from service.cli.faithfulness import MEASURED_ROWS, MEASURED_TOKENS
 from service.cli.progress import console, watched_measuring
 from service.cli.training_options import need
 
@@ -42,8 +42,8 @@ Explanations = Annotated[
     bool,
     typer.Option(
         "--explanations",
-        help=f"Measure how faithful the explanations are, on {MEASURED_ROWS} validation records, and keep the figures "
-        "in the package.",
+        help=f"Measure how faithful the explanations are, on {MEASURED_ROWS} validation records or fewer if they are "
+        "long, and keep the figures in the package.",
     ),
 ]
 
@@ -100,7 +100,9 @@ def _measure_explanations(checkpoint: Path, data: str | None, package: Path) -> 
     with open_measured(package) as predictor, watched_measuring() as progress:
         items = load_items(data or source.data, source.validation, predictor.task, MEASURED_ROWS)
         try:
-            return measure_explanations(predictor, items, progress, masks=False).for_manifest()
+            return measure_explanations(
+                predictor, items, progress, masks=False, most_tokens=MEASURED_TOKENS
+            ).for_manifest()
         except NothingToMeasure as error:
             console.print(f"explanations are not measured: {error}")
             return {}

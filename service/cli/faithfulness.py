@@ -23,12 +23,19 @@ if TYPE_CHECKING:
     from service.measuring.package import MeasuredPackage
 
 MEASURED_ROWS = 200
+MEASURED_TOKENS = 20_000
+"""Records that are measured where no number is given: so many, or those that have so many tokens together."""
 
 _PANEL = "With --explanations"
 
 Rows = Annotated[
-    int,
-    typer.Option(min=1, help="Measure on this many records, the same for every package.", rich_help_panel=_PANEL),
+    int | None,
+    typer.Option(
+        min=1,
+        help=f"Measure on this many records, the same for every package. Without it: on {MEASURED_ROWS}, or as many as "
+        f"have {MEASURED_TOKENS:,} tokens.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 Rationales = Annotated[
     list[Path] | None,
@@ -53,7 +60,7 @@ def show_faithfulness(
     packages: Sequence[Path],
     data: str,
     parts: Sequence[str],
-    rows: int,
+    rows: int | None,
     rationales: Sequence[Path],
     checkpoint: Path | None,
     *,
@@ -87,7 +94,7 @@ def show_faithfulness(
 def _measure(
     planned: Sequence[tuple[Path, str]],
     data: str,
-    rows: int,
+    rows: int | None,
     rationales: Sequence[Path],
     checkpoint: Path | None,
     progress: "ReportProgress",
@@ -96,11 +103,21 @@ def _measure(
     from service.cli.opening import open_measured
     from service.measuring.package import measure_package
 
-    marked = {path.name.partition(".")[0]: read_marked_texts(path, rows) for path in rationales}
+    most, bound = (rows, None) if rows else (MEASURED_ROWS, MEASURED_TOKENS)
+    marked = {path.name.partition(".")[0]: read_marked_texts(path, most) for path in rationales}
     for folder, part in planned:
         report = _named(folder.name, progress)
         with open_measured(folder) as predictor:
-            yield measure_package(predictor, data, part, report, rows=rows, marked=marked, checkpoint=checkpoint)
+            yield measure_package(
+                predictor,
+                data,
+                part,
+                report,
+                rows=most,
+                most_tokens=bound,
+                marked=marked,
+                checkpoint=checkpoint,
+            )
 
 
 def _named(package: str, progress: "ReportProgress") -> "ReportProgress":

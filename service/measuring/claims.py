@@ -37,13 +37,22 @@ class RankedClaim:
 def read_subjects(predictor: Predictor, reader: Reader, items: Sequence[Item]) -> list[Subject]:
     """Read and answer items, long texts in windows."""
     task, outputs = predictor.task, predictor.package.manifest.meaning
-    encoded = [_encode(predictor, reader, item) for item in items]
+    encoded = [read_item(predictor, reader, item) for item in items]
     logits = _answer(predictor, [one for one in encoded if one is not None])
     subjects = []
     for item, one in zip(items, encoded, strict=True):
         claims = () if one is None else task.claims(task.decode(next(logits), one, outputs), one, outputs)
         subjects.append(Subject(item, one, claims))
     return subjects
+
+
+def read_item(predictor: Predictor, reader: Reader, item: Item) -> Encoded | None:
+    """Read an item, a long text in windows; None where it cannot be read."""
+    try:
+        encoded: Encoded = predictor.task.encode(item, reader, "window")
+    except BadInput:
+        return None
+    return encoded
 
 
 def removable(claim: Claim, words: Sequence[Word]) -> list[int]:
@@ -85,14 +94,6 @@ def _needed(orders: Orders) -> list[frozenset[int]]:
         for scores in lists:
             sets.update(dict.fromkeys(removed for pair in removals(scores) for removed in pair))
     return list(sets)
-
-
-def _encode(predictor: Predictor, reader: Reader, item: Item) -> Encoded | None:
-    try:
-        encoded: Encoded = predictor.task.encode(item, reader, "window")
-    except BadInput:
-        return None
-    return encoded
 
 
 def _answer(predictor: Predictor, items: Sequence[Encoded]) -> Iterator[list[Logits]]:

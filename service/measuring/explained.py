@@ -13,7 +13,7 @@ from service.answers.predictor import Predictor
 RANDOM = "random"
 """The name under which words in random order stand beside the methods."""
 
-RANDOM_DRAWS = 4
+RANDOM_DRAWS = 2
 
 
 def explain_items(

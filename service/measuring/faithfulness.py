@@ -18,13 +18,16 @@ from models.text import Reader
 from models.words import Span
 from service.answers.explanation import Explanation, ExplanationMethod
 from service.answers.predictor import Predictor
-from service.measuring.claims import RankedClaim, Subject, measure_claims, read_subjects, removable
+from service.measuring.claims import RankedClaim, Subject, measure_claims, read_item, read_subjects, removable
 from service.measuring.explained import RANDOM, RANDOM_DRAWS, cpu_time, explain_items, has_signs, shuffle
 
 ITEMS_AT_ONCE = 16
 COSTED_ITEMS = 32
-"""Number of items in the request whose cost is measured."""
+COSTED_TOKENS = 2_000
+"""Most items and tokens in the request whose cost is measured; it has one item at least."""
 COST_ROUNDS = 5
+COST_S = 10.0
+"""Seconds of CPU time after which no further round begins."""
 
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 """The file of a package that names the mask token."""
@@ -81,10 +84,13 @@ def measure_explanations(
     *,
     others: Sequence[str] = (RANDOM,),
     masks: bool = True,
+    most_tokens: int | None = None,
 ) -> MeasuredExplanations:
     """Measure every method that the package offers, and words in random order, on the answers to `items`.
 
-    Every method is compared with each of `others`. With `masks`, words are also replaced by the mask token.
+    Every method is compared with each of `others`. With `masks`, words are also replaced by the mask token. Where the
+    items have more than `most_tokens`, only the first of them are measured: each of their tokens is computed some
+    hundred times.
 
     Raises:
         NothingToMeasure: no answer to any item could be explained.
@@ -94,6 +100,8 @@ def measure_explanations(
     by_removal: dict[Removal, list[dict[str, Drops]]] = {"deletion": [], **({} if mask_id is None else {"mask": []})}
     explainable: dict[ExplanationMethod, list[Item]] = {method: [] for method in predictor.explanations}
     read = 0
+    if most_tokens is not None:
+        items = _first_items(predictor, reader, items, most_tokens)
     progress("explanations", 0, len(items))
     for start in range(0, len(items), ITEMS_AT_ONCE):
         subjects = read_subjects(predictor, reader, items[start : start + ITEMS_AT_ONCE])
@@ -120,9 +128,25 @@ def measure_cost(predictor: Predictor, items: Sequence[Item], method: Explanatio
     Requests of both kinds take turns, and the median ratio counts. It is CPU time of the whole process, in which
     nothing else should compute.
     """
-    cpu_time(predictor, items, method)
-    ratios = [cpu_time(predictor, items, method) / cpu_time(predictor, items, None) for _ in range(COST_ROUNDS)]
+    cpu_time(predictor, items[:1], method)
+    ratios: list[float] = []
+    spent = 0.0
+    while len(ratios) < COST_ROUNDS and spent < COST_S:
+        explained, plain = (cpu_time(predictor, items, one) for one in (method, None))
+        ratios.append(explained / plain)
+        spent += explained
     return statistics.median(ratios)
+
+
+def _first_items(predictor: Predictor, reader: Reader, items: Sequence[Item], most_tokens: int) -> Sequence[Item]:
+    """The first items that together have no more than so many tokens, but one at least."""
+    tokens = 0
+    for number, item in enumerate(items):
+        encoded = read_item(predictor, reader, item)
+        tokens += 0 if encoded is None else encoded.tokens
+        if number and tokens > most_tokens:
+            return items[:number]
+    return items
 
 
 def _rank(
@@ -186,8 +210,11 @@ def _sum_up(
     others: Sequence[str],
     read: int,
 ) -> MeasuredExplanations:
+    reader = predictor.package.reader()
     costs: dict[str, float | None] = {
-        method: measure_cost(predictor, items[:COSTED_ITEMS], method) for method, items in explainable.items() if items
+        method: measure_cost(predictor, _first_items(predictor, reader, items[:COSTED_ITEMS], COSTED_TOKENS), method)
+        for method, items in explainable.items()
+        if items
     }
     methods: dict[str, MeasuredMethod] = {}
     for name, cost in {**costs, RANDOM: None}.items():

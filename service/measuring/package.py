@@ -70,10 +70,13 @@ def measure_package(
     progress: ReportProgress,
     *,
     rows: int,
+    most_tokens: int | None,
     marked: Mapping[str, Sequence[MarkedText]],
     checkpoint: Path | None = None,
 ) -> MeasuredPackage:
     """Measure the explanations of a package on `rows` records of a part, and on texts marked by people.
+
+    Fewer records are measured where they have more than `most_tokens`.
 
     With the `checkpoint` that the package was made from, its attention is also compared with gradients.
 
@@ -96,7 +99,7 @@ def measure_package(
         training_method=manifest.method.name,
         digest=manifest.digest,
         part=part,
-        explanations=measure_explanations(predictor, items, progress, others=COMPARED),
+        explanations=measure_explanations(predictor, items, progress, others=COMPARED, most_tokens=most_tokens),
         marks=marks,
         gradients=measure_gradients(predictor.package, checkpoint, items) if checkpoint else None,
     )

@@ -125,6 +125,12 @@ def test_without_any_explained_answer_nothing_is_measured(predictor: Predictor) 
         measure_explanations(predictor, _items(" "), _quiet)
 
 
+@pytest.mark.parametrize(("most", "rows"), [(None, 4), (1, 1), (6, 1), (14, 2), (17, 3), (100, 4)])
+def test_only_as_many_items_are_measured_as_the_tokens_allow(predictor: Predictor, most: int | None, rows: int) -> None:
+    # The texts have 6, 8, 3 and 10 tokens, special ones included.
+    assert measure_explanations(predictor, _items(*TEXTS), _quiet, most_tokens=most).rows == rows
+
+
 def test_progress_counts_items(predictor: Predictor) -> None:
     seen: list[tuple[str, int, int]] = []
     measure_explanations(predictor, _items(*TEXTS * 5), lambda *told: seen.append(told))
