@@ -27,7 +27,7 @@ from models.text import Row
 
 PROCESSES = 2
 STARTS = 3
-ROUNDS = 5
+ROUNDS = 20
 TEXTS = 256
 BATCH = 8
 
@@ -127,4 +127,4 @@ def _outputs(session: Session, rows: list[Row]) -> str:
 
 if __name__ == "__main__":
     for line in report(Path(__file__).parents[1] / "zoo"):
-        rich.print(line)
+        rich.get_console().print(line, soft_wrap=True)

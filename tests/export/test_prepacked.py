@@ -413,7 +413,10 @@ def test_processes_that_start_at_once_do_not_disturb_each_other(graph: Path, cac
     )
     command = [sys.executable, "-c", script, str(graph), str(cache)]
     processes = [
-        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
     ]
     for process in processes:
         assert process.stdout is not None
@@ -422,8 +425,9 @@ def test_processes_that_start_at_once_do_not_disturb_each_other(graph: Path, cac
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    found = [process.communicate()[0].strip() for process in processes]
-    assert found == [outputs(load(graph, None))] * 4
+    answers, said = zip(*(process.communicate() for process in processes), strict=True)
+    assert [answer.strip() for answer in answers] == [outputs(load(graph, None))] * 4
+    assert "processes do not share weights" not in "".join(said)
     (entry,) = entries(cache)
     before = written(entry)
     load(graph, cache)
