@@ -15,6 +15,7 @@ from models.measuring.faithfulness import PERCENTS, measure_drops
 from models.tasks import TASKS
 from models.tasks.sentiment import SentimentItem
 from models.tasks.task import Item
+from service.answers.contract import Options
 from service.answers.explanation import ExplanationMethod
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
@@ -187,3 +188,26 @@ def test_the_mask_is_the_one_that_the_tokenizer_names(package: Path, tmp_path: P
         (whole - _probability(["the", "film", "was", "bad"], 1), whole - _probability(["bad"] * 3 + ["great"], 1)),
         abs=1e-6,
     )
+
+
+def test_no_method_is_more_faithful_to_a_sum_over_words_than_leaving_each_out(measured: MeasuredExplanations) -> None:
+    exact = measured.methods["occlusion"].deletion.by_percent
+    for one in measured.methods.values():
+        for percent, (comprehensiveness, sufficiency) in one.deletion.by_percent.items():
+            assert exact[percent][0] >= comprehensiveness - 1e-6
+            assert exact[percent][1] <= sufficiency + 1e-6
+
+
+@pytest.mark.parametrize("is_low", [True, False])
+def test_a_similarity_is_tested_for_its_own_half_of_the_range(is_low: bool, opened: Callable[[str], Predictor]) -> None:
+    """Of single words, leaving each out finds the one whose loss moves the score most toward the other half."""
+    predictor = opened("sts")
+    items = [TASKS["sts"].item.model_validate(one) for one in make_items("sts", 40)]
+    results = predictor.answer(items, Options()).results
+    chosen = [item for item, one in zip(items, results, strict=True) if (one.normalized < 0.5) is is_low][:6]
+    assert chosen
+    measured = measure_explanations(predictor, chosen, _quiet)
+    most = {name: one.deletion.by_percent[1][0] for name, one in measured.methods.items()}
+    # int8 gives a row the same logits in any batch, and the score may be cut off at an end of its range.
+    assert most["occlusion"] >= max(most.values()) - 1e-6
+    assert most["occlusion"] > most[RANDOM]

@@ -52,6 +52,15 @@ def test_scores_without_signs_have_no_right_signs(predictor: Predictor) -> None:
     assert (found.strong_signs, found.weak_signs) == (None, None)
 
 
+def test_signs_are_right_where_leaving_a_word_out_moves_the_answer_away_from_its_own(predictor: Predictor) -> None:
+    tokens = ("great", "film", "but", "a", "bit", "bad")
+    right = MarkedText(tokens, frozenset({0, 5}), (2, 0, 0, 0, 0, -1))
+    wrong = MarkedText(("awful", "not"), frozenset({0, 1}), (2, 1))
+    found = measure_marks(predictor, [right, wrong], "marks", _quiet)["occlusion"]
+    # "not" says next to nothing, in favour of positive.
+    assert (found.strong_signs, found.weak_signs) == (1 / 2, 1.0)
+
+
 def test_a_package_for_another_task_is_refused(made: Callable[[str], Path]) -> None:
     package, texts = open_package(made("nli") / "package"), [_marked("good film", "good")]
     with (
