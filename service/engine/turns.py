@@ -6,14 +6,14 @@ from service.engine.fair_queue import FairQueue
 from service.engine.model_queue import ModelQueue
 
 PATIENCE = 31
-"""Full batches that ordinary rows may fill while background rows wait; then a batch of background rows is computed."""
+"""Tokens that ordinary rows may have while background rows wait, for each token that these may have then."""
 
 
 class Turns:
     """The order in which the queues of a pool get their turns.
 
     While any ordinary row waits, background rows wait too. So that they do not wait for ever, they get one turn after
-    ordinary rows have been given as many tokens as `PATIENCE` full batches of theirs have: at most one token in 32.
+    ordinary rows have been given `PATIENCE` times as many tokens as a full batch of theirs has: about one token in 32.
 
     Not safe to share between threads: its pool holds a lock around every call.
     """
@@ -37,7 +37,7 @@ class Turns:
         if not background:
             self._given = 0
         patient = self._background.next(background)
-        if patient and (not ordinary or self._given >= PATIENCE * patient.limits.batch_tokens):
+        if patient and (not ordinary or self._given >= PATIENCE * patient.batch_tokens):
             return patient
         return self._ordinary.next(ordinary)
 

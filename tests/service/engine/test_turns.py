@@ -1,5 +1,6 @@
 """Background rows: they wait for ordinary ones, but not for ever, and are rows like any others in all else."""
 
+import math
 import threading
 from concurrent.futures import CancelledError, Future, wait
 from itertools import chain
@@ -33,7 +34,14 @@ def test_they_share_no_batch_with_ordinary_rows(busy: Engine, blocked: Controlle
     futures = [busy.submit(rows_of(10, 10), OUTPUTS, background=background) for background in (True, False, True)]
     blocked.open.set()
     wait(futures, 10)
-    assert blocked.batches == [[1], [10, 10], [10, 10, 10, 10]]
+    assert blocked.batches == [[1], [10, 10], [10, 10], [10, 10]]
+
+
+def test_their_batches_are_smaller(busy: Engine, blocked: ControlledRun) -> None:
+    future = busy.submit(rows_of(*[8] * 8), OUTPUTS, background=True)
+    blocked.open.set()
+    future.result(10)
+    assert blocked.batches == [[1], [8, 8, 8], [8, 8, 8], [8, 8]]
 
 
 def test_they_wait_for_the_rows_of_other_models_too(blocked: ControlledRun) -> None:
@@ -60,7 +68,9 @@ def test_among_the_ordinary_rows_of_a_flood_they_get_their_turn_once_in_a_while(
         blocked.open.set()
         wait([quiet, flood], 10)
     turns = [number for number, batch in enumerate(blocked.batches[1:]) if batch == [60]]
-    assert turns == [PATIENCE, 2 * PATIENCE + 1, 3 * PATIENCE + 2]
+    # A full batch of theirs has 25 tokens.
+    between = math.ceil(PATIENCE * 25 / 100)
+    assert turns == [between, 2 * between + 1, 3 * between + 2]
 
 
 def test_ordinary_rows_that_came_before_them_give_them_no_turn() -> None:
@@ -225,6 +235,6 @@ def test_background_rows_get_at_most_their_share_and_at_least_a_turn_in_time(
         if not background_waits:
             passed_over = 0
         if ordinary_waits and background_waits:
-            assert chosen.is_background == (passed_over >= PATIENCE * 10)
+            assert chosen.is_background == (passed_over >= PATIENCE * 2)
         passed_over = 0 if chosen.is_background else passed_over + tokens
         turns.charge(chosen, tokens)
