@@ -1,5 +1,6 @@
 """From items to answers with one package."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.package import open_package
+from export.package import Faithfulness, open_package
 from export.session import Arrays
 from models.tasks.sentiment import SentimentItem
 from models.text import Row
@@ -24,6 +25,7 @@ from service.engine.meter import Unmetered
 from service.engine.model_engine import Engine
 from service.engine.pool import Pool
 from service.engine.submission import EngineResult
+from tests.service.tiny import reseal
 
 ROLLOUT = Options(explain=ExplainOptions(method="rollout"))
 MIXED = [SentimentItem(text=text) for text in ("good", "", "bad", " ")]
@@ -67,6 +69,45 @@ def test_only_what_the_graph_gives_is_offered(predictor: Predictor, attentive: P
     assert attentive.explanations == ("attention", "occlusion")
     with pytest.raises(NotOffered, match="gives no explanation 'rollout'; it gives: 'attention', 'occlusion'"):
         attentive.submit(MIXED[:1], ROLLOUT)
+
+
+@pytest.mark.parametrize(
+    ("measured", "best"),
+    [
+        ({}, "decomposition"),
+        ({"rollout": 0.4, "attention": 0.1, "decomposition": 0.2}, "rollout"),
+        ({"of another version": 0.9}, "decomposition"),
+    ],
+)
+def test_the_most_faithful_method_explains_unless_another_is_asked_for(
+    package: Path, tmp_path: Path, measured: dict[str, float], best: str
+) -> None:
+    folder = Path(shutil.copytree(package, tmp_path / "measured"))
+    stated = {name: faithfulness(value) for name, value in measured.items()}
+    reseal(folder, faithfulness={name: one.model_dump() for name, one in stated.items()})
+    with Pool(1) as pool, Predictor(open_package(folder), EngineLimits(), pool) as predictor:
+        for method in (None, "attention"):
+            options = Options.model_validate({"explain": {"method": method}})
+            (result,) = predictor.answer(MIXED[:1], options).results
+            assert result.explanation.method == (method or best)
+            assert result.explanation.faithfulness == stated.get(method or best)
+
+
+def test_of_packages_without_decomposition_the_first_method_explains(attentive: Predictor) -> None:
+    assert attentive.choose(ExplainOptions()) == "attention"
+
+
+def faithfulness(comprehensiveness: float) -> Faithfulness:
+    return Faithfulness(
+        rows=9,
+        comprehensiveness=comprehensiveness,
+        comprehensiveness_interval=(0.0, 1.0),
+        sufficiency=0.0,
+        sufficiency_interval=(-1.0, 1.0),
+        random_comprehensiveness=0.0,
+        random_sufficiency=0.0,
+        cost=1.5,
+    )
 
 
 def test_the_name_is_that_of_the_manifest(predictor: Predictor) -> None:

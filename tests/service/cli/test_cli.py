@@ -170,6 +170,18 @@ def test_a_prediction_can_be_read_without_colour(package: Path) -> None:
     assert said.splitlines()[2].startswith("attention for negative: awful 0.")
 
 
+def test_the_best_explanation_there_is_can_be_asked_for(package: Path) -> None:
+    said = steadfast("predict", "sentiment", "great but boring", "--explain", "best", "--package", package).stdout
+    assert said.splitlines()[2] == "decomposition for positive: great +6.00, boring -2.00, but +0.09"
+
+
+def test_an_answer_with_too_much_to_explain_is_shown_and_the_reason_is_said(package: Path) -> None:
+    shown = steadfast("predict", "sentiment", "good", "great " * 129, "--explain", "occlusion", "--package", package)
+    assert shown.returncode == 0
+    assert shown.stdout.count("positive  ") == 2
+    assert shown.stderr.startswith("input 2 is not explained: 129 words to leave out in turn; ")
+
+
 def test_an_unknown_explanation_lists_those_there_are(package: Path) -> None:
     completed = steadfast("predict", "sentiment", "good", "--explain", "gradient", "--package", package)
     assert completed.returncode == 2

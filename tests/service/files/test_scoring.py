@@ -152,6 +152,22 @@ def test_an_explanation_is_a_list_of_structs_in_parquet(predictor: Predictor, tm
     assert [field.name for field in kind.field("items").type.value_type] == ["field", "text", "start", "end", "score"]
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_an_answer_with_too_much_to_explain_stands_beside_the_reason(
+    predictor: Predictor, tmp_path: Path, ending: str
+) -> None:
+    source = write(tmp_path / "in.jsonl", [{"text": "good film"}, {"text": "great " * 129}, {"text": ""}])
+    summary = run(predictor, source, tmp_path / f"out.{ending}", explain="occlusion")
+    short, long, empty = read(tmp_path / f"out.{ending}")
+    assert (short["error"], long["error"]) == (
+        None,
+        "129 words to leave out in turn; at most 128 are: shorten the text",
+    )
+    assert short["explanation"]["rest"] is not None
+    assert (long["label"], long["explanation"]) == ("positive", None)
+    assert (empty["label"], summary.without_answer) == (None, 1)
+
+
 def test_json_values_of_several_kinds_become_json_in_parquet(predictor: Predictor, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"text": "good", "x": 1, "y": 2},
