@@ -17,8 +17,10 @@ from export.gates.consistency import check_shares
 from export.gates.determinism import check_determinism
 from export.gates.parity import check_parity
 from export.gates.quality import ChosenGraph, check_fp16, choose_int8, keep_fp32
-from export.graph import read_tensors, write_graph
-from export.half import write_half
+from export.graphs.finishing import write_fp32
+from export.graphs.half import write_half
+from export.graphs.quantization import prepare
+from export.graphs.tracing import read_tensors, trace
 from export.origin import CONFIG_FILES, Origin, open_origin, read_calibration_rows, read_validation
 from export.package import (
     FALLBACK_FILE,
@@ -38,7 +40,6 @@ from export.package import (
 )
 from export.preconditions import check_request, read_twins
 from export.probes import record_probes, rows_of_many_lengths
-from export.quantization import prepare
 from export.session import Session
 from export.verification import verify_package
 from models.networks.loading import load_served
@@ -46,6 +47,7 @@ from models.progress import Say
 from models.tables import format_count
 from models.text import without_padding
 
+TRACED = "traced.onnx"
 CARD_FILE = "README.md"
 MeasureExplanations = Callable[[Path], dict[str, Faithfulness]]
 """Takes the folder of a package and returns how faithful its explanations are, by method. Serving explains, and export
@@ -59,6 +61,7 @@ def export_checkpoint(
     out: Path,
     *,
     precision: Precision = "int8",
+    portable: bool = False,
     name: str | None = None,
     data: str | None = None,
     twins: Sequence[Path] = (),
@@ -68,6 +71,7 @@ def export_checkpoint(
 ) -> Manifest:
     """Make the package `out` from a checkpoint; `data` is the place of its data set, if that has moved.
 
+    A `portable` package holds standard ONNX operators only, for other providers than ONNX Runtime's CPU.
     `twins` are packages of the same training by other methods; the manifest holds their metrics for comparison.
     `with_fp32` adds the fp32 graph to the package, which answers on machines where the int8 graph gives other results.
     `measure_explanations` is called with the folder of the package before it is moved to `out`.
@@ -82,10 +86,10 @@ def export_checkpoint(
     origin = open_origin(checkpoint)
     compared = read_twins(twins, origin.record)
     with _workplace(out) as work:
-        checked = _pass_gates(origin, work, precision, data, with_fp32=with_fp32, say=say)
+        checked = _pass_gates(origin, work, precision, data, portable=portable, with_fp32=with_fp32, say=say)
         folder = work / "package"
         folder.mkdir()
-        manifest = _fill(folder, origin, checked, name or origin.task.name, compared)
+        manifest = _fill(folder, origin, checked, name or origin.task.name, compared, portable=portable)
         if measure_explanations is not None:
             say("measuring how faithful the explanations are")
             faithfulness = measure_explanations(folder)
@@ -126,17 +130,19 @@ def _pass_gates(
     precision: Precision,
     data: str | None,
     *,
+    portable: bool,
     with_fp32: bool,
     say: Say,
 ) -> _CheckedGraph:
     rows = rows_of_many_lengths(origin.task, origin.reader)
-    fp32 = work / "fp32.onnx"
+    traced, fp32 = work / TRACED, work / "fp32.onnx"
     say(f"writing the graph of {origin.folder}")
     model = load_served(origin.folder, origin.task.head)
-    write_graph(model, origin.task.head, fp32)
+    trace(model, origin.task.head, traced)
+    write_fp32(traced, fp32, portable=portable)
     parity = check_parity(model, origin.task.head, fp32, rows, origin.pad_id)
     say(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")
-    chosen = _choose(origin, fp32, precision, data, say)
+    chosen = _choose(origin, fp32, precision, data, portable=portable, say=say)
     session = Session(chosen.graph, pad_id=origin.pad_id)
     determinism = check_determinism(session, rows)
     check_shares(session, rows)
@@ -154,21 +160,27 @@ def _pass_gates(
     )
 
 
-def _choose(origin: Origin, fp32: Path, precision: Precision, data: str | None, say: Say) -> ChosenGraph:
+def _choose(
+    origin: Origin, fp32: Path, precision: Precision, data: str | None, *, portable: bool, say: Say
+) -> ChosenGraph:
+    traced = fp32.with_name(TRACED)
     validation = read_validation(origin, data).examples
     if precision == "fp32":
         return keep_fp32(origin, fp32, validation)
     if precision == "fp16":
         half = fp32.with_name("fp16.onnx")
-        write_half(fp32, half)
+        write_half(traced, half, portable=portable)
         say("measuring the graph in fp32 and in fp16")
         return check_fp16(origin, fp32, half, validation)
     rows = read_calibration_rows(origin, data)
     say(f"quantising, with activation ranges from {format_count(len(rows), 'training text')}")
-    return choose_int8(origin, fp32, prepare(fp32, rows, fp32.parent), validation, say)
+    calibration = prepare(traced, rows, fp32.parent, portable=portable)
+    return choose_int8(origin, fp32, calibration, validation, say)
 
 
-def _fill(folder: Path, origin: Origin, checked: _CheckedGraph, name: str, twins: tuple[Twin, ...]) -> Manifest:
+def _fill(
+    folder: Path, origin: Origin, checked: _CheckedGraph, name: str, twins: tuple[Twin, ...], *, portable: bool
+) -> Manifest:
     """Write every file of the package to `folder`; the manifest, with the digests of the others, comes last."""
     shutil.copyfile(checked.chosen.graph, folder / GRAPH_FILE)
     if checked.fallback:
@@ -177,7 +189,8 @@ def _fill(folder: Path, origin: Origin, checked: _CheckedGraph, name: str, twins
         shutil.copyfile(origin.folder / file, folder / file)
     tokenizer = without_padding(Tokenizer.from_file(str(origin.folder / TOKENIZER_FILE)))
     tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
-    return _seal(folder, origin, _manifest(folder / GRAPH_FILE, origin, checked, name, twins))
+    manifest = _manifest(folder / GRAPH_FILE, origin, checked, name, twins)
+    return _seal(folder, origin, manifest.model_copy(update={"portable": portable}))
 
 
 def _seal(folder: Path, origin: Origin, manifest: Manifest) -> Manifest:

@@ -34,6 +34,9 @@ ShareOutput = Literal["attention", "rollout"]
 """An output of the graph that shares 1 among the tokens of a row. Only where tokens attend to each other is there a
 rollout."""
 
+ExplanationOutput = Literal[ShareOutput, "decomposition"]
+"""An output of the graph that explains the logits by the tokens of a row."""
+
 PROBE_TOLERANCE: dict[Precision, float] = {"int8": 0.15, "fp16": 0.05, "fp32": 1e-3}
 """Largest accepted distance of outputs from those recorded. On the same kind of CPU every bit is the same; another kind
 rounds floats differently, which now and then moves a value to the next of int8's 256 steps. Other kernels on one CPU
@@ -94,6 +97,9 @@ class DeterminismReport(_Frozen):
 
     rows: int
     bit_equal: bool
+    decomposition_difference: float | None = Field(
+        default=None, description="Largest difference between decompositions alone and batched; 0: the same bits."
+    )
 
 
 class Probe(_Frozen):
@@ -140,6 +146,7 @@ class Manifest(_Frozen):
     base: str
     weights: str = Field(default="", description="sha256 of the checkpoint's weights.")
     precision: Precision
+    portable: bool = Field(default=False, description="Whether the graph holds standard ONNX operators only.")
     max_tokens: int = Field(ge=8, description="Longest row, special tokens included.")
     pad_id: int = Field(ge=0)
     inputs: tuple[TensorInfo, ...]

@@ -12,7 +12,7 @@ import numpy as np
 
 from export.package import Probe
 from export.session import Session
-from models.tasks.task import AnyTask
+from models.tasks.task import READ_AT_TOKENS, AnyTask
 from models.text import BadInput, Reader, Row
 
 
@@ -34,9 +34,11 @@ def probe_outputs(
 
 
 def probe_rows(task: AnyTask, reader: Reader, item: dict[str, Any]) -> tuple[Row, ...]:
-    """The rows of an item; a graph that takes a position to read at reads each row at its middle."""
+    """The rows of an item; where answers stand at tokens, explanations are of the first logit of the middle token."""
     rows = task.encode(task.item.model_validate(item), reader, "window").rows
-    return tuple(replace(row, read_at=len(row) // 2) for row in rows)
+    if task.head not in READ_AT_TOKENS:
+        return rows
+    return tuple(replace(row, read_at=len(row) // 2, target={(len(row) // 2, 0): 1.0}) for row in rows)
 
 
 def rows_of_many_lengths(task: AnyTask, reader: Reader, count: int = 64) -> list[Row]:

@@ -12,7 +12,7 @@ import onnxruntime
 from export.package import ShareOutput, open_package
 from models.errors import UserError
 from models.tasks.task import AnyTask, Logits, Outputs
-from models.text import Reader, Row, pad
+from models.text import Reader, Row, pad, pad_targets
 
 if TYPE_CHECKING:
     from models.evaluation import EvaluatedModel
@@ -24,7 +24,7 @@ token."""
 SHARES: tuple[ShareOutput, ...] = get_args(ShareOutput)
 """The outputs that share 1 among the tokens of a row."""
 
-OUTPUTS = ("logits", *SHARES)
+OUTPUTS = ("logits", *SHARES, "decomposition")
 """All outputs that a graph may have."""
 
 EXPLAIN_INPUT = "explain"
@@ -134,13 +134,9 @@ class Session:
             return {}
         flags = np.array([name in outputs for name in self.outputs if name != "logits"])
         explained = rows if "decomposition" in outputs else ()
-        width = max(map(len, rows)) if "sequence" in self._target_shape else 0
+        width = max(map(len, rows))
         sizes = [width if size == "sequence" else int(size) for size in self._target_shape[1:]]
-        target = np.zeros((len(explained), *sizes), dtype=np.float32)
-        for number, row in enumerate(explained):
-            for place, weight in (row.target or {}).items():
-                target[number, *place] = weight
-        return {EXPLAIN_INPUT: flags, TARGET_INPUT: target}
+        return {EXPLAIN_INPUT: flags, TARGET_INPUT: pad_targets(explained, sizes)}
 
 
 @cache

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from export.errors import NotAnExplanation, NotTheSameModel
 from export.gates.consistency import check_shares
-from export.gates.determinism import rows_that_differ
+from export.gates.determinism import TOLERANCE, find_differences
 from export.package import GRAPH_FILE, PROBE_TOLERANCE, WEIGHTS_FILE, Package, file_digest, open_package
 from export.probes import distance, probe_outputs, rows_of_many_lengths
 from export.session import Session, open_packaged_model
@@ -83,12 +83,12 @@ def _check_probes(package: Package, session: Session) -> Check:
 
 
 def _check_determinism(session: Session, rows: Sequence[Row]) -> Check:
-    differing = len(rows_that_differ(session, rows))
-    return Check(
-        "determinism",
-        not differing,
-        f"{differing} of {format_count(len(rows), 'row')} with other logits in a batch than alone",
-    )
+    found = find_differences(session, rows)
+    detail = f"{len(found.rows)} of {format_count(len(rows), 'row')} with other logits in a batch than alone"
+    if found.decomposition is None:
+        return Check("determinism", not found.rows, detail)
+    passed = not found.rows and found.decomposition <= TOLERANCE
+    return Check("determinism", passed, f"{detail}, decompositions within {found.decomposition:.2g}")
 
 
 def _check_shares(session: Session, rows: Sequence[Row]) -> Check:
@@ -123,7 +123,7 @@ def _check_weights(package: Package, checkpoint: Path) -> Check:
 def _check_parity(package: Package, checkpoint: Path, rows: Sequence[Row]) -> Check:
     # Here, not at the top: all other checks also run where torch is not installed.
     from export.gates.parity import check_parity
-    from export.graph import write_graph
+    from export.graphs.finishing import write_graph
     from models.networks.loading import load_served
 
     model = load_served(checkpoint, package.task.head)

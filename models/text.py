@@ -150,6 +150,15 @@ def pad(rows: Sequence[Row], pad_id: int, width: int | None = None) -> dict[str,
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": type_ids, "read_at": read_at}
 
 
+def pad_targets(rows: Sequence[Row], sizes: Sequence[int]) -> npt.NDArray[np.float32]:
+    """The targets of rows as (rows, *sizes), where sizes are those of a row's padded logits; 0 where a row has none."""
+    targets = np.zeros((len(rows), *sizes), dtype=np.float32)
+    for number, row in enumerate(rows):
+        for place, weight in (row.target or {}).items():
+            targets[number, *place] = weight
+    return targets
+
+
 def without_padding(tokenizer: Tokenizer) -> Tokenizer:
     """Copy a tokenizer without padding and truncation; many published files pad every text to a fixed length."""
     copy = Tokenizer.from_str(tokenizer.to_str())

@@ -25,16 +25,8 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
             "export.session",
         ),
     ),
-    (
-        (
-            "export.card",
-            "export.embeddings",
-            "export.graph",
-            "export.half",
-            "export.origin",
-            "export.quantization",
-        ),
-    ),
+    (("export.decomposition",),),
+    (("export.graphs",), ("export.card", "export.origin")),
     (("export.gates",),),
     (("export.build", "export.verification"),),
     (("service.supervision",), ("service.machine",), ("service.engine",)),
@@ -164,7 +156,7 @@ def test_a_planted_upward_import_is_found(module: str, source: str, found: str) 
     [
         ("models.robust.asa", "from models.robust.method import Method\nfrom models.text import Row"),
         ("service.cli.score", "from service.files.scoring import score\nimport numpy"),
-        ("export.gates.parity", "from export.graph import write_graph"),
+        ("export.gates.parity", "from export.graphs.finishing import write_graph"),
     ],
 )
 def test_imports_of_what_stands_below_are_allowed(module: str, source: str) -> None:

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from export.errors import NotTheSameModel
-from export.graph import ExplainingModel, outputs_of
+from export.graphs.tracing import ExplainingModel
 from export.package import ParityReport
 from export.session import Arrays, Session
+from models.measuring.decomposition import decompose, default_target
 from models.networks.gate import GatedModel
 from models.tasks.task import READ_AT_TOKENS, Head
-from models.text import Row, pad
+from models.text import Row, pad, pad_targets
 
 TOLERANCE = 1e-4
 """Largest accepted difference. Float32 sums in another order move the outputs of a six-layer encoder by 1e-6, and a
@@ -34,7 +36,7 @@ def check_parity(
     session = Session(graph, pad_id=pad_id)
     draw = random.Random(0)
     batches = [[rows[0], rows[-1]], *(draw.sample(rows, min(size, len(rows))) for size in BATCH_SIZES)]
-    outputs = outputs_of(model.config)
+    outputs = session.outputs
     pairs = [(session.run_padded(batch, outputs), run_torch(model, head, batch, pad_id)) for batch in batches]
     largest = {
         name: float(np.max([np.abs(computed[name] - expected[name]).max() for computed, expected in pairs]))
@@ -61,4 +63,10 @@ def run_torch(model: PreTrainedModel | GatedModel, head: Head, rows: Sequence[Ro
     if head not in READ_AT_TOKENS:
         left_out.add("read_at")
     tensors = {name: torch.from_numpy(array) for name, array in pad(rows, pad_id).items() if name not in left_out}
-    return {name: tensor.numpy() for name, tensor in ExplainingModel(model, head)(**tensors).items()}
+    found: dict[str, Tensor] = ExplainingModel(model, head)(**tensors)
+    targets = torch.from_numpy(pad_targets(rows, found["logits"].shape[1:]))
+    if found["logits"].dim() == 2:
+        is_asked = targets.any(dim=1, keepdim=True)
+        targets = torch.where(is_asked, targets, default_target(found["logits"]))
+    found["decomposition"] = decompose(model, head, tensors, targets).relevances
+    return {name: tensor.numpy() for name, tensor in found.items()}

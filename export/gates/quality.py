@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from export.errors import TooCostly
+from export.graphs.quantization import Calibration, quantize
 from export.origin import Origin
 from export.package import Precision, QualityReport
-from export.quantization import Calibration, quantize
 from models.data import Example
 from models.evaluation import measure
 from models.progress import Say

@@ -183,6 +183,7 @@ class _Readout(nn.Module):
     def __init__(self, config: BilstmConfig) -> None:
         super().__init__()
         self.attention = nn.ModuleDict({"self": _Attention(config)})
+        self._width = config.state_width
 
     def forward(
         self,
@@ -191,7 +192,7 @@ class _Readout(nn.Module):
         is_other: Bool[Tensor, "batch seq"] | None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """The states themselves, their mean, the other text's last states, and the attention."""
-        other = None if is_other is None else _last_states(states, is_read.sum(1), is_other.sum(1))
+        other = None if is_other is None else _last_states(states, is_read.sum(1), is_other.sum(1), self._width)
         padding = torch.zeros(is_read.shape, device=states.device)
         padding = padding.masked_fill(~is_read, torch.finfo(padding.dtype).min)[:, None, None, :]
         probabilities = self.attention["self"](states, padding, other)
@@ -259,12 +260,14 @@ def _take(vectors: Tensor, places: Tensor) -> Tensor:
     return vectors.gather(1, places[:, :, None].expand(-1, -1, vectors.shape[2]))
 
 
-def _last_states(states: Tensor, start: Tensor, length: Tensor) -> Tensor:
-    """The forward half of a text's last state and the backward half of its first; the text begins at `start`."""
-    half = states.shape[2] // 2
+def _last_states(states: Tensor, start: Tensor, length: Tensor, width: int) -> Tensor:
+    """The forward half of a text's last state and the backward half of its first, `width` numbers each.
+
+    The text begins at `start`.
+    """
     last = _take(states, (start + length - 1).clamp(min=0)[:, None])[:, 0]
     first = _take(states, start.clamp(max=states.shape[1] - 1)[:, None])[:, 0]
-    return torch.cat([last[:, :half], first[:, half:]], dim=1)
+    return torch.cat([last[:, :width], first[:, width:]], dim=1)
 
 
 AutoConfig.register(BilstmConfig.model_type, BilstmConfig)

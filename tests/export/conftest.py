@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from export.build import export_checkpoint
-from export.graph import write_graph
+from export.graphs.finishing import write_graph
 from export.origin import Origin, open_origin
 from export.probes import rows_of_many_lengths
 from models.networks.loading import load_trained

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from export.card import ORT_CLASSES
-from export.gates.determinism import rows_that_differ
-from export.graph import write_graph
+from export.gates.determinism import Differences, find_differences
+from export.graphs.finishing import write_graph
 from export.package import Manifest, open_package, read_manifest
 from export.probes import rows_of_many_lengths
-from export.session import OUTPUTS, Session
+from export.session import Session
 from export.verification import verify_package
 from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification
 from models.networks.loading import load_trained
@@ -42,14 +42,17 @@ def test_it_gives_logits_and_attention_only(manifest: Manifest) -> None:
     assert {output.name: output.axes for output in manifest.outputs} == {
         "logits": ("batch", str(len(manifest.labels))),
         "attention": ("batch", "sequence"),
+        "decomposition": ("batch", "sequence"),
     }
-    assert all(set(probe.outputs) == {"logits", "attention"} for probe in manifest.probes)
+    assert all(set(probe.outputs) == {"logits", "attention", "decomposition"} for probe in manifest.probes)
 
 
 def test_it_takes_segments_only_where_it_reads_pairs(task: str, manifest: Manifest) -> None:
     segments = [] if task == "sentiment" else ["token_type_ids"]
-    assert [tensor.name for tensor in manifest.inputs] == ["input_ids", "attention_mask", *segments]
-    assert all(tensor.axes == ("batch", "sequence") for tensor in manifest.inputs)
+    texts, explaining = manifest.inputs[:-2], manifest.inputs[-2:]
+    assert [tensor.name for tensor in texts] == ["input_ids", "attention_mask", *segments]
+    assert all(tensor.axes == ("batch", "sequence") for tensor in texts)
+    assert [tensor.name for tensor in explaining] == ["target", "explain"]
 
 
 def test_its_rows_had_the_same_bits_alone_and_in_batches(manifest: Manifest) -> None:
@@ -86,7 +89,7 @@ def test_an_fp32_graph_gives_a_row_the_same_bits_alone_and_in_batches(
     config = BilstmConfig(vocab_size=60, word_width=20, state_width=width, reads_pairs=pairs)
     write_graph(BilstmForSequenceClassification(config).eval(), "sequence-classification", tmp_path / "fp32.onnx")
     rows = rows_of_many_lengths(task, open_package(made_bilstm(task.name) / "package").reader())
-    assert rows_that_differ(Session(tmp_path / "fp32.onnx", pad_id=0), rows) == set()
+    assert find_differences(Session(tmp_path / "fp32.onnx", pad_id=0), rows) == Differences(set(), 0.0)
 
 
 def _rows(folder: Path, task: str, lengths: tuple[int, ...]) -> list[Row]:
@@ -108,7 +111,7 @@ def test_its_graph_reads_any_batch_as_torch_does(
     write_graph(model, "sequence-classification", tmp_path / "fp32.onnx")
     rows = _rows(folder, task, lengths)
     session = Session(tmp_path / "fp32.onnx", pad_id=0)
-    assert session.outputs == OUTPUTS[:2]
+    assert session.outputs == ("logits", "attention", "decomposition")
     found = session.run(rows, session.outputs)
     for row, arrays in zip(rows, found, strict=True):
         alone = {name: torch.from_numpy(array) for name, array in pad([row], 0).items() if name != "read_at"}

@@ -50,7 +50,13 @@ def test_its_int8_package_passes_every_gate_and_verifies_with_checkpoint_and_dat
 ) -> None:
     manifest = open_package(package).manifest
     assert (manifest.method.name, manifest.precision) == ("ssa-hybrid", "int8")
-    assert [tensor.name for tensor in manifest.inputs] == ["input_ids", "attention_mask", "token_type_ids"]
+    assert [tensor.name for tensor in manifest.inputs] == [
+        "input_ids",
+        "attention_mask",
+        "token_type_ids",
+        "target",
+        "explain",
+    ]
     assert manifest.quality.fp32 > 0.9
     report = verify_package(package, checkpoint=hybrid, data=str(data))
     assert [check.name for check in report.checks if not check.passed] == []

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from export.gates.parity import run_torch
-from export.graph import write_graph
+from export.graphs.finishing import write_graph
 from export.package import Manifest, read_manifest
 from export.session import OUTPUTS, SHARES, Session
 from export.verification import verify_package
@@ -83,12 +83,16 @@ def test_its_outputs_have_the_axes_of_its_head(exported: Exported) -> None:
         "logits": logits,
         "attention": ("batch", "sequence"),
         "rollout": ("batch", "sequence"),
+        "decomposition": ("batch", "sequence"),
     }
 
 
 def test_it_asks_where_to_read_only_where_answers_stand_at_tokens(exported: Exported) -> None:
     inputs = {tensor.name: tensor.axes for tensor in exported.manifest.inputs}
     assert inputs.pop("read_at", None) == (("batch",) if exported.task.head in READ_AT_TOKENS else None)
+    labels = str(len(exported.task.outputs.labels))
+    logits = tuple(labels if axis == "LABELS" else axis for axis in AXES[exported.task.head])
+    assert (inputs.pop("target"), inputs.pop("explain")) == (("explained", *logits[1:]), ("3",))
     assert inputs == dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), ("batch", "sequence"))
 
 

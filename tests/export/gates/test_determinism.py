@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import onnx
 import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from export.errors import NotDeterministic
 from export.gates.determinism import check_determinism
+from export.graphs.tracing import trace
 from export.session import Session
+from models.networks.loading import load_trained
 from models.text import Row
 
 
@@ -20,8 +23,24 @@ def test_the_fp32_graph_gives_each_row_the_same_bits_beside_any_others(graph: Pa
     assert check_determinism(Session(graph, pad_id=0), rows).bit_equal
 
 
-def test_a_dynamically_quantised_graph_is_refused(graph: Path, rows: list[Row], tmp_path: Path) -> None:
+def test_a_dynamically_quantised_graph_is_refused(checkpoint: Path, rows: list[Row], tmp_path: Path) -> None:
     # Its activation scales come from the whole batch, padding included.
+    graph = tmp_path / "traced.onnx"
+    trace(load_trained(checkpoint, "sequence-classification"), "sequence-classification", graph)
     quantize_dynamic(graph, tmp_path / "dynamic.onnx", weight_type=QuantType.QInt8)
     with pytest.raises(NotDeterministic, match="rows get other logits beside other rows than alone"):
         check_determinism(Session(tmp_path / "dynamic.onnx", pad_id=0), rows)
+
+
+def test_a_decomposition_that_depends_on_other_rows_is_refused(graph: Path, rows: list[Row], tmp_path: Path) -> None:
+    model = onnx.load(graph)
+    (branch,) = (node for node in model.graph.node if node.output[0] == "decomposition")
+    then = next(one.g for one in branch.attribute if one.name == "then_branch")
+    last = then.node[-1]
+    mean = onnx.helper.make_node("ReduceMean", [last.input[0]], ["mean_of_batch"], keepdims=1)
+    added = onnx.helper.make_node("Add", [last.input[0], "mean_of_batch"], list(last.output))
+    then.node.remove(last)
+    then.node.extend([mean, added])
+    onnx.save(model, tmp_path / "mixed.onnx")
+    with pytest.raises(NotDeterministic, match="a decomposition differs by"):
+        check_determinism(Session(tmp_path / "mixed.onnx", pad_id=0), rows)

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
 from export.gates.determinism import check_determinism
 from export.gates.parity import check_parity
-from export.graph import write_graph
+from export.graphs.finishing import write_graph
 from export.probes import rows_of_many_lengths
 from export.session import Session
 from models.networks.encoder import Encoder

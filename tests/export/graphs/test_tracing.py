@@ -19,7 +19,8 @@ from transformers import (
 
 from export.errors import TooLarge
 from export.gates.parity import check_parity
-from export.graph import read_row, read_tensors, roll_out, write_graph
+from export.graphs.finishing import write_graph
+from export.graphs.tracing import read_row, read_tensors, roll_out
 from export.probes import rows_of_many_lengths
 from export.session import OUTPUTS, Session
 from models.networks.loading import load_trained
@@ -38,6 +39,11 @@ def _attention(layers: int, batch: int, heads: int, length: int) -> list[torch.T
     return [torch.randn(batch, heads, length, length, generator=draw).softmax(-1) for _ in range(layers)]
 
 
+def _beside_the_batch(layers: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Heads beside the batch, as encoders are traced."""
+    return [layer.flatten(0, 1) for layer in layers]
+
+
 def _rollout_by_definition(layers: list[torch.Tensor]) -> npt.NDArray[np.float64]:
     """Abnar & Zuidema 2020, by whole matrices."""
     batch, _, length, _ = layers[0].shape
@@ -52,19 +58,22 @@ def _rollout_by_definition(layers: list[torch.Tensor]) -> npt.NDArray[np.float64
 def test_rollout_is_the_read_row_of_the_product_of_half_attention_half_identity(layers: int, length: int) -> None:
     attention = _attention(layers, 3, 4, length)
     # float32 against float64
-    np.testing.assert_allclose(roll_out(attention).numpy(), _rollout_by_definition(attention), atol=1e-6)
+    found = roll_out(_beside_the_batch(attention), heads=4).numpy()
+    np.testing.assert_allclose(found, _rollout_by_definition(attention), atol=1e-6)
 
 
 def test_rollout_needs_of_the_last_layer_only_its_read_row() -> None:
-    attention = _attention(3, 2, 2, 7)
-    whole = roll_out(attention)
-    attention[-1] = attention[-1][:, :, :1]
-    torch.testing.assert_close(roll_out(attention), whole)
+    attention = _beside_the_batch(_attention(3, 2, 2, 7))
+    whole = roll_out(attention, heads=2)
+    attention[-1] = attention[-1][:, :1]
+    torch.testing.assert_close(roll_out(attention, heads=2), whole)
 
 
 def test_attention_is_the_last_layers_read_row_averaged_over_heads() -> None:
     (probabilities,) = _attention(1, 2, 3, 5)
-    np.testing.assert_allclose(read_row(probabilities), probabilities.numpy()[:, :, 0].mean(axis=1), atol=1e-7)
+    (beside,) = _beside_the_batch([probabilities])
+    found = read_row(beside, heads=3)
+    np.testing.assert_allclose(found, probabilities.numpy()[:, :, 0].mean(axis=1), atol=1e-7)
 
 
 def test_the_graph_explains_as_eager_attention_does(graph: Path, checkpoint: Path, reader: Reader) -> None:
@@ -87,12 +96,15 @@ def test_padding_gets_exactly_no_attention_and_no_rollout(graph: Path, reader: R
 def test_the_graph_names_its_inputs_and_outputs_with_free_batch_and_sequence(graph: Path) -> None:
     inputs, outputs = read_tensors(graph)
     assert [(tensor.name, tensor.dtype, tensor.axes) for tensor in inputs] == [
-        (name, "int64", ("batch", "sequence")) for name in ("input_ids", "attention_mask", "token_type_ids")
+        *((name, "int64", ("batch", "sequence")) for name in ("input_ids", "attention_mask", "token_type_ids")),
+        ("target", "float32", ("explained", "2")),
+        ("explain", "bool", ("3",)),
     ]
     assert [(tensor.name, tensor.dtype, tensor.axes) for tensor in outputs] == [
         ("logits", "float32", ("batch", "2")),
         ("attention", "float32", ("batch", "sequence")),
         ("rollout", "float32", ("batch", "sequence")),
+        ("decomposition", "float32", ("batch", "sequence")),
     ]
 
 
@@ -109,8 +121,8 @@ def test_every_family_that_can_be_trained_gives_a_graph_that_agrees_with_torch(
     kind: type[PreTrainedModel], config: PretrainedConfig, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
+    config._attn_implementation = "eager"
     model = kind(config).eval()
-    model.set_attn_implementation("eager")
     write_graph(model, "sequence-classification", tmp_path / "graph.onnx")
     reader = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=32))
     rows = rows_of_many_lengths(find_task("sentiment"), reader)

@@ -4,8 +4,8 @@ The output `rollout` follows Abnar & Zuidema (2020), "Quantifying Attention Flow
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ from optimum.utils import DEFAULT_DUMMY_SHAPES, DummyInputGenerator, NormalizedT
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from export.decomposition.graft import SOURCE
 from export.errors import TooLarge
+from export.graphs.layout import reshape, sequence_first
 from export.package import TensorInfo
-from export.session import OUTPUTS
+from export.session import SHARES
 from models.networks.encoder import read_logits, self_attends
 from models.networks.gate import GatedModel
+from models.networks.hooks import captured_input, captured_output
 from models.tasks.task import READ_AT_TOKENS, Head
 
 OPSET = 18
@@ -48,52 +51,69 @@ class ExplainingModel(nn.Module):
         token_type_ids: Int[Tensor, "batch sequence"] | None = None,
         read_at: Int[Tensor, " batch"] | None = None,
     ) -> dict[str, Float[Tensor, "batch ..."]]:
-        """Logits, with attention and rollout as [batch, sequence]; both are exactly 0 on padding.
+        """Logits, with attention and rollout as [batch, sequence], both exactly 0 on padding, and the embeddings.
 
         Logits are [batch, labels]. A head that labels tokens gives [batch, sequence, labels], a head that compares
         choices gives [batch, 1] with one choice a row, and a head that finds spans gives [batch, sequence, 2].
 
         A model whose tokens do not attend to each other has no rollout; its attention is the one that pools the text.
+        The embeddings [batch, sequence, width] are those before their LayerNorm, if there is one.
         """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
         if self._choices:
             inputs = {name: tensor.unsqueeze(1) for name, tensor in inputs.items()}
-        answer = self.model(output_attentions=True, **inputs)
-        found = {"logits": read_logits(answer), "attention": read_row(answer.attentions[-1], read_at)}
-        return found | {"rollout": roll_out(answer.attentions, read_at)} if self_attends(self.config) else found
+        embeddings = self.model.base_model.embeddings
+        held: dict[str, Tensor] = {}
+        # A BiLSTM has no LayerNorm after its embeddings.
+        with (
+            captured_input(embeddings.LayerNorm, held, SOURCE)
+            if self_attends(self.config)
+            else captured_output(embeddings.word_embeddings, held, SOURCE)
+        ):
+            answer = self.model(output_attentions=True, **inputs)
+        heads = self.config.num_attention_heads
+        # A BiLSTM has an axis for its only head; encoders are traced with their heads beside the batch.
+        layers = [
+            probabilities.flatten(0, 1) if probabilities.dim() == 4 else probabilities
+            for probabilities in answer.attentions
+        ]
+        found = {"logits": read_logits(answer), "attention": read_row(layers[-1], heads, read_at)}
+        if self_attends(self.config):
+            found["rollout"] = roll_out(layers, heads, read_at)
+        return found | held
 
 
-def outputs_of(config: PretrainedConfig) -> tuple[str, ...]:
+def _outputs_of(config: PretrainedConfig) -> tuple[str, ...]:
     """Names of the outputs that `ExplainingModel` has for a model of this configuration."""
-    return tuple(name for name in OUTPUTS if name != "rollout" or self_attends(config))
+    return ("logits", *(name for name in SHARES if name != "rollout" or self_attends(config)), SOURCE)
 
 
 def read_row(
-    probabilities: Float[Tensor, "batch heads query key"], read_at: Int[Tensor, " batch"] | None = None
+    probabilities: Float[Tensor, "batch_heads query key"], heads: int, read_at: Int[Tensor, " batch"] | None = None
 ) -> Float[Tensor, "batch key"]:
     """Attention from the first position, or from each row's own, as a mean over heads."""
     if read_at is None:
-        return probabilities[:, :, 0].mean(dim=1)
-    return _carry(_mark(read_at, probabilities), probabilities)
+        return _mean_over_heads(probabilities[:, :1], heads)
+    return _carry(_mark(read_at, probabilities), probabilities, heads)
 
 
 def roll_out(
-    layers: Sequence[Float[Tensor, "batch heads _ key"]], read_at: Int[Tensor, " batch"] | None = None
+    layers: Sequence[Float[Tensor, "batch_heads _ key"]], heads: int, read_at: Int[Tensor, " batch"] | None = None
 ) -> Float[Tensor, "batch key"]:
     """Attention rollout: one row, the first or `read_at`, of a product of matrices, one for each layer.
 
     A layer's matrix is 1/2 attention (mean over heads) + 1/2 identity. Only the wanted row is carried from the last
     layer back to the first, as a vector times each layer's attention.
     """
-    row = read_row(layers[-1], read_at)
+    row = read_row(layers[-1], heads, read_at)
     if read_at is None:
         row = torch.cat([row[:, :1] + 1, row[:, 1:]], dim=1) / 2
     else:
         row = (row + _mark(read_at, layers[-1])) / 2
     for probabilities in reversed(layers[:-1]):
-        row = (_carry(row, probabilities) + row) / 2
+        row = (_carry(row, probabilities, heads) + row) / 2
     return row
 
 
@@ -103,13 +123,21 @@ def _mark(read_at: Tensor, probabilities: Tensor) -> Tensor:
     return (positions[None, :] == read_at[:, None]).to(probabilities.dtype)
 
 
-def _carry(row: Tensor, probabilities: Tensor) -> Tensor:
+def _carry(row: Tensor, probabilities: Tensor, heads: int) -> Tensor:
     """Multiply a vector [batch, query] by the attention's mean over heads."""
-    return (row[:, None, None] @ probabilities).mean(dim=1)[:, 0]
+    each = reshape(row[:, None].repeat(1, heads, 1), (-1, 1, 0))
+    return _mean_over_heads(each @ probabilities, heads)
 
 
-def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> None:
-    """Write the model in fp32 with the outputs of `ExplainingModel`, for any batch of rows of two tokens or more.
+def _mean_over_heads(rows: Float[Tensor, "batch_heads 1 key"], heads: int) -> Float[Tensor, "batch key"]:
+    return reshape(rows, (-1, heads, 0)).mean(dim=1)
+
+
+def trace(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> None:
+    """Write the outputs of `ExplainingModel` as a graph in fp32, for any batch of rows of two tokens or more.
+
+    It is not served as it is: its attention and rollout are computed at every run, and its embeddings [batch, sequence,
+    width] are an output.
 
     Raises:
         TooLarge: the weights do not fit into one ONNX file.
@@ -121,8 +149,10 @@ def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> 
         )
     reads_anywhere = head in READ_AT_TOKENS
     config = (_TokenGraphConfig if reads_anywhere else _GraphConfig)(model.config, task="feature-extraction")
-    reads_all = reads_anywhere or isinstance(model, GatedModel) or not self_attends(model.config)
-    with nullcontext() if reads_all else _last_layer_reads_only_the_start(model), warnings.catch_warnings():
+    reads_all = reads_anywhere or isinstance(model, GatedModel)
+    attends = self_attends(model.config)
+    layout = sequence_first(model, reads_only_the_start=not reads_all) if attends else nullcontext()
+    with layout, warnings.catch_warnings():
         # Torch warns that a traced LSTM may not run at other batch sizes. The export gates check that it does.
         warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1", UserWarning)
         export(ExplainingModel(model, head), config, path, opset=OPSET)
@@ -155,7 +185,8 @@ class _GraphConfig(TextEncoderOnnxConfig):  # type: ignore[misc]  # optimum has 
 
     @property
     def outputs(self) -> dict[str, dict[int, str]]:
-        return {name: {0: "batch"} | ({} if name == "logits" else {1: "sequence"}) for name in outputs_of(self._config)}
+        names = _outputs_of(self._config)
+        return {name: {0: "batch"} | ({} if name == "logits" else {1: "sequence"}) for name in names}
 
 
 class _PositionGenerator(DummyInputGenerator):  # type: ignore[misc]
@@ -181,27 +212,4 @@ class _TokenGraphConfig(_GraphConfig):
 
     @property
     def outputs(self) -> dict[str, dict[int, str]]:
-        return {name: {0: "batch", 1: "sequence"} for name in OUTPUTS}
-
-
-@contextmanager
-def _last_layer_reads_only_the_start(model: PreTrainedModel) -> Iterator[None]:
-    """Have the last layer compute only what the classifier reads: the first position, which attends to all.
-
-    This saves a seventh of a MiniLM's time. The layer runs as cross-attention from the start of the row to all of it.
-    """
-
-    def narrow(
-        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        del module
-        whole, *rest = args
-        # Two positions, not one: ONNX Runtime multiplies a single row by another kernel, whose sums depend on padding.
-        return (whole[:, :2], *rest), {**kwargs, "encoder_hidden_states": whole}
-
-    last = model.base_model.encoder.layer[-1].attention
-    hook = last.register_forward_pre_hook(narrow, with_kwargs=True)
-    try:
-        yield
-    finally:
-        hook.remove()
+        return {name: {0: "batch", 1: "sequence"} for name in _outputs_of(self._config)}

@@ -13,7 +13,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from export.embeddings import quantize_tables
+from export.graphs.embeddings import quantize_tables
+from export.graphs.finishing import finish
 from models.text import Row, pad
 
 LINEAR_OPS = ("MatMul", "Gemm")
@@ -30,13 +31,15 @@ class Calibration:
     """Nodes that multiply by weights, in the order of the graph."""
     inputs: tuple[str, ...]
     rows: Sequence[Row]
+    portable: bool = False
+    """Whether the int8 graph holds standard operators only."""
 
 
-def prepare(fp32: Path, rows: Sequence[Row], scratch: Path) -> Calibration:
+def prepare(traced: Path, rows: Sequence[Row], scratch: Path, *, portable: bool = False) -> Calibration:
     """Fold constants and infer shapes as ONNX Runtime recommends before quantising; files go to `scratch`."""
     graph = scratch / "prepared.onnx"
     # Symbolic shape inference adds nothing for products with weights, and where it fails it leaves files behind.
-    quant_pre_process(str(fp32), str(graph), skip_symbolic_shape=True)
+    quant_pre_process(str(traced), str(graph), skip_symbolic_shape=True)
     content = onnx.load(graph).graph
     weights = {tensor.name for tensor in content.initializer}
     return Calibration(
@@ -45,6 +48,7 @@ def prepare(fp32: Path, rows: Sequence[Row], scratch: Path) -> Calibration:
         linears=tuple(node.name for node in content.node if node.op_type in LINEAR_OPS and node.input[1] in weights),
         inputs=tuple(value.name for value in content.input),
         rows=rows,
+        portable=portable,
     )
 
 
@@ -71,7 +75,7 @@ def quantize(calibration: Calibration, nodes: Collection[str], out: Path) -> Non
     model = onnx.load(out)
     _read_floats_where_computed_in_floats(model)
     quantize_tables(model)
-    _drop_unused(model)
+    finish(model, portable=calibration.portable)
     onnx.save(model, out)
 
 
@@ -92,22 +96,6 @@ def _read_floats_where_computed_in_floats(model: onnx.ModelProto) -> None:
             quantize_node = made_by.get(dequantize.input[0])
             if quantize_node is not None:  # else a weight
                 node.input[position] = quantize_node.input[0]
-
-
-def _drop_unused(model: onnx.ModelProto) -> None:
-    """Remove, in place, nodes and weights that no output depends on."""
-    graph = model.graph
-    wanted = {value.name for value in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if wanted.intersection(node.output):
-            kept.append(node)
-            wanted.update(node.input)
-    tensors = [tensor for tensor in graph.initializer if tensor.name in wanted]
-    del graph.node[:]
-    graph.node.extend(reversed(kept))
-    del graph.initializer[:]
-    graph.initializer.extend(tensors)
 
 
 class _Feeds(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

@@ -7,17 +7,22 @@ from onnx import GraphProto, NodeProto, TensorProto
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from export.graphs.branches import branch_explanations
+from export.graphs.finishing import add_decomposition
+from export.graphs.pruning import drop_unused
+
 EXACT = ("LayerNormalization", "Softmax")
 """Nodes that sum many small numbers, which float16 would round."""
 
 
-def write_half(fp32: Path, half: Path) -> None:
-    """Write the graph `fp32` again, computing the logits in float16; inputs and outputs keep their types.
+def write_half(traced: Path, half: Path, *, portable: bool = False) -> None:
+    """Write a traced graph in the form in which it is served, computing the logits in float16.
 
-    The weights take half the space. A CPU has no kernels for float16: it converts at every step and is slower than with
-    fp32.
+    Inputs and outputs keep their types. The weights take half the space. A CPU has no kernels for float16: it converts
+    at every step and is slower than with fp32.
     """
-    model = onnx.load(fp32)
+    model = onnx.load(traced)
+    add_decomposition(model, portable=portable)
     needed = _leading_to(model.graph, "logits")
     explains = [node.name for node in model.graph.node if node.name not in needed]
     converted = convert_float_to_float16(
@@ -26,6 +31,8 @@ def write_half(fp32: Path, half: Path) -> None:
     _without_round_trips(converted.graph)
     # The converter appends its nodes at the end.
     OnnxModel(converted).topological_sort()
+    branch_explanations(converted)
+    drop_unused(converted)
     onnx.checker.check_model(converted)
     onnx.save(converted, half)
 

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from export.embeddings import quantize_rows
+from export.graphs.embeddings import quantize_rows
 from export.session import Session
 from models.text import Reader, Row, pad
 from tests.tiny import make_tokenizer
@@ -46,8 +47,9 @@ def test_no_table_is_turned_into_floats_as_a_whole(package: Path, reader: Reader
     options.enable_profiling = True
     options.profile_file_prefix = str(tmp_path / "run")
     session = onnxruntime.InferenceSession(str(package / "model.onnx"), options, providers=["CPUExecutionProvider"])
-    padded = pad(reader.read("a fine story").rows, 0)
-    session.run(None, {tensor.name: padded[tensor.name] for tensor in session.get_inputs()})
+    asked = {"explain": np.ones(3, dtype=bool), "target": np.zeros((1, 2), dtype=np.float32)}
+    feeds = {**pad(reader.read("a fine story").rows, 0), **asked}
+    session.run(None, {tensor.name: feeds[tensor.name] for tensor in session.get_inputs()})
     events = json.loads(Path(session.end_profiling()).read_text())
     made = [shape for event in events for shape in event["args"].get("output_type_shape", ()) if "float" in shape]
     assert made
@@ -57,20 +59,27 @@ def test_no_table_is_turned_into_floats_as_a_whole(package: Path, reader: Reader
 def test_the_residual_stream_is_never_rounded(model: onnx.ModelProto) -> None:
     dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     readers = {node.op_type for node in model.graph.node if dequantized.intersection(node.input)}
-    assert readers == {"MatMul", "Gemm"}
+    assert readers == {"Gemm"}  # other products take int8 as it is
 
 
 def test_every_product_with_weights_is_int8(model: onnx.ModelProto) -> None:
-    made_by = {name: node for node in model.graph.node for name in node.output}
-    stored = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     # Two layers of query, key, value, attention output, and two of the feed-forward part; then pooler and classifier.
-    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
-    of_weights = [
-        node
-        for node in products
-        if (weight := made_by.get(node.input[1])) is not None and stored.get(weight.input[0]) == TensorProto.INT8
-    ]
-    assert len(of_weights) == 14
+    assert len(_weights_of_products(model)) == 14
+    assert {weights.dtype for weights in _weights_of_products(model)} == {np.dtype(np.int8)}
+
+
+def test_biases_are_added_by_the_products_that_they_belong_to(model: onnx.ModelProto) -> None:
+    merged = [node for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
+    assert [len(node.input) for node in merged] == 12 * [7]
+
+
+def _weights_of_products(model: onnx.ModelProto) -> list[npt.NDArray[np.generic]]:
+    """The weights of each product, as the file stores them."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    names = [node.input[1] for node in model.graph.node if node.op_type in ("MatMulIntegerToFloat", "MatMul", "Gemm")]
+    origins = [made_by[name].input[0] if name in made_by and made_by[name].input else name for name in names]
+    return [stored[name] for name in origins if name in stored]
 
 
 def test_int8_takes_less_than_half_of_fp32(package: Path, graph: Path) -> None:
@@ -108,14 +117,6 @@ def test_a_row_of_zeros_stays_zeros() -> None:
 
 
 def test_no_sum_of_two_products_overflows_16_bits(model: onnx.ModelProto) -> None:
-    made_by = {name: node for node in model.graph.node for name in node.output}
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    largest = [
-        int(np.abs(stored[weight.input[0]].astype(int)).max())
-        for node in model.graph.node
-        if node.op_type in ("MatMul", "Gemm")
-        and (weight := made_by.get(node.input[1])) is not None
-        and weight.input[0] in stored
-    ]
+    largest = [int(np.abs(weights.astype(int)).max()) for weights in _weights_of_products(model)]
     assert len(largest) == 14
     assert 2 * 255 * max(largest) < 2**15

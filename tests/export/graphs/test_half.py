@@ -10,7 +10,7 @@ from onnx import TensorProto, numpy_helper
 
 from export.build import export_checkpoint
 from export.errors import TooCostly
-from export.half import write_half
+from export.graphs.half import write_half
 from export.package import open_package
 from export.probes import rows_of_many_lengths
 from export.session import Session
@@ -68,8 +68,8 @@ def test_it_verifies_and_answers(halved: tuple[Path, Path]) -> None:
 def test_fp16_that_loses_too_much_is_refused(
     made: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_something_else(fp32: Path, half: Path) -> None:
-        write_half(fp32, half)
+    def write_something_else(traced: Path, half: Path, *, portable: bool) -> None:
+        write_half(traced, half, portable=portable)
         model = onnx.load(half)
         for weight in model.graph.initializer:
             if weight.data_type == TensorProto.FLOAT16:

@@ -1,0 +1,85 @@
+"""Adds the output `decomposition` to a graph: the share of each token in a sum of logits.
+
+After DecompX (Modarressi et al. 2023, "DecompX: Explaining Transformers Decisions by Propagating Token Decomposition").
+With attention's probabilities, the scales of LayerNormalization and the slopes of the activation functions held fixed,
+the network is linear in its embeddings. One pass backwards through it, over the weights and activations that the graph
+has already, gives the gradient of `y = sum(logits * target)`; a token's share is the product of its embedding with it.
+The shares of all tokens, special ones included, and a part that the biases bring add up to `y`.
+
+DecompX carries every token's share forward through all layers and decomposes the biases too. The backward pass gives
+the same shares for one `target` at the cost of one pass, and leaves the biases together.
+"""
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from export.decomposition.rules import FIXED, RULES, NoRule
+from export.decomposition.tape import PREFIX, Tape
+from export.session import TARGET_INPUT
+
+OUTPUT = "decomposition"
+SOURCE = "embeddings"
+"""The output of the graph with the embeddings [batch, sequence, width]; it is given up for the new one."""
+
+
+def graft_decomposition(model: onnx.ModelProto) -> None:
+    """Replace, in place, the output `embeddings` by `decomposition`, and add the input `target`.
+
+    Raises:
+        NoRule: the graph computes something that no gradient can be passed through.
+    """
+    graph = model.graph
+    nodes = list(graph.node)
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    types = {value.name: value.type.tensor_type for value in inferred}
+    ranks = {name: len(one.shape.dim) for name, one in types.items() if one.HasField("shape")}
+    tape = Tape(graph, ranks=ranks, live=_live(graph))
+    logits = next(output for output in graph.output if output.name == "logits")
+    gradients: dict[str, list[str]] = {"logits": [_target(tape, logits)]}
+    for node in reversed(nodes):
+        found = [tape.add(gradients[name]) if name in gradients else None for name in node.output]
+        if not any(found) or SOURCE in node.output:
+            continue
+        rule = RULES.get(node.op_type)
+        if rule is None:
+            raise NoRule(f"{node.name}: {node.op_type} has no rule")
+        for name, gradient in rule(tape, node, found):
+            gradients.setdefault(name, []).append(gradient)
+    shares = tape.emit("Mul", SOURCE, tape.add(gradients[SOURCE]))
+    total = tape.emit("ReduceSum", shares, tape.integers(-1), keepdims=0)
+    graph.node.append(helper.make_node("Identity", [total], [OUTPUT], f"{PREFIX}/output"))
+    source = next(output for output in graph.output if output.name == SOURCE)
+    graph.output.remove(source)
+    axes = [axis.dim_param for axis in source.type.tensor_type.shape.dim][:2]
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, axes))
+
+
+def _live(graph: onnx.GraphProto) -> set[str]:
+    """The tensors that depend on the embeddings other than through what is held fixed."""
+    live = {SOURCE}
+    for node in graph.node:
+        if node.op_type not in FIXED and live.intersection(node.input):
+            live.update(node.output)
+    return live
+
+
+def _target(tape: Tape, logits: onnx.ValueInfoProto) -> str:
+    """The gradient of y by the logits: the input `target`, or the predicted label against the others where that is 0.
+
+    Only a head with one row of logits for each text has a predicted label.
+    """
+    shape = [axis.dim_param or axis.dim_value for axis in logits.type.tensor_type.shape.dim]
+    rows = "explained"
+    target = helper.make_tensor_value_info(TARGET_INPUT, onnx.TensorProto.FLOAT, [rows, *shape[1:]])
+    tape.graph.input.append(target)
+    if len(shape) > 2:
+        return TARGET_INPUT
+    labels = int(shape[-1])
+    others = 1 / max(labels - 1, 1)
+    highest = tape.emit("ArgMax", "logits", axis=-1, keepdims=0)
+    values = tape.constant([-others if labels > 1 else 0.0, 1.0], np.float32)
+    predicted = tape.emit("OneHot", highest, tape.integers(labels), values, axis=-1)
+    largest = tape.emit("ReduceMax", tape.emit("Abs", TARGET_INPUT), tape.integers(-1), keepdims=1)
+    is_asked = tape.emit("Greater", largest, tape.floats(0.0))
+    return tape.emit("Where", is_asked, TARGET_INPUT, predicted)

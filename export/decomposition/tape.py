@@ -1,0 +1,85 @@
+"""The nodes that are appended to a graph while it is read backwards."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+PREFIX = "decomposition"
+
+
+@dataclass
+class Tape:
+    """A graph with its tensors' makers, to which nodes are appended. Tensors are known by name."""
+
+    graph: onnx.GraphProto
+    ranks: Mapping[str, int]
+    """Number of axes of each tensor, where ONNX knows it."""
+    live: set[str]
+    """The tensors that carry a part of the embeddings to the logits; all others are held fixed."""
+    makers: dict[str, onnx.NodeProto] = field(init=False)
+    weights: dict[str, onnx.TensorProto] = field(init=False)
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        self.makers = {output: node for node in self.graph.node for output in node.output}
+        self.weights = {tensor.name: tensor for tensor in self.graph.initializer}
+
+    def emit(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Append a node with one output, and return the output."""
+        output = self.new_name(op)
+        self.graph.node.append(helper.make_node(op, inputs, [output], output, domain=domain, **attributes))
+        return output
+
+    def new_name(self, called: str) -> str:
+        """A name that no other tensor has."""
+        self._count += 1
+        return f"{PREFIX}/{called}_{self._count}"
+
+    def constant(self, value: Any, dtype: npt.DTypeLike) -> str:
+        """A constant tensor; equal ones are kept once."""
+        array = np.asarray(value, dtype=dtype)
+        name = f"{PREFIX}/{array.dtype}{list(array.shape)}_{array.tobytes().hex()}"
+        if name not in self.weights:
+            self.weights[name] = numpy_helper.from_array(array, name)
+            self.graph.initializer.append(self.weights[name])
+        return name
+
+    def floats(self, *values: float) -> str:
+        """A vector of float32 numbers, or a single number."""
+        return self.constant(values[0] if len(values) == 1 else values, np.float32)
+
+    def integers(self, *values: int) -> str:
+        """A vector of int64 numbers."""
+        return self.constant(values, np.int64)
+
+    def value(self, name: str) -> npt.NDArray[Any] | None:
+        """The value of a constant; None where the tensor depends on the graph's inputs."""
+        if name in self.weights:
+            return np.asarray(numpy_helper.to_array(self.weights[name]))
+        maker = self.makers.get(name)
+        if maker is None or maker.op_type != "Constant":
+            return None
+        return np.asarray(numpy_helper.to_array(maker.attribute[0].t))
+
+    def slope_of_tanh(self, entering: str, leaving: str) -> str:
+        """tanh(h) / h, which is 1 where h is 0."""
+        is_zero = self.emit("Equal", entering, self.floats(0.0))
+        # Where h is 0 the quotient is no number; it is computed but not chosen.
+        return self.emit("Where", is_zero, self.floats(1.0), self.emit("Div", leaving, entering))
+
+    def add(self, gradients: Sequence[str]) -> str:
+        """The sum of tensors of one shape."""
+        total, *others = gradients
+        for other in others:
+            total = self.emit("Add", total, other)
+        return total
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """An attribute's value, or the default that ONNX gives it."""
+    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)

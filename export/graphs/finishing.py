@@ -1,0 +1,52 @@
+"""The last steps of every graph: merging nodes, adding the decomposition, and moving explanations out of the way."""
+
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto
+from transformers import PreTrainedModel
+
+from export.decomposition.graft import SOURCE, graft_decomposition
+from export.decomposition.rules import NoRule
+from export.graphs.branches import branch_explanations
+from export.graphs.fusion import merge_gelu, merge_products
+from export.graphs.pruning import drop_unused
+from export.graphs.tracing import trace
+from models.networks.gate import GatedModel
+from models.tasks.task import Head
+
+
+def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path, *, portable: bool = False) -> None:
+    """Write a model's graph in fp32, in the form in which it is served; raises as `trace` does."""
+    trace(model, head, path)
+    write_fp32(path, path, portable=portable)
+
+
+def write_fp32(traced: Path, out: Path, *, portable: bool = False) -> None:
+    """Write a traced graph in the form in which it is served."""
+    model = onnx.load(traced)
+    finish(model, portable=portable)
+    onnx.save(model, out)
+
+
+def finish(model: ModelProto, *, portable: bool = False) -> None:
+    """Give a traced graph, quantised or not, the form in which it is served, in place.
+
+    A `portable` graph holds standard operators only, which every provider of ONNX Runtime can compute.
+    """
+    add_decomposition(model, portable=portable)
+    branch_explanations(model)
+    drop_unused(model)
+
+
+def add_decomposition(model: ModelProto, *, portable: bool) -> None:
+    """Merge nodes and add the output `decomposition`, in place; there is none where an operator has no rule."""
+    if not portable:
+        merge_products(model)
+    merge_gelu(model, portable=portable)
+    drop_unused(model)
+    try:
+        graft_decomposition(model)
+    except NoRule:
+        del model.graph.output[[output.name for output in model.graph.output].index(SOURCE)]
+    drop_unused(model)

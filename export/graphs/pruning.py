@@ -1,0 +1,49 @@
+"""Which tensors the nodes of a graph read, and the removal of what no output needs."""
+
+from collections.abc import Iterator, Sequence
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+
+
+def names_read(node: NodeProto) -> Iterator[str]:
+    """The tensors that a node reads, those that its branches and bodies read from outside included."""
+    yield from (name for name in node.input if name)
+    for inner in _bodies(node):
+        made = {value.name for value in inner.input} | {name for each in inner.node for name in each.output}
+        yield from (name for each in inner.node for name in names_read(each) if name not in made)
+
+
+def rename_read(node: NodeProto, new_names: dict[str, str]) -> None:
+    """Let a node, and the nodes in its branches and bodies, read other tensors, in place."""
+    node.input[:] = [new_names.get(name, name) for name in node.input]
+    for inner in _bodies(node):
+        for each in inner.node:
+            rename_read(each, new_names)
+
+
+def needed_for(outputs: set[str], nodes: Sequence[NodeProto]) -> set[str]:
+    """The nodes that compute these tensors, by the name of their first output."""
+    wanted = set(outputs)
+    found = set()
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            found.add(node.output[0])
+            wanted.update(names_read(node))
+    return found
+
+
+def drop_unused(model: ModelProto) -> None:
+    """Remove, in place, nodes and weights that no output depends on."""
+    graph = model.graph
+    needed = needed_for({value.name for value in graph.output}, graph.node)
+    kept = [node for node in graph.node if node.output[0] in needed]
+    read = {name for node in kept for name in names_read(node)} | {value.name for value in graph.output}
+    tensors = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.node[:]
+    graph.node.extend(kept)
+    del graph.initializer[:]
+    graph.initializer.extend(tensors)
+
+
+def _bodies(node: NodeProto) -> list[GraphProto]:
+    return [attribute.g for attribute in node.attribute if attribute.type == AttributeProto.GRAPH]
