@@ -96,11 +96,12 @@ class Session:
                 f"ONNX Runtime has {wanted} but could not start it; its log says which library or device is missing"
             )
         self._pad_id = pad_id
-        self._inputs = [tensor.name for tensor in self._session.get_inputs()]
+        inputs = [*self._session.get_inputs(), *self._session.get_overridable_initializers()]
+        self._inputs = [tensor.name for tensor in inputs]
         self.outputs = tuple(tensor.name for tensor in self._session.get_outputs())
         self._by_token = {tensor.name for tensor in self._session.get_outputs() if "sequence" in tensor.shape}
         self._target_shape: list[int | str] = next(
-            (tensor.shape for tensor in self._session.get_inputs() if tensor.name == TARGET_INPUT), []
+            (tensor.shape for tensor in inputs if tensor.name == TARGET_INPUT), []
         )
 
     @property

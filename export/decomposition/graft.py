@@ -12,7 +12,7 @@ the same shares for one `target` at the cost of one pass, and leaves the biases 
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from export.decomposition.rules import FIXED, RULES, NoRule
 from export.decomposition.tape import PREFIX, Tape
@@ -73,6 +73,9 @@ def _target(tape: Tape, logits: onnx.ValueInfoProto) -> str:
     rows = "explained"
     target = helper.make_tensor_value_info(TARGET_INPUT, onnx.TensorProto.FLOAT, [rows, *shape[1:]])
     tape.graph.input.append(target)
+    # A default, so that programs that know nothing of explanations need not give it.
+    nothing = np.zeros([0 if isinstance(size, str) else size for size in (rows, *shape[1:])], np.float32)
+    tape.graph.initializer.append(numpy_helper.from_array(nothing, TARGET_INPUT))
     if len(shape) > 2:
         return TARGET_INPUT
     labels = int(shape[-1])

@@ -22,6 +22,9 @@ def branch_explanations(model: ModelProto) -> None:
         moved = [NodeProto.FromString(node.SerializeToString()) for node in nodes if node.output[0] in only_here]
         kept += _branch(output, number, moved)
     graph.input.append(helper.make_tensor_value_info(EXPLAIN_INPUT, TensorProto.BOOL, [len(explanations)]))
+    # A default, so that programs that know nothing of explanations need not give it.
+    nothing = helper.make_tensor(EXPLAIN_INPUT, TensorProto.BOOL, [len(explanations)], [False] * len(explanations))
+    graph.initializer.append(nothing)
     del graph.node[:]
     graph.node.extend(kept)
 

@@ -49,7 +49,13 @@ def test_no_table_is_turned_into_floats_as_a_whole(package: Path, reader: Reader
     session = onnxruntime.InferenceSession(str(package / "model.onnx"), options, providers=["CPUExecutionProvider"])
     asked = {"explain": np.ones(3, dtype=bool), "target": np.zeros((1, 2), dtype=np.float32)}
     feeds = {**pad(reader.read("a fine story").rows, 0), **asked}
-    session.run(None, {tensor.name: feeds[tensor.name] for tensor in session.get_inputs()})
+    session.run(
+        None,
+        {
+            tensor.name: feeds[tensor.name]
+            for tensor in (*session.get_inputs(), *session.get_overridable_initializers())
+        },
+    )
     events = json.loads(Path(session.end_profiling()).read_text())
     made = [shape for event in events for shape in event["args"].get("output_type_shape", ()) if "float" in shape]
     assert made
