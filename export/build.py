@@ -142,6 +142,8 @@ def _pass_gates(
     write_fp32(traced, fp32, portable=portable)
     parity = check_parity(model, origin.task.head, fp32, rows, origin.pad_id)
     say(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")
+    if "decomposition" not in parity.largest_difference:
+        say("its answers cannot be explained by decomposition: the model computes something that has no rule for it")
     chosen = _choose(origin, fp32, precision, data, portable=portable, say=say)
     session = Session(chosen.graph, pad_id=origin.pad_id)
     determinism = check_determinism(session, rows)

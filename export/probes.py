@@ -71,9 +71,15 @@ def _growing_rows(task: AnyTask, reader: Reader, item: dict[str, Any]) -> Iterat
             return
 
 
-def distance(expected: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> float:
-    """Largest absolute difference; infinite where the rows differ in shape or hold something that is not a number."""
+def distance(name: str, expected: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> float:
+    """Largest absolute difference of an output, to be compared with `PROBE_TOLERANCE`.
+
+    It is infinite where the rows differ in shape or hold something that is not a number. A decomposition adds up what
+    both passes round, in shares of several logits: it counts in units of twice its largest share, and at least of 2.
+    """
     if list(map(len, expected)) != list(map(len, found)):
         return math.inf
     difference = max(float(np.abs(np.subtract(*pair)).max()) for pair in zip(expected, found, strict=True))
+    if name == "decomposition":
+        difference /= 2 * max(1.0, *(float(np.abs(row).max()) for row in expected))
     return math.inf if math.isnan(difference) else difference

@@ -84,6 +84,8 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         _share_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
+        # Errors only: it warns that the inputs which ask for explanations have defaults, which they must.
+        options.log_severity_level = 3
         if not optimize:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         # The CPU computes the nodes for which another provider has no kernel.

@@ -75,7 +75,7 @@ def _check_probes(package: Package, session: Session) -> Check:
     for probe in package.probes:
         found = probe_outputs(package.task, package.reader(), session, probe.item, tuple(probe.outputs))
         for name, expected in probe.outputs.items():
-            differences[name] = max(differences.get(name, 0.0), distance(expected, found[name]))
+            differences[name] = max(differences.get(name, 0.0), distance(name, expected, found[name]))
     tolerance = PROBE_TOLERANCE[package.precision]
     passed = all(difference <= tolerance for difference in differences.values())
     shown = ", ".join(f"{name} within {difference:.2g}" for name, difference in differences.items())

@@ -10,6 +10,8 @@ DecompX carries every token's share forward through all layers and decomposes th
 the same shares for one `target` at the cost of one pass, and leaves the biases together.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -36,7 +38,8 @@ def graft_decomposition(model: onnx.ModelProto) -> None:
     ranks = {name: len(one.shape.dim) for name, one in types.items() if one.HasField("shape")}
     tape = Tape(graph, ranks=ranks, live=_live(graph))
     logits = next(output for output in graph.output if output.name == "logits")
-    gradients: dict[str, list[str]] = {"logits": [_target(tape, logits)]}
+    sizes = [axis.dim_param or axis.dim_value for axis in logits.type.tensor_type.shape.dim]
+    gradients: dict[str, list[str]] = {"logits": [_target(tape, sizes)]}
     for node in reversed(nodes):
         found = [tape.add(gradients[name]) if name in gradients else None for name in node.output]
         if not any(found) or SOURCE in node.output:
@@ -53,6 +56,7 @@ def graft_decomposition(model: onnx.ModelProto) -> None:
     graph.output.remove(source)
     axes = [axis.dim_param for axis in source.type.tensor_type.shape.dim][:2]
     graph.output.append(helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, axes))
+    _take_target(graph, sizes)
 
 
 def _live(graph: onnx.GraphProto) -> set[str]:
@@ -64,21 +68,22 @@ def _live(graph: onnx.GraphProto) -> set[str]:
     return live
 
 
-def _target(tape: Tape, logits: onnx.ValueInfoProto) -> str:
+def _take_target(graph: onnx.GraphProto, sizes: Sequence[str | int]) -> None:
+    """Add the input `target`, with a default, so that programs that know nothing of explanations need not give it."""
+    sizes = ["explained", *sizes[1:]]
+    graph.input.append(helper.make_tensor_value_info(TARGET_INPUT, onnx.TensorProto.FLOAT, sizes))
+    nothing = np.zeros([0 if isinstance(size, str) else size for size in sizes], np.float32)
+    graph.initializer.append(numpy_helper.from_array(nothing, TARGET_INPUT))
+
+
+def _target(tape: Tape, sizes: Sequence[str | int]) -> str:
     """The gradient of y by the logits: the input `target`, or the predicted label against the others where that is 0.
 
     Only a head with one row of logits for each text has a predicted label.
     """
-    shape = [axis.dim_param or axis.dim_value for axis in logits.type.tensor_type.shape.dim]
-    rows = "explained"
-    target = helper.make_tensor_value_info(TARGET_INPUT, onnx.TensorProto.FLOAT, [rows, *shape[1:]])
-    tape.graph.input.append(target)
-    # A default, so that programs that know nothing of explanations need not give it.
-    nothing = np.zeros([0 if isinstance(size, str) else size for size in (rows, *shape[1:])], np.float32)
-    tape.graph.initializer.append(numpy_helper.from_array(nothing, TARGET_INPUT))
-    if len(shape) > 2:
+    if len(sizes) > 2:
         return TARGET_INPUT
-    labels = int(shape[-1])
+    labels = int(sizes[-1])
     others = 1 / max(labels - 1, 1)
     highest = tape.emit("ArgMax", "logits", axis=-1, keepdims=0)
     values = tape.constant([-others if labels > 1 else 0.0, 1.0], np.float32)

@@ -44,9 +44,8 @@ def add_decomposition(model: ModelProto, *, portable: bool) -> None:
     if not portable:
         merge_products(model)
     merge_gelu(model, portable=portable)
-    drop_unused(model)
     try:
         graft_decomposition(model)
     except NoRule:
+        # The nodes that were added lead to no output, and are dropped as unused.
         del model.graph.output[[output.name for output in model.graph.output].index(SOURCE)]
-    drop_unused(model)

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from onnx import ModelProto, NodeProto, helper
 
+from export.graphs.pruning import makers_of
+
 CONTRIBUTED = "com.microsoft"
 """The domain of the operators that only ONNX Runtime has."""
 
@@ -21,7 +23,7 @@ def merge_gelu(model: ModelProto, *, portable: bool) -> None:
 
     ONNX's own operator rounds otherwise than these nodes; ONNX Runtime's rounds alike.
     """
-    makers = _makers(model)
+    makers = makers_of(model.graph)
     for node in model.graph.node:
         if entering := _entering_gelu(node, makers):
             domain = "" if portable else CONTRIBUTED
@@ -56,7 +58,7 @@ def _chains(node: NodeProto, operators: Sequence[str], makers: Mapping[str, Node
 def merge_products(model: ModelProto) -> None:
     """Merge, in place, every product of two dequantised matrices with the bias that alone reads it."""
     graph = model.graph
-    makers = _makers(model)
+    makers = makers_of(model.graph)
     readers: dict[str, list[NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -82,10 +84,6 @@ def merge_products(model: ModelProto) -> None:
     del graph.node[:]
     graph.node.extend(nodes)
     _import_contributed(model)
-
-
-def _makers(model: ModelProto) -> dict[str, NodeProto]:
-    return {output: node for node in model.graph.node for output in node.output}
 
 
 def _import_contributed(model: ModelProto) -> None:

@@ -9,7 +9,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 from export.graphs.branches import branch_explanations
 from export.graphs.finishing import add_decomposition
-from export.graphs.pruning import drop_unused
+from export.graphs.pruning import drop_unused, makers_of, needed_for
 
 EXACT = ("LayerNormalization", "Softmax")
 """Nodes that sum many small numbers, which float16 would round."""
@@ -23,8 +23,8 @@ def write_half(traced: Path, half: Path, *, portable: bool = False) -> None:
     """
     model = onnx.load(traced)
     add_decomposition(model, portable=portable)
-    needed = _leading_to(model.graph, "logits")
-    explains = [node.name for node in model.graph.node if node.name not in needed]
+    needed = needed_for({"logits"}, model.graph.node)
+    explains = [node.name for node in model.graph.node if node.output[0] not in needed]
     converted = convert_float_to_float16(
         model, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *EXACT], node_block_list=explains
     )
@@ -37,30 +37,13 @@ def write_half(traced: Path, half: Path, *, portable: bool = False) -> None:
     onnx.save(converted, half)
 
 
-def _leading_to(graph: GraphProto, output: str) -> set[str]:
-    """Names of the nodes that compute `output`."""
-    makers = _makers(graph)
-    found: set[str] = set()
-    wanted = [output]
-    while wanted:
-        maker = makers.get(wanted.pop())
-        if maker is not None and maker.name not in found:
-            found.add(maker.name)
-            wanted += maker.input
-    return found
-
-
-def _makers(graph: GraphProto) -> dict[str, NodeProto]:
-    return {output: node for node in graph.node for output in node.output}
-
-
 def _without_round_trips(graph: GraphProto) -> None:
     """Connect nodes in float32 directly, in place.
 
     The converter puts a conversion to float16 and back between them, which rounds the numbers. Where several nodes read
     one output, it also writes the same conversion several times.
     """
-    makers = _makers(graph)
+    makers = makers_of(graph)
     nodes = list({node.output[0]: NodeProto.FromString(node.SerializeToString()) for node in graph.node}.values())
     direct = {
         node.output[0]: makers[node.input[0]].input[0]

@@ -1,8 +1,13 @@
-"""Which tensors the nodes of a graph read, and the removal of what no output needs."""
+"""Which tensors the nodes of a graph make and read, and the removal of what no output needs."""
 
 from collections.abc import Iterator, Sequence
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+
+
+def makers_of(graph: GraphProto) -> dict[str, NodeProto]:
+    """The node that computes each tensor."""
+    return {output: node for node in graph.node for output in node.output}
 
 
 def names_read(node: NodeProto) -> Iterator[str]:

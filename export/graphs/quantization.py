@@ -15,6 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.graphs.embeddings import quantize_tables
 from export.graphs.finishing import finish
+from export.graphs.pruning import makers_of
 from models.text import Row, pad
 
 LINEAR_OPS = ("MatMul", "Gemm")
@@ -85,7 +86,7 @@ def _read_floats_where_computed_in_floats(model: onnx.ModelProto) -> None:
     ONNX Runtime quantises a tensor for one reader and then has every reader take it back from int8, the residual sums
     too.
     """
-    made_by = {name: node for node in model.graph.node for name in node.output}
+    made_by = makers_of(model.graph)
     for node in model.graph.node:
         if node.op_type in LINEAR_OPS:
             continue

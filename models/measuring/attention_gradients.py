@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.measuring.agreement import BATCH_SIZE, FEWEST_TOKENS, NothingToCompare, correlate, differentiate
 from models.measuring.decomposition import default_target
-from models.measuring.intervals import bootstrap_interval
+from models.measuring.intervals import Mean, mean_of
 from models.networks.batches import batch_rows
 from models.networks.encoder import Encoder
 from models.networks.hooks import evaluating
@@ -23,23 +23,17 @@ from models.text import Row
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanCorrelation:
-    """A correlation over the tokens of a row, as a mean over rows."""
-
-    mean: float
-    interval: tuple[float, float]
-    """95 % bootstrap interval of the mean."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class AttentionGradients:
-    """Correlations of attention with gradients; "detached" takes the last layer's attention as a constant."""
+    """Correlations of attention with gradients over a row's tokens, as means over rows.
 
-    pearson_detached: MeanCorrelation
-    pearson: MeanCorrelation
-    kendall_detached: MeanCorrelation
+    "Detached" takes the last layer's attention as a constant.
+    """
+
+    pearson_detached: Mean
+    pearson: Mean
+    kendall_detached: Mean
     """Tau b."""
-    kendall: MeanCorrelation
+    kendall: Mean
     measured: int
     """Number of rows measured."""
     skipped: int
@@ -69,10 +63,7 @@ def correlate_attention_with_gradients(model: Any, rows: Sequence[Row], pad_id: 
             f"none of {len(rows)} rows has {FEWEST_TOKENS} tokens or more, unlike in attention and gradient; "
             "measure longer texts"
         )
-    means = [
-        MeanCorrelation(mean=sum(values) / len(values), interval=bootstrap_interval(values))
-        for values in zip(*found, strict=True)
-    ]
+    means = [mean_of(values) for values in zip(*found, strict=True)]
     return AttentionGradients(
         pearson_detached=means[0],
         pearson=means[1],

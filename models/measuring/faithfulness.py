@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.measuring.intervals import bootstrap_interval, sign_flip_p
+from models.measuring.intervals import Mean, mean_of, sign_flip_p
 
 PERCENTS = (1, 5, 10, 20, 50)
 """Shares of the words that are taken out or kept, in percent; the number of words is rounded up."""
@@ -32,15 +32,6 @@ class Drops:
     """Fall when the words that rank first are taken out; higher is better."""
     sufficiency: Values
     """Fall when only they are left; lower is better."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mean:
-    """A mean over rows."""
-
-    mean: float
-    interval: tuple[float, float]
-    """95 % bootstrap interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +116,6 @@ def report_faithfulness(
         by_percent=dict(zip(PERCENTS, pairs, strict=True)),
         less={name: difference for name, difference in compared.items() if difference is not None},
     )
-
-
-def mean_of(values: Sequence[float]) -> Mean:
-    """The mean of one value for each row, with its interval."""
-    return Mean(mean=float(np.mean(values)), interval=bootstrap_interval(values))
 
 
 def average_precision(scores: Sequence[float], marked: Collection[int]) -> float:

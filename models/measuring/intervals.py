@@ -1,12 +1,28 @@
 """How far a mean over rows can be trusted."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 RESAMPLES = 2000
 FLIPS = 10_000
 LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """A mean over rows."""
+
+    mean: float
+    interval: tuple[float, float]
+    """95 % bootstrap interval."""
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """The mean of one value for each row, with its interval; raises as `bootstrap_interval` does."""
+    interval = bootstrap_interval(values)
+    return Mean(mean=float(np.mean(values)), interval=interval)
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:

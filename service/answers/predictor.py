@@ -163,7 +163,8 @@ class Predictor:
         wanted = probe_rows(self.task, self._model.reader, probe.item)
         rows = self._model.submit(wanted, tuple(probe.outputs), admitted=True).result().rows
         return max(
-            distance(expected, [row[name].ravel().tolist() for row in rows]) for name, expected in probe.outputs.items()
+            distance(name, expected, [row[name].ravel().tolist() for row in rows])
+            for name, expected in probe.outputs.items()
         )
 
     def close(self, *, drain: bool = True) -> None:

@@ -38,6 +38,14 @@ Twins = Annotated[
 WithFp32 = Annotated[
     bool, typer.Option("--with-fp32", help="Add the fp32 graph, which answers on CPUs where int8 gives other answers.")
 ]
+Portable = Annotated[
+    bool,
+    typer.Option(
+        "--portable",
+        help="Use standard ONNX operators only, for providers other than ONNX Runtime's own CPU and CUDA. int8 answers "
+        "then differ a little from those of the usual graph, and may cost more.",
+    ),
+]
 Explanations = Annotated[
     bool,
     typer.Option(
@@ -56,6 +64,7 @@ def export(
     data: MovedData = None,
     twin: Twins = None,
     with_fp32: WithFp32 = False,
+    portable: Portable = False,
     explanations: Explanations = False,
 ) -> None:
     """Turn a checkpoint into a package that can be served, if the package answers as the checkpoint does.
@@ -75,6 +84,7 @@ def export(
         checkpoint,
         out,
         precision=precision,
+        portable=portable,
         name=name,
         data=data,
         twins=twin or (),

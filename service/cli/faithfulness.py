@@ -16,8 +16,8 @@ from service.cli.progress import console, watched_measuring
 from service.cli.training_options import need
 
 if TYPE_CHECKING:
-    from models.measuring.attention_gradients import MeanCorrelation
-    from models.measuring.faithfulness import Difference, Mean
+    from models.measuring.faithfulness import Difference
+    from models.measuring.intervals import Mean
     from models.progress import ReportProgress
     from service.measuring.faithfulness import MeasuredMethod
     from service.measuring.package import MeasuredPackage
@@ -191,7 +191,7 @@ def _methods(found: Sequence["MeasuredPackage"]) -> Iterator[tuple["MeasuredPack
             yield one, name, method
 
 
-def _with_interval(mean: "Mean | MeanCorrelation") -> str:
+def _with_interval(mean: "Mean") -> str:
     low, high = mean.interval
     return f"{mean.mean:.3f} [{low:.2f}, {high:.2f}]"
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.errors import UserError
-from models.measuring.faithfulness import Mean, average_precision, mean_of
+from models.measuring.faithfulness import average_precision
+from models.measuring.intervals import Mean, mean_of
 from models.measuring.rationales import MarkedText
 from models.progress import ReportProgress
 from models.tasks.sentiment import SENTIMENT

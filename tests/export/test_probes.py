@@ -1,8 +1,10 @@
 """The items every package is tried with."""
 
+import math
+
 import pytest
 
-from export.probes import rows_of_many_lengths
+from export.probes import distance, rows_of_many_lengths
 from models.tasks import TASKS, find_task
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_tokenizer
@@ -31,3 +33,11 @@ def test_rows_of_many_lengths_differ_in_length_and_reach_the_longest(task: str, 
     assert lengths[0] <= 24
     assert lengths[-1] == max_tokens
     assert len(lengths) >= min(64, max_tokens) // 6
+
+
+def test_a_decomposition_is_compared_with_its_largest_share() -> None:
+    expected, found = [[0.5, -4.0, 1.0]], [[0.5, -4.0, 1.8]]
+    assert distance("logits", expected, found) == pytest.approx(0.8)
+    assert distance("decomposition", expected, found) == pytest.approx(0.1)
+    assert distance("decomposition", [[0.1]], [[0.3]]) == pytest.approx(0.1)
+    assert distance("decomposition", [[0.1]], [[math.nan]]) == math.inf

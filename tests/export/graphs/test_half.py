@@ -36,7 +36,8 @@ def halved(
 
 def test_weights_are_float16_and_what_goes_in_and_out_is_not(halved: tuple[Path, Path]) -> None:
     graph = onnx.load(halved[0] / "model.onnx").graph
-    kinds = {weight.data_type for weight in graph.initializer if len(weight.dims) == 2}
+    # The default of `target` has no rows.
+    kinds = {weight.data_type for weight in graph.initializer if len(weight.dims) == 2 and all(weight.dims)}
     assert kinds == {TensorProto.FLOAT16}
     assert {tensor.type.tensor_type.elem_type for tensor in graph.output} == {TensorProto.FLOAT}
 

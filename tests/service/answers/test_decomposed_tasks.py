@@ -1,39 +1,20 @@
 """Decompositions of every task by a real graph: each part of an answer is explained in its rows, for its target."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from export.package import open_package
 from export.session import Session
 from models.tasks import TASKS
 from service.answers.batch import RowScores
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
-from service.engine.limits import EngineLimits
-from service.engine.pool import Pool
 from tests.tiny import make_items
 
 TARGETS = {"sentiment": "negative", "nli": "neutral", "ner": "person", "reading-comprehension": 1}
 """By task, an answer to ask for that is not always the one given."""
-
-
-@pytest.fixture(scope="module")
-def opened(made: Callable[[str], Path]) -> Iterator[Callable[[str], Predictor]]:
-    predictors: dict[str, Predictor] = {}
-    with Pool(2) as pool:
-
-        def find(task: str) -> Predictor:
-            if task not in predictors:
-                predictors[task] = Predictor(open_package(made(task) / "package"), EngineLimits(), pool)
-            return predictors[task]
-
-        yield find
-        for predictor in predictors.values():
-            predictor.close()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Occlusion: each word's score is how far the logits of the answer fall without it, in the background."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any
@@ -177,21 +177,6 @@ def test_an_explanation_that_nobody_waits_for_is_not_gone_on_with(
     with pytest.raises(CancelledError):
         pending.result().result()
     assert asked == [3, 2, 3]
-
-
-@pytest.fixture(scope="module")
-def opened(made: Callable[[str], Path]) -> Iterator[Callable[[str], Predictor]]:
-    predictors: dict[str, Predictor] = {}
-    with Pool(2) as pool:
-
-        def find(task: str) -> Predictor:
-            if task not in predictors:
-                predictors[task] = Predictor(open_package(made(task) / "package"), EngineLimits(), pool)
-            return predictors[task]
-
-        yield find
-        for predictor in predictors.values():
-            predictor.close()
 
 
 def explained(predictor: Predictor, item: Mapping[str, Any], **explain: Any) -> tuple[Any, list[Explanation]]:
