@@ -161,8 +161,10 @@ def _leave_out(place: Place, seen: Mapping[str, str], answered: AnsweredItem) ->
     """The item without a word or token; None where nothing is left to read."""
     text = seen[place.field]
     start, end = place.span
-    # One of two blanks goes too: to tokenizers that work on bytes they would be another token.
-    if text[:start][-1:].isspace() and (end == len(text) or text[end].isspace()):
+    # One of two equal blanks goes too: to tokenizers that work on bytes they would be another token. Of two that differ,
+    # such as a space and a control character, a tokenizer may take one for nothing, so both stay and keep words apart.
+    before = text[:start][-1:]
+    if before.isspace() and text[end : end + 1] in ("", before):
         start -= 1
     item = answered.item.item
     for field, kept in seen.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 
 from export.package import open_package
@@ -58,6 +58,7 @@ def test_where_words_only_add_up_it_gives_what_decomposition_gives(
 
 
 @settings(deadline=None, max_examples=60)
+@example(text="good 0\x1f0 bad film", unit="word")
 @given(
     text=st.one_of(TEXTS.map(lambda text: text[:60]), TEXTS.map(lambda text: f"good {text[:40]} bad film " * 4)),
     unit=st.sampled_from(["word", "token"]),
