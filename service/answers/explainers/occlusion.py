@@ -161,8 +161,8 @@ def _leave_out(place: Place, seen: Mapping[str, str], answered: AnsweredItem) ->
     """The item without a word or token; None where nothing is left to read."""
     text = seen[place.field]
     start, end = place.span
-    # One of two equal blanks goes too: to tokenizers that work on bytes they would be another token. Of two that differ,
-    # such as a space and a control character, a tokenizer may take one for nothing, so both stay and keep words apart.
+    # One of two equal blanks goes too: to tokenizers that work on bytes they would be another token. Two that differ
+    # stay: a tokenizer may take one of them, such as a control character, for nothing; the other keeps words apart.
     before = text[:start][-1:]
     if before.isspace() and text[end : end + 1] in ("", before):
         start -= 1
