@@ -12,7 +12,7 @@ from export.preconditions import check_request
 from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_count
-from service.cli.faithfulness import MEASURED_ROWS, MEASURED_TOKENS
+from service.cli.measuring.faithfulness import MEASURED_ROWS, MEASURED_TOKENS
 from service.cli.progress import console, watched_measuring
 from service.cli.training_options import need
 

@@ -14,7 +14,7 @@ from export.package import is_package, read_manifest
 from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_cell
-from service.cli.faithfulness import ItsCheckpoint, Rationales, Rows, show_faithfulness
+from service.cli.measuring.faithfulness import ItsCheckpoint, Rationales, Rows, show_faithfulness
 from service.cli.progress import console, watched_measuring
 from service.cli.training_options import need
 
