@@ -11,10 +11,11 @@ import typer
 
 from models.errors import UserError
 from models.tasks.masked_words import MASKED_WORDS
-from service.cli import compare, doctor, export, listing, predict, score, serve, train
+from service.cli import doctor, export, listing, predict, score, serve
 from service.cli.measuring import evaluate
 from service.cli.options import Command, Group
-from service.cli.training_options import list_methods
+from service.cli.training import compare, train
+from service.cli.training.options import list_methods
 
 app = typer.Typer(
     name="steadfast",

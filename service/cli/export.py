@@ -13,8 +13,8 @@ from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_count
 from service.cli.measuring.faithfulness import MEASURED_ROWS, MEASURED_TOKENS
+from service.cli.options import need
 from service.cli.progress import console, watched_measuring
-from service.cli.training_options import need
 
 Out = Annotated[
     Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write the package to. It must not exist.")

@@ -1,5 +1,6 @@
 """Options and arguments that several commands share, and options that are made from what other modules declare."""
 
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from models.errors import UserError
 from models.tasks import ENDPOINTS
 from service.answers.explanation import ExplainOptions, ExplanationMethod
 
@@ -39,6 +41,10 @@ def explain_options(chosen: Literal[ExplanationMethod, "best"] | None) -> Explai
     if chosen is None:
         return None
     return ExplainOptions(method=None if chosen == "best" else chosen)
+
+
+class MissingExtra(UserError):
+    """A part of Steadfast that is not installed."""
 
 
 class Command(TyperCommand):
@@ -82,3 +88,13 @@ def optional(name: str, kind: Any, *declarations: str, **described: Any) -> insp
     """An option that is None unless it is given; `described` is passed on to typer."""
     annotation = Annotated[kind | None, typer.Option(*declarations, **described)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def need(extra: str, *modules: str) -> None:
+    """Refuse to go on where a library of an extra is missing; raises MissingExtra. Nothing is imported."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise MissingExtra(
+            f"{', '.join(missing)} not installed; this command needs an extra: run make install-dev in a clone, "
+            f"or pip install 'steadfast[{extra}]'"
+        )

@@ -15,8 +15,8 @@ from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_cell
 from service.cli.measuring.faithfulness import ItsCheckpoint, Rationales, Rows, show_faithfulness
+from service.cli.options import need
 from service.cli.progress import console, watched_measuring
-from service.cli.training_options import need
 
 if TYPE_CHECKING:
     from models.evaluation import EvaluatedModel

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from models.folders import check_folder
 from models.tables import format_count
+from service.cli.options import need
 from service.cli.progress import console, watched_measuring
-from service.cli.training_options import need
 
 if TYPE_CHECKING:
     from models.measuring.faithfulness import Difference

@@ -8,9 +8,9 @@ import typer
 from models.folders import check_new
 from models.tasks.masked_words import MASKED_WORDS
 from models.training.settings import check_general_settings
-from service.cli.options import with_options
+from service.cli.options import need, with_options
 from service.cli.progress import console, watched_training
-from service.cli.training_options import Config, need, read_assignment, read_run_settings, training_options
+from service.cli.training.options import Config, read_assignment, read_run_settings, training_options
 
 
 @with_options(training_options())

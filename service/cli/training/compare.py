@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from models.training.settings import check_general_settings
-from service.cli.options import with_options
+from service.cli.options import need, with_options
 from service.cli.progress import console, measurer, shown_bar, watcher
-from service.cli.training_options import Config, need, read_assignment, read_run_settings, training_options
+from service.cli.training.options import Config, read_assignment, read_run_settings, training_options
 
 
 @with_options(training_options("method", "unlabelled", "set_"))

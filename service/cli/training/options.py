@@ -3,7 +3,6 @@
 The defaults that help shows are those of `TrainingSettings`, where alone they are written.
 """
 
-import importlib.util
 import inspect
 import json
 from collections.abc import Mapping
@@ -13,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from models.checkpoint import DataSource
-from models.errors import UserError
 from models.methods import METHODS
 from models.tasks import TASKS
 from models.tasks.task import Head
@@ -23,10 +21,6 @@ from service.cli.options import optional
 WHAT_TO_TRAIN = "What to train"
 DATA = "Data"
 HOW_TO_TRAIN = "How to train"
-
-
-class MissingExtra(UserError):
-    """A part of Steadfast that is not installed."""
 
 
 def _default(name: str) -> str:
@@ -177,13 +171,3 @@ def read_assignment(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
-
-
-def need(extra: str, *modules: str) -> None:
-    """Refuse to go on where a library of an extra is missing; raises MissingExtra. Nothing is imported."""
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
-    if missing:
-        raise MissingExtra(
-            f"{', '.join(missing)} not installed; this command needs an extra: run make install-dev in a clone, "
-            f"or pip install 'steadfast[{extra}]'"
-        )
