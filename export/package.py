@@ -34,7 +34,10 @@ ShareOutput = Literal["attention", "rollout"]
 """An output of the graph that shares 1 among the tokens of a row. Only where tokens attend to each other is there a
 rollout."""
 
-ExplanationOutput = Literal[ShareOutput, "decomposition"]
+ContributionOutput = Literal["decomposition"]
+"""An output of the graph that takes a sum of logits apart into a signed contribution of each token of a row."""
+
+ExplanationOutput = Literal[ShareOutput, ContributionOutput]
 """An output of the graph that explains the logits by the tokens of a row."""
 
 PROBE_TOLERANCE: dict[Precision, float] = {"int8": 0.15, "fp16": 0.05, "fp32": 1e-3}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from export.package import Probe
-from export.session import Session
+from export.session import CONTRIBUTIONS, Session
 from models.tasks.task import READ_AT_TOKENS, AnyTask
 from models.text import BadInput, Reader, Row
 
@@ -80,6 +80,6 @@ def distance(name: str, expected: Sequence[Sequence[float]], found: Sequence[Seq
     if list(map(len, expected)) != list(map(len, found)):
         return math.inf
     difference = max(float(np.abs(np.subtract(*pair)).max()) for pair in zip(expected, found, strict=True))
-    if name == "decomposition":
+    if name in CONTRIBUTIONS:
         difference /= 2 * max(1.0, *(float(np.abs(row).max()) for row in expected))
     return math.inf if math.isnan(difference) else difference

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from export.package import ShareOutput, open_package
+from export.package import ContributionOutput, ShareOutput, open_package
 from models.errors import UserError
 from models.tasks.task import AnyTask, Logits, Outputs
 from models.text import Reader, Row, pad, pad_targets
@@ -24,14 +24,17 @@ token."""
 SHARES: tuple[ShareOutput, ...] = get_args(ShareOutput)
 """The outputs that share 1 among the tokens of a row."""
 
-OUTPUTS = ("logits", *SHARES, "decomposition")
+CONTRIBUTIONS: tuple[ContributionOutput, ...] = get_args(ContributionOutput)
+"""The outputs that take apart the sum of logits which the input `target` asks for."""
+
+OUTPUTS = ("logits", *SHARES, *CONTRIBUTIONS)
 """All outputs that a graph may have."""
 
 EXPLAIN_INPUT = "explain"
 """The input with a flag for each output but the logits, in their order: whether to compute it."""
 
 TARGET_INPUT = "target"
-"""The input with the sum of logits that a decomposition explains, in the logits' shape; a row of zeros leaves the
+"""The input with the sum of logits that is taken apart, in the logits' shape; a row of zeros leaves the
 choice to the graph, and without rows nothing is read."""
 
 # ONNX Runtime 1.31 fuses an addition and the LayerNormalization after it into a kernel that takes five times as long as
@@ -136,7 +139,7 @@ class Session:
         if EXPLAIN_INPUT not in self._inputs:
             return {}
         flags = np.array([name in outputs for name in self.outputs if name != "logits"])
-        explained = rows if "decomposition" in outputs else ()
+        explained = () if set(CONTRIBUTIONS).isdisjoint(outputs) else rows
         width = max(map(len, rows))
         sizes = [width if size == "sequence" else int(size) for size in self._target_shape[1:]]
         return {EXPLAIN_INPUT: flags, TARGET_INPUT: pad_targets(explained, sizes)}

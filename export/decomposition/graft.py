@@ -1,10 +1,11 @@
-"""Adds the output `decomposition` to a graph: the share of each token in a sum of logits.
+"""Adds outputs to a graph that take a sum of logits apart into a contribution of each token, such as `decomposition`.
 
-After DecompX (Modarressi et al. 2023, "DecompX: Explaining Transformers Decisions by Propagating Token Decomposition").
-With attention's probabilities, the scales of LayerNormalization and the slopes of the activation functions held fixed,
-the network is linear in its embeddings. One pass backwards through it, over the weights and activations that the graph
-has already, gives the gradient of `y = sum(logits * target)`; a token's share is the product of its embedding with it.
-The shares of all tokens, special ones included, and a part that the biases bring add up to `y`.
+A decomposition follows DecompX (Modarressi et al. 2023, "DecompX: Explaining Transformers Decisions by Propagating
+Token Decomposition"). With attention's probabilities, the scales of LayerNormalization and the slopes of the activation
+functions held fixed, the network is linear in its embeddings. One pass backwards through it, over the weights and
+activations that the graph has already, gives the gradient of `y = sum(logits * target)`; a token's share is the product
+of its embedding with it. The shares of all tokens, special ones included, and a part that the biases bring add up to
+`y`.
 
 DecompX carries every token's share forward through all layers and decomposes the biases too. The backward pass gives
 the same shares for one `target` at the cost of one pass, and leaves the biases together.
@@ -16,54 +17,61 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from export.decomposition.rules import FIXED, RULES, NoRule
-from export.decomposition.tape import PREFIX, Tape
+from export.decomposition.contributions import CONTRIBUTIONS, Contribution
+from export.decomposition.rules import NoRule
+from export.decomposition.tape import Tape
 from export.session import TARGET_INPUT
 
-OUTPUT = "decomposition"
 SOURCE = "embeddings"
-"""The output of the graph with the embeddings [batch, sequence, width]; it is given up for the new one."""
+"""The output of the graph with the embeddings [batch, sequence, width]; it is given up for the new ones."""
 
 
-def graft_decomposition(model: onnx.ModelProto) -> None:
-    """Replace, in place, the output `embeddings` by `decomposition`, and add the input `target`.
+def graft_contributions(model: onnx.ModelProto) -> None:
+    """Replace, in place, the output `embeddings` by each contribution, and add the input `target` if there is one.
 
-    Raises:
-        NoRule: the graph computes something that no gradient can be passed through.
+    A contribution whose rules do not reach from the logits to the embeddings is left out; its nodes lead to no output.
     """
     graph = model.graph
     nodes = list(graph.node)
+    outputs = {output.name: output for output in graph.output}
     inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
     types = {value.name: value.type.tensor_type for value in inferred}
     ranks = {name: len(one.shape.dim) for name, one in types.items() if one.HasField("shape")}
-    tape = Tape(graph, ranks=ranks, live=_live(graph))
-    logits = next(output for output in graph.output if output.name == "logits")
-    sizes = [axis.dim_param or axis.dim_value for axis in logits.type.tensor_type.shape.dim]
+    sizes = [axis.dim_param or axis.dim_value for axis in outputs["logits"].type.tensor_type.shape.dim]
+    axes = [axis.dim_param for axis in outputs[SOURCE].type.tensor_type.shape.dim][:2]
+    graph.output.remove(outputs[SOURCE])
+    for name, contribution in CONTRIBUTIONS.items():
+        tape = Tape(graph, ranks=ranks, live=_live(nodes, contribution), prefix=name)
+        try:
+            total = _add_up(tape, nodes, sizes, contribution)
+        except NoRule:
+            continue
+        graph.node.append(helper.make_node("Identity", [total], [name], f"{name}/output"))
+        graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, axes))
+    if len(graph.output) >= len(outputs):
+        _take_target(graph, sizes)
+
+
+def _add_up(tape: Tape, nodes: Sequence[onnx.NodeProto], sizes: Sequence[str | int], contribution: Contribution) -> str:
+    """The product of each token's embedding with the gradient of the target by it [batch, sequence]; raises NoRule."""
     gradients: dict[str, list[str]] = {"logits": [_target(tape, sizes)]}
     for node in reversed(nodes):
         found = [tape.add(gradients[name]) if name in gradients else None for name in node.output]
         if not any(found) or SOURCE in node.output:
             continue
-        rule = RULES.get(node.op_type)
+        rule = contribution.rules.get(node.op_type)
         if rule is None:
             raise NoRule(f"{node.name}: {node.op_type} has no rule")
         for name, gradient in rule(tape, node, found):
             gradients.setdefault(name, []).append(gradient)
-    shares = tape.emit("Mul", SOURCE, tape.add(gradients[SOURCE]))
-    total = tape.emit("ReduceSum", shares, tape.integers(-1), keepdims=0)
-    graph.node.append(helper.make_node("Identity", [total], [OUTPUT], f"{PREFIX}/output"))
-    source = next(output for output in graph.output if output.name == SOURCE)
-    graph.output.remove(source)
-    axes = [axis.dim_param for axis in source.type.tensor_type.shape.dim][:2]
-    graph.output.append(helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, axes))
-    _take_target(graph, sizes)
+    return tape.emit("ReduceSum", tape.emit("Mul", SOURCE, tape.add(gradients[SOURCE])), tape.integers(-1), keepdims=0)
 
 
-def _live(graph: onnx.GraphProto) -> set[str]:
+def _live(nodes: Sequence[onnx.NodeProto], contribution: Contribution) -> set[str]:
     """The tensors that depend on the embeddings other than through what is held fixed."""
     live = {SOURCE}
-    for node in graph.node:
-        if node.op_type not in FIXED and live.intersection(node.input):
+    for node in nodes:
+        if node.op_type not in contribution.fixed and live.intersection(node.input):
             live.update(node.output)
     return live
 

@@ -9,8 +9,6 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-PREFIX = "decomposition"
-
 
 @dataclass
 class Tape:
@@ -21,6 +19,8 @@ class Tape:
     """Number of axes of each tensor, where ONNX knows it."""
     live: set[str]
     """The tensors that carry a part of the embeddings to the logits; all others are held fixed."""
+    prefix: str
+    """What the names of new tensors begin with."""
     makers: dict[str, onnx.NodeProto] = field(init=False)
     weights: dict[str, onnx.TensorProto] = field(init=False)
     _count: int = 0
@@ -38,12 +38,12 @@ class Tape:
     def new_name(self, called: str) -> str:
         """A name that no other tensor has."""
         self._count += 1
-        return f"{PREFIX}/{called}_{self._count}"
+        return f"{self.prefix}/{called}_{self._count}"
 
     def constant(self, value: Any, dtype: npt.DTypeLike) -> str:
         """A constant tensor; equal ones are kept once."""
         array = np.asarray(value, dtype=dtype)
-        name = f"{PREFIX}/{array.dtype}{list(array.shape)}_{array.tobytes().hex()}"
+        name = f"{self.prefix}/{array.dtype}{list(array.shape)}_{array.tobytes().hex()}"
         if name not in self.weights:
             self.weights[name] = numpy_helper.from_array(array, name)
             self.graph.initializer.append(self.weights[name])

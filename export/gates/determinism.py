@@ -11,7 +11,7 @@ import numpy as np
 
 from export.errors import NotDeterministic
 from export.package import DeterminismReport
-from export.session import Session
+from export.session import CONTRIBUTIONS, Session
 from models.text import Row
 
 BATCH_SIZE = 8
@@ -54,7 +54,7 @@ def check_determinism(session: Session, rows: Sequence[Row]) -> DeterminismRepor
 
 def find_differences(session: Session, rows: Sequence[Row]) -> Differences:
     """Compute each row alone without explanation, and in batches with its decomposition if the graph has one."""
-    explained = [name for name in ("decomposition",) if name in session.outputs]
+    explained = [name for name in CONTRIBUTIONS if name in session.outputs]
     logits = [session.run([row], ("logits",))[0]["logits"] for row in rows]
     alone = [session.run([row], explained)[0] if explained else {} for row in rows]
     differing, largest = set(), 0.0

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from export.decomposition.contributions import CONTRIBUTIONS
 from export.errors import NotTheSameModel
 from export.graphs.tracing import ExplainingModel
 from export.package import ParityReport
 from export.session import Arrays, Session
-from models.measuring.decomposition import decompose, default_target
+from models.measuring.decomposition import default_target
 from models.networks.gate import GatedModel
 from models.tasks.task import READ_AT_TOKENS, Head
 from models.text import Row, pad, pad_targets
@@ -68,5 +69,6 @@ def run_torch(model: PreTrainedModel | GatedModel, head: Head, rows: Sequence[Ro
     if found["logits"].dim() == 2:
         is_asked = targets.any(dim=1, keepdim=True)
         targets = torch.where(is_asked, targets, default_target(found["logits"]))
-    found["decomposition"] = decompose(model, head, tensors, targets).relevances
+    for name, contribution in CONTRIBUTIONS.items():
+        found[name] = contribution.reference(model, head, tensors, targets)
     return {name: tensor.numpy() for name, tensor in found.items()}

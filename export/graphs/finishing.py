@@ -1,4 +1,4 @@
-"""The last steps of every graph: merging nodes, adding the decomposition, and moving explanations out of the way."""
+"""The last steps of every graph: merging nodes, adding contributions, and moving explanations aside."""
 
 from pathlib import Path
 
@@ -6,8 +6,7 @@ import onnx
 from onnx import ModelProto
 from transformers import PreTrainedModel
 
-from export.decomposition.graft import SOURCE, graft_decomposition
-from export.decomposition.rules import NoRule
+from export.decomposition.graft import graft_contributions
 from export.graphs.branches import branch_explanations
 from export.graphs.fusion import merge_gelu, merge_products
 from export.graphs.pruning import drop_unused
@@ -34,18 +33,14 @@ def finish(model: ModelProto, *, portable: bool = False) -> None:
 
     A `portable` graph holds standard operators only, which every provider of ONNX Runtime can compute.
     """
-    add_decomposition(model, portable=portable)
+    add_contributions(model, portable=portable)
     branch_explanations(model)
     drop_unused(model)
 
 
-def add_decomposition(model: ModelProto, *, portable: bool) -> None:
-    """Merge nodes and add the output `decomposition`, in place; there is none where an operator has no rule."""
+def add_contributions(model: ModelProto, *, portable: bool) -> None:
+    """Merge nodes and add the outputs with contributions of tokens, in place; none where an operator has no rule."""
     if not portable:
         merge_products(model)
     merge_gelu(model, portable=portable)
-    try:
-        graft_decomposition(model)
-    except NoRule:
-        # The nodes that were added lead to no output, and are dropped as unused.
-        del model.graph.output[[output.name for output in model.graph.output].index(SOURCE)]
+    graft_contributions(model)

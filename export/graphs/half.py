@@ -8,7 +8,7 @@ from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_floa
 from onnxruntime.transformers.onnx_model import OnnxModel
 
 from export.graphs.branches import branch_explanations
-from export.graphs.finishing import add_decomposition
+from export.graphs.finishing import add_contributions
 from export.graphs.pruning import drop_unused, makers_of, needed_for
 
 EXACT = ("LayerNormalization", "Softmax")
@@ -22,7 +22,7 @@ def write_half(traced: Path, half: Path, *, portable: bool = False) -> None:
     at every step and is slower than with fp32.
     """
     model = onnx.load(traced)
-    add_decomposition(model, portable=portable)
+    add_contributions(model, portable=portable)
     needed = needed_for({"logits"}, model.graph.node)
     explains = [node.name for node in model.graph.node if node.output[0] not in needed]
     converted = convert_float_to_float16(

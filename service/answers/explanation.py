@@ -5,10 +5,10 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from export.package import Faithfulness, ShareOutput
+from export.package import ExplanationOutput, Faithfulness
 from models.errors import UserError
 
-ExplanationMethod = Literal[ShareOutput, "decomposition", "occlusion"]
+ExplanationMethod = Literal[ExplanationOutput, "occlusion"]
 """The name of a way to compute scores; `service.answers.explainers` has the way. A score that the graph gives is called
 as its output."""
 

@@ -1,13 +1,13 @@
 """The ways to compute token scores.
 
 A new way is a module here, its line in `EXPLAINERS`, and its name in `service.answers.explanation.ExplanationMethod`,
-which is part of the HTTP contract.
+which is part of the HTTP contract. A way that the graph computes is added in `export.decomposition.contributions`.
 """
 
 from collections.abc import Mapping
 
-from export.session import SHARES
-from service.answers.explainers.decomposition import Decomposition
+from export.session import CONTRIBUTIONS, SHARES
+from service.answers.explainers.contribution import ContributionScores
 from service.answers.explainers.explainer import Explainer
 from service.answers.explainers.graph_output import GraphOutput
 from service.answers.explainers.occlusion import Occlusion
@@ -15,6 +15,6 @@ from service.answers.explanation import ExplanationMethod
 
 EXPLAINERS: Mapping[ExplanationMethod, Explainer] = {
     **{name: GraphOutput(name) for name in SHARES},
-    "decomposition": Decomposition(),
+    **{name: ContributionScores(name) for name in CONTRIBUTIONS},
     "occlusion": Occlusion(),
 }
