@@ -20,7 +20,7 @@ class Tape:
     live: set[str]
     """The tensors that carry a part of the embeddings to the logits; all others are held fixed."""
     prefix: str
-    """What the names of new tensors begin with."""
+    """The beginning of each new tensor's name."""
     makers: dict[str, onnx.NodeProto] = field(init=False)
     weights: dict[str, onnx.TensorProto] = field(init=False)
     _count: int = 0
