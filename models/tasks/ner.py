@@ -1,12 +1,8 @@
 """Named entities: the words of a text that name something, and the kind of thing they name.
 
-A word takes the label of its first token. Labels are BIO: `B-` begins an entity and `I-` goes on with one. Raw text is
-split by Unicode's word boundaries (UAX #29), with three differences that bring it near to how entities are annotated:
-signs such as `-`, `&`, `/`, `.` and `:` between two words join them (`Coca-Cola`, `AT&T`), `@` and `#` belong to the
-word after them, and a final `'s` stands alone.
+A word takes the label of its first token. Labels are BIO: `B-` begins an entity and `I-` goes on with one.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.tasks.classification import read_label
+from models.tasks.entity_words import split_for_tagging
 from models.tasks.probe_texts import TEXTS_WITH_NAMES
 from models.tasks.robustness import Robustness
 from models.tasks.task import (
@@ -35,12 +32,9 @@ from models.tasks.task import (
 )
 from models.tasks.token_positions import first_tokens
 from models.text import Encoded, Reader, Truncation
-from models.words import Span, line_up, split_words
+from models.words import Span, line_up
 
 OUTSIDE = "O"
-_JOINERS = frozenset("-\u2010\u2011\u2013&/.:_+@#~=%?")
-_PREFIXES = frozenset("@#")
-_POSSESSIVES = ("'s", "\u2019s", "'S", "\u2019S")
 
 
 class NerItem(Item):
@@ -103,20 +97,11 @@ def encode(item: NerItem | NerExample, reader: Reader, truncation: Truncation) -
     return replace(encoded, words=tuple(line_up(item.tokens)))
 
 
-def split_for_tagging(text: str) -> tuple[Span, ...]:
-    """The words of a raw text, in order and without overlap. Between them is only white space or invisible signs."""
-    pieces = split_words(text)
-    words = []
-    for run in _runs(pieces):
-        kinds = "".join(_kind(text[start:end]) for start, end in run)
-        words += [Span(run[match.start()].start, run[match.end() - 1].end) for match in _WORD.finditer(kinds)]
-    return tuple(part for word in words for part in _cut_possessive(word, text))
-
-
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[NerAnswer]:
     """Find the entities among the words; a word's label is read where it is farthest from the ends of a window.
 
     Every word gets one label however many windows hold it, so no entity is lost or found twice where windows meet.
+    Signs without a word beside them are no entity.
     """
     text = next(iter(encoded.texts.values()))
     probabilities = [softmax(row) for row in logits]
@@ -127,8 +112,11 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
         best = int(probabilities[row][position].argmax())
         labels[word], scores[word] = outputs.labels[best], float(probabilities[row][position][best])
     entities, parts = [], []
-    for words, kind in find_entities(labels):
+    for words, kind in list(find_entities(labels)):
         span = Span(encoded.words[words[0]].start, encoded.words[words[-1]].end)
+        if not any(map(str.isalnum, text[slice(*span)])):
+            labels[words.start : words.stop] = [OUTSIDE] * len(words)
+            continue
         score = sum(scores[word] for word in words) / len(words)
         entities.append(Entity(label=kind, text=text[slice(*span)], start=span.start, end=span.end, score=score))
         row, position = places[words[0]]
@@ -218,38 +206,6 @@ def measure(targets: Sequence[Sequence[int]], outcomes: Sequence[Sequence[str]],
         "precision": float(precision_score(expected, found, zero_division=0)),
         "recall": float(recall_score(expected, found, zero_division=0)),
     }
-
-
-def _runs(pieces: Sequence[Span]) -> Iterator[list[Span]]:
-    """Group pieces that follow each other without a gap."""
-    run: list[Span] = []
-    for piece in pieces:
-        if run and run[-1].end != piece.start:
-            yield run
-            run = []
-        run.append(piece)
-    if run:
-        yield run
-
-
-def _kind(piece: str) -> str:
-    """A letter for the kind of a piece: a word, a prefix, a joiner, or another sign."""
-    if any(map(str.isalnum, piece)):  # not the first alone: `_me` is a word
-        return "w"
-    return "p" if piece in _PREFIXES else "j" if piece in _JOINERS else "x"
-
-
-_WORD = re.compile("p?w(?:[jp]+w)*|.")
-"""Matches a word in the string of the kinds of a run's pieces."""
-
-
-def _cut_possessive(word: Span, text: str) -> Iterator[Span]:
-    end = text[slice(*word)]
-    if len(end) > 2 and end[-2:] in _POSSESSIVES:
-        yield Span(word.start, word.end - 2)
-        yield Span(word.end - 2, word.end)
-    else:
-        yield word
 
 
 NER = Task(

@@ -4,13 +4,14 @@ import unicodedata
 from itertools import pairwise
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.words import Span, is_blank, share_by_overlap, split_words
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=80) | st.text(
-    "ab é\u0301👩‍🚀🏽🇩🇪مر漢かな한 \t\r\n\x00\u200b\u00ad\u2028'’.,3-_", max_size=60
+    "abC é\u0301👩‍🚀🏽🇩🇪مر漢かな한 \t\r\n\x00\u200b\u00ad\u2028'’.:,3-_", max_size=60
 )
 
 
@@ -31,6 +32,12 @@ def test_only_what_cannot_be_seen_lies_between_words(text: str) -> None:
     for start, end in split_words(text):
         left[start:end] = [" "] * (end - start)
     assert all(sign.isspace() or unicodedata.category(sign) in ("Cc", "Cf") for sign in left)
+
+
+@given(text=TEXTS)
+def test_words_end_wherever_unicode_ends_one(text: str) -> None:
+    edges = {boundary.start() for boundary in regex.finditer(r"(?V1w)\b", text)}
+    assert not any(edge in range(start + 1, end) for start, end in split_words(text) for edge in edges)
 
 
 @given(text=TEXTS)
@@ -60,9 +67,14 @@ def test_every_letter_and_digit_lies_in_a_word(text: str) -> None:
         ("שלום עולם", ["שלום", "עולם"]),
         ("snake_case a-b", ["snake_case", "a", "-", "b"]),
         (":-( ❤", [":", "-", "(", "❤"]),
+        ("the U.S.A and Ph.D, e.g. 3.5.1", ["the", "U.S.A", "and", "Ph.D", ",", "e.g", ".", "3.5.1"]),
+        ("see www.example.co.uk.", ["see", "www.example.co.uk", "."]),
+        ("The end.Then U.S.army", ["The", "end", ".", "Then", "U.S", ".", "army"]),
+        ("Name:Taylor a:b great.it", ["Name", ":", "Taylor", "a", ":", "b", "great", ".", "it"]),
+        ("e\u0301.\u0301t.to\u0301", ["e\u0301", ".\u0301", "t", ".", "to\u0301"]),
     ],
 )
-def test_words_are_what_unicode_says(text: str, words: list[str]) -> None:
+def test_words_are_what_unicode_says_but_for_missing_spaces(text: str, words: list[str]) -> None:
     assert words_of(text) == words
 
 

@@ -13,6 +13,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 from tokenizers import Tokenizer
 
 from models.tasks import ner
+from models.tasks.entity_words import split_for_tagging
 from models.tasks.ner import (
     NER,
     OUTSIDE,
@@ -21,7 +22,6 @@ from models.tasks.ner import (
     NerExample,
     NerItem,
     find_entities,
-    split_for_tagging,
 )
 from models.tasks.task import Logits, Outputs, Prediction, read_item
 from models.tasks.token_positions import first_tokens
@@ -38,7 +38,7 @@ READER = Reader(WORDS, ReadingLimits(max_tokens=MAX_TOKENS))
 OUTPUTS = Outputs((OUTSIDE, "B-person", "I-person", "B-place", "I-place"))
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
-    "ab é\u0301👩‍🚀🏽🇩🇪漢한مر \t\r\n\x00\u200b-&@#_'s.!", max_size=60
+    "ab é\u0301👩‍🚀🏽🇩🇪漢한مر \t\r\n\x00\u200b-&@#_'s.!:/?Uwcom3", max_size=60
 )
 
 
@@ -78,7 +78,33 @@ def label_at_random(encoded: Encoded, seed: int) -> Prediction[NerAnswer]:
         ("AT&T's phones", ["AT&T", "'s", "phones"]),
         ("@user likes #tag", ["@user", "likes", "#tag"]),
         ("@_user_ @@user #", ["@_user_", "@", "@user", "#"]),
-        ("the U.S. army", ["the", "U.S", ".", "army"]),
+        ("the U.S. army", ["the", "U.S.", "army"]),
+        ("the U.S.-led, e.g. the U.S...", ["the", "U.S.-led", ",", "e.g.", "the", "U.S", ".", ".", "."]),
+        (
+            "George W. Bush, J.R.R. Tolkien and I. Then",
+            ["George", "W.", "Bush", ",", "J.R.R.", "Tolkien", "and", "I", ".", "Then"],
+        ),
+        ("Name:Taylor Swift?then", ["Name", ":", "Taylor", "Swift", "?", "then"]),
+        (
+            "Paris:Rome London--Paris Gardena/Compton",
+            ["Paris", ":", "Rome", "London", "-", "-", "Paris", "Gardena", "/", "Compton"],
+        ),
+        (
+            "London\u2013Paris\u2014Rome boy+rat a=b",
+            ["London", "–", "Paris", "—", "Rome", "boy", "+", "rat", "a", "=", "b"],
+        ),
+        ("The end.Then Tom&Jerry", ["The", "end", ".", "Then", "Tom", "&", "Jerry"]),
+        ("AC/DC w/o R&B M&M's", ["AC/DC", "w/o", "R&B", "M&M", "'s"]),
+        (
+            "12:30 2:29.34 1996\u201397 3.5 6-3 $2/month",
+            ["12:30", "2:29.34", "1996–97", "3.5", "6-3", "$", "2", "/", "month"],
+        ),
+        ("RT@user hi#topic eBay_US", ["RT", "@user", "hi", "#topic", "eBay_US"]),
+        (
+            "foo.bar@example.com, example.org/a_b. (www.example.org)",
+            ["foo.bar@example.com", ",", "example.org/a_b", ".", "(", "www.example.org", ")"],
+        ),
+        ("state-of-the-art", ["state-of-the-art"]),
         ("Apple's, O’Brien’s, don't", ["Apple", "'s", ",", "O’Brien", "’s", ",", "don't"]),
         ("http://example.org/a-b?c=d ok", ["http://example.org/a-b?c=d", "ok"]),
         ("on 9/11 for $3.50!", ["on", "9/11", "for", "$", "3.50", "!"]),
@@ -179,6 +205,13 @@ def test_a_word_that_the_tokenizer_drops_is_outside_every_entity() -> None:
     assert len(encoded.words) == 3
     prediction = label_by_token(encoded, good="B-person", great="I-person")
     assert prediction.outcome == ("B-person", OUTSIDE, "I-person")
+
+
+def test_signs_alone_are_no_entity_but_may_be_part_of_one() -> None:
+    encoded = encode("good . great ! film")
+    prediction = label_by_token(encoded, **{"good": "B-person", ".": "I-person", "!": "B-place"})
+    assert [entity.text for entity in prediction.answer.entities] == ["good ."]
+    assert prediction.outcome == ("B-person", "I-person", OUTSIDE, OUTSIDE, OUTSIDE)
 
 
 @given(before=st.integers(0, 40), after=st.integers(0, 40), length=st.integers(1, 20))
