@@ -12,6 +12,7 @@ PACKAGES = ("models", "export", "service")
 LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("models.*", "models.tasks"),),
     (("models.networks",), ("models.synonyms",)),
+    (("models.edits",),),
     (("models.robust",),),
     (("models.training",),),
     (("models.measuring",),),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from models.edits.typos import double, drop, neighbours, press, swap
 from models.synonyms.triples import REFINED, TripleMaker, make_triples
 from models.synonyms.wordnet import default_folder
 from models.tasks.robustness import NoiseName
@@ -27,7 +28,6 @@ SYNONYM_SHARE = 0.2
 
 _LONG_WORD = re.compile(r"[^\W\d_]{4,}")
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
-_KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
 
 def make_typos(text: str, draw: random.Random) -> str:
@@ -94,30 +94,23 @@ def _misspell(word: str, draw: random.Random) -> str:
 
 
 def _press_neighbour(word: str, place: int, draw: random.Random) -> str:
-    letter = word[place].lower()
-    row = next((keys for keys in _KEYBOARD if letter in keys), "")
-    at = row.find(letter)
-    near = [row[other] for other in (at - 1, at + 1) if row and 0 <= other < len(row)]
-    if not near:
-        return word
-    pressed = draw.choice(near)
-    return word[:place] + (pressed.upper() if word[place].isupper() else pressed) + word[place + 1 :]
+    near = neighbours(word[place])
+    return press(word, place, draw.choice(near)) if near else word
 
 
 def _swap_letters(word: str, place: int, draw: random.Random) -> str:
     del draw
-    place = min(place, len(word) - 3)
-    return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    return swap(word, min(place, len(word) - 3))
 
 
 def _drop_letter(word: str, place: int, draw: random.Random) -> str:
     del draw
-    return word[:place] + word[place + 1 :]
+    return drop(word, place)
 
 
 def _double_letter(word: str, place: int, draw: random.Random) -> str:
     del draw
-    return word[: place + 1] + word[place:]
+    return double(word, place)
 
 
 PERTURBATIONS: dict[NoiseName, Perturbation] = {

@@ -17,8 +17,9 @@ from models.synonyms.tagging import LexiconTagger, Tagger, base_form, inflect, i
 from models.synonyms.wordnet import WordClass, WordNet
 from models.words import Span, split_words
 
-Relation = Literal["synonym", "hypernym", "inflection", "antonym", "random"]
-"""The kind of words that replace others."""
+Relation = Literal["synonym", "hypernym", "inflection", "antonym", "random", "frequent synonym", "frequent antonym"]
+"""The kind of words that replace others. The frequent ones leave out rare senses of the word: synonyms are of its two
+most frequent senses and no opposites of any sense, antonyms are the word's own in its most frequent sense."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,9 @@ class Triple:
     opposite: Copy
 
 
+_FREQUENT_SENSES = 2
+
+
 class WordSource:
     """Words that may replace others, from WordNet and lemminflect; sorted, so that a draw depends on nothing else.
 
@@ -113,6 +117,10 @@ class WordSource:
                 return self._as_written(self._wordnet.hypernyms(word.text, word.word_class), word)
             case "antonym":
                 return self._as_written(self._antonyms(word), word)
+            case "frequent synonym":
+                return self._as_written(self._frequent_synonyms(word), word)
+            case "frequent antonym":
+                return self._as_written(self._wordnet.own_antonyms(word.text, word.word_class, senses=1), word)
             case _:
                 return inflections(word.base, word.word_class, word.tag, by_rule=not self._refined)
 
@@ -125,6 +133,11 @@ class WordSource:
             or self._wordnet.antonyms(*place)
             or self._wordnet.antonyms_of_heads(*place)
         )
+
+    def _frequent_synonyms(self, word: Word) -> frozenset[str]:
+        place = word.text, word.word_class
+        opposites = self._wordnet.antonyms(*place) | self._wordnet.antonyms_of_heads(*place)
+        return self._wordnet.synonyms(*place, senses=_FREQUENT_SENSES) - opposites
 
     def _as_written(self, found: frozenset[str], word: Word) -> tuple[str, ...]:
         own = {word.text.lower(), word.base}
@@ -154,8 +167,8 @@ class TripleMaker:
 
     def make(self, text: str, key: str) -> Triple:
         """The copies of `text`, drawn from the random stream named `key`."""
-        spans = _split(text)
-        words = self._candidates(text, spans)
+        spans = split_as_treebanks(text)
+        words = find_words(text, spans, self._tagger)
         draw = random.Random(key)
         choice_synonymous, choice_opposite = draw.random(), draw.random()
         order_synonymous, order_opposite = (draw.sample(sorted(words), len(words)) for _ in range(2))
@@ -178,22 +191,12 @@ class TripleMaker:
 
     def substitute(self, text: str, kind: Relation, share: float, draw: random.Random) -> str:
         """The text with at most this share of its words, but at least one, replaced by words of this kind."""
-        spans = _split(text)
-        words = self._candidates(text, spans)
+        spans = split_as_treebanks(text)
+        words = find_words(text, spans, self._tagger)
         replaced = self._replace(
             kind, words, draw.sample(sorted(words), len(words)), max(1, int(len(spans) * share)), draw
         )
         return "".join(piece.text for piece in _assemble(text, words, replaced))
-
-    def _candidates(self, text: str, spans: Sequence[Span]) -> dict[Span, Word]:
-        """The words that may be replaced, which are all letters whatever their tag is."""
-        written = [text[start:end] for start, end in spans]
-        tags = self._tagger.tag([word.replace("\u2019", "'") for word in written])
-        return {
-            span: Word(word, base_form(word, tag.word_class), tag.penn, tag.word_class)
-            for span, word, tag in zip(spans, written, tags, strict=True)
-            if tag.word_class is not None and word.isalpha()
-        }
 
     def _replace(
         self, kind: Relation, words: Mapping[Span, Word], order: Sequence[Span], most: int, draw: random.Random
@@ -209,10 +212,21 @@ class TripleMaker:
         return replaced
 
 
+def find_words(text: str, spans: Sequence[Span], tagger: Tagger) -> dict[Span, Word]:
+    """The words that may be replaced, which are all letters whatever their tag is; `spans` are all words of a text."""
+    written = [text[start:end] for start, end in spans]
+    tags = tagger.tag([word.replace("\u2019", "'") for word in written])
+    return {
+        span: Word(word, base_form(word, tag.word_class), tag.penn, tag.word_class)
+        for span, word, tag in zip(spans, written, tags, strict=True)
+        if tag.word_class is not None and word.isalpha()
+    }
+
+
 _CONTRACTION = re.compile(r"(?i)(?:n['\u2019]t|['\u2019](?:s|m|d|re|ve|ll))$")
 
 
-def _split(text: str) -> tuple[Span, ...]:
+def split_as_treebanks(text: str) -> tuple[Span, ...]:
     """The words of a text as treebanks split them: `don't` and `film's` are two words each."""
     return tuple(part for span in split_words(text) for part in _cut_contraction(text, span))
 

@@ -104,9 +104,9 @@ class WordNet:
         forms = _without_suffix(word, word_class) if exceptions is None else exceptions
         return tuple(form for form in dict.fromkeys([word, *forms]) if form in self._index[word_class])
 
-    def synonyms(self, word: str, word_class: WordClass) -> frozenset[str]:
-        """All words of the word's synsets, the word itself included."""
-        return frozenset(other for synset in self.synsets(word, word_class) for other in synset.words)
+    def synonyms(self, word: str, word_class: WordClass, senses: int | None = None) -> frozenset[str]:
+        """All words of the word's synsets, the word itself included; with `senses`, of so many of the most frequent."""
+        return frozenset(other for synset in self.synsets(word, word_class)[:senses] for other in synset.words)
 
     def hypernyms(self, word: str, word_class: WordClass) -> frozenset[str]:
         """The words of the synsets directly above the word's own; adjectives and adverbs have none."""
@@ -118,9 +118,9 @@ class WordNet:
         synsets = self.synsets(word, word_class)
         return frozenset(opposite for synset in synsets for _, opposite in self._opposites(synset))
 
-    def own_antonyms(self, word: str, word_class: WordClass) -> frozenset[str]:
-        """The opposites of the word itself, in its base forms."""
-        forms, synsets = self.base_forms(word, word_class), self.synsets(word, word_class)
+    def own_antonyms(self, word: str, word_class: WordClass, senses: int | None = None) -> frozenset[str]:
+        """The opposites of the word itself, in its base forms; with `senses`, in so many of the most frequent."""
+        forms, synsets = self.base_forms(word, word_class), self.synsets(word, word_class)[:senses]
         pairs = (pair for synset in synsets for pair in self._opposites(synset))
         return frozenset(opposite for own, opposite in pairs if own.lower() in forms)
 

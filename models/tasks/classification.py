@@ -68,6 +68,11 @@ LABEL_TARGETS = Targets(names=lambda _, outputs: outputs.labels, aim=aim_at_labe
 """Any label may be asked for; of a model that gives a number, that number."""
 
 
+def is_other_label(before: LabelAnswer, after: LabelAnswer) -> bool:
+    """Whether two answers differ in their label."""
+    return before.label != after.label
+
+
 def claim_label(
     decode: Callable[[Sequence[Logits], Encoded, Outputs], Prediction[LabelAnswer]],
 ) -> Callable[[Prediction[LabelAnswer], Encoded, Outputs], Sequence[Claim]]:

@@ -136,6 +136,13 @@ def claims(prediction: Prediction[ExtractiveAnswer], encoded: Encoded, outputs: 
     return (Claim(support, (("context", Span(answered.start, answered.end)),)),)
 
 
+def is_other_span(before: ExtractiveAnswer, after: ExtractiveAnswer) -> bool:
+    """Whether two answers differ as SQuAD compares them, without case, signs and articles; no answer is one too."""
+    if before.answer is None or after.answer is None:
+        return before.answer is not after.answer
+    return _plain(before.answer) != _plain(after.answer)
+
+
 def _nothing(rows: int) -> AnswerPart:
     """The part of an answer that says that none of so many rows holds one; both ends are at the first token."""
     return AnswerPart("no answer", rows=tuple(range(rows)), target={(0, 0): 1.0, (0, 1): 1.0})
@@ -251,6 +258,7 @@ EXTRACTIVE_READING = Task(
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),
+    changed=is_other_span,
     probe_items=tuple({"context": context, "question": question} for context, question, _ in QUESTIONS),
     # The context stays as it is, because the answer is a span of it.
     robustness=Robustness(noisy_fields=("question",)),

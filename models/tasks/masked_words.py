@@ -68,6 +68,12 @@ def measure(targets: Sequence[None], outcomes: Sequence[Logits], outputs: Output
     return {"accuracy": float(hits.mean()), "perplexity": float(np.exp(-log_probabilities.mean()))}
 
 
+def never(before: NoAnswer, after: NoAnswer) -> bool:
+    """False: there is no answer that could change."""
+    del before, after
+    return False
+
+
 _OUTPUTS = Outputs(("word",))
 
 MASKED_WORDS = Task(
@@ -86,6 +92,7 @@ MASKED_WORDS = Task(
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(_OUTPUTS.labels),
+    changed=never,
     probe_items=(),
     robustness=Robustness(),
 )

@@ -141,6 +141,22 @@ def claims(prediction: Prediction[NerAnswer], encoded: Encoded, outputs: Outputs
     )
 
 
+def is_entity_lost(before: NerAnswer, after: NerAnswer) -> bool:
+    """Whether an entity is lost, cut, extended or of another kind; one that is found besides changes nothing.
+
+    An entity is found again by its kind and text. If its text was edited, it is found by its kind, its number of words
+    and overlapping offsets, which edits before it move a little.
+    """
+    left = iter(after.entities)
+    return not all(any(_is_again(entity, other) for other in left) for entity in before.entities)
+
+
+def _is_again(entity: Entity, other: Entity) -> bool:
+    overlaps = entity.start < other.end and other.start < entity.end
+    same_words = len(entity.text.split()) == len(other.text.split())
+    return entity.label == other.label and (entity.text == other.text or (overlaps and same_words))
+
+
 def _support_label(word: int, label: int, logits: Sequence[Logits], encoded: Encoded) -> float:
     row, position = first_tokens(encoded)[word]
     return float(softmax(logits[row][position])[label])
@@ -236,9 +252,10 @@ NER = Task(
     read_target=read_target,
     measure=measure,
     check_outputs=check_outputs,
+    changed=is_entity_lost,
     probe_items=tuple({"text": text} for text in TEXTS_WITH_NAMES),
     # Typos only: if words changed places, they would no longer stand where their tags do.
-    robustness=Robustness(noisy_fields=("tokens",), noises=("typos",)),
+    robustness=Robustness(noisy_fields=("tokens",), edited_fields=("text",), noises=("typos",)),
     explains_each=True,
     targets=Targets(names=_kinds, aim=aim_at_kind),
 )

@@ -10,13 +10,14 @@ from models.tasks.classification import (
     LabelAnswer,
     check_labels,
     claim_label,
+    is_other_label,
     measure_macro,
     predict_label,
     read_label,
 )
 from models.tasks.probe_texts import PAIRS
 from models.tasks.robustness import Robustness, RobustnessSet
-from models.tasks.task import Item, Logits, Outputs, Prediction, Task, softmax
+from models.tasks.task import ContrastLabels, Item, Logits, Outputs, Prediction, Task, softmax
 from models.text import Encoded, Reader, Truncation
 
 NO_EVIDENCE = ("neutral", "not_entailment", "non-entailment")
@@ -74,8 +75,10 @@ NLI = Task(
     read_target=read_label,
     measure=measure_macro,
     check_outputs=check_labels,
+    changed=is_other_label,
     probe_items=tuple({"premise": premise, "hypothesis": hypothesis} for premise, hypothesis in PAIRS),
     targets=LABEL_TARGETS,
+    contrast_labels=ContrastLabels(same="entailment", different=("contradiction", "not_entailment", "non-entailment")),
     robustness=Robustness(
         noisy_fields=("premise", "hypothesis"),
         sets=(

@@ -2,10 +2,18 @@
 
 from collections.abc import Sequence
 
-from models.tasks.classification import LABEL_TARGETS, LabelAnswer, check_labels, claim_label, decode_mean, read_label
+from models.tasks.classification import (
+    LABEL_TARGETS,
+    LabelAnswer,
+    check_labels,
+    claim_label,
+    decode_mean,
+    is_other_label,
+    read_label,
+)
 from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
 from models.tasks.robustness import Robustness, RobustnessSet
-from models.tasks.task import Outputs, Task
+from models.tasks.task import ContrastLabels, Outputs, Task
 
 
 def measure(targets: Sequence[int], outcomes: Sequence[int], outputs: Outputs) -> dict[str, float]:
@@ -36,8 +44,10 @@ PARAPHRASE = Task(
     read_target=read_label,
     measure=measure,
     check_outputs=check_labels,
+    changed=is_other_label,
     probe_items=PROBE_ITEMS,
     targets=LABEL_TARGETS,
+    contrast_labels=ContrastLabels(same="paraphrase", different=("different",)),
     robustness=Robustness(
         noisy_fields=("text_a", "text_b"),
         sets=(

@@ -104,6 +104,11 @@ def claims(prediction: Prediction[ReadingAnswer], encoded: Encoded, outputs: Out
     return (Claim(support, tuple((field, Span(0, len(text))) for field, text in choices.items())),)
 
 
+def is_other_choice(before: ReadingAnswer, after: ReadingAnswer) -> bool:
+    """Whether two answers are different choices; their texts may differ, because choices may be edited too."""
+    return before.choice != after.choice
+
+
 def _deciding_row(choice: int, logits: Sequence[Logits], encoded: Encoded) -> int:
     """The number of the row in which a choice scores highest."""
     rows = (number for number, row in enumerate(encoded.rows) if row.group == choice)
@@ -156,6 +161,7 @@ READING_COMPREHENSION = Task(
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),
+    changed=is_other_choice,
     probe_items=tuple(
         {"context": context, "question": question, "choices": list(choices)} for context, question, choices in QUESTIONS
     ),

@@ -33,6 +33,8 @@ class Robustness:
     noisy_fields: tuple[str, ...] = ()
     """Fields of the task's examples whose texts are made noisy; with none, no noise is measured."""
     noises: tuple[NoiseName, ...] = NOISES
+    edited_fields: tuple[str, ...] = ()
+    """Fields of requests in which attacks and certificates edit words; empty where they are `noisy_fields`."""
     sets: tuple[RobustnessSet, ...] = ()
     suite: str | None = None
     """The part that holds a CheckList suite, named as a set's part is."""

@@ -10,6 +10,7 @@ from models.tasks.classification import (
     check_labels,
     claim_label,
     decode_mean,
+    is_other_label,
     measure_macro,
     read_label,
 )
@@ -59,6 +60,7 @@ SENTIMENT = Task(
     read_target=read_label,
     measure=measure_macro,
     check_outputs=check_labels,
+    changed=is_other_label,
     probe_items=tuple({"text": text} for text in TEXTS),
     targets=LABEL_TARGETS,
     robustness=Robustness(

@@ -26,6 +26,9 @@ from models.text import Encoded
 
 LABELS = ("similarity",)
 
+CHANGE = 0.2
+"""The share of the range by which a score moves at least where an edited text is said to have another answer."""
+
 
 class StsAnswer(TaskAnswer):
     """How alike two texts are."""
@@ -65,6 +68,11 @@ def claims(prediction: Prediction[StsAnswer], encoded: Encoded, outputs: Outputs
         return 1 - normalized if is_negative else normalized
 
     return (Claim(support, is_negative=is_negative),)
+
+
+def is_far(before: StsAnswer, after: StsAnswer) -> bool:
+    """Whether two scores differ by more than a fifth of the range, which is 1 in the range from 0 to 5."""
+    return abs(before.normalized - after.normalized) > CHANGE
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> float:
@@ -115,6 +123,7 @@ STS = Task(
     read_target=read_target,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),
+    changed=is_far,
     probe_items=PROBE_ITEMS,
     targets=LABEL_TARGETS,
     robustness=Robustness(

@@ -169,6 +169,20 @@ class Targets:
         raise ValueError(f"no such answer can be explained; name one: {known}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ContrastLabels:
+    """The labels of pairs that were made from one text: of two that say the same, and of two that do not."""
+
+    same: str
+    different: tuple[str, ...]
+    """By which names models call it; the first that a model has counts."""
+
+    def find(self, labels: Sequence[str]) -> tuple[str, str] | None:
+        """The two labels among a model's own, the same first; None where it lacks one."""
+        other = next((label for label in self.different if label in labels), None)
+        return (self.same, other) if other is not None and self.same in labels else None
+
+
 # Equal only to itself, so that types can be derived from a task and kept.
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task(Generic[ItemT, AnswerT]):
@@ -205,6 +219,8 @@ class Task(Generic[ItemT, AnswerT]):
     check_outputs: Callable[[Outputs], None]
     """Refuses outputs that no model of the task can have; else a model may have them instead of the task's own. Raises
     ValueError."""
+    changed: Callable[[AnswerT, AnswerT], bool]
+    """The answers to an item before and after words of it were edited -> whether the second says something else."""
     probe_items: tuple[dict[str, Any], ...]
     """8 to 12 items that every package is tried with; its manifest records the outputs. The last one is longer than one
     window of 512 tokens. Empty for a task that is not exported."""
@@ -214,10 +230,17 @@ class Task(Generic[ItemT, AnswerT]):
     `encode` takes both."""
     example_columns: Mapping[str, tuple[str, ...]] | None = None
     """The columns of `example`, as `columns` names those of `item`."""
+    contrast_labels: ContrastLabels | None = None
+    """The labels of pairs made from one text, for a task that compares two texts; else None."""
     explains_each: bool = False
     """Whether an answer has several parts, each explained on its own and read at a token of its own."""
     targets: Targets | None = None
     """The answers that can be explained in place of the one that was given; None where there are none."""
+
+    @property
+    def edited_fields(self) -> tuple[str, ...]:
+        """Fields of a request in which attacks and certificates edit words, in reading order."""
+        return self.robustness.edited_fields or self.robustness.noisy_fields
 
 
 AnyTask = Task[Any, Any]

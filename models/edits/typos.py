@@ -1,0 +1,110 @@
+"""Typing errors of one letter in words that people still read (Pruthi et al., ACL 2019, section 3).
+
+Inside a word a letter becomes its neighbour on the keyboard, two neighbours change places, or a letter is dropped, put
+in or doubled. The first and the last letter stay, except in the family with edges.
+"""
+
+import re
+import string
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+from models.edits.family import Candidates, Family, make_candidates
+from models.words import Span
+
+SHORTEST = 4
+"""Letters of the shortest word that is misspelt."""
+
+_KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+_WORD = re.compile(rf"(?<![^\W_])[A-Za-z]{{{SHORTEST},}}(?![^\W_])")
+
+
+def is_long_word(word: str) -> bool:
+    """Whether a word is one that is misspelt: ASCII letters alone, and enough of them."""
+    return len(word) >= SHORTEST and word.isascii() and word.isalpha()
+
+
+def neighbours(letter: str) -> tuple[str, ...]:
+    """The letters left and right of a letter on an English keyboard, in its case; none for any other sign."""
+    low = letter.lower()
+    row = next((keys for keys in _KEYBOARD if low in keys), "")
+    at = row.find(low)
+    near = (row[other] for other in (at - 1, at + 1) if row and 0 <= other < len(row))
+    return tuple(key.upper() if letter.isupper() else key for key in near)
+
+
+def press(word: str, place: int, key: str) -> str:
+    """The word with another letter at `place`."""
+    return word[:place] + key + word[place + 1 :]
+
+
+def swap(word: str, place: int) -> str:
+    """The word with the letters at `place` and after it exchanged."""
+    return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+
+
+def drop(word: str, place: int) -> str:
+    """The word without the letter at `place`."""
+    return word[:place] + word[place + 1 :]
+
+
+def double(word: str, place: int) -> str:
+    """The word with the letter at `place` twice."""
+    return word[: place + 1] + word[place:]
+
+
+def insert(word: str, place: int) -> Iterator[str]:
+    """The word with each letter of the alphabet put in before `place`, in capitals if the word is."""
+    letters = string.ascii_uppercase if word.isupper() else string.ascii_lowercase
+    return (word[:place] + letter + word[place:] for letter in letters)
+
+
+@lru_cache(maxsize=1 << 16)
+def inner_typos(word: str) -> tuple[Candidates, ...]:
+    """The misspellings of a word between its first and its last letter, by kind."""
+    return _misspell(word, 1, len(word) - 1)
+
+
+@lru_cache(maxsize=1 << 14)
+def edge_typos(word: str) -> tuple[Candidates, ...]:
+    """The misspellings of a word at any letter, by kind; also with a space put in, and in another case."""
+    splits = (word[:place] + " " + word[place:] for place in range(1, len(word)))
+    cases = (word.lower(), word.upper(), word.capitalize(), word.swapcase())
+    return (*_misspell(word, 0, len(word)), make_candidates(splits, word), make_candidates(cases, word))
+
+
+def _misspell(word: str, start: int, end: int) -> tuple[Candidates, ...]:
+    """The misspellings of the letters from `start` to `end`, by kind."""
+    places = range(start, end)
+    # A letter may be put in on both sides of each of these letters.
+    gaps = range(start, end + 1)
+    kinds = (
+        (press(word, place, key) for place in places for key in neighbours(word[place])),
+        (swap(word, place) for place in range(start, end - 1)),
+        (drop(word, place) for place in places),
+        (one for place in gaps for one in insert(word, place)),
+        (double(word, place) for place in places),
+    )
+    return tuple(make_candidates(kind, word) for kind in kinds)
+
+
+def _family(name: str, misspell: Callable[[str], tuple[Candidates, ...]]) -> Family:
+    @lru_cache(maxsize=1 << 14)
+    def candidates(word: str) -> Candidates:
+        return make_candidates((one for kind in misspell(word) for one in kind), word)
+
+    return Family(
+        name=name,
+        spans=find_long_words,
+        candidates=lambda text, span: candidates(text[slice(*span)]),
+        kinds=lambda text, span: misspell(text[slice(*span)]),
+    )
+
+
+def find_long_words(text: str) -> tuple[Span, ...]:
+    """The words of four ASCII letters and more that stand alone: no other letter or digit touches them."""
+    return tuple(Span(*match.span()) for match in _WORD.finditer(text))
+
+
+TYPOS = _family("typos", inner_typos)
+EDGE_TYPOS = _family("typos+edges", edge_typos)

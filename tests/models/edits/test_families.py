@@ -1,0 +1,219 @@
+"""What every family of edits promises, and what each changes."""
+
+import random
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.edits import FAMILIES, UnknownFamily, find_family
+from models.edits.family import fits_article, match_case, replace, replace_all
+from models.edits.lookalikes import CONFUSABLES, INVISIBLE
+from models.edits.names import KINDS
+from models.edits.typos import find_long_words
+from models.synonyms.wordnet import WordNetError
+from models.words import Span
+from tests.tiny import WORDNET
+
+TEXTS = st.one_of(
+    st.text(max_size=40),
+    st.lists(
+        st.sampled_from(
+            ["good", "a", "Film", "film", "not", "happy", "slowly", "FRANCE", "gay", "Aisha", "an", "Iranian", "isn't",
+             "it's", "loves", "don’t", "très", "x1", "--", "!", "\u200bplot"]
+        ),
+        max_size=9,
+    ).map(" ".join),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _wordnet() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WNSEARCHDIR", str(WORDNET))
+        for name in FAMILIES:  # what is read once is no matter of any one text
+            find_family(name).spans("good")
+        yield
+
+
+def candidates(name: str, text: str, word: str) -> tuple[str, ...]:
+    """What a family makes of a word of a text; nothing where it may not change the word."""
+    start = text.index(word)
+    span = Span(start, start + len(word))
+    family = find_family(name)
+    return family.candidates(text, span) if span in family.spans(text) else ()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@given(text=TEXTS)
+def test_spans_stand_in_order_within_the_text_without_overlap(name: str, text: str) -> None:
+    ends = 0
+    for start, end in find_family(name).spans(text):
+        assert ends <= start < end <= len(text)
+        ends = end
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@given(text=TEXTS)
+def test_candidates_are_sorted_and_unique_and_never_the_word(name: str, text: str) -> None:
+    family = find_family(name)
+    for span in family.spans(text):
+        found = family.candidates(text, span)
+        assert list(found) == sorted(set(found))
+        assert not {"", text[slice(*span)]} & set(found)
+        assert family.candidates(text, span) == found
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@given(text=TEXTS, seed=st.integers())
+def test_draws_are_candidates_and_depend_on_the_stream_alone(name: str, text: str, seed: int) -> None:
+    family = find_family(name)
+    for span in family.spans(text):
+        found = family.candidates(text, span)
+        drawn = family.draw(text, span, random.Random(seed))
+        assert drawn in found if found else drawn is None
+        assert drawn == family.draw(text, span, random.Random(seed))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_kinds_are_all_candidates_and_no_others(name: str) -> None:
+    family = find_family(name)
+    assert family.name == name
+    for span in family.spans("good Film of France"):
+        if family.kinds is not None:
+            kinds = family.kinds("good Film of France", span)
+            assert {one for kind in kinds for one in kind} == set(family.candidates("good Film of France", span))
+
+
+def test_an_unknown_family_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(
+        UnknownFamily, match=r"no family of edits 'slang'; choose one of: typos, typos\+edges, synonyms"
+    ):
+        find_family("slang")
+
+
+@pytest.mark.parametrize("name", ["synonyms", "synonyms+any-sense"])
+def test_synonyms_need_wordnet(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(tmp_path))
+    with pytest.raises(WordNetError, match="install the Debian package wordnet-base"):
+        find_family(name)
+
+
+def edit_distance(one: str, other: str) -> int:
+    """Damerau's distance, with neighbours swapped as one edit (optimal string alignment)."""
+    rows = [[i + j if not i * j else 0 for j in range(len(other) + 1)] for i in range(len(one) + 1)]
+    for i in range(1, len(one) + 1):
+        for j in range(1, len(other) + 1):
+            rows[i][j] = min(rows[i - 1][j] + 1, rows[i][j - 1] + 1, rows[i - 1][j - 1] + (one[i - 1] != other[j - 1]))
+            if i > 1 and j > 1 and one[i - 1] == other[j - 2] and one[i - 2] == other[j - 1]:
+                rows[i][j] = min(rows[i][j], rows[i - 2][j - 2] + 1)
+    return rows[-1][-1]
+
+
+def test_inner_typos_are_one_edit_away_and_keep_the_ends() -> None:
+    for typo in candidates("typos", "an actor sings", "actor"):
+        assert edit_distance("actor", typo) == 1
+        assert (typo[0], typo[-1]) == ("a", "r")
+
+
+def test_inner_typos_are_all_there_are() -> None:
+    alphabet = "abcdefghijklmnopqrstuvwxyz"
+    neighbours = {"o": "ip", "v": "cb"}
+    expected = {
+        *(f"l{key}ve" for key in neighbours["o"]), *(f"lo{key}e" for key in neighbours["v"]),
+        "lvoe", "lve", "loe",
+        *(f"{start}{letter}{end}" for start, end in (("l", "ove"), ("lo", "ve"), ("lov", "e")) for letter in alphabet),
+    }  # fmt: skip
+    assert set(candidates("typos", "we love it", "love")) == expected
+
+
+def test_edges_add_the_ends_spaces_and_case() -> None:
+    inner = set(candidates("typos", "we love it", "love"))
+    edges = set(candidates("typos+edges", "we love it", "love"))
+    assert inner < edges
+    assert edges - inner >= {"ove", "lov", "kove", "lovr", "olve", "xlove", "lovex", "l ove", "LOVE", "Love"}
+
+
+def test_a_letter_put_in_has_the_case_of_the_word() -> None:
+    assert {"LOXVE", "LOVVE"} <= set(candidates("typos", "LOVE", "LOVE"))
+    assert not any(typo.upper() != typo for typo in candidates("typos", "LOVE", "LOVE"))
+
+
+@pytest.mark.parametrize("text", ["the cat", "naïve", "abcd1", "ab-cde"])
+def test_words_that_are_short_or_not_of_ascii_letters_are_not_misspelt(text: str) -> None:
+    assert find_long_words(text) == ()
+
+
+def test_synonyms_are_of_the_two_most_frequent_senses_in_the_words_inflection() -> None:
+    assert candidates("synonyms", "two movies of hers", "movies") == ("films", "flicks", "pics", "pictures")
+
+
+def test_any_sense_reaches_further_than_the_frequent_ones() -> None:
+    narrow = set(candidates("synonyms", "a good plot", "good"))
+    wide = set(candidates("synonyms+any-sense", "a good plot", "good"))
+    assert narrow < wide
+
+
+def test_negated_and_grammatical_words_stay() -> None:
+    assert candidates("synonyms", "she is happy", "happy") == ("felicitous",)
+    assert candidates("synonyms", "she is not happy", "happy") == ()
+    assert candidates("synonyms", "she isn't happy", "happy") == ()
+    assert candidates("synonyms+any-sense", "she is not happy", "not") == ()
+    assert candidates("synonyms+any-sense", "it was in", "in") == ()
+
+
+def test_an_article_still_fits_after_an_exchange() -> None:
+    assert "Iraqi" in candidates("names", "an Iranian dish", "Iranian")
+    assert not any(word[0] not in "AEIOU" for word in candidates("names", "an Iranian dish", "Iranian"))
+    assert fits_article("film", "the award", Span(4, 9))
+
+
+def test_names_are_exchanged_within_their_kind_and_in_their_case() -> None:
+    assert "NORWAY" in candidates("names", "IN FRANCE", "FRANCE")
+    assert "Norway" in candidates("names", "in France", "France")
+    assert "Oslo" not in candidates("names", "in France", "France")
+    assert "lesbian" in candidates("names", "two gay men", "gay")
+    assert candidates("names", "a french window", "french") == ()
+
+
+def test_names_are_of_one_kind_each() -> None:
+    words = [word.lower() for kind in KINDS.values() for word in kind]
+    assert len(words) == len(set(words))
+    assert all(len(kind) >= 5 for kind in KINDS.values())
+
+
+def test_lookalikes_are_other_letters_and_unseen_signs_are_format_signs() -> None:
+    for letter, others in CONFUSABLES.items():
+        for other in others:
+            assert not other.isascii()
+            assert unicodedata.category(other)[0] == "L"
+            assert other.isupper() == letter.isupper()
+    assert {unicodedata.category(sign) for sign in INVISIBLE} == {"Cf"}
+
+
+def test_words_look_as_before_with_lookalikes() -> None:
+    found = candidates("unicode", "a cat", "cat")
+    assert {"с" + "at", "c\u200bat", "\uff43at", "\uff43\uff41\uff54"} <= set(found)
+    assert all(sign == "cat" or not sign.isascii() for sign in found)
+
+
+@pytest.mark.parametrize(
+    ("word", "like", "matched"),
+    [
+        ("movie", "Film", "Movie"),
+        ("movie", "FILM", "MOVIE"),
+        ("movie", "film", "movie"),
+        ("movie", "I", "Movie"),
+        ("Paris", "oslo", "Paris"),
+    ],
+)
+def test_case_is_matched(word: str, like: str, matched: str) -> None:
+    assert match_case(word, like) == matched
+
+
+def test_words_are_replaced_where_they_stand() -> None:
+    assert replace("a good film", Span(2, 6), "fine") == "a fine film"
+    assert replace_all("a good film", [(Span(7, 11), "plot"), (Span(0, 1), "the")]) == "the good plot"
