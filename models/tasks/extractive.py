@@ -78,6 +78,10 @@ class ExtractiveAnswer(TaskAnswer):
         """The answer with its probability, or a remark that there is none."""
         return super().headlines() if self.answer is not None else (f"no answer  {self.score:.3f}",)
 
+    def places(self) -> tuple[tuple[str, Span], ...]:
+        """The span of the context that answers the question, if one does."""
+        return () if self.start is None or self.end is None else (("context", Span(self.start, self.end)),)
+
 
 def encode(item: ReadingItem, reader: Reader, truncation: Truncation) -> Encoded:
     """Make a row for each window of the context, each beside the whole question."""

@@ -87,6 +87,10 @@ class NerAnswer(TaskAnswer):
         """One line for each entity, or a remark that there is none."""
         return tuple(map(headline, self.entities)) or ("no entities",)
 
+    def places(self) -> tuple[tuple[str, Span], ...]:
+        """The words of each entity."""
+        return tuple(("text", Span(entity.start, entity.end)) for entity in self.entities)
+
 
 def encode(item: NerItem | NerExample, reader: Reader, truncation: Truncation) -> Encoded:
     """Make the rows of one text, with its words."""

@@ -71,6 +71,13 @@ class TaskAnswer(BaseModel):
         """The answer in short for people to read, with one line for each of its parts."""
         return (headline(self),)
 
+    def places(self) -> tuple[tuple[str, Span], ...]:
+        """The fields and spans in which the model found its answer, in the order of the parts; mostly there are none.
+
+        The spans count what the answer's own offsets count.
+        """
+        return ()
+
 
 def headline(answer: BaseModel) -> str:
     """The texts of an answer, and its numbers with three decimals; JSON where it has neither, so that it shows at all.

@@ -42,6 +42,21 @@ def predictor(package: Path) -> Iterator[Predictor]:
         yield predictor
 
 
+@pytest.fixture(scope="module")
+def opened(made: Callable[[str], Path]) -> Iterator[Callable[[str], Predictor]]:
+    predictors: dict[str, Predictor] = {}
+    with Pool(2) as pool:
+
+        def find(task: str) -> Predictor:
+            if task not in predictors:
+                predictors[task] = Predictor(open_package(made(task) / "package"), EngineLimits(), pool)
+            return predictors[task]
+
+        yield find
+        for predictor in predictors.values():
+            predictor.close()
+
+
 @pytest.fixture
 def attentive(package: Path, tmp_path: Path) -> Iterator[Predictor]:
     """A predictor whose package gives attention and no other output that explains."""

@@ -12,7 +12,7 @@ import pytest
 from export.package import FALLBACK_FILE, Package, open_package, write_manifest
 from service.answers.contract import Options
 from service.answers.packages import open_packages
-from service.cli.predict import read_items
+from service.cli.inputs import read_items
 from service.engine.errors import EngineClosed
 from service.engine.pool import Pool
 from service.server.problems import Problem

@@ -1,0 +1,118 @@
+"""Cuts the texts of an item at the words that an explanation scores and at the answer, for all that show explanations.
+
+A terminal, a page and a notebook mark the same pieces, each in its own way.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.tasks.task import Item
+from models.words import Span
+from service.answers.explanation import ExplainedUnit, Explanation
+
+WEAK = 0.25
+"""From this share of the largest absolute score on, a word is marked where there is no colour."""
+STRONG = 0.6
+"""From this share on it is marked twice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A part of a text that looks the same throughout; the pieces of a text, joined, are the text."""
+
+    text: str
+    word: ExplainedUnit | None = None
+    """The word that the piece is, or is a part of."""
+    strength: float = 0.0
+    """The word's absolute score over the largest of the explanation, from 0 to 1."""
+    starts: bool = False
+    """Whether it is the first piece of its word."""
+    ends: bool = False
+    """Whether it is the last."""
+    is_answer: bool = False
+    """Whether it belongs to what the model found in this text: an entity, or a span that answers a question."""
+
+    @property
+    def grade(self) -> int:
+        """How often the word is marked where there is no colour: 0, 1, or 2 times."""
+        return (self.strength >= WEAK) + (self.strength >= STRONG)
+
+    @property
+    def is_against(self) -> bool:
+        """Whether the word speaks against the answer."""
+        return self.word is not None and self.word.score < 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerView:
+    """An answer, or one of its parts where each is explained on its own, with the explanation."""
+
+    headline: str
+    explanation: Explanation | None
+    places: Sequence[tuple[str, Span]]
+    """The fields and spans in which the model found it, in code points."""
+
+
+def texts_of(item: Item) -> dict[str, str]:
+    """The item's texts by the names that explanations call them, such as `choices/0`, in reading order."""
+    texts: dict[str, str] = {}
+    for field, value in item:
+        if isinstance(value, tuple):
+            texts |= {f"{field}/{number}": text for number, text in enumerate(value)}
+        elif field != "id" and value is not None:
+            texts[field] = value
+    return texts
+
+
+def views_of(result: Any) -> list[AnswerView]:
+    """The views that show a result of the contract, whose offsets must count code points.
+
+    A view for each explained part, or a single view whose headline has a line for each part.
+    """
+    headlines, places = result.headlines(), result.places()
+    given = result.explanation
+    if not isinstance(given, tuple) or not given:
+        return [AnswerView(headline="\n".join(headlines), explanation=given or None, places=places)]
+    return [
+        AnswerView(headline=headline, explanation=explanation, places=[place])
+        for headline, explanation, place in zip(headlines, given, places, strict=True)
+    ]
+
+
+def is_signed(explanation: Explanation) -> bool:
+    """Whether scores speak for or against the answer; else they are shares of 1."""
+    return explanation.rest is not None
+
+
+def cut(field: str, text: str, view: AnswerView) -> list[Piece]:
+    """The pieces of a field's text, in order; none of them is empty."""
+    words = [word for word in view.explanation.items if word.field == field] if view.explanation else []
+    strongest = max((abs(word.score) for word in view.explanation.items), default=0.0) if view.explanation else 0.0
+    places = [span for name, span in view.places if name == field]
+    edges = sorted(
+        {
+            0,
+            len(text),
+            *(edge for word in words for edge in (word.start, word.end)),
+            *(e for span in places for e in span),
+        }
+    )
+    pieces, upcoming = [], iter(words)
+    word = next(upcoming, None)
+    for start, end in itertools.pairwise(edges):
+        while word is not None and word.end <= start:
+            word = next(upcoming, None)
+        inside = word if word is not None and word.start <= start else None
+        pieces.append(
+            Piece(
+                text=text[start:end],
+                word=inside,
+                strength=abs(inside.score) / strongest if inside and strongest else 0.0,
+                starts=inside is not None and inside.start == start,
+                ends=inside is not None and inside.end == end,
+                is_answer=any(span.start <= start and end <= span.end for span in places),
+            )
+        )
+    return pieces
