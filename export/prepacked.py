@@ -209,6 +209,8 @@ def _optimize(graph: bytes, into: Path) -> None:
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    # As in sessions that run: looking for buffers to take over takes long and finds next to nothing.
+    options.enable_mem_reuse = False
     options.optimized_model_filepath = str(into / GRAPH)
     # Without it, ONNX Runtime warns that the graph is made for this machine.
     options.log_severity_level = 3

@@ -84,6 +84,10 @@ class Session:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        # ONNX Runtime would look, as it loads, for a buffer that each tensor could take over from an earlier one. That
+        # takes time by the square of the nodes, two thirds of loading a MiniLM that explains, and finds next to
+        # nothing, because no sizes are known yet. At runs the arena gives out freed memory anyway.
+        options.enable_mem_reuse = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         _share_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
