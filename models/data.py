@@ -44,6 +44,8 @@ class Example:
     """The value that the task's `read_target` returned; None for an unlabelled example."""
     group: str | None = None
     """Examples of one group are versions of each other, as in contrast sets; it is read from column `pair_id`."""
+    item: Item | None = None
+    """The item itself, of which noisy copies can be made; None where the example was not read from one."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ def _read_example(
         value = None if task.target_column is None else record.values.get(task.target_column)
         target = None if use == "unlabelled" else task.read_target(value, encoded, outputs)
         group = record.values.get(GROUP_COLUMN)
-        return Example(encoded, target, None if group is None else str(group))
+        return Example(encoded, target, None if group is None else str(group), item)
     except ValidationError as error:
         return BadRecord(record.number, str(first_mistake(error)))
     except ValueError as error:  # BadInput among them

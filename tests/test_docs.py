@@ -301,6 +301,18 @@ def test_the_guide_to_training_names_every_setting_and_its_default() -> None:
     _check_settings({row[0].strip("`"): row[1] for row in _table("training.md", "setting")}, TrainingSettings)
 
 
+def test_the_guide_to_training_names_every_setting_of_noise_its_option_and_its_default() -> None:
+    from models.training.settings import TextNoise
+    from service.cli.training.options import NOISE_OPTIONS
+
+    rows = {cells[0].strip("`"): (cells[1].strip("`"), cells[2]) for cells in _table("training.md", "setting of noise")}
+    options = {setting: f"--{name.replace('_', '-')}" for name, setting in NOISE_OPTIONS.items()}
+    assert list(rows) == list(TextNoise.model_fields)
+    for name, field in TextNoise.model_fields.items():
+        assert rows[name][0] == options.get(name, ""), name
+        assert rows[name][1] == str(field.default) or field.default in ((), None), name
+
+
 def _check_settings(shown: Mapping[str, str], settings: type[BaseModel]) -> None:
     """The settings are shown in their order, each that has a number or a word for its default with that."""
     assert list(shown) == list(settings.model_fields)

@@ -24,6 +24,8 @@ class HeadTraining:
     """The loss of one head, and the form of its targets."""
 
     loss: TaskLoss
+    losses: Callable[[Float[Tensor, "batch ..."], Shaped[Tensor, "batch ..."]], Float[Tensor, " batch"]]
+    """Logits and targets -> the loss of each example, to compare versions of one example."""
     batch_targets: Callable[[Sequence[Example], int], Tensor]
     """Examples and the length of their batch's longest row -> targets for the loss."""
     compares_rows: bool = False
@@ -50,6 +52,29 @@ def token_loss(logits: Float[Tensor, "batch seq labels"], targets: Shaped[Tensor
 def span_loss(logits: Float[Tensor, "batch seq 2"], targets: Shaped[Tensor, "batch 2"]) -> Float[Tensor, ""]:
     """Cross entropy of a span's first and last token among all positions of the row, the mean of both."""
     return nn.functional.cross_entropy(logits.float(), targets)
+
+
+def _losses_of_answers(
+    logits: Float[Tensor, "batch labels"], targets: Shaped[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    if targets.is_floating_point():
+        return (logits.squeeze(-1).float() - targets).square()
+    return nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def _losses_of_tokens(
+    logits: Float[Tensor, "batch seq labels"], targets: Shaped[Tensor, "batch seq"]
+) -> Float[Tensor, " batch"]:
+    losses = nn.functional.cross_entropy(
+        logits.float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
+    )
+    return losses.sum(1) / (targets != IGNORED).sum(1).clamp(min=1)
+
+
+def _losses_of_spans(
+    logits: Float[Tensor, "batch seq 2"], targets: Shaped[Tensor, "batch 2"]
+) -> Float[Tensor, " batch"]:
+    return nn.functional.cross_entropy(logits.float(), targets, reduction="none").mean(1)
 
 
 def _one_each(examples: Sequence[Example], width: int) -> Tensor:
@@ -83,9 +108,9 @@ def _hidden_tokens(examples: Sequence[Example], width: int) -> Tensor:
 
 
 HEAD_TRAINING: dict[Head, HeadTraining] = {
-    "sequence-classification": HeadTraining(label_or_number_loss, _one_each),
-    "token-classification": HeadTraining(token_loss, _one_each_token),
-    "multiple-choice": HeadTraining(label_or_number_loss, _one_each, compares_rows=True),
-    "question-answering": HeadTraining(span_loss, _one_span_each),
-    "masked-language-model": HeadTraining(token_loss, _hidden_tokens, masks=True),
+    "sequence-classification": HeadTraining(label_or_number_loss, _losses_of_answers, _one_each),
+    "token-classification": HeadTraining(token_loss, _losses_of_tokens, _one_each_token),
+    "multiple-choice": HeadTraining(label_or_number_loss, _losses_of_answers, _one_each, compares_rows=True),
+    "question-answering": HeadTraining(span_loss, _losses_of_spans, _one_span_each),
+    "masked-language-model": HeadTraining(token_loss, _losses_of_tokens, _hidden_tokens, masks=True),
 }

@@ -100,6 +100,34 @@ def added(module: nn.Module, noise: Tensor) -> Iterator[None]:
 
 
 @contextmanager
+def watched_call(encoder: nn.Module, word_noise: Tensor | None) -> Iterator[list[Any]]:
+    """Yield a list that receives the result of the encoder's next call, and of no other.
+
+    That call gets `word_noise`, if there is any, on top of the noise that it was given.
+    """
+    seen: list[Any] = []
+
+    def add(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        del module
+        if seen or word_noise is None:
+            return None
+        given = kwargs.get("word_noise")
+        return args, {**kwargs, "word_noise": word_noise if given is None else given + word_noise}
+
+    def keep(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
+        del module, args
+        if not seen:
+            seen.append(result)
+
+    with ExitStack() as hooks:
+        hooks.callback(encoder.register_forward_pre_hook(add, with_kwargs=True).remove)
+        hooks.callback(encoder.register_forward_hook(keep).remove)
+        yield seen
+
+
+@contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Turn dropout off. Afterwards every module is in the mode that it had."""
     training = {module: module.training for module in model.modules()}

@@ -54,6 +54,8 @@ class StepResult:
     losses: Mapping[str, WeightedLoss]
     scalars: Mapping[str, float] = field(default_factory=dict)
     """Further numbers that are shown and recorded beside the losses."""
+    logits: Float[Tensor, "batch ..."] | None = None
+    """The logits that the task's loss was taken of; None where they are those of the step's first pass."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,7 +152,7 @@ class Ssa(Method):
             "irrelevant": float((labels == 0).sum() / labelled),
             "irrelevant_found": float(found.sum() / labelled),
         }
-        return StepResult(losses=losses, scalars=scalars)
+        return StepResult(losses=losses, scalars=scalars, logits=logits)
 
     def served(self, encoder: Encoder) -> Encoder:
         """The plain model for SSA-Co, the model with its gate for SSA-Hybrid."""

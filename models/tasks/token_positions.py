@@ -3,6 +3,7 @@
 import bisect
 from collections.abc import Sequence
 
+from models.tasks.task import Head
 from models.text import Encoded, Row
 from models.words import Span
 
@@ -48,3 +49,17 @@ def _firsts_in_row(row: Row, field: str, words: Sequence[Span], starts: Sequence
                 # Tokenizers that put a space before texts leave one in the first token of a window.
                 firsts.setdefault(number, (max(start, words[number].start), position))
     return firsts
+
+
+def answer_places(head: Head, encoded: Encoded) -> list[int]:
+    """Where a text that is cut to one row holds its answers: the first token of each word, -1 for a word that is not in
+    the row, where words are labelled; each token of the context where spans are found; else nothing.
+
+    Two versions of a text can be compared place by place, as long as they have the same words, or the same context.
+    """
+    if head == "token-classification":
+        found = first_tokens(encoded)
+        return [found[word][1] if word in found else -1 for word in range(len(encoded.words))]
+    if head == "question-answering":
+        return [position for position, _ in encoded.rows[0].spans("context")]
+    return []

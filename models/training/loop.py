@@ -19,6 +19,7 @@ from models.networks.batches import plan_batches, torch_runner
 from models.networks.heads import HEAD_TRAINING
 from models.networks.masking import MaskedExamples, Masking
 from models.training.interruption import Interrupted, stop_requested
+from models.training.noise import Copying, copying
 from models.training.run import Run, RunState, Watcher, prepare_run
 from models.training.saving import (
     best_epoch,
@@ -55,9 +56,9 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher, measured_rows
     if run.replicas.is_main:
         claim_folder(settings, work)
     state = resume_run(run)
-    with stop_requested(alone=run.replicas.count == 1) as stop:
+    with stop_requested(alone=run.replicas.count == 1) as stop, copying(run) as source:
         while state.epoch <= settings.all_epochs:
-            _train_epoch(run, state, stop)
+            _train_epoch(run, state, stop, source)
             _finish_epoch(run, state)
     record = make_record(run, state)
     if run.replicas.is_main:
@@ -92,15 +93,16 @@ class _Epoch:
         )
 
 
-def _train_epoch(run: Run, state: RunState, stop: threading.Event) -> None:
+def _train_epoch(run: Run, state: RunState, stop: threading.Event, source: Copying) -> None:
     settings = run.settings
     epoch = _plan_epoch(run, state)
+    copies = source.of_epoch(run, state, epoch.examples, epoch.batches)
     total = epoch.steps * settings.all_epochs
     run.encoder.train()
     while state.batch < len(epoch.batches):
         plan = epoch.plan_step(run, state)
         with _timed(state):
-            reported = take_step(run, epoch.examples, plan)
+            reported = take_step(run, epoch.examples, plan, copies)
         for name, value in reported.items():
             state.sums[name] = state.sums.get(name, 0.0) + value
         state.batch += len(plan.batches)

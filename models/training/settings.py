@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from models.checkpoint import DataSource, Licences
 from models.cpu import cpu_flags
+from models.edits import FAMILIES, find_family
+from models.edits.noise import LEAST_SHARE
 from models.errors import UserError
 from models.folders import check_folder
 from models.methods import METHODS, find_method
 from models.tasks import TASKS, find_task
-from models.tasks.task import AnyTask, Outputs
+from models.tasks.task import AnyTask, Outputs, takes_list
 
 
 class TrainingError(UserError):
@@ -44,6 +46,54 @@ class BilstmSettings(BaseModel):
     )
     word_width: int = Field(default=300, gt=0, description="Size of a word's vector.")
     state_width: int = Field(default=128, gt=0, description="Size of a state, for each direction.")
+
+
+class TextNoise(BaseModel):
+    """Noise that is learnt from beside any method: copies of texts with changed words, and moved word vectors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    families: tuple[str, ...] = Field(
+        default=(), description="Kinds of noise in the copies, by families of edits; with none there are no copies."
+    )
+    share: float = Field(
+        default=0.25, ge=LEAST_SHARE, le=1, description="Largest share of a copy's words that are changed."
+    )
+    copies: int = Field(
+        default=1, gt=0, description="Copies of each text, of which the one with the highest loss is learnt from."
+    )
+    worst_epochs: int | None = Field(
+        default=None,
+        gt=0,
+        description="Last epochs of a training that have so many copies; those before have one. Not given: all.",
+    )
+    consistency: float = Field(
+        default=1.0, ge=0, description="Weight of the disagreement between a text and its noisy versions."
+    )
+    word_noise: float = Field(
+        default=0.0, ge=0, description="Length by which each word vector is moved along its gradient; 0 moves none."
+    )
+
+    @field_validator("families")
+    @classmethod
+    def _refuse_unknown(cls, families: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in families if name not in FAMILIES]
+        if unknown:
+            raise ValueError(f"no noise {', '.join(map(repr, unknown))}; choose from: {', '.join(FAMILIES)}")
+        return families
+
+    @model_validator(mode="after")
+    def _refuse_idle(self) -> "TextNoise":
+        of_copies = sorted({"share", "copies", "worst_epochs"} & self.model_fields_set)
+        if of_copies and not self.families:
+            raise ValueError(
+                f"{', '.join(of_copies)}: there are no noisy copies; name families of noise, or leave it out"
+            )
+        if "consistency" in self.model_fields_set and not self.families and not self.word_noise:
+            raise ValueError("consistency: there is no noise to agree under; name families, or give word_noise")
+        if self.worst_epochs is not None and self.copies == 1:
+            raise ValueError("worst_epochs: of a single copy none is the worst; give copies")
+        return self
 
 
 class TrainingSettings(BaseModel):
@@ -97,6 +147,7 @@ class TrainingSettings(BaseModel):
     seed: int = Field(default=42, ge=0, lt=2**32)
     save_every: int = Field(default=500, gt=0, description="Number of steps between saved states.")
     method_settings: dict[str, Any] = {}
+    noise: TextNoise | None = Field(default=None, description="Noise beside the method; none if not given.")
     bilstm: BilstmSettings | None = Field(
         default=None, description="Settings of a new BiLSTM; the defaults if not given."
     )
@@ -185,6 +236,7 @@ def check_general_settings(given: Mapping[str, Any]) -> TrainingSettings:
     _check_answers(settings, task)
     _check_base(settings, task)
     _check_method(settings, task)
+    _check_noise(settings, task)
     check_folder(settings.source.data)
     return settings
 
@@ -219,6 +271,36 @@ def _check_method(settings: TrainingSettings, task: AnyTask) -> None:
     if task.head not in method.heads:
         able = ", ".join(one.name for one in METHODS.values() if task.head in one.heads)
         raise TrainingError(f"method {method.name} means nothing for {task.name}; choose one of: {able}")
+
+
+def _check_noise(settings: TrainingSettings, task: AnyTask) -> None:
+    noise = settings.noise
+    if noise is None:
+        return
+    fields = task.robustness.noisy_fields
+    if not fields:
+        raise TrainingError(f"settings: noise: {task.name} has no right answers to hold on to; leave it out")
+    allowed = allowed_families(task)
+    refused = [name for name in noise.families if name not in allowed]
+    if refused:
+        raise TrainingError(
+            f"settings: noise.families: {', '.join(refused)} would change what {task.name} must answer; "
+            f"choose from: {', '.join(allowed)}"
+        )
+    for name in noise.families:
+        find_family(name)  # A missing WordNet is found now.
+
+
+def allowed_families(task: AnyTask) -> tuple[str, ...]:
+    """The families of noise under which a task's right answers stay as they are.
+
+    Where answers belong to words, words stay one word each, and only their letters change. Names are changed in one
+    text alone, so they must stay where texts are compared with each other.
+    """
+    kind = task.example or task.item
+    if any(takes_list(kind, field) for field in task.robustness.noisy_fields):
+        return ("typos",)
+    return tuple(name for name in FAMILIES if name != "names" or len(task.columns) == 1)
 
 
 def _wrong_settings(error: ValidationError) -> TrainingError:

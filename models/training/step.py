@@ -1,7 +1,7 @@
 """One step of training: losses of the method, gradients over all batches and processes, clipping, and the update."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,9 @@ from models.data import Example
 from models.networks.batches import collate
 from models.networks.heads import HEAD_TRAINING
 from models.robust.method import Method, StepContext, StepResult
+from models.robust.noisy_step import noisy_losses
+from models.training.copying import CopiedRows
+from models.training.noise import read_versions, strength_of
 from models.training.run import Run
 from models.training.settings import TrainingError
 
@@ -49,13 +52,17 @@ def make_context(run: Run, batch: int, share_done: float) -> StepContext:
     )
 
 
-def take_step(run: Run, examples: Sequence[Example], plan: StepPlan) -> dict[str, float]:
+def take_step(
+    run: Run, examples: Sequence[Example], plan: StepPlan, copies: Iterator[CopiedRows | None]
+) -> dict[str, float]:
     """Train on the batches of one step; the losses and scalars, means over their rows.
+
+    `copies` has the noisy copies of each batch, in the order of the batches.
 
     Raises:
         TrainingError: a loss, a scalar or a gradient is not finite; the weights stay as they were.
     """
-    reported = _add_gradients(run, examples, plan)
+    reported = _add_gradients(run, examples, plan, copies)
     groups = run.optimizer.param_groups
     run.replicas.sum_gradients(parameter for group in groups for parameter in group["params"])
     reported = run.replicas.sum_values(reported)
@@ -72,7 +79,9 @@ def take_step(run: Run, examples: Sequence[Example], plan: StepPlan) -> dict[str
     return reported
 
 
-def _add_gradients(run: Run, examples: Sequence[Example], plan: StepPlan) -> dict[str, float]:
+def _add_gradients(
+    run: Run, examples: Sequence[Example], plan: StepPlan, copies: Iterator[CopiedRows | None]
+) -> dict[str, float]:
     """Leave this process's part of the step's gradient in the parameters; its part of the losses and scalars."""
     pad_id, device = int(run.tokenizer.pad_token_id), run.replicas.device
     untrained = _untrained_tensors(run.method)
@@ -85,14 +94,25 @@ def _add_gradients(run: Run, examples: Sequence[Example], plan: StepPlan) -> dic
         batch = collate(examples, share, run.task.head, pad_id, device, width)
         context = make_context(run, plan.step * run.settings.accumulate + number, plan.share_done)
         run.replicas.separate_draws(run.settings.seed, context.step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=run.settings.uses_bf16):
-            result = run.method.step(batch, context)
-        # Each batch weighs as its rows do, so that accumulated gradients equal those of one big batch.
-        (_total(result) * (counted / rows)).backward()  # type: ignore[no-untyped-call]
+        text, versions = read_versions(batch, [examples[index] for index in share], run.task.head, next(copies))
+        parts = noisy_losses(run.method, context, run.task.head, strength_of(run.settings.noise), text, versions)
+        for result in _computed(parts, run):
+            # Each batch weighs as its rows do, so that accumulated gradients equal those of one big batch.
+            (_total(result) * (counted / rows)).backward()  # type: ignore[no-untyped-call]
+            for name, value in _values(result).items():
+                reported[name] = reported.get(name, 0.0) + value * counted / rows
         run.replicas.average(untrained, counted / len(indices))
-        for name, value in _values(result).items():
-            reported[name] = reported.get(name, 0.0) + value * counted / rows
     return reported
+
+
+def _computed(parts: Iterator[StepResult], run: Run) -> Iterator[StepResult]:
+    """The parts of a step's losses, each computed in the run's precision; gradients are taken outside of it."""
+    while True:
+        with torch.autocast(run.replicas.device.type, torch.bfloat16, enabled=run.settings.uses_bf16):
+            result = next(parts, None)
+        if result is None:
+            return
+        yield result
 
 
 def _untrained_tensors(method: Method) -> list[Tensor]:

@@ -11,10 +11,10 @@ import typer
 from models.training.settings import check_general_settings
 from service.cli.options import need, with_options
 from service.cli.progress import console, measurer, shown_bar, watcher
-from service.cli.training.options import Config, read_assignment, read_run_settings, training_options
+from service.cli.training.options import NOISE_OPTIONS, Config, read_assignment, read_run_settings, training_options
 
 
-@with_options(training_options("method", "unlabelled", "set_"))
+@with_options(training_options("method", "unlabelled", "set_", *NOISE_OPTIONS))
 def compare(
     methods: Annotated[
         str, typer.Option(metavar="NAMES", help="Methods to compare, separated by commas; all are listed below.")

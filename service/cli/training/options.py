@@ -12,15 +12,17 @@ from typing import Annotated, Any
 import typer
 
 from models.checkpoint import DataSource
+from models.edits import FAMILIES
 from models.methods import METHODS
 from models.tasks import TASKS
 from models.tasks.task import Head
-from models.training.settings import BILSTM, TrainingSettings, read_toml
+from models.training.settings import BILSTM, TextNoise, TrainingSettings, read_toml
 from service.cli.options import optional
 
 WHAT_TO_TRAIN = "What to train"
 DATA = "Data"
 HOW_TO_TRAIN = "How to train"
+NOISE = "Noise, beside any method"
 
 
 def _default(name: str) -> str:
@@ -33,6 +35,20 @@ Config = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="TOML file with settings. An option given here wins over the file."),
 ]
+
+NOISE_OPTIONS = {
+    "noise": "families",
+    "noise_share": "share",
+    "noise_copies": "copies",
+    "consistency": "consistency",
+    "word_noise": "word_noise",
+}
+"""Options of noise, each with the setting under `noise` that it gives."""
+
+
+def _noise_default(name: str) -> str:
+    return f" [default: {TextNoise.model_fields[name].default}]"
+
 
 _OPTIONS = (
     optional(
@@ -130,6 +146,40 @@ _OPTIONS = (
         help=f"Fixes the order of the data and every random draw.{_default('seed')}",
         rich_help_panel=HOW_TO_TRAIN,
     ),
+    optional(
+        "noise",
+        str,
+        metavar="NAMES",
+        help="Learn from copies of the texts with changed words too, such as `typos,synonyms`. "
+        f"There are: {', '.join(FAMILIES)}.",
+        rich_help_panel=NOISE,
+    ),
+    optional(
+        "noise_share",
+        float,
+        help=f"Largest share of a copy's words that are changed.{_noise_default('share')}",
+        rich_help_panel=NOISE,
+    ),
+    optional(
+        "noise_copies",
+        int,
+        help="Copies of each text at every step, of which the one that the model answers worst is learnt from."
+        f"{_noise_default('copies')}",
+        rich_help_panel=NOISE,
+    ),
+    optional(
+        "consistency",
+        float,
+        help=f"Weight of answering a text and its noisy versions alike.{_noise_default('consistency')}",
+        rich_help_panel=NOISE,
+    ),
+    optional(
+        "word_noise",
+        float,
+        help="Length by which each word vector is moved in the most harmful direction, such as 0.05; 0 moves none."
+        f"{_noise_default('word_noise')}",
+        rich_help_panel=NOISE,
+    ),
 )
 
 
@@ -159,7 +209,13 @@ def read_run_settings(config: Path | None, given: Mapping[str, Any]) -> dict[str
         # The file's are the settings of another method.
         from_file.pop("method_settings", None)
     source = {name: chosen.pop(name) for name in DataSource.model_fields if name in chosen}
-    return {**from_file, **chosen, "source": from_file.get("source", {}) | source}
+    tables = {"source": from_file.get("source", {}) | source}
+    noise = {setting: chosen.pop(name) for name, setting in NOISE_OPTIONS.items() if name in chosen}
+    if noise:
+        if "families" in noise:
+            noise["families"] = [name.strip() for name in noise["families"].split(",") if name.strip()]
+        tables["noise"] = from_file.get("noise", {}) | noise
+    return {**from_file, **chosen, **tables}
 
 
 def read_assignment(text: str) -> tuple[str, Any]:

@@ -10,7 +10,7 @@ from models.tasks.masked_words import MASKED_WORDS
 from models.training.settings import check_general_settings
 from service.cli.options import need, with_options
 from service.cli.progress import console, watched_training
-from service.cli.training.options import Config, read_assignment, read_run_settings, training_options
+from service.cli.training.options import NOISE_OPTIONS, Config, read_assignment, read_run_settings, training_options
 
 
 @with_options(training_options())
@@ -40,7 +40,7 @@ def train(
     console.print(f"next: steadfast export {out} -o PACKAGE")
 
 
-@with_options(training_options("task", "rows", "unlabelled"))
+@with_options(training_options("task", "rows", "unlabelled", *NOISE_OPTIONS))
 def pretrain(
     config: Config = None,
     out: Annotated[

@@ -1,0 +1,25 @@
+"""Options of training commands and a settings file, put together."""
+
+from pathlib import Path
+
+from service.cli.training.options import read_run_settings
+
+
+def _write(folder: Path, text: str) -> Path:
+    (folder / "run.toml").write_text(text)
+    return folder / "run.toml"
+
+
+def test_options_of_noise_win_over_the_files_and_leave_the_others(tmp_path: Path) -> None:
+    file = _write(tmp_path, '[noise]\nfamilies = ["synonyms"]\nshare = 0.3\nconsistency = 2.0\n')
+    read = read_run_settings(file, {"noise": "typos, unicode", "consistency": 0.5, "word_noise": None})
+    assert read["noise"] == {"families": ["typos", "unicode"], "share": 0.3, "consistency": 0.5}
+
+
+def test_without_options_the_files_noise_stays(tmp_path: Path) -> None:
+    file = _write(tmp_path, "[noise]\nword_noise = 0.05\n")
+    assert read_run_settings(file, {"noise": None, "epochs": 2})["noise"] == {"word_noise": 0.05}
+
+
+def test_without_any_noise_there_is_no_table(tmp_path: Path) -> None:
+    assert "noise" not in read_run_settings(_write(tmp_path, "epochs = 2\n"), {"noise": None, "word_noise": None})
