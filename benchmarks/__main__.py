@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rich
 
-from benchmarks import footprint, scoring, serving, training
+from benchmarks import explaining, footprint, scoring, serving, training
 from models.cpu import cpu_flags, cpu_model
 
 
@@ -20,5 +20,6 @@ def _machine() -> Iterator[str]:
 
 if __name__ == "__main__":
     zoo = Path(__file__).parents[1] / "zoo"
-    for line in chain(_machine(), serving.report(zoo), scoring.report(zoo), footprint.report(zoo), training.report()):
+    parts = (serving, explaining, scoring, footprint)
+    for line in chain(_machine(), *(part.report(zoo) for part in parts), training.report()):
         rich.get_console().print(line, soft_wrap=True)

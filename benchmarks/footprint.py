@@ -43,7 +43,7 @@ def report(zoo: Path) -> Iterator[str]:
     yield f"  from start to ready {ready_s:.1f} s; the first time, with an empty cache, {first_s:.1f} s"
     yield f"  memory (PSS) {alone_mb:.0f} MB; of {WORKERS} workers {together_mb:.0f}, without a cache {apart_mb:.0f}"
     yield f"  padding in batches of mixed lengths (5 to 300 tokens, {CALLERS} callers): {share:.1%} of all tokens"
-    yield from weights.report(zoo)
+    yield from weights.report_both(zoo)
 
 
 @contextmanager

@@ -58,18 +58,18 @@ def report(zoo: Path) -> Iterator[str]:
     package = open_package(zoo / "sentiment")
     texts = make_texts(1_024)
     with serving([zoo / "sentiment"]) as server:
-        asyncio.run(_load(server, texts[:256], 1, None))
-        measured = _take_turns(
+        asyncio.run(load(server, texts[:256], 1, None))
+        measured = take_turns(
             {
                 "raw": lambda: raw_seconds(package, texts) / len(texts),
-                "1 text a request, 32 at once": lambda: _http_seconds(server, texts, 1, None),
-                "32 texts a request, 4 at once": lambda: _http_seconds(server, texts, 32, None),
-                "32 texts, explain=attention": lambda: _http_seconds(server, texts, 32, "attention"),
-                "32 texts, explain=rollout": lambda: _http_seconds(server, texts, 32, "rollout"),
+                "1 text a request, 32 at once": lambda: http_seconds(server, texts, 1, None),
+                "32 texts a request, 4 at once": lambda: http_seconds(server, texts, 32, None),
+                "32 texts, explain=attention": lambda: http_seconds(server, texts, 32, "attention"),
+                "32 texts, explain=rollout": lambda: http_seconds(server, texts, 32, "rollout"),
                 "score, 2,048 texts": lambda: _score_seconds(make_texts(2_048, seed=1)),
             }
         )
-        latency = _take_turns(
+        latency = take_turns(
             {
                 "raw": lambda: _raw_latency(package, texts[:128]),
                 "HTTP": lambda: _latency(server, texts[:128]),
@@ -90,9 +90,10 @@ def report(zoo: Path) -> Iterator[str]:
     yield f"  alone, median wall time a text: raw {raw:.2f} ms, HTTP {http:.2f} ms, {http - raw:+.2f} ms"
 
 
-def _take_turns(subjects: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+def take_turns(subjects: Mapping[str, Callable[[], float]], *, rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """What each subject measures, by its name, once a round."""
     results: dict[str, list[float]] = {name: [] for name in subjects}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, measure in subjects.items():
             results[name].append(measure())
     return results
@@ -121,13 +122,15 @@ def _raw_latency(package: Package, texts: list[str]) -> float:
     return statistics.median(walls)
 
 
-def _http_seconds(server: Server, texts: list[str], size: int, explain: str | None) -> float:
+def http_seconds(server: Server, texts: list[str], size: int, explain: str | None) -> float:
+    """The server's CPU time for a text, asked in requests of `size` texts."""
     before = server.cpu_seconds()
-    asyncio.run(_load(server, texts, size, explain))
+    asyncio.run(load(server, texts, size, explain))
     return (server.cpu_seconds() - before) / len(texts)
 
 
-async def _load(server: Server, texts: list[str], size: int, explain: str | None) -> None:
+async def load(server: Server, texts: list[str], size: int, explain: str | None) -> None:
+    """Ask for all texts in requests of `size`, several of them at once."""
     bodies = [{"inputs": texts[start : start + size], "explain": explain} for start in range(0, len(texts), size)]
     async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
 
