@@ -20,7 +20,7 @@ from models.errors import UserError, first_mistake
 from models.hub import give_up_at_first_failure
 from models.records import BadRecord, Record, Records, UnknownColumn, find_column, read_records
 from models.tasks.task import AnyTask, Item, Outputs, read_item
-from models.text import Encoded, Reader
+from models.text import Encoded, Reader, Truncation
 
 ONE_OF = TypeVar("ONE_OF")
 
@@ -147,6 +147,43 @@ def load_items(data: str, name: str, task: AnyTask, most: int | None = None) -> 
     return draw_rows(items, most)
 
 
+@dataclass(frozen=True)
+class AnsweredRecord:
+    """A record of a data file as an item with its right answer."""
+
+    record: Record
+    columns: Mapping[str, str]
+    """The column that holds each field of the item."""
+    item: Item
+    encoded: Encoded
+    target: Any
+    """The value that the task's `read_target` returned."""
+
+
+def load_answered(
+    data: str, name: str, task: AnyTask, outputs: Outputs, reader: Reader, most: int | None = None
+) -> list[AnsweredRecord]:
+    """Read the records of one part, or the first `most` of them; bad records are left out.
+
+    Raises:
+        DataError: the part or a column is missing, or no record can be used.
+    """
+    found: list[AnsweredRecord] = []
+    columns: dict[str, str] | None = None
+    for record in read_part(data, name):
+        if isinstance(record, BadRecord):
+            continue
+        columns = columns or _find_columns(record, name, task, "validation")
+        read = _read_answered(record, columns, "window", task, outputs, reader)
+        if isinstance(read, AnsweredRecord):
+            found.append(read)
+        if len(found) == most:
+            break
+    if not found:
+        raise DataError(f"{name}: no record can be used")
+    return found
+
+
 def draw_rows(rows: Sequence[ONE_OF], most: int | None, groups: Sequence[str | None] | None = None) -> Sequence[ONE_OF]:
     """Draw at most `most` rows, in order and groups whole. The draw depends only on the groups and their sizes."""
     if most is None or len(rows) <= most:
@@ -207,15 +244,35 @@ def _take(places: Collection[int], records: Records) -> Records:
 def _read_example(
     record: Record, columns: Mapping[str, str], use: Use, task: AnyTask, outputs: Outputs, reader: Reader
 ) -> Example | BadRecord:
+    truncation: Truncation = "window" if use == "validation" else "right"
+    read = _read_answered(record, columns, truncation, task, outputs, reader, is_labelled=use != "unlabelled")
+    if isinstance(read, BadRecord):
+        return read
+    group = record.values.get(GROUP_COLUMN)
+    return Example(read.encoded, read.target, None if group is None else str(group))
+
+
+def _read_answered(
+    record: Record,
+    columns: Mapping[str, str],
+    truncation: Truncation,
+    task: AnyTask,
+    outputs: Outputs,
+    reader: Reader,
+    *,
+    is_labelled: bool = True,
+) -> AnsweredRecord | BadRecord:
+    """The item of a record, and its right answer unless it is to be read without."""
     try:
-        item = read_item(
-            task.example or task.item, {name: record.values.get(column) for name, column in columns.items()}
-        )
-        encoded = task.encode(item, reader, "window" if use == "validation" else "right")
+        values = {name: record.values.get(column) for name, column in columns.items()}
+        item = read_item(task.example or task.item, values)
+        encoded = task.encode(item, reader, truncation)
         value = None if task.target_column is None else record.values.get(task.target_column)
         target = None if use == "unlabelled" else task.read_target(value, encoded, outputs)
         group = record.values.get(GROUP_COLUMN)
         return Example(encoded, target, None if group is None else str(group), item)
+        target = task.read_target(value, encoded, outputs) if is_labelled else None
+        return AnsweredRecord(record, columns, item, encoded, target)
     except ValidationError as error:
         return BadRecord(record.number, str(first_mistake(error)))
     except ValueError as error:  # BadInput among them

@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("models.*", "models.tasks"),),
     (("models.networks",), ("models.synonyms",)),
     (("models.edits",),),
-    (("models.robust",),),
+    (("models.attack",), ("models.robust",)),
     (("models.training",),),
     (("models.measuring",),),
     (
@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("service.settings",),),
     (("service.answers",),),
     (("service.server",), ("service.files",), ("service.measuring",)),
+    (("service.attacks",),),
     (("service.app",), ("service.cli",)),
 )
 """From the ground up. A layer holds wings that do not import each other; a wing is named by its modules and folders.

@@ -36,8 +36,10 @@ _NEGATIONS = frozenset(
     ("not", "n't", "n’t", "no", "never", "nothing", "nobody", "none", "nor", "neither", "without", "hardly", "scarcely",
      "barely", "cannot", "non")
 )  # fmt: skip
-_KEPT = frozenset(_FUNCTION_WORDS.split()) | _NEGATIONS
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Words that hold a sentence together. WordNet has nouns that are spelt like many of them, such as `in` for indium."""
+
+_KEPT = FUNCTION_WORDS | _NEGATIONS
 
 
 def frequent_synonyms() -> Family:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from models.tasks.goals import Goal, Move, Standing
 from models.tasks.task import (
     AnswerPart,
     Claim,
@@ -106,6 +107,18 @@ def read_label(value: Any, encoded: Encoded, outputs: Outputs) -> int:
         return number
     known = ", ".join(f"{place} or {label!r}" for place, label in enumerate(labels))
     raise ValueError(f"label {value!r} is none of: {known}")
+
+
+def label_goal(target: int, encoded: Encoded, outputs: Outputs) -> Goal:
+    """The right label and its probability."""
+    del encoded
+    label = outputs.labels[target]
+
+    def judge(first: LabelAnswer, answer: LabelAnswer, move: Move) -> Standing:
+        del first, move
+        return Standing(answer.label == label, next(one.score for one in answer.scores if one.label == label))
+
+    return Goal(judge)
 
 
 def check_labels(outputs: Outputs) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import BaseModel, Field, NonNegativeInt
 
+from models.tasks.goals import Goal, Move, Standing
 from models.tasks.probe_texts import QUESTIONS
 from models.tasks.reading_comprehension import COLUMNS, ReadingItem
 from models.tasks.robustness import Robustness
@@ -183,6 +184,24 @@ class _Given(BaseModel):
     answer_start: tuple[NonNegativeInt, ...]
 
 
+def goal(target: RightAnswers, encoded: Encoded, outputs: Outputs) -> Goal:
+    """One of the right texts, written as `measure` compares them, and the probability of all of them together.
+
+    Without a right text it is that no answer is given. The words of the answer do not change.
+    """
+    del encoded, outputs
+    right = frozenset(map(_plain, target.texts))
+
+    def judge(first: ExtractiveAnswer, answer: ExtractiveAnswer, move: Move) -> Standing:
+        del first, move
+        if not right:
+            return Standing(answer.answer is None, answer.no_answer_score)
+        support = sum(one.score for one in answer.scores if _plain(one.label) in right)
+        return Standing(answer.answer is not None and _plain(answer.answer) in right, min(support, 1.0))
+
+    return Goal(judge, () if target.span is None else (("context", target.span),))
+
+
 def measure(targets: Sequence[RightAnswers], outcomes: Sequence[str], outputs: Outputs) -> dict[str, float]:
     """Exact match and word-level F1 as SQuAD has them: of several right answers, the best match counts."""
     del outputs
@@ -260,6 +279,7 @@ EXTRACTIVE_READING = Task(
     decode=decode,
     claims=claims,
     read_target=read_target,
+    goal=goal,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),
     changed=is_other_span,

@@ -54,6 +54,11 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> None:
     del value, encoded, outputs
 
 
+def goal(target: None, encoded: Encoded, outputs: Outputs) -> None:
+    """None: without an answer there is nothing to attack."""
+    del target, encoded, outputs
+
+
 def measure(targets: Sequence[None], outcomes: Sequence[Logits], outputs: Outputs) -> dict[str, float]:
     """Share of masked tokens whose right word is the most probable one, and perplexity (lower is better).
 
@@ -90,6 +95,7 @@ MASKED_WORDS = Task(
     decode=decode,
     claims=claims,
     read_target=read_target,
+    goal=goal,
     measure=measure,
     check_outputs=refuse_other_labels(_OUTPUTS.labels),
     changed=never,

@@ -3,7 +3,7 @@
 A word takes the label of its first token. Labels are BIO: `B-` begins an entity and `I-` goes on with one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.tasks.classification import read_label
 from models.tasks.entity_words import split_for_tagging
+from models.tasks.goals import Goal, Move, Standing
 from models.tasks.probe_texts import TEXTS_WITH_NAMES
 from models.tasks.robustness import Robustness
 from models.tasks.task import (
@@ -51,6 +52,10 @@ class NerExample(Item):
     def as_request(self) -> NerItem:
         """The words joined by spaces, as one text."""
         return NerItem(id=self.id, text=" ".join(self.tokens))
+
+    def as_values(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """The words of the changed text, in which every word must have stayed one word."""
+        return {"tokens": texts["text"].split(" ")}
 
 
 class Entity(BaseModel):
@@ -207,6 +212,26 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> tuple[int, ..
     return tuple(read_label(label, encoded, outputs) for label in value)
 
 
+def goal(target: Sequence[int], encoded: Encoded, outputs: Outputs) -> Goal | None:
+    """Every right entity, with the kind and the place that it has; others may be found beside them.
+
+    The support is that of the entity that is least sure. A text without entities has none to lose. The words of the
+    entities do not change.
+    """
+    wanted = [
+        (kind, Span(encoded.words[words[0]].start, encoded.words[words[-1]].end))
+        for words, kind in find_entities([outputs.labels[number] for number in target])
+    ]
+
+    def judge(first: NerAnswer, answer: NerAnswer, move: Move) -> Standing:
+        del first
+        found = {(one.label, Span(one.start, one.end)): one.score for one in answer.entities}
+        scores = [found.get((kind, move("text", span))) for kind, span in wanted]
+        return Standing(None not in scores, min(score or 0.0 for score in scores))
+
+    return Goal(judge, tuple(("text", span) for _, span in wanted)) if wanted else None
+
+
 def check_outputs(outputs: Outputs) -> None:
     """Refuse labels that are not BIO; raises ValueError."""
     wrong = [label for label in outputs.labels if label != OUTSIDE and label[:2] not in ("B-", "I-")]
@@ -254,6 +279,7 @@ NER = Task(
     decode=decode,
     claims=claims,
     read_target=read_target,
+    goal=goal,
     measure=measure,
     check_outputs=check_outputs,
     changed=is_entity_lost,

@@ -9,6 +9,7 @@ from models.tasks.classification import (
     claim_label,
     decode_mean,
     is_other_label,
+    label_goal,
     read_label,
 )
 from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
@@ -42,6 +43,7 @@ PARAPHRASE = Task(
     decode=decode_mean,
     claims=claim_label(decode_mean),
     read_target=read_label,
+    goal=label_goal,
     measure=measure,
     check_outputs=check_labels,
     changed=is_other_label,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from models.tasks.goals import Goal, Move, Standing
 from models.tasks.probe_texts import QUESTIONS
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import (
@@ -138,6 +139,17 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> int:
     raise ValueError(f"label {value!r} is no place among {choices} choices, which are counted from 0")
 
 
+def goal(target: int, encoded: Encoded, outputs: Outputs) -> Goal:
+    """The right choice and its probability."""
+    del encoded, outputs
+
+    def judge(first: ReadingAnswer, answer: ReadingAnswer, move: Move) -> Standing:
+        del first, move
+        return Standing(answer.choice == target, next(one.score for one in answer.scores if one.choice == target))
+
+    return Goal(judge)
+
+
 def measure(targets: Sequence[int], outcomes: Sequence[int], outputs: Outputs) -> dict[str, float]:
     """Accuracy."""
     del outputs
@@ -159,6 +171,7 @@ READING_COMPREHENSION = Task(
     decode=decode,
     claims=claims,
     read_target=read_target,
+    goal=goal,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),
     changed=is_other_choice,

@@ -11,6 +11,7 @@ from models.tasks.classification import (
     claim_label,
     decode_mean,
     is_other_label,
+    label_goal,
     measure_macro,
     read_label,
 )
@@ -58,6 +59,7 @@ SENTIMENT = Task(
     decode=decode_mean,
     claims=claim_label(decode_mean),
     read_target=read_label,
+    goal=label_goal,
     measure=measure_macro,
     check_outputs=check_labels,
     changed=is_other_label,

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from models.tasks.classification import LABEL_TARGETS
+from models.tasks.goals import Goal, Move, Standing
 from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import (
@@ -88,6 +89,23 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> float:
     return number
 
 
+def goal(target: float, encoded: Encoded, outputs: Outputs) -> Goal:
+    """A score that is not far from the right one, and then not far from what it was; see `is_far`.
+
+    The support falls as the score moves away.
+    """
+    del encoded
+    low, high = _range(outputs)
+    right = (target - low) / (high - low)
+
+    def judge(first: StsAnswer, answer: StsAnswer, move: Move) -> Standing:
+        del move
+        is_right = abs(first.normalized - right) <= CHANGE and not is_far(first, answer)
+        return Standing(is_right, 1 - abs(answer.normalized - first.normalized))
+
+    return Goal(judge)
+
+
 def measure(targets: Sequence[float], outcomes: Sequence[float], outputs: Outputs) -> dict[str, float]:
     """Spearman's and Pearson's correlation; both are undefined where one side never varies, and then given as 0."""
     # Here, not at the top: serving installs no scipy.
@@ -121,6 +139,7 @@ STS = Task(
     decode=decode,
     claims=claims,
     read_target=read_target,
+    goal=goal,
     measure=measure,
     check_outputs=refuse_other_labels(LABELS),
     changed=is_far,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.tasks.goals import Goal
 from models.tasks.robustness import Robustness
 from models.text import Encoded, Reader, Target, Truncation
 from models.words import Span
@@ -40,6 +41,10 @@ class Item(BaseModel):
     def as_request(self) -> "Item":
         """The item as callers send it; examples of data files may be of another kind."""
         return self
+
+    def as_values(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Changed texts of the item that callers send, as values of this item's own fields."""
+        return dict(texts)
 
 
 class Judgement(NamedTuple):
@@ -221,6 +226,8 @@ class Task(Generic[ItemT, AnswerT]):
     The head fixes the target's type: a label's number or a score for sequence-classification, the number of a choice
     for multiple-choice, a label's number for each word for token-classification, and for question-answering an object
     whose `span` is a Span of the context or None."""
+    goal: Callable[[Any, Encoded, Outputs], Goal | None]
+    """The right answer to an item, as an attack tests it; None where there is nothing that it could make wrong."""
     measure: Callable[[Sequence[Any], Sequence[Any], Outputs], dict[str, float]]
     """Targets and outcomes, in one order -> metrics by name."""
     check_outputs: Callable[[Outputs], None]

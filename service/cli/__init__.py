@@ -12,7 +12,7 @@ import typer
 from models.errors import UserError
 from models.tasks.masked_words import MASKED_WORDS
 from service.cli import doctor, export, listing, predict, score, serve
-from service.cli.measuring import evaluate
+from service.cli.measuring import attack, evaluate
 from service.cli.options import Command, Group
 from service.cli.training import compare, train
 from service.cli.training.options import list_methods
@@ -37,6 +37,7 @@ app.command(cls=Command, rich_help_panel=USING)(doctor.doctor)
 app.command(cls=Command, rich_help_panel=MAKING, epilog=list_methods())(train.train)
 app.command(cls=Command, rich_help_panel=MAKING, epilog=list_methods(MASKED_WORDS.head))(train.pretrain)
 app.command(cls=Command, rich_help_panel=MAKING)(evaluate.evaluate)
+app.command(cls=Command, rich_help_panel=MAKING)(attack.attack)
 app.command(cls=Command, rich_help_panel=MAKING, epilog=list_methods())(compare.compare)
 app.command(cls=Command, rich_help_panel=MAKING)(export.export)
 app.command(cls=Command, rich_help_panel=MAKING)(export.verify)

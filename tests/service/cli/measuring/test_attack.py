@@ -1,0 +1,130 @@
+"""`steadfast attack`, from the command line to its table, its JSON and its file."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from models.attack.outcomes import Outcome
+from models.errors import UserError
+from service.attacks.run import Campaign
+from service.cli import app
+from tests.service.conftest import Server
+from tests.tiny import write_sentiment
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_sentiment(tmp_path / "data", train=4, validation=12)
+
+
+def _attack(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["attack", *map(str, arguments)])
+
+
+def test_the_figures_are_a_table_and_a_file(package: Path, data: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    options = ("--data", data, "--part", "validation", "--attack", "typos", "--attack", "unicode", "--words", 2)
+    ran = _attack(package, *options, "--twin", package, "--json", report)
+    assert ran.exit_code == 0, ran.output
+    for shown in ("tiny", "12 records", "typos 2", "unicode 2", "any 2", "under attack", "transfer"):
+        assert shown in ran.stdout
+    found = json.loads(report.read_text())
+    assert (found["model"]["name"], found["part"]) == ("tiny", "validation")
+    assert [one["attack"] for one in found["attacks"]] == ["typos", "unicode", "any"]
+    assert [one["transfer"] for one in found["attacks"]] == [1, 1, None]
+    assert [one["words"] for one in found["settings"]] == ["2", "2"]
+
+
+def test_a_server_is_attacked_with_the_same_figures(package: Path, server: Server, data: Path, tmp_path: Path) -> None:
+    options = ("--data", data, "--part", "validation", "--candidates", 8)
+    for name, victim in (
+        ("package", (package,)),
+        ("server", ("--url", f"http://127.0.0.1:{server.port}/v1/sentiment")),
+    ):
+        assert _attack(*victim, *options, "--json", tmp_path / name).exit_code == 0
+    assert (tmp_path / "package").read_text() == (tmp_path / "server").read_text()
+
+
+@pytest.mark.parametrize(
+    "task", ["nli", "sts", "paraphrase", "ner", "reading-comprehension", "extractive-reading-comprehension"]
+)
+def test_every_task_can_be_attacked(made: Callable[[str], Path], tmp_path: Path, task: str) -> None:
+    folder = made(task)
+    out = folder.parent / f"{tmp_path.name}.jsonl"
+    ran = _attack(folder / "package", "--data", folder / "data", "--words", "100%", "--queries", 60, "-o", out)
+    assert ran.exit_code == 0, ran.output
+    assert "validation" in ran.stdout
+    assert out.exists()
+
+
+def test_a_gate_ends_the_command_with_a_sentence(package: Path, data: Path) -> None:
+    options = (package, "--data", data, "--part", "validation", "--words", "100%")
+    assert _attack(*options, "--gate", 0).exit_code == 0
+    ran = _attack(*options, "--gate", 1)
+    assert (ran.exit_code, isinstance(ran.exception, UserError)) == (1, True)
+    assert "accuracy under the attack typos 100% is 0." in str(ran.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--url", "http://127.0.0.1:1/v1/nli"), "either a package or the --url"),
+        (("--min-similarity", "0.5"), "with --similarity"),
+        (("--search", "exhaustive"), "add --words 1"),
+        (("--words", "half"), "no share of them, such as 15%"),
+        (("--allow", "verbs"), "'stop-words', 'names' or 'numbers'"),
+        ((), "name a part"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    package: Path, data: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    ran = _attack(package, "--data", data, *arguments)
+    assert ran.exit_code == 2
+    assert said in " ".join(ran.stderr.replace("│", "").split())
+
+
+def test_a_family_that_is_not_there_is_refused(package: Path, data: Path) -> None:
+    ran = _attack(package, "--data", data, "--part", "validation", "--attack", "riddles")
+    assert "no family of edits 'riddles'; choose one of: typos" in str(ran.exception)
+
+
+def test_ctrl_c_reports_what_is_done_and_the_command_goes_on(
+    package: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (package, "--data", data, "--part", "validation")
+    really = Campaign.run
+
+    def interrupt(campaign: Campaign, done: int = 0) -> Iterator[Outcome]:
+        for number, outcome in enumerate(really(campaign, done)):
+            yield outcome
+            if number == 4:
+                # A shell that starts the tests in the background lets them ignore the signal.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                signal.raise_signal(signal.SIGINT)
+
+    stopped, whole = tmp_path / "stopped.jsonl", tmp_path / "whole.jsonl"
+    with monkeypatch.context() as patch:
+        patch.setattr(Campaign, "run", interrupt)
+        ran = _attack(*options, "-o", stopped, "--json", tmp_path / "partial.json")
+    assert ran.exit_code == 130
+    assert "stopped after 5 of 12" in ran.stderr
+    assert "run the same command to continue" in " ".join(ran.stderr.split())
+    assert json.loads((tmp_path / "partial.json").read_text())["attacks"][0]["rows"] == 5
+    assert _attack(*options, "-o", stopped).exit_code == _attack(*options, "-o", whole).exit_code == 0
+    assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_similarity_bounds_an_attack(made: Callable[[str], Path], package: Path, data: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    options = (package, "--data", data, "--part", "validation", "--rows", 4, "--similarity", made("sts") / "package")
+    assert _attack(*options, "--min-similarity", 1, "--json", report).exit_code == 0
+    (strict,) = json.loads(report.read_text())["attacks"]
+    assert _attack(*options, "--json", report).exit_code == 0
+    (free,) = json.loads(report.read_text())["attacks"]
+    assert free["under_attack"] <= strict["under_attack"]
+    assert strict["similarity"] in (None, 1)
