@@ -249,7 +249,7 @@ def _read_example(
     if isinstance(read, BadRecord):
         return read
     group = record.values.get(GROUP_COLUMN)
-    return Example(read.encoded, read.target, None if group is None else str(group))
+    return Example(read.encoded, read.target, None if group is None else str(group), read.item)
 
 
 def _read_answered(
@@ -268,9 +268,6 @@ def _read_answered(
         item = read_item(task.example or task.item, values)
         encoded = task.encode(item, reader, truncation)
         value = None if task.target_column is None else record.values.get(task.target_column)
-        target = None if use == "unlabelled" else task.read_target(value, encoded, outputs)
-        group = record.values.get(GROUP_COLUMN)
-        return Example(encoded, target, None if group is None else str(group), item)
         target = task.read_target(value, encoded, outputs) if is_labelled else None
         return AnsweredRecord(record, columns, item, encoded, target)
     except ValidationError as error:
