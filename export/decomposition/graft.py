@@ -11,7 +11,7 @@ DecompX carries every token's share forward through all layers and decomposes th
 the same shares for one `target` at the cost of one pass, and leaves the biases together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -19,42 +19,42 @@ from onnx import helper, numpy_helper
 
 from export.decomposition.contributions import CONTRIBUTIONS, Contribution
 from export.decomposition.rules import NoRule
-from export.decomposition.tape import Tape
+from export.decomposition.tape import Sizes, Tape
 from export.session import TARGET_INPUT
 
 SOURCE = "embeddings"
 """The output of the graph with the embeddings [batch, sequence, width]; it is given up for the new ones."""
 
 
-def graft_contributions(model: onnx.ModelProto) -> None:
+def graft_contributions(model: onnx.ModelProto, sizes: Mapping[str, Sizes]) -> None:
     """Replace, in place, the output `embeddings` by each contribution, and add the input `target` if there is one.
 
+    `sizes` are the shapes of the graph's tensors as `known_sizes` gives them.
     A contribution whose rules do not reach from the logits to the embeddings is left out; its nodes lead to no output.
     """
     graph = model.graph
     nodes = list(graph.node)
     outputs = {output.name: output for output in graph.output}
-    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
-    types = {value.name: value.type.tensor_type for value in inferred}
-    ranks = {name: len(one.shape.dim) for name, one in types.items() if one.HasField("shape")}
-    sizes = [axis.dim_param or axis.dim_value for axis in outputs["logits"].type.tensor_type.shape.dim]
+    logits = [axis.dim_param or axis.dim_value for axis in outputs["logits"].type.tensor_type.shape.dim]
     axes = [axis.dim_param for axis in outputs[SOURCE].type.tensor_type.shape.dim][:2]
     graph.output.remove(outputs[SOURCE])
     for name, contribution in CONTRIBUTIONS.items():
-        tape = Tape(graph, ranks=ranks, live=_live(nodes, contribution), prefix=name)
+        tape = Tape(graph, sizes=sizes, live=_live(nodes, contribution), prefix=name)
         try:
-            total = _add_up(tape, nodes, sizes, contribution)
+            total = _add_up(tape, nodes, logits, contribution)
         except NoRule:
             continue
         graph.node.append(helper.make_node("Identity", [total], [name], f"{name}/output"))
         graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, axes))
     if len(graph.output) >= len(outputs):
-        _take_target(graph, sizes)
+        _take_target(graph, logits)
 
 
-def _add_up(tape: Tape, nodes: Sequence[onnx.NodeProto], sizes: Sequence[str | int], contribution: Contribution) -> str:
+def _add_up(
+    tape: Tape, nodes: Sequence[onnx.NodeProto], logits: Sequence[str | int], contribution: Contribution
+) -> str:
     """The product of each token's embedding with the gradient of the target by it [batch, sequence]; raises NoRule."""
-    gradients: dict[str, list[str]] = {"logits": [_target(tape, sizes)]}
+    gradients: dict[str, list[str]] = {"logits": [_target(tape, logits)]}
     for node in reversed(nodes):
         found = [tape.add(gradients[name]) if name in gradients else None for name in node.output]
         if not any(found) or SOURCE in node.output:

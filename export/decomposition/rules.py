@@ -117,7 +117,24 @@ def _transpose(tape: Tape, node: onnx.NodeProto, gradients: Sequence[str | None]
 
 def _reshaped(tape: Tape, node: onnx.NodeProto, gradients: Sequence[str | None]) -> Gradients:
     """For every operator that changes nothing but the shape."""
-    return [(node.input[0], tape.emit("Reshape", _only(gradients), tape.emit("Shape", node.input[0])))]
+    entering = node.input[0]
+    known = _known_shape(tape, node)
+    shape = tape.integers(*known) if known else tape.emit("Shape", entering)
+    return [(entering, tape.emit("Reshape", _only(gradients), shape))]
+
+
+def _known_shape(tape: Tape, node: onnx.NodeProto) -> list[int] | None:
+    """The shape that takes a reshaped tensor's gradient back, if it can stand in the graph as a constant.
+
+    Else the tensor is kept until the gradient comes back, in runs that explain nothing too, for its shape alone.
+    """
+    sizes = tape.sizes.get(node.input[0])
+    wanted = tape.value(node.input[1]) if node.op_type == "Reshape" else None
+    if sizes is None or wanted is None or len(wanted) != len(sizes):
+        return None
+    # 0 keeps an axis as it is, forwards and backwards; -1 is the one axis that is left.
+    back = [0 if kept == 0 else size or -1 for kept, size in zip(wanted, sizes, strict=True)]
+    return back if back.count(-1) <= 1 else None
 
 
 def _slice(tape: Tape, node: onnx.NodeProto, gradients: Sequence[str | None]) -> Gradients:
@@ -200,9 +217,10 @@ def _is_weight(tape: Tape, name: str) -> bool:
 
 def _weighted_back(tape: Tape, gradient: str, fixed: str) -> str:
     """The gradient of x where y = A x with A held fixed, as attention weighs its values."""
-    rank = tape.ranks.get(fixed)
-    if rank is None:
+    sizes = tape.sizes.get(fixed)
+    if sizes is None:
         return tape.emit("Einsum", fixed, gradient, equation="...ab,...ac->...bc")
+    rank = len(sizes)
     swapped = tape.emit("Transpose", fixed, perm=[*range(rank - 2), rank - 1, rank - 2])
     return tape.emit("MatMul", swapped, gradient)
 

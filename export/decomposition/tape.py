@@ -9,14 +9,17 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+Sizes = tuple[int | None, ...]
+"""A tensor's shape; None for an axis whose size depends on the graph's inputs."""
+
 
 @dataclass
 class Tape:
     """A graph with its tensors' makers, to which nodes are appended. Tensors are known by name."""
 
     graph: onnx.GraphProto
-    ranks: Mapping[str, int]
-    """Number of axes of each tensor, where ONNX knows it."""
+    sizes: Mapping[str, Sizes]
+    """The shape of each tensor, where ONNX knows its number of axes."""
     live: set[str]
     """The tensors that carry a part of the embeddings to the logits; all others are held fixed."""
     prefix: str
@@ -78,6 +81,17 @@ class Tape:
         for other in others:
             total = self.emit("Add", total, other)
         return total
+
+
+def known_sizes(model: onnx.ModelProto) -> dict[str, Sizes]:
+    """The shapes of the tensors inside a graph. ONNX knows those of its own operators only."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    types = {value.name: value.type.tensor_type for value in inferred}
+    return {
+        name: tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in one.shape.dim)
+        for name, one in types.items()
+        if one.HasField("shape")
+    }
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:

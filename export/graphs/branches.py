@@ -33,11 +33,12 @@ def _branch(output: ValueInfoProto, number: int, nodes: list[NodeProto]) -> list
     """The nodes that give `output` if flag `number` is set, and else nothing."""
     name = output.name
     # Several explanations may need the same nodes, and no two tensors of a graph may have one name.
-    inside = {made: f"{name}/{made}" for node in nodes for made in node.output if made}
+    # Those that were made for this output alone bear its name already.
+    inside = {made: _within(name, made) for node in nodes for made in node.output if made}
     for node in nodes:
         rename_read(node, inside)
         node.output[:] = [inside.get(made, made) for made in node.output]
-        node.name = f"{name}/{node.name}"
+        node.name = _within(name, node.name)
     shape = [axis.dim_param for axis in output.type.tensor_type.shape.dim]
     asked = helper.make_tensor_value_info(inside[name], TensorProto.FLOAT, shape)
     empty = helper.make_tensor_value_info(f"{name}/empty", TensorProto.FLOAT, None)
@@ -57,3 +58,7 @@ def _branch(output: ValueInfoProto, number: int, nodes: list[NodeProto]) -> list
             ),
         ),
     ]
+
+
+def _within(branch: str, name: str) -> str:
+    return name if name.startswith(f"{branch}/") else f"{branch}/{name}"

@@ -7,6 +7,7 @@ from onnx import ModelProto
 from transformers import PreTrainedModel
 
 from export.decomposition.graft import graft_contributions
+from export.decomposition.tape import known_sizes
 from export.graphs.branches import branch_explanations
 from export.graphs.fusion import merge_gelu, merge_products
 from export.graphs.pruning import drop_unused
@@ -40,7 +41,9 @@ def finish(model: ModelProto, *, portable: bool = False) -> None:
 
 def add_contributions(model: ModelProto, *, portable: bool) -> None:
     """Merge nodes and add the outputs with contributions of tokens, in place; none where an operator has no rule."""
+    # Before anything is merged: ONNX knows no shapes behind operators that only ONNX Runtime has.
+    sizes = known_sizes(model)
     if not portable:
         merge_products(model)
     merge_gelu(model, portable=portable)
-    graft_contributions(model)
+    graft_contributions(model, sizes)
