@@ -24,10 +24,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-import onnxruntime
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from export.package import DamagedFile, file_digest
+from export.runtime import onnxruntime
 from export.session import PROVIDERS, SLOW_FUSIONS, ProviderName, Session
 from models.cpu import cpu_fingerprint
 from models.errors import UserError, first_mistake

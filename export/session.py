@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from export.package import ContributionOutput, ShareOutput, open_package
+from export.runtime import onnxruntime
 from models.errors import UserError
 from models.tasks.task import AnyTask, Logits, Outputs
 from models.text import Reader, Row, pad, pad_targets

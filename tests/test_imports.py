@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
             "export.preconditions",
             "export.prepacked",
             "export.probes",
+            "export.runtime",
             "export.session",
         ),
     ),

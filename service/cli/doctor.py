@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import onnxruntime
 import typer
 
 from export.prepacked import UnusableCache, entry_bytes, private_folder
+from export.runtime import onnxruntime
 from models.cpu import cpu_flags, cpu_model
 from models.errors import UserError
 from service.answers.packages import open_pinned, package_folders

@@ -10,8 +10,9 @@ import pytest
 @pytest.mark.parametrize("arguments", [("-c", "import export.session"), ("-m", "service.cli", "doctor")])
 def test_onnx_runtime_keeps_no_identity_of_the_machine(arguments: tuple[str, ...]) -> None:
     # Where telemetry is on, ONNX Runtime warns that it could not write an identifier into this home folder.
-    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    environment["HOME"] = "/proc/nowhere"
+    unset = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment |= {"HOME": "/proc/nowhere", "STEADFAST_CACHE": "off"}
     command = [sys.executable, *arguments]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert finished.stderr == ""
