@@ -23,6 +23,9 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 MAX_OCCLUSION_WORDS = 128
 """Most words of an item to explain by occlusion, unless a setting says otherwise."""
 
+MAX_CERTIFY_ROWS = 4_096
+"""Most rows to compute for the certificate of an item, unless a setting says otherwise."""
+
 _ENGINE_LIMITS = EngineLimits()
 
 CACHE_OFF = "off"
@@ -97,6 +100,12 @@ class Settings(BaseSettings):
         default=MAX_OCCLUSION_WORDS,
         ge=1,
         description="Most words of an input to explain by occlusion, which reads the text again without each of them.",
+        json_schema_extra={"group": "Limits"},
+    )
+    max_certify_rows: int = Field(
+        default=MAX_CERTIFY_ROWS,
+        ge=1,
+        description="Most rows to compute for the certificate of an input, which reads the text again with each edit.",
         json_schema_extra={"group": "Limits"},
     )
     body_timeout_s: float = Field(

@@ -9,7 +9,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from models.tasks.task import AnyTask
-from service.answers.batch import BatchPrediction, EncodedItem, ItemPrediction, RejectedItem, UnexplainedItem
+from service.answers.batch import (
+    BatchPrediction,
+    EncodedItem,
+    ItemPrediction,
+    RejectedItem,
+    UncertifiedItem,
+    UnexplainedItem,
+)
+from service.answers.certificate import Certificate, CertificateTooLong, Counterexample
 from service.answers.contract import Options, result_type
 from service.answers.explanation import ExplanationTooLong
 from service.answers.offsets import convert_spans
@@ -39,6 +47,8 @@ class Answers:
     """The other items; empty unless the options say `"on_error": "report"`."""
     unexplained: Sequence[UnexplainedItem]
     """Answered items whose result has no explanation although one was asked for."""
+    uncertified: Sequence[UncertifiedItem]
+    """Answered items whose result has no certificate although one was asked for."""
     tokens: int
     """Tokens of the answered items, special tokens and the overlap of windows included."""
     times: StageTimes
@@ -92,6 +102,11 @@ class PendingAnswers:
             for item, prediction in zip(self.items, batch.predictions, strict=True)
             if isinstance(prediction.scores, ExplanationTooLong)
         ]
+        uncertified = [
+            UncertifiedItem(item.index, prediction.trials)
+            for item, prediction in zip(self.items, batch.predictions, strict=True)
+            if isinstance(prediction.trials, CertificateTooLong)
+        ]
         times = StageTimes(
             tokenize_s=self.tokenize_s,
             queue_s=batch.queue_s,
@@ -99,7 +114,12 @@ class PendingAnswers:
             render_s=time.perf_counter() - predicted,
         )
         return Answers(
-            results=results, rejected=self.rejected, unexplained=unexplained, tokens=self.tokens, times=times
+            results=results,
+            rejected=self.rejected,
+            unexplained=unexplained,
+            uncertified=uncertified,
+            tokens=self.tokens,
+            times=times,
         )
 
 
@@ -125,5 +145,32 @@ def make_result(
         tokens=encoded.tokens,
         truncated=encoded.truncated,
         windows=encoded.windows,
+        certificate=_certificate(item, predicted, options),
         explanation=explanation,
+    )
+
+
+def _certificate(item: EncodedItem, predicted: ItemPrediction, options: Options) -> Certificate | None:
+    trials = predicted.trials
+    if options.certify is None or trials is None or isinstance(trials, CertificateTooLong):
+        return None
+    counterexample = None
+    if trials.changing:
+        edit, answer = trials.changing
+        text = item.encoded.texts[edit.field]
+        (shown,) = convert_spans(text, [edit.span], options.offset_unit)
+        counterexample = Counterexample(
+            field=edit.field,
+            text=text[slice(*edit.span)],
+            start=shown.start,
+            end=shown.end,
+            replacement=edit.replacement,
+            answer="; ".join(answer.headlines()),
+        )
+    return Certificate(
+        family=options.certify,
+        edits=trials.edits,
+        tried=trials.tried,
+        holds=trials.tried == trials.edits and trials.changing is None,
+        counterexample=counterexample,
     )

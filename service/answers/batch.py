@@ -1,4 +1,4 @@
-"""The steps of items that are handed in together: encoded or rejected, then predicted, then explained if wanted."""
+"""The steps of items that are handed in together: encoded or rejected, then predicted, explained and certified."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.tasks.task import Item, Prediction
+from models.tasks.task import Item, Prediction, TaskAnswer
 from models.text import BadInput, Encoded
+from models.words import Span
+from service.answers.certificate import CertificateTooLong
 from service.answers.explanation import ExplanationTooLong
 from service.answers.units import TokenScores
 
@@ -69,6 +71,35 @@ class UnexplainedItem:
 
 
 @dataclass(frozen=True)
+class UncertifiedItem:
+    """An item with more edits than may be tried."""
+
+    index: int
+    """Position among the items handed in, counted from 0."""
+    reason: CertificateTooLong
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One word of an item, and what takes its place."""
+
+    field: str
+    span: Span
+    replacement: str
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The outcome of trying edits of an item, one at a time."""
+
+    edits: int
+    tried: int
+    """Edits that could be read."""
+    changing: tuple[Edit, TaskAnswer] | None
+    """The first edit that changes the answer, and the answer that it gets."""
+
+
+@dataclass(frozen=True)
 class ItemPrediction:
     """The model's answer to one item, before it is put into the words of the contract."""
 
@@ -76,6 +107,8 @@ class ItemPrediction:
     """With the parts that are to be explained."""
     scores: ItemScores | ExplanationTooLong | None
     """None where no explanation is asked for."""
+    trials: Trials | CertificateTooLong | None = None
+    """None where no certificate is asked for."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from export.package import DeterminismReport, Faithfulness, ParityReport, Precis
 from models.checkpoint import DataFile, Licences
 from models.tasks.task import AnyTask
 from models.text import BadInputCode, Truncation
+from service.answers.certificate import Certificate, CertifiedFamily
 from service.answers.explanation import ExplainOptions, Explanation, ExplanationMethod
 from service.answers.offsets import OffsetUnit
 
@@ -20,6 +21,9 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     explain: ExplainOptions | None = Field(default=None, description="Score every word by its part in the answer.")
+    certify: CertifiedFamily | None = Field(
+        default=None, description="Try every edit of one word of this family, and say whether one changes the answer."
+    )
     truncation: Truncation = Field(
         default="window",
         description="A text longer than the model reads is refused, cut at its end, or read in overlapping windows.",
@@ -60,11 +64,19 @@ class WithExplanations(BaseModel):
     )
 
 
+class WithCertificate(BaseModel):
+    """The certificate of the answer."""
+
+    certificate: Certificate | None = Field(
+        description="Null where none is asked for, or the input has too many edits to try."
+    )
+
+
 class ItemError(BaseModel):
-    """The reason why one input has no result, or a result without the explanation."""
+    """The reason why one input has no result, or a result without the explanation or the certificate."""
 
     index: int
-    code: BadInputCode | Literal["explanation_too_long"]
+    code: BadInputCode | Literal["explanation_too_long", "certificate_too_long"]
     detail: str
 
 
@@ -89,6 +101,7 @@ class Limits(BaseModel):
     max_item_tokens: int = Field(description="Longest input in all its windows.")
     max_characters: int
     max_occlusion_words: int = Field(description="Most words of an input to explain by occlusion.")
+    max_certify_rows: int = Field(description="Most rows to compute for the certificate of an input.")
 
 
 class ModelCard(ModelName):
@@ -150,8 +163,9 @@ class AnswerBody(BaseModel):
     results: list[Any]
     errors: list[ItemError] = Field(
         default=[],
-        description='Inputs without a result, with `"on_error": "report"`; and results without the explanation that '
-        "was asked for, because it would be too long. An empty list is left out unless reports were asked for.",
+        description='Inputs without a result, with `"on_error": "report"`; and results without the explanation or '
+        "the certificate that was asked for, because there is too much to compute. An empty list is left out unless "
+        "reports were asked for.",
     )
     usage: Usage
     timing_ms: Timing
@@ -161,11 +175,14 @@ class AnswerBody(BaseModel):
 def result_type(task: AnyTask) -> type[BaseModel]:
     """The type of one input's result.
 
-    Its fields are the position of the input, the fields of `task.answer`, the encoding summary and the explanation.
+    Its fields are the position of the input, the fields of `task.answer`, the encoding summary, the certificate and the
+    explanation.
     """
     explained = WithExplanations if task.explains_each else WithExplanation
     # pydantic lists the fields of the last base first.
-    return create_model(f"{_title(task.name)}Result", __base__=(explained, EncodingSummary, task.answer, ItemPosition))
+    return create_model(
+        f"{_title(task.name)}Result", __base__=(explained, WithCertificate, EncodingSummary, task.answer, ItemPosition)
+    )
 
 
 def request_type(task: AnyTask, max_items: int) -> type[Options]:

@@ -14,6 +14,10 @@ class NotOffered(UserError):
     """The package cannot give this explanation."""
 
 
+class CertificateNotOffered(UserError):
+    """No certificate for this family of edits can be given here."""
+
+
 class UnknownTarget(UserError):
     """The answer to be explained is none of those that can be."""
 

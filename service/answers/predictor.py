@@ -7,6 +7,8 @@ that asks for the result.
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +18,9 @@ from export.session import ProviderName
 from models.tasks.task import Item, Logits
 from models.text import BadInput, ReadingLimits, Row
 from service.answers.answers import Answers, PendingAnswers
-from service.answers.batch import BatchPrediction, EncodedItem, ItemPrediction, ItemScores, RejectedItem
+from service.answers.batch import BatchPrediction, EncodedItem, ItemPrediction, ItemScores, RejectedItem, Trials
+from service.answers.certificate import CertificateTooLong
+from service.answers.certifying import CertifyingSettings, certify_item, find_certified, refuse_many
 from service.answers.contract import ModelName, Options
 from service.answers.errors import ItemsRejected, NotOffered
 from service.answers.explainers import EXPLAINERS
@@ -24,11 +28,11 @@ from service.answers.explainers.runs import RunSettings, answer_items, score_ite
 from service.answers.explanation import ExplainOptions, ExplanationMethod, ExplanationTooLong
 from service.answers.model import LoadedModel
 from service.answers.rendering import ExplanationStyle
-from service.engine.futures import then, then_wait
+from service.engine.futures import one_by_one, settled, then, then_wait
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from service.engine.submission import EngineResult
-from service.settings import MAX_OCCLUSION_WORDS
+from service.settings import MAX_CERTIFY_ROWS, MAX_OCCLUSION_WORDS
 
 
 class Predictor:
@@ -42,6 +46,7 @@ class Predictor:
         provider: ProviderName = "cpu",
         cache: Path | None = None,
         max_occlusion_words: int = MAX_OCCLUSION_WORDS,
+        max_certify_rows: int = MAX_CERTIFY_ROWS,
     ) -> None:
         """Load the graph, which the threads of `pool` will run; raises as `open_session` does.
 
@@ -57,6 +62,8 @@ class Predictor:
             method=manifest.method.name,
             precision=package.precision,
         )
+        self.max_certify_rows = max_certify_rows
+        """Most rows to compute for the certificate of an item."""
         self._model = LoadedModel(package, limits, pool, provider, cache, max_occlusion_words)
 
     @property
@@ -98,6 +105,7 @@ class Predictor:
 
         Raises:
             NotOffered: the package cannot explain as `options.explain` says.
+            CertificateNotOffered: what the edits of `options.certify` need is not installed.
             UnknownTarget: an answer that it names is none of those that can be explained.
             ItemsRejected: an item cannot be answered, and the options do not say `"on_error": "report"`.
             Overloaded: the queue is full.
@@ -105,7 +113,10 @@ class Predictor:
             EngineClosed: `close` was called.
         """
         style = self._style(options) if options.explain else None
+        certifying = self._certifying(options, deadline)
         began = time.perf_counter()
+        if certifying:
+            self._model.refuse_background_overload()
         encoded_items, rejected = self._read(items, options)
         tokenize_s = time.perf_counter() - began
         if rejected and options.on_error == "fail":
@@ -118,7 +129,7 @@ class Predictor:
             style=style,
             began=began,
             tokenize_s=tokenize_s,
-            future=self._compute(encoded_items, style, deadline),
+            future=self._certify(self._compute(encoded_items, style, deadline), encoded_items, certifying),
         )
 
     def answer(self, items: Iterable[Item], options: Options) -> Answers:
@@ -189,6 +200,17 @@ class Predictor:
             faithfulness=self.package.manifest.faithfulness.get(method),
         )
 
+    def _certifying(self, options: Options, deadline: float | None) -> CertifyingSettings | None:
+        """How the answers are certified, if they are; raises CertificateNotOffered."""
+        if options.certify is None:
+            return None
+        return CertifyingSettings(
+            family=find_certified(options.certify),
+            truncation=options.truncation,
+            deadline=deadline,
+            max_rows=self.max_certify_rows,
+        )
+
     def _read(self, items: Iterable[Item], options: Options) -> tuple[list[EncodedItem], list[RejectedItem]]:
         """The items that can be answered, encoded, and the reasons why the others cannot; raises UnknownTarget."""
         asked = options.explain.target if options.explain else None
@@ -242,6 +264,34 @@ class Predictor:
             return then(score_items(explainer, model, answered, settings), add)
 
         return then_wait(submitted, explain)
+
+    def _certify(
+        self,
+        predicted: Future[BatchPrediction],
+        items: Sequence[EncodedItem],
+        settings: CertifyingSettings | None,
+    ) -> Future[BatchPrediction]:
+        """The predictions with the outcome of trying every edit of each item; as they are where none is to be tried."""
+        if settings is None:
+            return predicted
+        refused = [refuse_many(self.task, item, settings) for item in items]
+
+        def certify(batch: BatchPrediction) -> Future[BatchPrediction]:
+            began = time.perf_counter()
+            starts = (
+                partial(settled, reason)
+                if reason
+                else partial(certify_item, self._model, item, one.prediction.answer, settings)
+                for item, reason, one in zip(items, refused, batch.predictions, strict=True)
+            )
+
+            def add(trials: Sequence[Trials | CertificateTooLong]) -> BatchPrediction:
+                tried = [replace(one, trials=of_one) for one, of_one in zip(batch.predictions, trials, strict=True)]
+                return BatchPrediction(tried, batch.queue_s, batch.infer_s + time.perf_counter() - began)
+
+            return then(one_by_one(starts), add)
+
+        return then_wait(predicted, certify)
 
 
 def _unexplained(

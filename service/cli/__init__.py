@@ -11,7 +11,7 @@ import typer
 
 from models.errors import UserError
 from models.tasks.masked_words import MASKED_WORDS
-from service.cli import doctor, export, listing, predict, score, serve
+from service.cli import certify, doctor, export, listing, predict, score, serve
 from service.cli.measuring import attack, evaluate
 from service.cli.options import Command, Group
 from service.cli.training import compare, train
@@ -31,6 +31,7 @@ MAKING = "Make a model"
 
 app.command(cls=Command, rich_help_panel=USING)(predict.predict)
 app.command(cls=Command, rich_help_panel=USING)(score.score)
+app.command(cls=Command, rich_help_panel=USING)(certify.certify)
 app.command(cls=Command, rich_help_panel=USING)(serve.serve)
 app.command(cls=Command, rich_help_panel=USING)(listing.models)
 app.command(cls=Command, rich_help_panel=USING)(doctor.doctor)

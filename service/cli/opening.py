@@ -42,6 +42,14 @@ def _opened(package: Package, settings: Settings) -> Iterator[Predictor]:
     limits = replace(settings.engine_limits, queued_rows=sys.maxsize, queued_tokens=sys.maxsize)
     with (
         Pool(settings.threads) as pool,
-        Predictor(package, limits, pool, settings.provider, settings.cache, settings.max_occlusion_words) as predictor,
+        Predictor(
+            package,
+            limits,
+            pool,
+            settings.provider,
+            settings.cache,
+            settings.max_occlusion_words,
+            settings.max_certify_rows,
+        ) as predictor,
     ):
         yield predictor

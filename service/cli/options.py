@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from models.errors import UserError
 from models.tasks import ENDPOINTS
+from service.answers.certificate import CertifiedFamily
 from service.answers.explanation import ExplainOptions, ExplanationMethod
 
 Function = TypeVar("Function", bound=Callable[..., None])
@@ -32,6 +33,14 @@ Explain = Annotated[
         "--explain",
         help="Explain each answer: give every word a score for its part in it. "
         "`best` is the method that was measured most faithful to the model.",
+    ),
+]
+
+Certify = Annotated[
+    CertifiedFamily | None,
+    typer.Option(
+        "--certify",
+        help="Certify each answer: try every edit of one word of this family, and say whether one changes the answer.",
     ),
 ]
 

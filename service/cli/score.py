@@ -10,7 +10,7 @@ import typer
 from models.tasks import ENDPOINTS
 from models.tasks.task import takes_list
 from service.answers.contract import Options
-from service.cli.options import Explain, PackageFolder, TaskName, explain_options, optional, with_options
+from service.cli.options import Certify, Explain, PackageFolder, TaskName, explain_options, optional, with_options
 
 if TYPE_CHECKING:
     from service.files.scoring import ScoringJob
@@ -46,6 +46,7 @@ def score(
         Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, of any of the same kinds.")
     ],
     explain: Explain = None,
+    certify: Certify = None,
     package: PackageFolder = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the output, and start a run that was interrupted anew.")
@@ -66,6 +67,8 @@ def score(
     input has a column of that name, the answer's is called `prediction_...`. Nested answers, such as entities, are JSON
     in csv, and lists and structs in parquet.
 
+    With `--certify` the column `certificate` says whether a typo or a synonym would change the answer.
+
     A record that cannot be answered says why in `error`, and the others are answered.
 
     Interrupted, by Ctrl-C or a power cut, the same command continues where it stopped.
@@ -73,7 +76,7 @@ def score(
     from service.files.scoring import ScoringJob
 
     chosen = {name.removesuffix(_SUFFIX): column for name, column in columns.items() if column is not None}
-    options = Options(explain=explain_options(explain))
+    options = Options(explain=explain_options(explain), certify=certify)
     job = ScoringJob(source=source, target=target, columns=chosen, options=options, overwrite=overwrite)
     _score(task, package, job)
 

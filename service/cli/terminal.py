@@ -57,18 +57,18 @@ def _picture(item: Item, views: Sequence[AnswerView], *, in_colour: bool) -> Tex
     """Each answer, its texts with their words marked, and the words that count most."""
     lines: list[Text] = []
     for view in views:
-        lines += [Text(_harmless(line), style="bold") for line in view.headline.split("\n")]
+        lines += [Text(harmless(line), style="bold") for line in view.headline.split("\n")]
         texts = texts_of(item)
         if view.explanation:
             explained = {word.field for word in view.explanation.items}
             texts = {field: text for field, text in texts.items() if field in explained}
         for field, text in texts.items():
-            pieces = cut(field, _harmless(text), view)
+            pieces = cut(field, harmless(text), view)
             signed = view.explanation is not None and is_signed(view.explanation)
             if in_colour:
                 lines.append(_colour(pieces, signed=signed))
             else:
-                lines.append(_sign(pieces, signed=signed) if view.explanation else Text(_harmless(text)))
+                lines.append(_sign(pieces, signed=signed) if view.explanation else Text(harmless(text)))
         if view.explanation:
             lines.append(_name_top_words(view.explanation))
     return Text("\n").join(lines)
@@ -122,11 +122,11 @@ def _legend(*, in_colour: bool) -> Text:
 def _name_top_words(explanation: Explanation) -> Text:
     top = sorted(explanation.items, key=lambda word: -abs(word.score))[:TOP_WORDS]
     sign = "+" if is_signed(explanation) else ""
-    words = ", ".join(f"{_harmless(word.text)} {word.score:{sign}.2f}" for word in top)
-    return Text(f"{explanation.method} for {_harmless(explanation.target)}: {words}", style="dim")
+    words = ", ".join(f"{harmless(word.text)} {word.score:{sign}.2f}" for word in top)
+    return Text(f"{explanation.method} for {harmless(explanation.target)}: {words}", style="dim")
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
     """The text with U+FFFD in place of each character that controls a terminal.
 
     rich would drop some of those characters, and the offsets of all words after them would no longer be right.

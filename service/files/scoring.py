@@ -20,6 +20,7 @@ from models.records import BadRecord, Record, UnknownColumn, file_format, find_c
 from models.tables import format_count
 from models.tasks.task import read_item
 from service.answers.answers import PendingAnswers
+from service.answers.certifying import find_certified
 from service.answers.contract import Options
 from service.answers.errors import BrokenModel, ItemsRejected, UnknownTarget
 from service.answers.predictor import Predictor
@@ -29,6 +30,9 @@ from service.files.tables import survey, write_records
 
 WINDOW_RECORDS = 2_048
 """Records under way at once. Among so many the engine finds rows of similar length for its batches."""
+
+WINDOW_CERTIFIED = 32
+"""Records under way at once where edits of each are tried, because these are many rows."""
 
 WINDOW_TOKENS = 262_144
 """Tokens of the records under way, which bound memory when texts are long."""
@@ -94,11 +98,13 @@ def score_file(predictor: Predictor, job: ScoringJob, progress: ReportRecords) -
     """Write `job.target`: all records and columns of the source in their order, and the columns of the predictions.
 
     Raises:
-        NotOffered, RecordsError, UnknownColumn, PartialError: before anything is computed.
+        NotOffered, CertificateNotOffered, RecordsError, UnknownColumn, PartialError: before anything is computed.
         InputChanged: the source changed during the run.
     """
     if job.options.explain:
         predictor.choose(job.options.explain)
+    if job.options.certify:
+        find_certified(job.options.certify)
     records, columns = survey(job.source)
     texts = _find_texts(predictor, job, tuple(columns))
     identity = {
@@ -151,11 +157,12 @@ def _predict(
 ) -> Iterator[dict[str, Any]]:
     """The prediction for each record, in the order of the records; several thousand records are under way at once."""
     window: deque[PendingAnswers | str] = deque()
+    most = WINDOW_CERTIFIED if options.certify else WINDOW_RECORDS
     tokens = 0
     for record in records:
         window.append(_start(predictor, record, texts, options))
         tokens += _tokens(window[-1])
-        while len(window) >= WINDOW_RECORDS or tokens > WINDOW_TOKENS:
+        while len(window) >= most or tokens > WINDOW_TOKENS:
             tokens -= _tokens(window[0])
             yield _finish(window.popleft())
     for started in window:
@@ -192,8 +199,8 @@ def _finish(started: PendingAnswers | str) -> dict[str, Any]:
     except BrokenModel as error:
         return {ERROR: str(error)}
     (result,) = answers.results
-    without_explanation = {ERROR: str(answers.unexplained[0].reason)} if answers.unexplained else {}
-    return as_columns(result) | without_explanation
+    withheld = [str(one.reason) for one in answers.unexplained] + [str(one.reason) for one in answers.uncertified]
+    return as_columns(result) | ({ERROR: "; ".join(withheld)} if withheld else {})
 
 
 def _merge(
@@ -201,7 +208,7 @@ def _merge(
 ) -> Iterator[dict[str, Any]]:
     # The lengths differ only where the source has changed, which is checked when everything is written.
     for record, prediction in zip(read_records(job.source), partial.predictions(), strict=False):
-        # A record with an answer may have an error too, which says why the answer has no explanation.
+        # A record with an answer may have an error too, which says why it has no explanation or no certificate.
         summary.without_answer += prediction.keys() == {ERROR}
         values = record.values if isinstance(record, Record) else {}
         yield {**values, **{free: prediction.get(name) for name, free in names.items()}}

@@ -28,7 +28,7 @@ from service.answers.contract import (
     answer_type,
     request_type,
 )
-from service.answers.errors import ItemsRejected, NotOffered, UnknownTarget
+from service.answers.errors import CertificateNotOffered, ItemsRejected, NotOffered, UnknownTarget
 from service.answers.predictor import Predictor
 from service.engine.errors import DeadlineExceeded, EngineClosed, Overloaded
 from service.server.context import RequestContext, current_request, respond
@@ -77,6 +77,8 @@ def errors_as_problems() -> Iterator[None]:
         raise _problem(error.rejected) from error
     except NotOffered as error:
         raise Problem("validation", str(error), [Fault(pointer="/explain", detail=str(error))]) from error
+    except CertificateNotOffered as error:
+        raise Problem("validation", str(error), [Fault(pointer="/certify", detail=str(error))]) from error
     except UnknownTarget as error:
         raise Problem("validation", str(error), [Fault(pointer="/explain/target", detail=str(error))]) from error
     except Overloaded as error:
@@ -101,7 +103,9 @@ async def answer_items(predictor: Predictor, items: Sequence[Item], options: Opt
     context = current_request.get()
     context.is_large = len(context.body) > LARGE_BODY_BYTES
     submit = partial(predictor.submit, items, options, deadline=context.deadline)
-    pending = await _submit_in_thread(submit) if context.is_large else submit()
+    # To count the edits of a text, and to read WordNet for the first time, takes as long as to read a large body.
+    is_long = context.is_large or options.certify is not None
+    pending = await _submit_in_thread(submit) if is_long else submit()
     # When the caller leaves, this task is cancelled, and with it the future.
     batch = await asyncio.wrap_future(pending.future)
     # Set before the answers are made: a request that runs out of time meanwhile is traced with its stages too.
@@ -151,10 +155,13 @@ def _withdraw(submitted: asyncio.Future[PendingAnswers]) -> None:
 
 
 def _errors(answers: Answers) -> list[ItemError]:
-    """The items without a result and the results without the explanation asked for, in the order of the items."""
+    """The items without a result and the results without what was asked for, in the order of the items."""
     errors = [ItemError(index=one.index, code=one.reason.code, detail=str(one.reason)) for one in answers.rejected]
     errors += [
         ItemError(index=one.index, code="explanation_too_long", detail=str(one.reason)) for one in answers.unexplained
+    ]
+    errors += [
+        ItemError(index=one.index, code="certificate_too_long", detail=str(one.reason)) for one in answers.uncertified
     ]
     return sorted(errors, key=lambda error: error.index)
 

@@ -113,6 +113,7 @@ def _card(models: Sequence[Predictor], number: int, settings: Settings) -> Model
             max_item_tokens=limits.max_item_tokens,
             max_characters=limits.max_characters,
             max_occlusion_words=predictor.max_occlusion_words,
+            max_certify_rows=predictor.max_certify_rows,
         ),
         explanations=predictor.explanations,
         truncations=get_args(Truncation),

@@ -199,7 +199,13 @@ def start_predictor(package: Package, settings: Settings, pool: Pool) -> Predict
         ProbeFailed: no graph of the package reproduces them.
     """
     predictor = Predictor(
-        package, settings.engine_limits, pool, settings.provider, settings.cache, settings.max_occlusion_words
+        package,
+        settings.engine_limits,
+        pool,
+        settings.provider,
+        settings.cache,
+        settings.max_occlusion_words,
+        settings.max_certify_rows,
     )
     try:
         predictor.warm_up()

@@ -42,6 +42,7 @@ def test_a_new_task_has_its_types_without_a_line_here() -> None:
         "tokens",
         "truncated",
         "windows",
+        "certificate",
         "explanation",
     ]
     assert [kind.__name__ for kind in (request_type(LIKENESS, 2), result_type(LIKENESS), answer_type(LIKENESS))] == [
@@ -132,6 +133,7 @@ def test_scores_become_a_column_for_each_label() -> None:
         tokens=3,
         truncated=False,
         windows=1,
+        certificate=None,
         explanation=None,
         scores=[{"label": "x", "score": 0.75}, {"label": "y", "score": 0.25}],
     )

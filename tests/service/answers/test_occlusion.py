@@ -125,20 +125,6 @@ def test_words_and_tokens_are_bounded(package: Path) -> None:
     )
 
 
-@pytest.fixture
-def handed_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
-    """The number of rows of everything that is handed to an engine, and whether they are background rows."""
-    seen: list[tuple[int, bool]] = []
-    submit = Engine.submit
-
-    def watch(engine: Engine, rows: Sequence[Row], outputs: tuple[str, ...], **options: Any) -> Any:
-        seen.append((len(rows), options.get("background", False)))
-        return submit(engine, rows, outputs, **options)
-
-    monkeypatch.setattr(Engine, "submit", watch)
-    return seen
-
-
 def test_items_are_explained_one_by_one_in_the_background(
     predictor: Predictor, handed_in: list[tuple[int, bool]]
 ) -> None:

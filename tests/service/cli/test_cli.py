@@ -182,6 +182,22 @@ def test_an_answer_with_too_much_to_explain_is_shown_and_the_reason_is_said(pack
     assert shown.stderr.startswith("input 2 is not explained: 129 words to leave out in turn; ")
 
 
+def test_a_certificate_is_shown_with_its_counterexample(package: Path) -> None:
+    shown = steadfast("certify", "sentiment", "boring", "bad", "great " * 100, "--package", package)
+    turned, found, held, none, long = shown.stdout.splitlines()
+    assert found.startswith("does not hold: boring -> b")
+    assert re.search(r" gives positive  0[.]\d+; [0-9]{3} edits [(]typos[)] were tried$", found)
+    assert none == "holds: none of 0 edits (typos) changes the answer"
+    assert [line[:8] for line in (turned, held, long)] == ["negative", "negative", "positive"]
+    assert shown.stderr.startswith("input 3 has no certificate: more than ")
+
+
+def test_certificates_are_printed_as_http_gives_them(package: Path) -> None:
+    shown = steadfast("certify", "sentiment", "bad", "--json", "--package", package)
+    (result,) = json.loads(shown.stdout)
+    assert result["certificate"]["holds"] is True
+
+
 def test_an_unknown_explanation_lists_those_there_are(package: Path) -> None:
     completed = steadfast("predict", "sentiment", "good", "--explain", "gradient", "--package", package)
     assert completed.returncode == 2

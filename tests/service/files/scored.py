@@ -44,6 +44,6 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def run(predictor: Predictor, source: Path, target: Path, **changes: Any) -> ScoringSummary:
-    options = Options(explain=changes.pop("explain", None))
+    options = Options(explain=changes.pop("explain", None), certify=changes.pop("certify", None))
     job = ScoringJob(source=source, target=target, options=options, **{"columns": {}, "overwrite": False, **changes})
     return score_file(predictor, job, lambda *_: None)

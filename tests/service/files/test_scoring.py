@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from export.package import open_package
 from models.records import RecordsError, UnknownColumn
 from service.answers.contract import Options
+from service.answers.errors import CertificateNotOffered
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
@@ -22,7 +23,18 @@ from tests.service.conftest import Server, steadfast
 from tests.service.files.scored import read, run, texts_of_many_lengths, write
 from tests.service.tiny import OPINIONS, build_package
 
-ADDED = ["label", "score", "score_negative", "score_positive", "tokens", "truncated", "windows", "explanation", "error"]
+ADDED = [
+    "label",
+    "score",
+    "score_negative",
+    "score_positive",
+    "tokens",
+    "truncated",
+    "windows",
+    "certificate",
+    "explanation",
+    "error",
+]
 ENDINGS = ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"]
 
 
@@ -166,6 +178,28 @@ def test_an_answer_with_too_much_to_explain_stands_beside_the_reason(
     assert short["explanation"]["rest"] is not None
     assert (long["label"], long["explanation"]) == ("positive", None)
     assert (empty["label"], summary.without_answer) == (None, 1)
+
+
+def test_a_certificate_is_a_struct_or_the_reason_why_there_is_none(predictor: Predictor, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [{"text": "boring"}, {"text": "bad"}, {"text": "great " * 100}])
+    summary = run(predictor, source, tmp_path / "out.parquet", certify="typos")
+    turned, held, long = read(tmp_path / "out.parquet")
+    assert turned["certificate"]["holds"] is False
+    assert turned["certificate"]["counterexample"]["text"] == "boring"
+    assert held["certificate"] == {"family": "typos", "edits": 0, "tried": 0, "holds": True, "counterexample": None}
+    assert (long["label"], long["certificate"]) == ("positive", None)
+    assert "4,096 rows are computed for a certificate" in long["error"]
+    assert summary.without_answer == 0
+
+
+def test_synonyms_without_wordnet_stop_a_run_before_it_begins(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(tmp_path))
+    source = write(tmp_path / "in.jsonl", [{"text": "good"}])
+    with pytest.raises(CertificateNotOffered, match="WordNet"):
+        run(predictor, source, tmp_path / "out.jsonl", certify="synonyms")
+    assert sorted(tmp_path.iterdir()) == [source]
 
 
 def test_json_values_of_several_kinds_become_json_in_parquet(predictor: Predictor, tmp_path: Path) -> None:

@@ -17,7 +17,18 @@ def test_an_answer_has_every_field_of_the_contract(server: Server) -> None:
     assert set(answer) == {"id", "model", "results", "usage", "timing_ms"}
     assert set(answer["model"]) == {"task", "name", "digest", "method", "precision"}
     (result,) = answer["results"]
-    assert set(result) == {"index", "id", "label", "score", "scores", "tokens", "truncated", "windows", "explanation"}
+    assert set(result) == {
+        "index",
+        "id",
+        "label",
+        "score",
+        "scores",
+        "tokens",
+        "truncated",
+        "windows",
+        "certificate",
+        "explanation",
+    }
     assert set(answer["usage"]) == {"items", "tokens"}
     assert set(answer["timing_ms"]) == {"queue", "tokenize", "infer", "total"}
 
@@ -203,6 +214,29 @@ def test_the_timing_is_in_a_header_too(server: Server) -> None:
     assert shown == pytest.approx(response.json()["timing_ms"], abs=1e-3)
 
 
+def test_a_certificate_says_whether_a_typo_changes_the_answer(server: Server) -> None:
+    turned, held = server.ask(inputs=["👩‍🚀 boring", "bad"], certify="typos", offset_unit="utf16").json()["results"]
+    assert turned["certificate"]["edits"] == turned["certificate"]["tried"] > 100
+    assert turned["certificate"]["holds"] is False
+    assert turned["certificate"]["counterexample"].items() >= {"field": "text", "text": "boring", "start": 6}.items()
+    assert held["certificate"] == {"family": "typos", "edits": 0, "tried": 0, "holds": True, "counterexample": None}
+
+
+@pytest.mark.parametrize("on_error", ["fail", "report"])
+def test_an_input_with_too_many_edits_is_reported_beside_the_answer(server: Server, on_error: str) -> None:
+    answer = server.ask(inputs=["bad", "great " * 100], certify="typos", on_error=on_error).json()
+    assert [result["label"] for result in answer["results"]] == ["negative", "positive"]
+    assert [result["certificate"] is None for result in answer["results"]] == [False, True]
+    ((index, code),) = [(error["index"], error["code"]) for error in answer["errors"]]
+    assert (index, code) == (1, "certificate_too_long")
+
+
+def test_a_family_without_certificates_is_refused(server: Server) -> None:
+    response = server.ask(inputs=["bad"], certify="names")
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == "/certify"
+
+
 @pytest.mark.parametrize("probe", ["/livez", "/readyz"])
 def test_probes_answer_with_a_request_id(server: Server, probe: str) -> None:
     response = server.client.get(probe)
@@ -216,6 +250,7 @@ def test_models_are_listed_with_what_they_say_of_themselves(server: Server) -> N
     assert card["labels"] == ["negative", "positive"]
     assert card["explanations"] == ["attention", "rollout", "decomposition", "occlusion"]
     assert (card["limits"]["max_items"], card["limits"]["max_occlusion_words"]) == (64, 128)
+    assert card["limits"]["max_certify_rows"] == 4096
     assert card["metrics"] == {"validation": {"accuracy": 1.0}}
     assert re.fullmatch("[0-9a-f]{64}", card["digest"])
 
