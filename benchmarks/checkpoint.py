@@ -20,6 +20,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from export.build import CARD_FILE
+from export.card import UNPACKED_FROM
 from export.origin import CONFIG_FILES
 from export.package import GRAPH_FILE, TOKENIZER_FILE, Manifest, open_package
 from models.atomic import atomic_write
@@ -136,7 +137,7 @@ def make_record(manifest: Manifest, card: str, data: str | None) -> TrainingReco
         base=manifest.base,
         max_tokens=manifest.max_tokens,
         settings=settings.model_dump(mode="json", exclude=set(RECORDED_APART))
-        | {"bf16": settings.precision == "bf16", "unpacked_from": manifest.digest},
+        | {"bf16": settings.precision == "bf16", UNPACKED_FROM: manifest.digest},
         seed=settings.seed,
         source=source,
         data=manifest.data,

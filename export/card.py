@@ -13,6 +13,9 @@ from models.training.settings import TrainingSettings
 ORT_CLASSES: dict[Head, str] = {"sequence-classification": "ORTModelForSequenceClassification"}
 """Classes of optimum that give a graph just the inputs it takes; the classes of other heads give more or fewer."""
 
+UNPACKED_FROM = "unpacked_from"
+"""The key of a record's settings with the digest of the package that its weights were taken from."""
+
 TEMPLATE = """\
 # {name}
 
@@ -77,7 +80,7 @@ steadfast export CHECKPOINT --out PACKAGE
 {settings}
 ```
 
-Trained with {trained_with}; exported with {versions}.
+{unpacked_note}Trained with {trained_with}; exported with {versions}.
 """
 
 _EXPLANATIONS = """
@@ -124,6 +127,7 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         inputs=", ".join(f"`{tensor.name}`" for tensor in manifest.inputs),
         outputs=", ".join(f"`{tensor.name}`" for tensor in manifest.outputs),
         settings=_training_toml(record),
+        unpacked_note=_unpacked_note(record),
         trained_with=_settings_line(record.versions | _device(record)),
         versions=_settings_line(manifest.versions),
     )
@@ -201,6 +205,17 @@ def _data_table(files: Iterable[DataFile]) -> str:
 def _settings_line(settings: Mapping[str, Any]) -> str:
     given = {name: value for name, value in settings.items() if value is not None}
     return ", ".join(f"{name} {json.dumps(value)}" for name, value in given.items()) or "no settings"
+
+
+def _unpacked_note(record: TrainingRecord) -> str:
+    """Says where the weights come from if not from a training: `benchmarks.checkpoint` records it."""
+    package = record.settings.get(UNPACKED_FROM)
+    if package is None:
+        return ""
+    return (
+        f"The weights were not trained again: they are those of the package `{package}`, as its graph had rounded "
+        "them, and the settings above are those of the training behind it.\n\n"
+    )
 
 
 def _training_toml(record: TrainingRecord) -> str:

@@ -55,6 +55,8 @@ def test_a_package_exported_from_it_has_the_same_int8_weights(
     made: Callable[[str], Path], unpacked: Callable[[str], Path], tmp_path: Path
 ) -> None:
     export_checkpoint(unpacked("sentiment"), tmp_path / "again")
+    taken_from = open_package(made("sentiment") / "package").manifest.digest
+    assert f"those of the package `{taken_from}`" in (tmp_path / "again" / "README.md").read_text()
     first, again = (_int8_matrices(folder) for folder in (made("sentiment") / "package", tmp_path / "again"))
     assert first == again
 
