@@ -122,6 +122,17 @@ class Twin(_Frozen):
     metrics: dict[str, dict[str, float]]
 
 
+class AttackFigure(_Frozen):
+    """The right answers that stand under one attack on the validation part."""
+
+    attack: str = Field(description="The family of its edits.")
+    words: str = Field(description="Most words that it may change: a number, or a share.")
+    rows: int = Field(gt=0, description="Records that were attacked, those that are wrong at first included.")
+    accuracy: float = Field(ge=0, le=1, description="The share of right answers before the attack.")
+    under_attack: float = Field(ge=0, le=1, description="The share of records right before and after it.")
+    standard_error: float = Field(ge=0, description="The standard error of `under_attack`.")
+
+
 class Faithfulness(_Frozen):
     """How faithful one way of explaining is on the validation part, by the measures of ERASER (DeYoung et al. 2020)."""
 
