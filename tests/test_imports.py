@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("service.supervision",), ("service.machine",), ("service.engine",)),
     (("service.settings",),),
     (("service.answers",),),
+    (("service.pages",),),
     (("service.server",), ("service.files",), ("service.measuring",)),
     (("service.attacks",),),
     (("service.app",), ("service.cli",)),

@@ -1,5 +1,6 @@
 """Explanations as callers ask for them and get them: the words that an answer rests on, each with its score."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -11,6 +12,14 @@ from models.errors import UserError
 ExplanationMethod = Literal[ExplanationOutput, "occlusion"]
 """The name of a way to compute scores; `service.answers.explainers` has the way. A score that the graph gives is called
 as its output."""
+
+MEANINGS: Mapping[ExplanationMethod, str] = {
+    "attention": "how much attention the model pays to it in its last layer",
+    "rollout": "how much of the answer comes from it when attention is followed through all layers",
+    "decomposition": "what it adds to the logits that speak for the answer, or takes from them",
+    "occlusion": "how far the logits that speak for the answer fall when it is left out",
+}
+"""The meaning of a word's score, for people to read."""
 
 ExplanationUnit = Literal["word", "token"]
 

@@ -11,7 +11,7 @@ import typer
 
 from models.errors import UserError
 from models.tasks.masked_words import MASKED_WORDS
-from service.cli import certify, doctor, export, listing, predict, score, serve
+from service.cli import certify, doctor, explain, export, listing, predict, score, serve
 from service.cli.measuring import attack, evaluate
 from service.cli.options import Command, Group
 from service.cli.training import compare, train
@@ -30,6 +30,7 @@ USING = "Use a model"
 MAKING = "Make a model"
 
 app.command(cls=Command, rich_help_panel=USING)(predict.predict)
+app.command(cls=Command, rich_help_panel=USING)(explain.explain)
 app.command(cls=Command, rich_help_panel=USING)(score.score)
 app.command(cls=Command, rich_help_panel=USING)(certify.certify)
 app.command(cls=Command, rich_help_panel=USING)(serve.serve)
@@ -77,7 +78,7 @@ def steadfast(
     Ask a model by hand, put it behind HTTP, or run it over a file:
 
     ```sh
-    steadfast predict sentiment "not bad at all" --explain attention
+    steadfast predict sentiment "not bad at all" --explain best
     steadfast serve
     steadfast score sentiment reviews.csv -o scored.parquet
     ```
