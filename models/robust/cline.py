@@ -181,7 +181,7 @@ class Detector(nn.Module):
             self.layers = nn.Sequential(_linear(width, 1, generator, bias=False))
         else:
             inner, outer = _linear(width, width, generator), _linear(width, 3, generator)
-            self.layers = nn.Sequential(inner, nn.GELU(), nn.LayerNorm(width), outer)
+            self.layers = nn.Sequential(inner, nn.GELU(), nn.LayerNorm(width, eps=1e-12), outer)
 
     def forward(self, states: Float[Tensor, "rows seq width"]) -> Float[Tensor, "rows seq classes"]:
         """A logit for "replaced"; in the code's form three logits, for kept, like and opposite words."""

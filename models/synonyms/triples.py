@@ -122,7 +122,8 @@ class WordSource:
             case "frequent antonym":
                 return self._as_written(self._wordnet.own_antonyms(word.text, word.word_class, senses=1), word)
             case _:
-                return inflections(word.base, word.word_class, word.tag, by_rule=not self._refined)
+                forms = inflections(word.base, word.word_class, word.tag, by_rule=not self._refined)
+                return tuple(form for form in forms if form.lower() != word.text.lower())
 
     def _antonyms(self, word: Word) -> frozenset[str]:
         place = word.text, word.word_class

@@ -151,6 +151,13 @@ def test_the_articles_detector_is_one_map_without_bias_and_the_codes_has_three_c
     assert code(torch.zeros(2, 5, 8)).shape == (2, 5, 3)
 
 
+def test_the_codes_detector_normalises_small_states_as_the_released_one_does() -> None:
+    """Its LayerNorm adds 1e-12 to the variance; torch's usual 1e-5 would drown variances of 1e-7 and less."""
+    code = Detector(8, "code", torch.Generator().manual_seed(1))
+    states = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(code(states * 1e-2), code(states * 3e-3), rtol=0.01, atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def encoder(base: Path) -> Encoder:
     return load_encoder(base, "masked-language-model", ()).train()

@@ -71,6 +71,7 @@ UNSATISFYING = Word("unsatisfying", "unsatisfying", "JJ", "ADJ")
         (FICTIONAL, "random", {"table", "chair"}),
         (UNSATISFYING, "antonym", set()),
         (STORIES, "inflection", {"story"}),
+        (Word("Created", "create", "VBD", "VERB"), "inflection", {"create", "creates", "creating"}),
         (Word("increased", "increase", "VBD", "VERB"), "hypernym", {"change", "alter", "modify", "change magnitude"}),
         (Word("increased", "increase", "VBD", "VERB"), "antonym", {"decrease"}),
         (Word("bad", "bad", "JJ", "ADJ"), "antonym", {"good", "unregretful"}),
@@ -87,6 +88,7 @@ def test_candidates_as_released(word: Word, kind: Relation, expected: set[str]) 
         (FICTIONAL, "inflection", set()),
         (UNSATISFYING, "antonym", {"satisfactory"}),
         (STORIES, "inflection", {"story"}),
+        (Word("Created", "create", "VBD", "VERB"), "inflection", {"create", "creates", "creating"}),
         (
             Word("increased", "increase", "VBD", "VERB"),
             "hypernym",
