@@ -83,6 +83,7 @@ NLI = Task(
     contrast_labels=ContrastLabels(same="entailment", different=("contradiction", "not_entailment", "non-entailment")),
     robustness=Robustness(
         noisy_fields=("premise", "hypothesis"),
+        contrast=("contradiction", "entailment"),
         sets=(
             RobustnessSet(name="HANS", part="hans_evaluation", merged={"non-entailment": NOT_ENTAILED}),
             *(

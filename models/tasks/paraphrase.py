@@ -52,6 +52,7 @@ PARAPHRASE = Task(
     contrast_labels=ContrastLabels(same="paraphrase", different=("different",)),
     robustness=Robustness(
         noisy_fields=("text_a", "text_b"),
+        contrast=("different", "paraphrase"),
         sets=(
             RobustnessSet(name="PAWS", part="paws_wiki_validation"),
             RobustnessSet(name="MRPC", part="mrpc_test"),

@@ -38,3 +38,6 @@ class Robustness:
     sets: tuple[RobustnessSet, ...] = ()
     suite: str | None = None
     """The part that holds a CheckList suite, named as a set's part is."""
+    contrast: tuple[str, str] | None = None
+    """The labels of two texts of which one was changed into another meaning, and of a text and its noisy copy; None for
+    a task that does not compare two texts by label."""

@@ -20,6 +20,7 @@ from models.tasks import find_task
 from models.tasks.task import AnyTask, Outputs
 from models.text import Reader, ReadingLimits
 from models.training.bases import Base, open_base
+from models.training.contrast import make_contrast
 from models.training.replicas import Replicas, join_replicas
 from models.training.resume import Stateful
 from models.training.settings import TrainingError, TrainingSettings
@@ -61,11 +62,13 @@ class RunData:
     validation: Part
     measured: Sequence[Example]
     """The validation examples that each epoch is measured on."""
+    made: tuple[Example, ...] = ()
+    """Examples made of the training parts'."""
 
     @property
     def train_examples(self) -> list[Example]:
-        """The examples of all training parts, in their order."""
-        return [example for part in self.train for example in part.examples]
+        """The examples of all training parts, in their order, and then those made of them."""
+        return [*(example for part in self.train for example in part.examples), *self.made]
 
     @property
     def origins(self) -> tuple[DataFile, ...]:
@@ -135,6 +138,8 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
     reader = Reader(base.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
     data = _read_data(settings, task, reader, measured_rows)
+    if data.made:
+        watcher.say(f"training on {len(data.made)} made records beside the {len(data.train_examples) - len(data.made)}")
     set_seed(settings.seed)
     encoder = _make_encoder(settings, base)
     method = _build_method(settings, task, base, encoder, data).to(replicas.device)
@@ -166,11 +171,13 @@ def _read_data(settings: TrainingSettings, task: AnyTask, reader: Reader, measur
     train = load_train(source, task, outputs, reader, settings.rows)
     validation = load_validation(source, task, outputs, reader)
     groups = [example.group for example in validation.examples]
+    examples = [example for part in train for example in part.examples]
     return RunData(
         train=train,
         unlabelled=unlabelled,
         validation=validation,
         measured=draw_rows(validation.examples, measured_rows, groups),
+        made=make_contrast(examples, task, outputs, reader, settings.noise, settings.seed),
     )
 
 

@@ -73,6 +73,12 @@ class TextNoise(BaseModel):
     word_noise: float = Field(
         default=0.0, ge=0, description="Length by which each word vector is moved along its gradient; 0 moves none."
     )
+    contrast_pairs: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the texts of which pairs are made: one that says something else, one that says the same.",
+    )
 
     @field_validator("families")
     @classmethod
@@ -91,6 +97,8 @@ class TextNoise(BaseModel):
             )
         if "consistency" in self.model_fields_set and not self.families and not self.word_noise:
             raise ValueError("consistency: there is no noise to agree under; name families, or give word_noise")
+        if self.contrast_pairs and not self.families:
+            raise ValueError("contrast_pairs: their copies that say the same need noise; name families of it")
         if self.worst_epochs is not None and self.copies == 1:
             raise ValueError("worst_epochs: of a single copy none is the worst; give copies")
         return self
@@ -287,8 +295,27 @@ def _check_noise(settings: TrainingSettings, task: AnyTask) -> None:
             f"settings: noise.families: {', '.join(refused)} would change what {task.name} must answer; "
             f"choose from: {', '.join(allowed)}"
         )
+    _check_contrast(noise, settings.outputs, task)
     for name in noise.families:
         find_family(name)  # A missing WordNet is found now.
+
+
+def _check_contrast(noise: TextNoise, outputs: Outputs, task: AnyTask) -> None:
+    if not noise.contrast_pairs:
+        return
+    labels = task.robustness.contrast
+    if labels is None:
+        able = ", ".join(name for name, one in TASKS.items() if one.robustness.contrast)
+        raise TrainingError(
+            f"settings: noise.contrast_pairs: {task.name} does not compare two texts by label; leave it out, or choose "
+            f"one of: {able}"
+        )
+    missing = [label for label in labels if label not in outputs.labels]
+    if missing:
+        raise TrainingError(
+            f"settings: noise.contrast_pairs: made pairs are {' or '.join(labels)}, and {', '.join(missing)} is not "
+            "among the labels; leave it out"
+        )
 
 
 def allowed_families(task: AnyTask) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ NOISE_OPTIONS = {
     "noise_copies": "copies",
     "consistency": "consistency",
     "word_noise": "word_noise",
+    "contrast_pairs": "contrast_pairs",
 }
 """Options of noise, each with the setting under `noise` that it gives."""
 
@@ -178,6 +179,13 @@ _OPTIONS = (
         float,
         help="Length by which each word vector is moved in the most harmful direction, such as 0.05; 0 moves none."
         f"{_noise_default('word_noise')}",
+        rich_help_panel=NOISE,
+    ),
+    optional(
+        "contrast_pairs",
+        float,
+        help="Share of the texts of which pairs are made, one that says something else and one that says the same, "
+        f"such as 0.12; for nli and paraphrase.{_noise_default('contrast_pairs')}",
         rich_help_panel=NOISE,
     ),
 )

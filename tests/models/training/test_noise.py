@@ -145,6 +145,12 @@ def test_only_the_last_epochs_of_each_training_have_several_copies() -> None:
         ("sentiment", {"families": ["typos"], "worst_epochs": 1}, "of a single copy none is the worst"),
         ("ner", {"families": ["typos", "synonyms"]}, "synonyms would change what ner must answer; choose from: typos"),
         ("nli", {"families": ["names"]}, "names would change what nli must answer"),
+        ("nli", {"contrast_pairs": 0.1}, "their copies that say the same need noise"),
+        (
+            "sts",
+            {"families": ["typos"], "contrast_pairs": 0.1},
+            "sts does not compare two texts by label; leave it out, or choose one of: nli, paraphrase",
+        ),
         ("masked-words", {"word_noise": 0.1}, "masked-words has no right answers to hold on to"),
     ],
 )
