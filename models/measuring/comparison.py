@@ -1,13 +1,13 @@
 """Compares training methods: trains each with several seeds on the same records, and measures all on the same sets.
 
-Every run has a folder `OUT/METHOD-SEED/` with its settings, its checkpoint until it is measured, and `result.json`. The
-table, `comparison.md` and `comparison.json`, is made of all results in `OUT`. A comparison can be stopped at any
-moment: the same command continues it and does not train again what has a result.
+Every run has a folder `OUT/METHOD-SEED/`, or `OUT/METHOD+noise-SEED/`, with its settings, its checkpoint until it is
+measured, and `result.json`. The table, `comparison.md` and `comparison.json`, is made of all results in `OUT`. A
+comparison can be stopped at any moment: the same command continues it and does not train again what has a result.
 """
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from models.networks.loading import load_tokenizer, load_trained, measuring_devi
 from models.progress import ReportProgress
 from models.training.loop import train
 from models.training.run import Watcher
-from models.training.settings import TrainingSettings
+from models.training.settings import WITH_NOISE, TrainingSettings
 
 SETTINGS_FILE = "settings.json"
 
@@ -49,17 +49,13 @@ class ComparisonPlan:
     """The command line, which the table quotes."""
 
 
-def plan_runs(
-    settings: TrainingSettings, method_settings: Mapping[str, Mapping[str, Any]], seeds: int
-) -> tuple[TrainingSettings, ...]:
-    """Plan a run for each method and seed: all methods with one seed, then all with the next, so early tables are even.
+def plan_runs(variants: Sequence[TrainingSettings], seeds: int) -> tuple[TrainingSettings, ...]:
+    """Plan a run for each variant and seed: all with one seed, then all with the next, so that early tables are even.
 
-    `method_settings` names the methods; the seeds count up from the seed of `settings`. Nothing is checked here.
+    The seeds of a variant count up from its own.
     """
     return tuple(
-        settings.model_copy(update={"method": name, "method_settings": dict(own), "seed": settings.seed + number})
-        for number in range(seeds)
-        for name, own in method_settings.items()
+        settings.model_copy(update={"seed": settings.seed + number}) for number in range(seeds) for settings in variants
     )
 
 
@@ -90,15 +86,16 @@ def compare(plan: ComparisonPlan, watcher: Watcher, progress: ReportProgress) ->
 
 def run_name(settings: TrainingSettings) -> str:
     """The name of a run's folder."""
-    return f"{settings.method}-{settings.seed}"
+    return f"{settings.variant}-{settings.seed}"
 
 
 def _check_folder(plan: ComparisonPlan) -> None:
-    by_method = {settings.method: _run_settings(plan, settings) for settings in reversed(plan.runs)}
+    by_variant = {settings.variant: _run_settings(plan, settings) for settings in reversed(plan.runs)}
     anyone = {key: value for key, value in _run_settings(plan, plan.runs[0]).items() if key not in VARIED_SETTINGS}
     for path in sorted(plan.out.glob(f"*/{SETTINGS_FILE}")):
         found = json.loads(path.read_text(encoding="utf-8"))
-        wanted = by_method.get(found["method"], anyone)
+        name = found["method"] if found.get("noise") is None else f"{found['method']}{WITH_NOISE}"
+        wanted = by_variant.get(name, anyone)
         differing = sorted(key for key in wanted if key != "seed" and found.get(key) != wanted[key])
         if differing:
             raise ComparisonError(

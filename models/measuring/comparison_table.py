@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.measuring.results import VARIED_SETTINGS, RunResult, methods_of
+from models.measuring.results import VARIED_SETTINGS, RunResult, variants_of
 from models.tables import format_cell, markdown_table
 from models.tasks import find_task
 
@@ -47,6 +47,7 @@ class ComparisonTable(BaseModel):
     command: str
     settings: dict[str, Any] = Field(description="Settings that all runs share.")
     method_settings: dict[str, dict[str, Any]]
+    noise: dict[str, Any] | None = Field(default=None, description="Settings of the noise of every `METHOD+noise`.")
     seeds: dict[str, tuple[int, ...]]
     rows: dict[str, int] = Field(
         description="By figure, the number of records it was measured on, if it was measured on records."
@@ -61,8 +62,8 @@ class ComparisonTable(BaseModel):
 
 def tabulate(results: Sequence[RunResult], command: str) -> ComparisonTable:
     """Make the table of some runs. Plain comes first, then the other methods by name."""
-    methods = methods_of(results)
-    by_method = {name: [result for result in results if result.settings.method == name] for name in methods}
+    methods = variants_of(results)
+    by_method = {name: [result for result in results if result.settings.variant == name] for name in methods}
     names = dict.fromkeys(name for result in results for name, _ in _figures(result, results))
     values = {
         name: {
@@ -84,6 +85,7 @@ def tabulate(results: Sequence[RunResult], command: str) -> ComparisonTable:
         command=command,
         settings=results[0].settings.model_dump(mode="json", exclude=set(VARIED_SETTINGS)),
         method_settings={name: runs[0].settings.method_settings for name, runs in by_method.items()},
+        noise=_noise(results),
         seeds={name: tuple(sorted(run.settings.seed for run in runs)) for name, runs in by_method.items()},
         rows={
             name: int(result.found[measured]["rows"])
@@ -112,6 +114,7 @@ def write_markdown(table: ComparisonTable) -> str:
         f"- epochs: {settings['epochs']}, batch size: {settings['batch_size']}, learning rate: "
         f"{settings['learning_rate']}",
         *(f"- {name}: seeds {', '.join(map(str, seeds))}{_shown(table, name)}" for name, seeds in table.seeds.items()),
+        *([f"- noise: {_listed(table.noise)}"] if table.noise else []),
         "",
         "Mean over the seeds ± sample standard deviation. Lower is better for failure rates and step cost, higher for "
         "the rest. Attention-gradient correlation is Pearson's over the tokens of a text, between the attention that "
@@ -142,6 +145,13 @@ def write_markdown(table: ComparisonTable) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _noise(results: Sequence[RunResult]) -> dict[str, Any] | None:
+    """The settings of the runs with noise, which all have the same; None where there is no such run."""
+    found = (result.settings.noise for result in results if result.settings.noise is not None)
+    noise = next(found, None)
+    return None if noise is None else noise.model_dump(mode="json", exclude_defaults=True)
+
+
 def _figures(result: RunResult, results: Sequence[RunResult]) -> Iterator[tuple[str, float]]:
     """Figures of one run by name; `results` holds the plain run that its step cost is compared with."""
     shown = (find_task(result.settings.task).main_metric, "consistency", "failure_rate")
@@ -154,7 +164,7 @@ def _figures(result: RunResult, results: Sequence[RunResult]) -> Iterator[tuple[
             yield figure, result.agreement[name]["mean"]
     seed = result.settings.seed
     for plain in results:
-        if plain.settings.method == "plain" and plain.settings.seed == seed and plain.cpu_s > 0:
+        if plain.settings.variant == "plain" and plain.settings.seed == seed and plain.cpu_s > 0:
             yield STEP_COST, (result.cpu_s / result.steps) / (plain.cpu_s / plain.steps)
 
 
@@ -184,8 +194,14 @@ def _gains(by_method: Mapping[str, Figure]) -> dict[str, Gain]:
 
 
 def _shown(table: ComparisonTable, method: str) -> str:
-    given = ", ".join(f"{name} {value}" for name, value in table.method_settings[method].items())
+    given = _listed(table.method_settings[method])
     return f"; {given}" if given else ""
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {' and '.join(value) if isinstance(value, list) else value}" for name, value in settings.items()
+    )
 
 
 def _figure_cell(figure: Figure | None) -> str:

@@ -13,7 +13,7 @@ from models.training.settings import TrainingSettings
 
 RESULT_FILE = "result.json"
 
-VARIED_SETTINGS = frozenset({"method", "method_settings", "seed"})
+VARIED_SETTINGS = frozenset({"method", "method_settings", "noise", "seed"})
 """Settings in which the runs of a comparison may differ."""
 
 
@@ -22,7 +22,7 @@ class ComparisonError(UserError):
 
 
 class RunResult(BaseModel):
-    """The measurements of one run: a training with one method and one seed."""
+    """The measurements of one run: a training with one method, with or without noise, and one seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,6 +59,6 @@ def read_results(out: Path) -> list[RunResult]:
     return results
 
 
-def methods_of(results: Sequence[RunResult]) -> list[str]:
-    """The training methods that have results: plain first, the others by name."""
-    return sorted({result.settings.method for result in results}, key=lambda name: (name != "plain", name))
+def variants_of(results: Sequence[RunResult]) -> list[str]:
+    """The methods that have results, with and without noise beside them: plain first, the others by name."""
+    return sorted({result.settings.variant for result in results}, key=lambda name: (name != "plain", name))

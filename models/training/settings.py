@@ -30,6 +30,10 @@ BILSTM = "bilstm"
 """Name of the base that is no model yet: a BiLSTM is made for the training data."""
 
 
+WITH_NOISE = "+noise"
+"""End of the name of a method that is trained with noise beside it."""
+
+
 class BilstmSettings(BaseModel):
     """The sizes, words and vectors of a new BiLSTM."""
 
@@ -90,18 +94,19 @@ class TextNoise(BaseModel):
 
     @model_validator(mode="after")
     def _refuse_idle(self) -> "TextNoise":
-        of_copies = sorted({"share", "copies", "worst_epochs"} & self.model_fields_set)
-        if of_copies and not self.families:
-            raise ValueError(
-                f"{', '.join(of_copies)}: there are no noisy copies; name families of noise, or leave it out"
-            )
-        if "consistency" in self.model_fields_set and not self.families and not self.word_noise:
+        idle = [name for name in ("share", "copies", "worst_epochs") if self._is_given(name)]
+        if idle and not self.families:
+            raise ValueError(f"{', '.join(idle)}: there are no noisy copies; name families of noise, or leave it out")
+        if self._is_given("consistency") and not self.families and not self.word_noise:
             raise ValueError("consistency: there is no noise to agree under; name families, or give word_noise")
         if self.contrast_pairs and not self.families:
             raise ValueError("contrast_pairs: their copies that say the same need noise; name families of it")
         if self.worst_epochs is not None and self.copies == 1:
             raise ValueError("worst_epochs: of a single copy none is the worst; give copies")
         return self
+
+    def _is_given(self, name: str) -> bool:
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
 
 
 class TrainingSettings(BaseModel):
@@ -187,6 +192,11 @@ class TrainingSettings(BaseModel):
         """The meaning of the head's numbers: as set, or the task's own."""
         own = find_task(self.task).outputs
         return Outputs(self.labels or own.labels, self.score_range or own.score_range, self.no_answer_threshold)
+
+    @property
+    def variant(self) -> str:
+        """The name by which a comparison tells trainings apart: the method's, with `+noise` where there is noise."""
+        return self.method if self.noise is None else f"{self.method}{WITH_NOISE}"
 
     @property
     def learning_rates(self) -> tuple[float, ...]:

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from models.training.settings import check_general_settings
+from models.training.settings import WITH_NOISE, TrainingError, check_general_settings
 from service.cli.options import need, with_options
 from service.cli.progress import console, measurer, shown_bar, watcher
-from service.cli.training.options import NOISE_OPTIONS, Config, read_assignment, read_run_settings, training_options
+from service.cli.training.options import Config, read_assignment, read_run_settings, training_options
 
 
-@with_options(training_options("method", "unlabelled", "set_", *NOISE_OPTIONS))
+@with_options(training_options("method", "unlabelled", "set_"))
 def compare(
     methods: Annotated[
         str, typer.Option(metavar="NAMES", help="Methods to compare, separated by commas; all are listed below.")
@@ -50,25 +50,26 @@ def compare(
     ```
 
     The table is OUT/comparison.md and OUT/comparison.json; it is written anew after each run, from all results in OUT.
+    `--methods asa,asa+noise` compares a method with itself under the noise of the options and the settings file.
+
     Interrupted, the same command continues where it stopped. With other methods or more seeds it adds theirs.
     """
-    settings = read_run_settings(config, given)
-    own = _settings_by_method(methods, settings, set_ or [])
-    runs = [{**settings, "method": name, "method_settings": chosen} for name, chosen in own.items()]
+    runs = _plan_variants(methods, read_run_settings(config, given), set_ or [])
     for run in runs:
         check_general_settings(run)
     need("train", "torch", "transformers", "accelerate", "sklearn", "scipy", "seqeval")
-    _compare(runs, own, seeds, out, measured_rows, keep)
+    _compare(runs, seeds, out, measured_rows, keep)
 
 
-def _settings_by_method(
-    methods: str, settings: Mapping[str, Any], assignments: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """The own settings of each method: those that the file gives its one method, then the assigned ones."""
+def _plan_variants(methods: str, settings: Mapping[str, Any], assignments: Sequence[str]) -> list[dict[str, Any]]:
+    """The settings of each method that is named, with the noise where its name ends so.
+
+    A method's own settings are those that the file gives its one method, then the assigned ones.
+    """
     named = [name.strip() for name in methods.split(",") if name.strip()]
     if not named:
         raise typer.BadParameter(f"{methods!r}; name one or more, with commas", param_hint="--methods")
-    own: dict[str, dict[str, Any]] = {name: {} for name in named}
+    own: dict[str, dict[str, Any]] = {name.removesuffix(WITH_NOISE): {} for name in named}
     if settings.get("method") in own:
         own[settings["method"]] = dict(settings.get("method_settings", {}))
     for name, value in map(read_assignment, assignments):
@@ -76,12 +77,24 @@ def _settings_by_method(
         if method not in own or not setting:
             raise typer.BadParameter(f"{name!r}; write METHOD.NAME=VALUE of a method compared", param_hint="--set")
         own[method][setting] = value
-    return own
+    is_noisy = any(name.endswith(WITH_NOISE) for name in named)
+    if is_noisy and not settings.get("noise"):
+        raise TrainingError("there is no noise to train with; give --noise or --word-noise")
+    if settings.get("noise") and not is_noisy:
+        raise TrainingError(f"none is trained with the noise that is given; name {named[0]}{WITH_NOISE} too")
+    return [
+        {
+            **settings,
+            "method": name.removesuffix(WITH_NOISE),
+            "method_settings": own[name.removesuffix(WITH_NOISE)],
+            "noise": settings.get("noise") if name.endswith(WITH_NOISE) else None,
+        }
+        for name in dict.fromkeys(named)
+    ]
 
 
 def _compare(
     runs: Sequence[Mapping[str, Any]],
-    own: Mapping[str, Mapping[str, Any]],
     seeds: int,
     out: Path,
     measured_rows: int | None,
@@ -93,9 +106,8 @@ def _compare(
     from models.training.interruption import Interrupted
     from models.training.settings import check_settings
 
-    checked = [check_settings(given) for given in runs]
     plan = ComparisonPlan(
-        runs=plan_runs(checked[0], own, seeds),
+        runs=plan_runs([check_settings(given) for given in runs], seeds),
         out=out,
         measured_rows=measured_rows,
         keeps_checkpoints=keep,

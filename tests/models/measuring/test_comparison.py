@@ -14,7 +14,7 @@ from models.measuring.comparison_table import AGREEMENT, STEP_COST, ComparisonTa
 from models.measuring.results import ComparisonError, RunResult, read_results
 from models.training.interruption import Interrupted
 from models.training.run import Watcher
-from models.training.settings import TrainingSettings, check_settings
+from models.training.settings import TextNoise, TrainingSettings, check_settings
 from tests.tiny import WORDNET, write_sentiment
 
 
@@ -34,10 +34,16 @@ def _plan(
     keep: bool = False,
     measured_rows: int | None = None,
 ) -> ComparisonPlan:
-    runs = plan_runs(settings, {name: {} for name in methods}, seeds)
+    runs = plan_runs([_variant(settings, name) for name in methods], seeds)
     return ComparisonPlan(
         runs=runs, out=out, keeps_checkpoints=keep, measured_rows=measured_rows, command="steadfast compare"
     )
+
+
+def _variant(settings: TrainingSettings, name: str) -> TrainingSettings:
+    """The settings with the method, and with moved words where the name ends so."""
+    noise = TextNoise(word_noise=0.1) if name.endswith("+noise") else None
+    return settings.model_copy(update={"method": name.removesuffix("+noise"), "noise": noise})
 
 
 def _ignore(*_: object) -> None:
@@ -154,6 +160,26 @@ def test_another_method_joins_the_table(settings: TrainingSettings, tmp_path: Pa
     assert list(_compare(_plan(settings, tmp_path, "asa")).seeds) == ["plain", "asa"]
 
 
+def test_a_method_with_noise_has_a_column_of_its_own(settings: TrainingSettings, tmp_path: Path) -> None:
+    table = _compare(_plan(settings, tmp_path, "plain", "asa", "asa+noise"))
+    assert list(table.seeds) == ["plain", "asa", "asa+noise"]
+    assert table.noise == {"word_noise": 0.1}
+    assert table.figures[STEP_COST].keys() == {"plain", "asa", "asa+noise"}
+    results = {result.settings.variant: result for result in read_results(tmp_path)}
+    assert "moved" in results["asa+noise"].epochs[0].losses
+    assert "moved" not in results["asa"].epochs[0].losses
+    assert "- noise: word_noise 0.1" in (tmp_path / "comparison.md").read_text()
+
+
+def test_runs_with_other_noise_are_not_mixed(settings: TrainingSettings, tmp_path: Path) -> None:
+    (tmp_path / "plain+noise-9").mkdir()
+    run = settings.model_copy(update={"noise": TextNoise(word_noise=0.2)})
+    claim = run.model_dump(mode="json") | {"measured_rows": None}
+    (tmp_path / "plain+noise-9" / "settings.json").write_text(json.dumps(claim))
+    with pytest.raises(ComparisonError, match=r"plain\+noise-9: a run with another noise"):
+        _compare(_plan(settings, tmp_path, "plain+noise"))
+
+
 @pytest.mark.parametrize("method", ["plain", "asa"])
 def test_runs_with_other_settings_are_not_mixed(
     base: Path, data: Path, settings: TrainingSettings, tmp_path: Path, method: str
@@ -166,7 +192,7 @@ def test_runs_with_other_settings_are_not_mixed(
 
 def test_seeds_of_one_method_have_the_same_method_settings(settings: TrainingSettings, tmp_path: Path) -> None:
     (tmp_path / "asa-9").mkdir()
-    (run,) = plan_runs(settings, {"asa": {"tau": 0.3}}, 1)
+    run = settings.model_copy(update={"method": "asa", "method_settings": {"tau": 0.3}})
     claim = run.model_dump(mode="json") | {"measured_rows": None}
     (tmp_path / "asa-9" / "settings.json").write_text(json.dumps(claim))
     with pytest.raises(ComparisonError, match="asa-9: a run with another method_settings"):

@@ -141,7 +141,7 @@ def test_only_the_last_epochs_of_each_training_have_several_copies() -> None:
     [
         ("sentiment", {"families": ["typo"]}, "no noise 'typo'; choose from: typos"),
         ("sentiment", {"copies": 2}, "copies: there are no noisy copies; name families"),
-        ("sentiment", {"consistency": 1.0}, "no noise to agree under"),
+        ("sentiment", {"consistency": 2.0}, "no noise to agree under"),
         ("sentiment", {"families": ["typos"], "worst_epochs": 1}, "of a single copy none is the worst"),
         ("ner", {"families": ["typos", "synonyms"]}, "synonyms would change what ner must answer; choose from: typos"),
         ("nli", {"families": ["names"]}, "names would change what nli must answer"),
