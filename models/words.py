@@ -51,8 +51,10 @@ def split_words(text: str) -> tuple[Span, ...]:
             ),
         }
     )
-    pieces = (Span(start, end) for start, end in itertools.pairwise(edges))
-    return tuple(part for piece in pieces if not _BLANK.fullmatch(text, *piece) for part in _cut_stops(piece, text))
+    pieces = [Span(start, end) for start, end in itertools.pairwise(edges) if not _BLANK.fullmatch(text, start, end)]
+    if not any(piece.end - piece.start > 2 and _STOP.search(text, *piece) for piece in pieces):
+        return tuple(pieces)
+    return tuple(part for piece in pieces for part in _cut_stops(piece, text))
 
 
 def is_initialism(word: str) -> bool:
@@ -88,6 +90,9 @@ def share_by_overlap(spans: list[Span], scores: list[float], words: tuple[Span, 
     starts = [word.start for word in words]
     for (start, end), score in zip(spans, scores, strict=True):
         first = max(bisect.bisect_right(starts, start) - 1, 0)
+        if words and words[first].start <= start < end <= words[first].end:
+            totals[first] += score
+            continue
         overlaps: list[tuple[int, int]] = []
         for index in range(first, len(words)):
             if words[index].start >= end:
