@@ -67,6 +67,9 @@ def score(
     input has a column of that name, the answer's is called `prediction_...`. Nested answers, such as entities, are JSON
     in csv, and lists and structs in parquet.
 
+    With `--explain` the column `explanation` lists the words with their scores; `explanation_method`,
+    `explanation_target` and `explanation_rest` say how to read them.
+
     With `--certify` the column `certificate` says whether a typo or a synonym would change the answer.
 
     A record that cannot be answered says why in `error`, and the others are answered.

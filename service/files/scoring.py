@@ -108,7 +108,7 @@ def score_file(predictor: Predictor, job: ScoringJob, progress: ReportRecords) -
     records, columns = survey(job.source)
     texts = _find_texts(predictor, job, tuple(columns))
     identity = {
-        "format": 1,
+        "format": 2,
         "source": file_digest(job.source),
         "package": predictor.name.digest,
         "texts": texts,
@@ -121,7 +121,8 @@ def score_file(predictor: Predictor, job: ScoringJob, progress: ReportRecords) -
         for prediction in _predict(predictor, missing, texts, job.options):
             partial.add(prediction)
             progress(partial.records, records)
-    types = column_types(predictor.task, predictor.package.manifest.labels)
+    labels = predictor.package.manifest.labels
+    types = column_types(predictor.task, labels, job.options)
     names = free_names(list(types), set(columns))
     summary.error_column = names[ERROR]
     all_columns = {**columns, **{names[name]: kind for name, kind in types.items()}}

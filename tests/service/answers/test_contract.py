@@ -53,7 +53,7 @@ def test_a_new_task_has_its_types_without_a_line_here() -> None:
 
 
 def test_a_new_task_has_its_columns_without_a_line_here() -> None:
-    types = column_types(LIKENESS, ("a", "b"))
+    types = column_types(LIKENESS, ("a", "b"), Options())
     assert {name: str(kind) for name, kind in types.items() if name in ("score", "matches", "best")} == {
         "score": "double",
         "matches": "list<item: list<item: int64>>",
@@ -139,7 +139,7 @@ def test_scores_become_a_column_for_each_label() -> None:
     )
     columns = as_columns(result)
     assert (columns["score_x"], columns["score_y"]) == (0.75, 0.25)
-    assert set(columns) | {"error"} == set(column_types(SENTIMENT, ("x", "y")))
+    assert set(columns) | {"error"} == set(column_types(SENTIMENT, ("x", "y"), Options()))
 
 
 def test_taken_names_get_a_prefix_until_they_are_free() -> None:

@@ -1,20 +1,49 @@
 """Results as columns of a table."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from models.tasks import TASKS
-from service.files.columns import ERROR, arrow_type, column_types
+from service.answers.contract import Options
+from service.answers.explanation import ExplainOptions
+from service.answers.predictor import Predictor
+from service.files.columns import ERROR, EXPLANATION, arrow_type, as_columns, column_types
+from tests.tiny import make_items
 
 
 @pytest.mark.parametrize("task", [name for name, task in TASKS.items() if task.endpoint])
 def test_every_answer_has_a_column_for_each_of_its_fields(task: str) -> None:
-    columns = column_types(TASKS[task], ("a", "b"))
-    assert {"tokens", "truncated", "windows", "explanation", ERROR} < set(columns)
+    columns = column_types(TASKS[task], ("a", "b"), Options())
+    assert {"tokens", "truncated", "windows", ERROR} < set(columns)
+    assert not any(name.startswith((EXPLANATION, "certificate")) for name in columns)
+    assert "certificate" in column_types(TASKS[task], ("a", "b"), Options(certify="typos"))
     for name in TASKS[task].answer.model_fields:
         assert name in columns or {"score_a", "score_b"} < set(columns)
+
+
+@pytest.mark.parametrize("method", ["attention", "decomposition"])
+@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if task.endpoint])
+def test_the_columns_of_an_explanation_hold_all_that_differs_between_answers(
+    task: str, method: str, opened: Callable[[str], Predictor]
+) -> None:
+    predictor = opened(task)
+    items = [predictor.task.item.model_validate(item) for item in make_items(task, 4)]
+    options = Options(explain=ExplainOptions.model_validate({"method": method}))
+    types = column_types(predictor.task, predictor.package.manifest.labels, options)
+    for result in predictor.answer(items, options).results:
+        columns = as_columns(result)
+        assert columns.keys() <= types.keys()
+        assert pa.array([columns[EXPLANATION]], type=types[EXPLANATION]).to_pylist() == [columns[EXPLANATION]]
+        given = result.model_dump(mode="json")["explanation"]
+        whole = given if isinstance(given, list) else [given]
+        names = {EXPLANATION: "items", "explanation_target": "target", "explanation_rest": "rest"}
+        for column, name in names.items():
+            expected = [one[name] for one in whole]
+            assert columns[column] == (expected if isinstance(given, list) else expected[0])
+        assert columns.get("explanation_method") == (method if whole else None)
 
 
 @pytest.mark.parametrize("annotation", [dict[str, int], int | str, bytes])

@@ -31,10 +31,8 @@ ADDED = [
     "tokens",
     "truncated",
     "windows",
-    "certificate",
-    "explanation",
-    "error",
 ]
+EXPLAINED = ["explanation", "explanation_method", "explanation_target", "explanation_rest"]
 ENDINGS = ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"]
 
 
@@ -47,7 +45,7 @@ def test_any_kind_of_file_becomes_any_other(
     source = write(tmp_path / f"in.{source_ending}", rows)
     run(predictor, source, tmp_path / f"out.{ending}", explain="attention")
     scored = read(tmp_path / f"out.{ending}")
-    assert list(scored[0]) == ["n", "text", *ADDED]
+    assert list(scored[0]) == ["n", "text", *ADDED, *EXPLAINED, "error"]
     assert [{"n": row["n"], "text": row["text"]} for row in scored] == rows
 
 
@@ -74,7 +72,11 @@ def test_http_predict_and_score_give_the_same_numbers(
         assert (row["tokens"], row["windows"], row["truncated"]) == tuple(
             result[name] for name in ("tokens", "windows", "truncated")
         )
-        assert row["explanation"] == result["explanation"]
+        explanation = result["explanation"]
+        assert row["explanation"] == explanation["items"]
+        assert [row[f"explanation_{name}"] for name in ("method", "target", "rest")] == [
+            explanation[name] for name in ("method", "target", "rest")
+        ]
 
 
 def test_the_csv_holds_the_same_numbers_to_the_last_digit(predictor: Predictor, tmp_path: Path) -> None:
@@ -160,8 +162,16 @@ def test_an_explanation_is_a_list_of_structs_in_parquet(predictor: Predictor, tm
     source = write(tmp_path / "in.jsonl", [{"text": "good film"}])
     run(predictor, source, tmp_path / "out.parquet", explain="attention")
     kind = parquet.read_schema(tmp_path / "out.parquet").field("explanation").type
-    assert pa.types.is_list(kind.field("items").type)
-    assert [field.name for field in kind.field("items").type.value_type] == ["field", "text", "start", "end", "score"]
+    assert pa.types.is_list(kind)
+    assert [field.name for field in kind.value_type] == ["field", "text", "start", "end", "score"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_there_is_no_column_for_an_explanation_that_nobody_asks_for(
+    predictor: Predictor, tmp_path: Path, ending: str
+) -> None:
+    run(predictor, write(tmp_path / "in.csv", [{"text": "good"}]), tmp_path / f"out.{ending}")
+    assert list(read(tmp_path / f"out.{ending}")[0]) == ["text", *ADDED, "error"]
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
@@ -175,7 +185,7 @@ def test_an_answer_with_too_much_to_explain_stands_beside_the_reason(
         None,
         "129 words to leave out in turn; at most 128 are: shorten the text",
     )
-    assert short["explanation"]["rest"] is not None
+    assert short["explanation_rest"] is not None
     assert (long["label"], long["explanation"]) == ("positive", None)
     assert (empty["label"], summary.without_answer) == (None, 1)
 
@@ -223,7 +233,7 @@ def test_columns_that_come_late_are_not_lost(predictor: Predictor, tmp_path: Pat
 def test_a_file_without_rows_becomes_one_with_columns(predictor: Predictor, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,text\n")
     assert run(predictor, tmp_path / "in.csv", tmp_path / "out.csv").records == 0
-    assert (tmp_path / "out.csv").read_text() == ",".join(["id", "text", *ADDED]) + "\n"
+    assert (tmp_path / "out.csv").read_text() == ",".join(["id", "text", *ADDED, "error"]) + "\n"
 
 
 def test_the_text_column_can_be_named(predictor: Predictor, tmp_path: Path) -> None:
