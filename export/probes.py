@@ -79,7 +79,8 @@ def distance(name: str, expected: Sequence[Sequence[float]], found: Sequence[Seq
     """
     if list(map(len, expected)) != list(map(len, found)):
         return math.inf
-    difference = max(float(np.abs(np.subtract(*pair)).max()) for pair in zip(expected, found, strict=True))
+    # Python's `max` would lose what is not a number.
+    difference = float(np.max([np.abs(np.subtract(*pair)).max() for pair in zip(expected, found, strict=True)]))
     if name in CONTRIBUTIONS:
         difference /= 2 * max(1.0, *(float(np.abs(row).max()) for row in expected))
     return math.inf if math.isnan(difference) else difference

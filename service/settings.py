@@ -11,8 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 import service
 from export.session import PROVIDERS, ProviderName
 from models.errors import UserError, first_mistake
+from models.machine import available_cores
 from service.engine.limits import EngineLimits
-from service.machine import available_cores
 
 PREFIX = "STEADFAST_"
 

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("export.graphs",), ("export.card", "export.origin")),
     (("export.gates",),),
     (("export.build", "export.verification"),),
-    (("service.supervision",), ("service.machine",), ("service.engine",)),
+    (("service.supervision",), ("service.engine",)),
     (("service.settings",),),
     (("service.answers",),),
     (("service.pages",),),

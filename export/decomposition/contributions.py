@@ -23,7 +23,7 @@ Reference = Callable[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contribution:
+class Recipe:
     """One way to take a sum of logits apart: each token's embedding times the gradient that the rules give."""
 
     rules: Mapping[str, Rule]
@@ -34,8 +34,8 @@ class Contribution:
     """An implementation of its own, which the graph must equal."""
 
 
-CONTRIBUTIONS: Mapping[ContributionOutput, Contribution] = {
-    "decomposition": Contribution(
+RECIPES: Mapping[ContributionOutput, Recipe] = {
+    "decomposition": Recipe(
         rules=RULES,
         fixed=FIXED,
         reference=lambda model, head, tensors, target: decompose(model, head, tensors, target).relevances,

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from export.decomposition.contributions import CONTRIBUTIONS, Contribution
+from export.decomposition.contributions import RECIPES, Recipe
 from export.decomposition.rules import NoRule
 from export.decomposition.tape import Sizes, Tape
 from export.session import TARGET_INPUT
@@ -38,10 +38,10 @@ def graft_contributions(model: onnx.ModelProto, sizes: Mapping[str, Sizes]) -> N
     logits = [axis.dim_param or axis.dim_value for axis in outputs["logits"].type.tensor_type.shape.dim]
     axes = [axis.dim_param for axis in outputs[SOURCE].type.tensor_type.shape.dim][:2]
     graph.output.remove(outputs[SOURCE])
-    for name, contribution in CONTRIBUTIONS.items():
-        tape = Tape(graph, sizes=sizes, live=_live(nodes, contribution), prefix=name)
+    for name, recipe in RECIPES.items():
+        tape = Tape(graph, sizes=sizes, live=_live(nodes, recipe), prefix=name)
         try:
-            total = _add_up(tape, nodes, logits, contribution)
+            total = _add_up(tape, nodes, logits, recipe)
         except NoRule:
             continue
         graph.node.append(helper.make_node("Identity", [total], [name], f"{name}/output"))
@@ -50,16 +50,14 @@ def graft_contributions(model: onnx.ModelProto, sizes: Mapping[str, Sizes]) -> N
         _take_target(graph, logits)
 
 
-def _add_up(
-    tape: Tape, nodes: Sequence[onnx.NodeProto], logits: Sequence[str | int], contribution: Contribution
-) -> str:
+def _add_up(tape: Tape, nodes: Sequence[onnx.NodeProto], logits: Sequence[str | int], recipe: Recipe) -> str:
     """The product of each token's embedding with the gradient of the target by it [batch, sequence]; raises NoRule."""
     gradients: dict[str, list[str]] = {"logits": [_target(tape, logits)]}
     for node in reversed(nodes):
         found = [tape.add(gradients[name]) if name in gradients else None for name in node.output]
         if not any(found) or SOURCE in node.output:
             continue
-        rule = contribution.rules.get(node.op_type)
+        rule = recipe.rules.get(node.op_type)
         if rule is None:
             raise NoRule(f"{node.name}: {node.op_type} has no rule")
         for name, gradient in rule(tape, node, found):
@@ -67,11 +65,11 @@ def _add_up(
     return tape.emit("ReduceSum", tape.emit("Mul", SOURCE, tape.add(gradients[SOURCE])), tape.integers(-1), keepdims=0)
 
 
-def _live(nodes: Sequence[onnx.NodeProto], contribution: Contribution) -> set[str]:
+def _live(nodes: Sequence[onnx.NodeProto], recipe: Recipe) -> set[str]:
     """The tensors that depend on the embeddings other than through what is held fixed."""
     live = {SOURCE}
     for node in nodes:
-        if node.op_type not in contribution.fixed and live.intersection(node.input):
+        if node.op_type not in recipe.fixed and live.intersection(node.input):
             live.update(node.output)
     return live
 

@@ -32,10 +32,10 @@ class Tape:
         self.makers = {output: node for node in self.graph.node for output in node.output}
         self.weights = {tensor.name: tensor for tensor in self.graph.initializer}
 
-    def emit(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+    def emit(self, op: str, *inputs: str, **attributes: Any) -> str:
         """Append a node with one output, and return the output."""
         output = self.new_name(op)
-        self.graph.node.append(helper.make_node(op, inputs, [output], output, domain=domain, **attributes))
+        self.graph.node.append(helper.make_node(op, inputs, [output], output, **attributes))
         return output
 
     def new_name(self, called: str) -> str:

@@ -57,15 +57,15 @@ def find_differences(session: Session, rows: Sequence[Row]) -> Differences:
     explained = [name for name in CONTRIBUTIONS if name in session.outputs]
     logits = [session.run([row], ("logits",))[0]["logits"] for row in rows]
     alone = [session.run([row], explained)[0] if explained else {} for row in rows]
-    differing, largest = set(), 0.0
+    differing, distances = set(), [0.0]
     for batch in _batches(rows):
         computed = session.run([rows[index] for index in batch], ("logits", *explained))
         for index, arrays in zip(batch, computed, strict=True):
             if not np.array_equal(arrays["logits"], logits[index]):
                 differing.add(index)
-            for name in explained:
-                largest = max(largest, float(np.abs(arrays[name] - alone[index][name]).max()))
-    return Differences(differing, largest if explained else None)
+            distances += [float(np.abs(arrays[name] - alone[index][name]).max()) for name in explained]
+    # Python's `max` would lose what is not a number.
+    return Differences(differing, float(np.max(distances)) if explained else None)
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:

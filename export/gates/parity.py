@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from export.decomposition.contributions import CONTRIBUTIONS
+from export.decomposition.contributions import RECIPES
 from export.errors import NotTheSameModel
 from export.graphs.tracing import ExplainingModel
 from export.package import ParityReport
-from export.session import Arrays, Session
+from export.session import OUTPUTS, Arrays, Session
 from models.measuring.decomposition import default_target
 from models.networks.gate import GatedModel
 from models.tasks.task import READ_AT_TOKENS, Head
@@ -38,7 +38,7 @@ def check_parity(
     draw = random.Random(0)
     batches = [[rows[0], rows[-1]], *(draw.sample(rows, min(size, len(rows))) for size in BATCH_SIZES)]
     outputs = session.outputs
-    pairs = [(session.run_padded(batch, outputs), run_torch(model, head, batch, pad_id)) for batch in batches]
+    pairs = [(session.run_padded(batch, outputs), run_torch(model, head, batch, pad_id, outputs)) for batch in batches]
     largest = {
         name: float(np.max([np.abs(computed[name] - expected[name]).max() for computed, expected in pairs]))
         for name in outputs
@@ -58,8 +58,14 @@ def check_parity(
 
 
 @torch.inference_mode()
-def run_torch(model: PreTrainedModel | GatedModel, head: Head, rows: Sequence[Row], pad_id: int) -> Arrays:
-    """Compute a padded batch under torch, and return the outputs under the graph's names."""
+def run_torch(
+    model: PreTrainedModel | GatedModel,
+    head: Head,
+    rows: Sequence[Row],
+    pad_id: int,
+    outputs: Sequence[str] = OUTPUTS,
+) -> Arrays:
+    """Compute a padded batch under torch, and return what it has of these outputs under the graph's names."""
     left_out = set() if model.config.type_vocab_size > 1 else {"token_type_ids"}
     if head not in READ_AT_TOKENS:
         left_out.add("read_at")
@@ -69,6 +75,7 @@ def run_torch(model: PreTrainedModel | GatedModel, head: Head, rows: Sequence[Ro
     if found["logits"].dim() == 2:
         is_asked = targets.any(dim=1, keepdim=True)
         targets = torch.where(is_asked, targets, default_target(found["logits"]))
-    for name, contribution in CONTRIBUTIONS.items():
-        found[name] = contribution.reference(model, head, tensors, targets)
-    return {name: tensor.numpy() for name, tensor in found.items()}
+    for name, recipe in RECIPES.items():
+        if name in outputs:
+            found[name] = recipe.reference(model, head, tensors, targets)
+    return {name: tensor.numpy() for name, tensor in found.items() if name in outputs}

@@ -1,6 +1,5 @@
 """Noise in a run: the copies that a step needs, made ahead in other processes, and the versions of each batch."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ import torch
 
 from models.data import Example
 from models.edits.noise import Noise
+from models.machine import available_cores
 from models.networks.alignment import move_targets, pad_places
 from models.networks.encoder import Batch
 from models.robust.noisy_step import NoiseStrength, Version
@@ -73,7 +73,7 @@ def copying(run: Run) -> Iterator[Copying]:
         noise=Noise(families=noise.families, share=noise.share),
         seed=run.settings.seed,
     )
-    cores = len(os.sched_getaffinity(0)) // run.replicas.count
+    cores = available_cores() // run.replicas.count
     processes = CopyProcesses(settings, min(max(cores - 1, 1), MOST_PROCESSES))
     try:
         yield Copying(processes=processes)

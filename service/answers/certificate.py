@@ -35,7 +35,9 @@ class Certificate(BaseModel):
     family: CertifiedFamily
     edits: int = Field(description="Edits of the family, in all fields that may be edited.")
     tried: int = Field(description="Edits that the model answered; the others make a text that it cannot read.")
-    holds: bool = Field(description="Whether every edit was tried and none changes the answer.")
+    holds: bool = Field(
+        description="Whether every edit was tried and none changes the answer; true without edits, too."
+    )
     counterexample: Counterexample | None = Field(
         description="The first edit that changes the answer, in the order of the text; null where none does."
     )

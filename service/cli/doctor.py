@@ -13,9 +13,9 @@ from export.prepacked import UnusableCache, entry_bytes, private_folder
 from export.runtime import onnxruntime
 from models.cpu import cpu_flags, cpu_model
 from models.errors import UserError
+from models.machine import available_cores, available_memory, cpu_quotas
 from service.answers.packages import open_pinned, package_folders
 from service.cli.options import PackageFolders
-from service.machine import available_cores, available_memory, cpu_quotas
 from service.settings import Settings, read_settings
 
 if TYPE_CHECKING:

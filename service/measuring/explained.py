@@ -33,11 +33,6 @@ def cpu_time(predictor: Predictor, items: Sequence[Item], method: ExplanationMet
     return time.process_time() - began
 
 
-def has_signs(explanation: Explanation) -> bool:
-    """Whether scores are negative for words that speak against what is explained."""
-    return explanation.rest is not None
-
-
 def shuffle(key: str, count: int) -> list[float]:
     """Different scores for so many words, in an order that depends on nothing but `key` and `count`."""
     return [float(place) for place in random.Random(key).sample(range(count), count)]

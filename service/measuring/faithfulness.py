@@ -17,9 +17,10 @@ from models.tasks.task import Claim, Item
 from models.text import Reader
 from models.words import Span
 from service.answers.explanation import Explanation, ExplanationMethod
+from service.answers.highlights import is_signed
 from service.answers.predictor import Predictor
 from service.measuring.claims import RankedClaim, Subject, measure_claims, read_item, read_subjects, removable
-from service.measuring.explained import RANDOM, RANDOM_DRAWS, cpu_time, explain_items, has_signs, shuffle
+from service.measuring.explained import RANDOM, RANDOM_DRAWS, cpu_time, explain_items, shuffle
 
 ITEMS_AT_ONCE = 16
 COSTED_ITEMS = 32
@@ -188,7 +189,7 @@ def _rank_claims(
 
 def _toward(claim: Claim, explanation: Explanation, numbers: Sequence[int]) -> Sequence[float]:
     """Scores that are high for words that speak for the claim, or, without signs, for words that matter to it."""
-    sign = -1 if claim.is_negative and has_signs(explanation) else 1
+    sign = -1 if claim.is_negative and is_signed(explanation) else 1
     return [sign * explanation.items[one].score for one in numbers]
 
 

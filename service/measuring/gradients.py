@@ -1,13 +1,14 @@
 """Correlates a package's attention with the gradients of its answers, computed by the checkpoint it was made from."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.package import WEIGHTS_FILE, Package, file_digest
 from models.errors import UserError
 from models.tasks.task import Head, Item
-from models.text import Row
+from models.text import BadInput, Row
 
 if TYPE_CHECKING:
     from models.measuring.attention_gradients import AttentionGradients
@@ -48,5 +49,9 @@ def measure_gradients(package: Package, checkpoint: Path, items: Sequence[Item])
     from models.networks.loading import load_served
 
     reader = package.reader()
-    rows: list[Row] = [row for item in items for row in package.task.encode(item, reader, "right").rows]
+    rows: list[Row] = []
+    for item in items:
+        # As everywhere in measurements, an item that cannot be read is left out.
+        with suppress(BadInput):
+            rows += package.task.encode(item, reader, "right").rows
     return correlate_attention_with_gradients(load_served(checkpoint, package.task.head), rows, package.manifest.pad_id)

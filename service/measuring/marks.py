@@ -11,8 +11,9 @@ from models.progress import ReportProgress
 from models.tasks.sentiment import SENTIMENT
 from models.words import Span, line_up, share_by_overlap
 from service.answers.explanation import Explanation
+from service.answers.highlights import is_signed
 from service.answers.predictor import Predictor
-from service.measuring.explained import RANDOM, RANDOM_DRAWS, explain_items, has_signs, shuffle
+from service.measuring.explained import RANDOM, RANDOM_DRAWS, explain_items, shuffle
 
 ITEMS_AT_ONCE = 32
 STRONG, WEAK = 2, 1
@@ -96,7 +97,7 @@ class _Tally:
 
 
 def _pole(explanation: Explanation) -> int:
-    return POLES.get(explanation.target, 0) if has_signs(explanation) else 0
+    return POLES.get(explanation.target, 0) if is_signed(explanation) else 0
 
 
 def _token_scores(text: MarkedText, explanation: Explanation) -> list[float]:

@@ -92,6 +92,7 @@ def measure_package(
         check_checkpoint(predictor.package, checkpoint)
     # First, because a package for another task is refused here.
     marks = {name: measure_marks(predictor, texts, name, progress) for name, texts in marked.items()}
+    gradients = measure_gradients(predictor.package, checkpoint, items) if checkpoint else None
     return MeasuredPackage(
         package=str(predictor.package.folder),
         name=manifest.name,
@@ -101,5 +102,5 @@ def measure_package(
         part=part,
         explanations=measure_explanations(predictor, items, progress, others=COMPARED, most_tokens=most_tokens),
         marks=marks,
-        gradients=measure_gradients(predictor.package, checkpoint, items) if checkpoint else None,
+        gradients=gradients,
     )

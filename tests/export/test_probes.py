@@ -40,4 +40,9 @@ def test_a_decomposition_is_compared_with_its_largest_share() -> None:
     assert distance("logits", expected, found) == pytest.approx(0.8)
     assert distance("decomposition", expected, found) == pytest.approx(0.1)
     assert distance("decomposition", [[0.1]], [[0.3]]) == pytest.approx(0.1)
-    assert distance("decomposition", [[0.1]], [[math.nan]]) == math.inf
+
+
+@pytest.mark.parametrize("name", ["logits", "decomposition"])
+@pytest.mark.parametrize("found", [[[math.nan], [0.1]], [[0.1], [math.nan]]])
+def test_what_is_not_a_number_is_infinitely_far_in_whichever_row(name: str, found: list[list[float]]) -> None:
+    assert distance(name, [[0.1], [0.1]], found) == math.inf

@@ -82,8 +82,8 @@ def evaluate(
         raise typer.BadParameter("--robust measures answers, --explanations measures explanations; choose one")
     if explanations:
         show_faithfulness(model, data, part or (), rows, rationales or (), checkpoint, as_json=as_json)
-    elif len(model) > 1 or rationales or checkpoint:
-        raise typer.BadParameter("several models, --rationales and --checkpoint need --explanations")
+    elif len(model) > 1 or rationales or checkpoint or rows is not None:
+        raise typer.BadParameter("several models, --rows, --rationales and --checkpoint need --explanations")
     else:
         _show_metrics(model[0], data, part or [], robust=robust, as_json=as_json)
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from models.errors import UserError
 from models.folders import check_folder
 from models.tables import format_count
 from service.cli.options import need
@@ -66,7 +67,7 @@ def show_faithfulness(
     *,
     as_json: bool,
 ) -> None:
-    """Measure every package on every part, and print tables, or JSON; Ctrl-C shows what was measured until then."""
+    """Measure every package on every part, and print tables or JSON, also of what precedes Ctrl-C or an error."""
     # Here, not at the top: it loads the readers of data files, and help needs none.
     from service.measuring.package import check_package
 
@@ -77,16 +78,24 @@ def show_faithfulness(
     planned = [(folder, check_package(folder, part)) for folder in packages for part in parts or (None,)]
     check_folder(data)
     found: list[MeasuredPackage] = []
+    failed: UserError | None = None
     try:
         with watched_measuring() as progress:
             # At Ctrl-C the list has what was measured until then.
             found.extend(_measure(planned, data, rows, rationales, checkpoint, progress))
     except KeyboardInterrupt:
         console.print(f"stopped after {len(found)} of {len(planned)} measurements", highlight=False)
+    except UserError as error:
+        if not found:
+            raise
+        failed = error
+        console.print(f"stopped after {len(found)} of {len(planned)} measurements", highlight=False)
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in found]))
     elif found:
         _print_tables(found)
+    if failed is not None:
+        raise failed
     if len(found) < len(planned):
         raise typer.Exit(130)
 

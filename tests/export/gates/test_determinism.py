@@ -33,14 +33,28 @@ def test_a_dynamically_quantised_graph_is_refused(checkpoint: Path, rows: list[R
 
 
 def test_a_decomposition_that_depends_on_other_rows_is_refused(graph: Path, rows: list[Row], tmp_path: Path) -> None:
+    mixed = _with_decomposition(graph, tmp_path / "mixed.onnx", "ReduceMean")
+    with pytest.raises(NotDeterministic, match="a decomposition differs by"):
+        check_determinism(Session(mixed, pad_id=0), rows)
+
+
+def test_a_decomposition_that_is_no_number_is_refused(graph: Path, rows: list[Row], tmp_path: Path) -> None:
+    # The logarithm of a negative number; the later rows of a batch have one too.
+    broken = _with_decomposition(graph, tmp_path / "broken.onnx", "Log")
+    with pytest.raises(NotDeterministic, match="a decomposition differs by nan"):
+        check_determinism(Session(broken, pad_id=0), rows)
+
+
+def _with_decomposition(graph: Path, out: Path, first: str) -> Path:
+    """The graph with its decomposition added to what an operator makes of it."""
     model = onnx.load(graph)
     (branch,) = (node for node in model.graph.node if node.output[0] == "decomposition")
     then = next(one.g for one in branch.attribute if one.name == "then_branch")
     last = then.node[-1]
-    mean = onnx.helper.make_node("ReduceMean", [last.input[0]], ["mean_of_batch"], keepdims=1)
-    added = onnx.helper.make_node("Add", [last.input[0], "mean_of_batch"], list(last.output))
+    keeping = {"keepdims": 1} if first == "ReduceMean" else {}
+    made = onnx.helper.make_node(first, [last.input[0]], ["made"], **keeping)
+    added = onnx.helper.make_node("Add", [last.input[0], "made"], list(last.output))
     then.node.remove(last)
-    then.node.extend([mean, added])
-    onnx.save(model, tmp_path / "mixed.onnx")
-    with pytest.raises(NotDeterministic, match="a decomposition differs by"):
-        check_determinism(Session(tmp_path / "mixed.onnx", pad_id=0), rows)
+    then.node.extend([made, added])
+    onnx.save(model, out)
+    return out

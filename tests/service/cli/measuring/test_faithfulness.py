@@ -63,6 +63,19 @@ def test_several_packages_make_one_table(package: Path, data: Path) -> None:
     assert _evaluate(package, package, "--data", data, "--part", "train").stdout.count("┏") == 3
 
 
+def test_an_error_shows_what_was_measured_before_it(package: Path, data: Path) -> None:
+    ran = _evaluate(package, "--data", data, "--part", "train", "--part", "no_such_part", "--json")
+    assert [one["part"] for one in json.loads(ran.stdout)] == ["train"]
+    assert isinstance(ran.exception, UserError)
+    assert "no_such_part" in str(ran.exception)
+
+
+def test_a_number_of_rows_without_explanations_is_refused(package: Path, data: Path) -> None:
+    ran = CliRunner().invoke(app, ["evaluate", str(package), "--data", str(data), "--rows", "5"])
+    assert ran.exit_code == 2
+    assert "--explanations" in ran.stderr
+
+
 def test_without_a_part_it_is_the_one_of_the_training(made: Callable[[str], Path]) -> None:
     folder = made("sentiment")
     (found,) = json.loads(_evaluate(folder / "package", "--data", folder / "data", "--rows", 5, "--json").stdout)

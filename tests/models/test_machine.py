@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.machine import available_cores, available_memory
+from models.machine import available_cores, available_memory
 
 Machine = Callable[..., dict[str, Path]]
 
