@@ -56,24 +56,36 @@ must not import it, so whoever calls an export brings this along."""
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers")
 
 
+@dataclass(frozen=True, kw_only=True)
+class PackageForm:
+    """Choices that a package can be made by, beside its precision."""
+
+    portable: bool = False
+    """Standard ONNX operators only, for other providers than ONNX Runtime's CPU."""
+    with_fp32: bool = False
+    """Add the fp32 graph, which answers on machines where the int8 graph gives other results."""
+    correct: bool = False
+    """Correct texts before they are read, also where the checkpoint was trained without."""
+
+
+USUAL = PackageForm()
+
+
 def export_checkpoint(
     checkpoint: Path,
     out: Path,
     *,
     precision: Precision = "int8",
-    portable: bool = False,
+    form: PackageForm = USUAL,
     name: str | None = None,
     data: str | None = None,
     twins: Sequence[Path] = (),
-    with_fp32: bool = False,
     measure_explanations: MeasureExplanations | None = None,
     say: Say = lambda _: None,
 ) -> Manifest:
     """Make the package `out` from a checkpoint; `data` is the place of its data set, if that has moved.
 
-    A `portable` package holds standard ONNX operators only, for other providers than ONNX Runtime's CPU.
     `twins` are packages of the same training by other methods; the manifest holds their metrics for comparison.
-    `with_fp32` adds the fp32 graph to the package, which answers on machines where the int8 graph gives other results.
     `measure_explanations` is called with the folder of the package before it is moved to `out`.
 
     Where int8 costs too much of the task's metric, the package is fp32 and its manifest says so.
@@ -81,15 +93,16 @@ def export_checkpoint(
     Raises:
         ExportError: `out` exists, `name` cannot be used, a twin does not match, or a gate refuses the graph.
         CheckpointError, EncoderError, DataError: the checkpoint or its data cannot be read.
+        WordNetError: correcting needs WordNet, and it is not installed here.
     """
     check_request(checkpoint, out, name=name, data=data, twins=twins)
-    origin = open_origin(checkpoint)
+    origin = open_origin(checkpoint, correct=form.correct, data=data)
     compared = read_twins(twins, origin.record)
     with _workplace(out) as work:
-        checked = _pass_gates(origin, work, precision, data, portable=portable, with_fp32=with_fp32, say=say)
+        checked = _pass_gates(origin, work, precision, data, form, say)
         folder = work / "package"
         folder.mkdir()
-        manifest = _fill(folder, origin, checked, name or origin.task.name, compared, portable=portable)
+        manifest = _fill(folder, origin, checked, name or origin.task.name, compared, portable=form.portable)
         if measure_explanations is not None:
             say("measuring how faithful the explanations are")
             faithfulness = measure_explanations(folder)
@@ -129,9 +142,7 @@ def _pass_gates(
     work: Path,
     precision: Precision,
     data: str | None,
-    *,
-    portable: bool,
-    with_fp32: bool,
+    form: PackageForm,
     say: Say,
 ) -> _CheckedGraph:
     rows = rows_of_many_lengths(origin.task, origin.reader)
@@ -139,17 +150,17 @@ def _pass_gates(
     say(f"writing the graph of {origin.folder}")
     model = load_served(origin.folder, origin.task.head)
     trace(model, origin.task.head, traced)
-    write_fp32(traced, fp32, portable=portable)
+    write_fp32(traced, fp32, portable=form.portable)
     parity = check_parity(model, origin.task.head, fp32, rows, origin.pad_id)
     say(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")
     if "decomposition" not in parity.largest_difference:
         say("its answers cannot be explained by decomposition: the model computes something that has no rule for it")
-    chosen = _choose(origin, fp32, precision, data, portable=portable, say=say)
+    chosen = _choose(origin, fp32, precision, data, portable=form.portable, say=say)
     session = Session(chosen.graph, pad_id=origin.pad_id)
     determinism = check_determinism(session, rows)
     check_shares(session, rows)
     say(f"{format_count(determinism.rows, 'row')} with the same logits alone, batched and padded")
-    fallback = fp32 if with_fp32 and chosen.precision != "fp32" else None
+    fallback = fp32 if form.with_fp32 and chosen.precision != "fp32" else None
     return _CheckedGraph(
         chosen=chosen,
         parity=parity,
@@ -191,6 +202,8 @@ def _fill(
         shutil.copyfile(origin.folder / file, folder / file)
     tokenizer = without_padding(Tokenizer.from_file(str(origin.folder / TOKENIZER_FILE)))
     tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
+    if origin.correction:
+        origin.correction.write(folder)
     manifest = _manifest(folder / GRAPH_FILE, origin, checked, name, twins)
     return _seal(folder, origin, manifest.model_copy(update={"portable": portable}))
 
@@ -225,6 +238,7 @@ def _manifest(graph: Path, origin: Origin, checked: _CheckedGraph, name: str, tw
         precision=checked.chosen.precision,
         max_tokens=record.max_tokens,
         pad_id=origin.pad_id,
+        correction=origin.correction.kind if origin.correction else None,
         inputs=inputs,
         outputs=outputs,
         files={},

@@ -6,6 +6,7 @@ from typing import Any
 
 from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
 from models.checkpoint import DataFile, TrainingRecord
+from models.correction.spelling import WORDS_FILE
 from models.tables import format_cell, format_count, markdown_table
 from models.tasks.task import Head
 from models.training.settings import TrainingSettings
@@ -36,7 +37,7 @@ A model for the task {task}: `{base}` trained by the method `{method}` and expor
 {metrics}
 
 These are figures of the exported graph, on {rows} validation records. {precision_note}
-
+{correction_note}
 The fp32 graph differs from eager torch by at most {parity:.1g} in any output, on {shapes} shapes of padded batches.
 The logits of {determinism_rows} of different lengths are the same bits alone, in mixed batches and with more padding.
 {explanations}
@@ -73,7 +74,7 @@ versions on the same kind of machine give the same weights again:
 
 ```
 steadfast train --config settings.toml --base BASE --out CHECKPOINT
-steadfast export CHECKPOINT --out PACKAGE
+steadfast export CHECKPOINT --out PACKAGE{correct}
 ```
 
 ```toml
@@ -116,6 +117,8 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         metrics=_metrics_table(manifest.metrics),
         rows=manifest.quality.rows,
         precision_note=_precision_note(manifest),
+        correction_note=_correction_note(manifest),
+        correct=" --correct" if manifest.correction and record.correction is None else "",
         parity=max(manifest.parity.largest_difference.values()),
         shapes=len(manifest.parity.shapes),
         explanations=_explanations(manifest),
@@ -139,6 +142,19 @@ def _optimum_note(manifest: Manifest, head: Head) -> str:
     ort_class = ORT_CLASSES.get(head) if is_transformer else None
     call = f'optimum.onnxruntime.{ort_class}.from_pretrained("PACKAGE")'
     return f"It also loads with\n`{call}`, and " if ort_class else ""
+
+
+def _correction_note(manifest: Manifest) -> str:
+    if manifest.correction is None:
+        return ""
+    letters = "Before texts are read, look-alikes of letters are read as letters and unseen signs dropped"
+    if manifest.correction == "letters":
+        return f"{letters}.\n"
+    return (
+        f"{letters}, and\nunknown words as known ones that are one typing error away. Known are the words in "
+        f"`{WORDS_FILE}`: those of the\ntraining texts, of the tokenizer and of WordNet 3.0, Copyright 2006 by "
+        "Princeton University (all rights reserved;\nits licence is at https://wordnet.princeton.edu/license-and-commercial-use).\n"
+    )
 
 
 def _precision_note(manifest: Manifest) -> str:

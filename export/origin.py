@@ -5,14 +5,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from export.errors import IncompleteCheckpoint
 from export.package import TOKENIZER_FILE, WEIGHTS_FILE
 from export.preconditions import read_exportable
 from export.session import evaluated_graph
 from models.checkpoint import DataSource, TrainingRecord
+from models.correction.reading import Correction, open_correction
 from models.data import Part, load_train, load_validation
 from models.evaluation import EvaluatedModel
 from models.networks.loading import load_tokenizer
+from models.synonyms.known_words import make_correction
 from models.tasks import find_task
 from models.tasks.task import AnyTask
 from models.text import Reader, ReadingLimits, Row
@@ -32,6 +36,8 @@ class Origin:
     task: AnyTask
     reader: Reader
     pad_id: int
+    correction: Correction | None = None
+    """The correction by which the reader reads."""
 
     def evaluated(self, graph: Path) -> EvaluatedModel:
         """Open a graph made from this checkpoint, to measure it."""
@@ -40,23 +46,32 @@ class Origin:
         )
 
 
-def open_origin(folder: Path) -> Origin:
+def open_origin(folder: Path, *, correct: bool = False, data: str | None = None) -> Origin:
     """Read the checkpoint in `folder`.
+
+    Where it was trained without correction, `correct` adds one, with the words of its training texts.
 
     Raises:
         CheckpointError: the folder is not a checkpoint, or its record is damaged.
         OnlyPretrained: the checkpoint was only pre-trained.
         IncompleteCheckpoint: a file is missing.
+        DataError, WordNetError: the words to correct with cannot be read.
     """
     record = read_exportable(folder)
     for file in (WEIGHTS_FILE, TOKENIZER_FILE, *CONFIG_FILES):
         if not (folder / file).is_file():
             raise IncompleteCheckpoint(f"{folder / file}: missing; train the checkpoint again, or copy it whole")
+    task = find_task(record.task)
+    correction = open_correction(folder, record.correction, task.corrected_fields)
+    if correct and correction is None:
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        correction = make_correction(_source(record, data), task, tokenizer, record.settings.get("rows"))
     return Origin(
         folder=folder,
         record=record,
-        task=find_task(record.task),
-        reader=Reader.from_file(folder / TOKENIZER_FILE, ReadingLimits(max_tokens=record.max_tokens)),
+        task=task,
+        reader=Reader.from_file(folder / TOKENIZER_FILE, ReadingLimits(max_tokens=record.max_tokens), correction),
+        correction=correction,
         pad_id=int(load_tokenizer(folder).pad_token_id),
     )
 
@@ -69,7 +84,7 @@ def read_calibration_rows(origin: Origin, data: str | None) -> list[Row]:
         IncompleteCheckpoint: the data are not those of the training.
     """
     drawn = origin.record.settings.get("rows")
-    parts = load_train(_source(origin, data), origin.task, origin.record.outputs, origin.reader, drawn)
+    parts = load_train(_source(origin.record, data), origin.task, origin.record.outputs, origin.reader, drawn)
     _refuse_other_data(origin, parts)
     rows = [row for part in parts for example in part.examples for row in example.encoded.rows]
     return random.Random(origin.record.seed).sample(rows, min(CALIBRATION_ROWS, len(rows)))
@@ -77,13 +92,13 @@ def read_calibration_rows(origin: Origin, data: str | None) -> list[Row]:
 
 def read_validation(origin: Origin, data: str | None) -> Part:
     """Read the part that the checkpoint was measured on; raises as `read_calibration_rows` does."""
-    part = load_validation(_source(origin, data), origin.task, origin.record.outputs, origin.reader)
+    part = load_validation(_source(origin.record, data), origin.task, origin.record.outputs, origin.reader)
     _refuse_other_data(origin, (part,))
     return part
 
 
-def _source(origin: Origin, data: str | None) -> DataSource:
-    source = origin.record.source
+def _source(record: TrainingRecord, data: str | None) -> DataSource:
+    source = record.source
     return source if data is None else source.model_copy(update={"data": data})
 
 

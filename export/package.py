@@ -13,6 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.checkpoint import DataFile, Licences, MethodRecord
+from models.correction.reading import CorrectionKind, open_correction
+from models.correction.spelling import WORDS_FILE
 from models.errors import UserError, first_mistake
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask, Outputs
@@ -164,6 +166,9 @@ class Manifest(_Frozen):
     portable: bool = Field(default=False, description="Whether the graph holds standard ONNX operators only.")
     max_tokens: int = Field(ge=8, description="Longest row, special tokens included.")
     pad_id: int = Field(ge=0)
+    correction: CorrectionKind | None = Field(
+        default=None, description="How texts are corrected before they are read; for words with words.txt.gz."
+    )
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     files: dict[str, str] = Field(description="sha256 of every file but this one.")
@@ -249,8 +254,13 @@ class Package:
         return replace(self, uses_fallback=True) if comes_along else None
 
     def reader(self) -> Reader:
-        """Make the reader that turns texts into this model's rows."""
-        return Reader.from_file(self.folder / TOKENIZER_FILE, ReadingLimits(max_tokens=self.manifest.max_tokens))
+        """Make the reader that turns texts into this model's rows; raises WordListError."""
+        manifest = self.manifest
+        return Reader.from_file(
+            self.folder / TOKENIZER_FILE,
+            ReadingLimits(max_tokens=manifest.max_tokens),
+            open_correction(self.folder, manifest.correction, self.task.corrected_fields),
+        )
 
 
 def is_package(folder: Path) -> bool:
@@ -273,7 +283,7 @@ def open_package(folder: Path) -> Package:
             raise MissingFile(f"{path}: missing; the package was not copied whole, copy it again")
         if file_digest(path) != expected:
             raise DamagedFile(f"{path}: not the file the package was made with; copy or export the package again")
-    for needed in (GRAPH_FILE, TOKENIZER_FILE):
+    for needed in (GRAPH_FILE, TOKENIZER_FILE, *([WORDS_FILE] if manifest.correction == "words" else [])):
         if needed not in manifest.files:
             raise WrongFormat(f"{folder / MANIFEST_FILE}: lists no {needed}")
     if (FALLBACK_FILE in manifest.files) != bool(manifest.fallback_probes):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.correction.reading import CorrectionKind
 from models.errors import UserError, first_mistake
 from models.tasks.task import Outputs
 
@@ -90,6 +91,9 @@ class TrainingRecord(BaseModel):
     method: MethodRecord
     base: str
     max_tokens: int = Field(ge=8)
+    correction: CorrectionKind | None = Field(
+        default=None, description="How texts are corrected before they are read; for words with words.txt.gz."
+    )
     settings: dict[str, Any] = Field(description="Learning rate, batch size, epochs and the like.")
     seed: int
     source: DataSource

@@ -5,7 +5,7 @@ Needs no torch. Training, the export checks, HTTP and file scoring all read text
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
+from models.correction.reading import Correction
+from models.correction.rewriting import Change, Rewriting
 from models.errors import UserError
 from models.words import Span, is_blank, line_up
 
@@ -48,6 +50,8 @@ class Segment(NamedTuple):
     """0 for the row's first text, 1 for its second."""
     start: int = 0
     end: int = sys.maxsize
+    rewriting: Rewriting | None = None
+    """How the field is read, where that is not as it was written; then the place is that of the text that is read."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,13 @@ class Row:
         return tuple(segment.field for segment in self.segments)
 
     def spans(self, field: str) -> list[tuple[int, Span]]:
-        """Position of each token that came from `field`, with its code points there; special tokens have none."""
+        """Position of each token that came from `field`, with its code points there; special tokens have none.
+
+        Tokens that were read in place of other code points share the place of those.
+        """
         tokens = list(zip(self.encoding.sequence_ids, self.encoding.offsets, strict=True))
         return [
-            (position, Span(max(start, segment.start) - segment.start, min(end, segment.end) - segment.start))
+            (position, _written(segment, max(start, segment.start), min(end, segment.end)))
             for segment in self.segments
             if segment.field == field
             for position, (sequence, (start, end)) in enumerate(tokens)
@@ -93,6 +100,11 @@ class Row:
 
     def __len__(self) -> int:
         return len(self.encoding)
+
+
+def _written(segment: Segment, start: int, end: int) -> Span:
+    span = Span(start - segment.start, end - segment.start)
+    return span if segment.rewriting is None else segment.rewriting.written(span)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +120,8 @@ class Encoded:
     """Rows needed to read the item; of an item with alternatives, the most rows that one of them needs."""
     words: tuple[Span, ...] = ()
     """The words of the only text, for tasks that answer for each word; else empty."""
+    corrections: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
+    """By field, what was read as something else than was written; fields that were read as written are not there."""
 
     @property
     def tokens(self) -> int:
@@ -174,9 +188,10 @@ class Reader:
     of the room that a text beside them leaves.
     """
 
-    def __init__(self, tokenizer: Tokenizer, limits: ReadingLimits) -> None:
-        """Take a copy of `tokenizer`, without its own padding and truncation."""
+    def __init__(self, tokenizer: Tokenizer, limits: ReadingLimits, correction: Correction | None = None) -> None:
+        """Take a copy of `tokenizer`, without its own padding and truncation; texts are corrected before it."""
         self.limits = limits
+        self._correction = correction
         self._tokenizer = without_padding(tokenizer)
         # A text that spells out "[SEP]" is text, not an instruction to the model.
         self._tokenizer.encode_special_tokens = True
@@ -187,9 +202,9 @@ class Reader:
         self._bare.post_processor = None
 
     @classmethod
-    def from_file(cls, path: Path, limits: ReadingLimits) -> Self:
+    def from_file(cls, path: Path, limits: ReadingLimits, correction: Correction | None = None) -> Self:
         """Read a `tokenizer.json`."""
-        return cls(Tokenizer.from_file(str(path)), limits)
+        return cls(Tokenizer.from_file(str(path)), limits, correction)
 
     def token_id(self, token: str) -> int | None:
         """The id of a token, special or not; None where the vocabulary has no such token."""
@@ -202,12 +217,18 @@ class Reader:
         Raises:
             BadInput: the text holds no words, or more than the limits and `truncation` allow.
         """
-        tokens = self._tokenize(text, field)
+        taken = self._tokenize(text, field)
         room = self._room(pair=False)
-        fits = self._check_fit(len(tokens) <= room, field, truncation)
-        windows = _cut(tokens, room, truncation, shared=self.limits.max_tokens // 4)
-        rows = self._rows([_Group(windows, None, (Segment(field, 0),))], field)
-        return Encoded(texts={field: text}, rows=rows, truncated=not fits and truncation == "right", windows=len(rows))
+        fits = self._check_fit(len(taken.tokens) <= room, field, truncation)
+        windows = _cut(taken.tokens, room, truncation, shared=self.limits.max_tokens // 4)
+        rows = self._rows([_Group(windows, None, (taken.segment(field, 0),))], field)
+        return Encoded(
+            texts={field: text},
+            rows=rows,
+            truncated=not fits and truncation == "right",
+            windows=len(rows),
+            corrections=_corrections({field: taken}),
+        )
 
     def read_pair(self, texts: Mapping[str, str], *, truncation: Truncation = "window") -> Encoded:
         """Make the rows of two texts that are read together.
@@ -219,18 +240,25 @@ class Reader:
         Raises:
             BadInput: one of them holds no words, or they hold more than the limits and `truncation` allow.
         """
-        (first_field, first_text), (second_field, second_text) = texts.items()
-        first, second = self._tokenize(first_text, first_field), self._tokenize(second_text, second_field)
+        first_field, second_field = texts
+        taken = {name: self._tokenize(text, name) for name, text in texts.items()}
+        first, second = taken[first_field].tokens, taken[second_field].tokens
         room = self._room(pair=True)
         longer = first_field if len(first) >= len(second) else second_field
         fits = self._check_fit(len(first) + len(second) <= room, longer, truncation)
         rooms = _share_room(len(first), len(second), room)
         windows = _cut(first, rooms[0], truncation, shared=rooms[0] // 4)
-        segments = (Segment(first_field, 0), Segment(second_field, 1))
+        segments = tuple(one.segment(name, number) for number, (name, one) in enumerate(taken.items()))
         others = _cut(second, rooms[1], truncation, shared=rooms[1] // 4).encodings
         groups = [_Group(windows, beside, segments) for beside in others]
         rows = self._rows(groups, longer)
-        return Encoded(texts=texts, rows=rows, truncated=not fits and truncation == "right", windows=len(rows))
+        return Encoded(
+            texts=texts,
+            rows=rows,
+            truncated=not fits and truncation == "right",
+            windows=len(rows),
+            corrections=_corrections(taken),
+        )
 
     def read_against(
         self, field: str, text: str, questions: Sequence[Mapping[str, str]], *, truncation: Truncation = "window"
@@ -243,16 +271,24 @@ class Reader:
         Raises:
             BadInput: a field holds no words, or they hold more than the limits and `truncation` allow.
         """
-        tokens = self._tokenize(text, field)
+        taken = self._tokenize(text, field)
+        tokens = taken.tokens
         room = self._room(pair=True)
         parts = {name: part for question in questions for name, part in question.items()}
         for name, part in parts.items():
             self._check_beside(len(part), room // 2 * LONGEST_WORD, "characters", name)
-            self._tokenize(part, name)
-        beside = [self._tokenize_question(question, room // 2) for question in questions]
+        taken_parts = {name: self._tokenize(part, name) for name, part in parts.items()}
+        beside = [
+            self._tokenize_question({name: taken_parts[name].read for name in question}, room // 2)
+            for question in questions
+        ]
         fits = self._check_fit(len(tokens) + max(map(len, beside)) <= room, field, truncation)
         groups = [
-            _Group(_cut(tokens, left, truncation, shared=left // 4), short, (Segment(field, 0), *_segments(question)))
+            _Group(
+                _cut(tokens, left, truncation, shared=left // 4),
+                short,
+                (taken.segment(field, 0), *_segments({name: taken_parts[name] for name in question})),
+            )
             for question, short in zip(questions, beside, strict=True)
             for left in (room - len(short),)
         ]
@@ -261,25 +297,28 @@ class Reader:
             rows=self._rows(groups, field),
             truncated=not fits and truncation == "right",
             windows=max(len(group.windows.encodings) for group in groups),
+            corrections=_corrections({field: taken, **taken_parts}),
         )
 
-    def _tokenize(self, text: str, field: str) -> Encoding:
-        """Tokenize a text without special tokens; raises BadInput."""
+    def _tokenize(self, text: str, field: str) -> "_Taken":
+        """Correct and tokenize a text, without special tokens; raises BadInput."""
         if len(text) > self.limits.max_characters:
             raise BadInput(
                 "input_too_long",
                 field,
                 f"{len(text):,} characters; at most {self.limits.max_characters:,} are read: split the text",
             )
-        tokens = self._bare.encode(text)
+        rewriting = self._correction.read(field, text) if self._correction else Rewriting(text)
+        tokens = self._bare.encode(rewriting.text)
         # Tokenizers that work on bytes have tokens for blanks too.
-        if not len(tokens) or is_blank(text):
+        if not len(tokens) or is_blank(rewriting.text):
             raise BadInput("empty_input", field, "holds no words: it is empty or only white space and invisible signs")
-        return tokens
+        return _Taken(tokens, rewriting)
 
     def _tokenize_question(self, question: Mapping[str, str], room: int) -> Encoding:
+        """Tokenize the parts of a question, as they are read, in one text."""
         *_, last = question
-        tokens = self._tokenize(" ".join(question.values()), last)
+        tokens = self._bare.encode(" ".join(question.values()))
         self._check_beside(len(tokens), room, "tokens", last)
         return tokens
 
@@ -317,6 +356,23 @@ class Reader:
                 f"longer than {self.limits.max_tokens} tokens; shorten it, or ask for truncation 'window' or 'right'",
             )
         return fits
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """The tokens of one text, and how it is read."""
+
+    tokens: Encoding
+    rewriting: Rewriting
+
+    @property
+    def read(self) -> str:
+        """The text that is read."""
+        return self.rewriting.text
+
+    def segment(self, field: str, sequence: int, place: tuple[int, int] = (0, sys.maxsize)) -> Segment:
+        """The place of the text in rows."""
+        return Segment(field, sequence, *place, self.rewriting if self.rewriting.changes else None)
 
 
 @dataclass(frozen=True)
@@ -366,7 +422,11 @@ def _share_room(first: int, second: int, room: int) -> tuple[int, int]:
     return (shorter, room - shorter) if first < second else (room - shorter, shorter)
 
 
-def _segments(question: Mapping[str, str]) -> Iterator[Segment]:
+def _segments(question: Mapping[str, _Taken]) -> Iterator[Segment]:
     """The places of a question's fields in a row's second text."""
-    for field, (start, end) in zip(question, line_up(question.values()), strict=True):
-        yield Segment(field, 1, start, end)
+    for (name, taken), place in zip(question.items(), line_up(one.read for one in question.values()), strict=True):
+        yield taken.segment(name, 1, place)
+
+
+def _corrections(taken: Mapping[str, _Taken]) -> dict[str, tuple[Change, ...]]:
+    return {name: one.rewriting.changes for name, one in taken.items() if one.rewriting.changes}

@@ -8,23 +8,9 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from models.correction.lookalikes import CONFUSABLES, INVISIBLE
 from models.edits.family import Candidates, Family, make_candidates
 from models.words import Span
-
-CONFUSABLES: dict[str, str] = {
-    "a": "\u0430\u0251", "c": "\u0441\u03f2", "d": "\u0501", "e": "\u0435", "g": "\u0261", "h": "\u04bb",
-    "i": "\u0456", "j": "\u0458\u03f3", "k": "\u03ba", "l": "\u04cf", "n": "\u0578", "o": "\u043e\u03bf",
-    "p": "\u0440\u03c1", "q": "\u051b", "s": "\u0455", "u": "\u057d", "v": "\u03bd\u0475", "w": "\u051d",
-    "x": "\u0445", "y": "\u0443",
-    "A": "\u0410\u0391", "B": "\u0412\u0392", "C": "\u0421\u03f9", "E": "\u0415\u0395", "H": "\u041d\u0397",
-    "I": "\u0406\u0399", "J": "\u0408", "K": "\u041a\u039a", "M": "\u041c\u039c", "N": "\u039d", "O": "\u041e\u039f",
-    "P": "\u0420\u03a1", "S": "\u0405", "T": "\u0422\u03a4", "V": "\u0474", "W": "\u051c", "X": "\u0425\u03a7",
-    "Y": "\u04ae\u03a5", "Z": "\u0396",
-}  # fmt: skip
-"""For a Latin letter, the Cyrillic, Greek, Armenian and phonetic letters that look like it in most fonts."""
-
-INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
-"""Soft hyphen, zero-width space, non-joiner, joiner, word joiner, and the byte order mark."""
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _FULL_WIDTH = 0xFEE0

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from models.checkpoint import METHOD_FILE, read_record
+from models.correction.reading import open_correction
 from models.evaluation import EvaluatedModel
 from models.hub import give_up_at_first_failure
 from models.methods import find_method
@@ -66,7 +67,11 @@ def open_trained_model(folder: Path) -> EvaluatedModel:
     return EvaluatedModel(
         task=task,
         outputs=record.outputs,
-        reader=Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=record.max_tokens)),
+        reader=Reader(
+            tokenizer.backend_tokenizer,
+            ReadingLimits(max_tokens=record.max_tokens),
+            open_correction(folder, record.correction, task.corrected_fields),
+        ),
         run=torch_runner(encoder, task.head, tokenizer),
     )
 

@@ -4,7 +4,7 @@ Fellbaum (ed.), WordNet: An Electronic Lexical Database, MIT Press 1998. Only `i
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -129,6 +129,10 @@ class WordNet:
         satellites = (synset for synset in self.synsets(word, word_class) if synset.is_satellite)
         heads = (head for synset in satellites for head in self._follow(synset, _SIMILAR))
         return frozenset(opposite for head in heads for _, opposite in self._opposites(head))
+
+    def lemmas(self, word_class: WordClass) -> Collection[str]:
+        """All words of a class in small letters, with `_` for the spaces of compounds."""
+        return self._index[word_class].keys()
 
     def frequent_words(self, word_class: WordClass) -> tuple[str, ...]:
         """Single words in lower case that annotated texts use in their first sense of this class, sorted."""

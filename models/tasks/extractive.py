@@ -286,4 +286,5 @@ EXTRACTIVE_READING = Task(
     probe_items=tuple({"context": context, "question": question} for context, question, _ in QUESTIONS),
     # The context stays as it is, because the answer is a span of it.
     robustness=Robustness(noisy_fields=("question",)),
+    corrected_fields=("question",),
 )

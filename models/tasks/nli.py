@@ -80,6 +80,7 @@ NLI = Task(
     changed=is_other_label,
     probe_items=tuple({"premise": premise, "hypothesis": hypothesis} for premise, hypothesis in PAIRS),
     targets=LABEL_TARGETS,
+    corrected_fields=("premise", "hypothesis"),
     contrast_labels=ContrastLabels(same="entailment", different=("contradiction", "not_entailment", "non-entailment")),
     robustness=Robustness(
         noisy_fields=("premise", "hypothesis"),

@@ -49,6 +49,7 @@ PARAPHRASE = Task(
     changed=is_other_label,
     probe_items=PROBE_ITEMS,
     targets=LABEL_TARGETS,
+    corrected_fields=("text_a", "text_b"),
     contrast_labels=ContrastLabels(same="paraphrase", different=("different",)),
     robustness=Robustness(
         noisy_fields=("text_a", "text_b"),

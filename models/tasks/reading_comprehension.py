@@ -179,6 +179,7 @@ READING_COMPREHENSION = Task(
         {"context": context, "question": question, "choices": list(choices)} for context, question, choices in QUESTIONS
     ),
     targets=Targets(names=_choices, aim=aim_at_choice, are_texts=True),
+    corrected_fields=("question", "choices"),
     robustness=Robustness(
         noisy_fields=("context", "question"), sets=(RobustnessSet(name="BoolQ contrast", part="boolq_contrast"),)
     ),

@@ -65,6 +65,7 @@ SENTIMENT = Task(
     changed=is_other_label,
     probe_items=tuple({"text": text} for text in TEXTS),
     targets=LABEL_TARGETS,
+    corrected_fields=("text",),
     robustness=Robustness(
         noisy_fields=("text",),
         sets=(

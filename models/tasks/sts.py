@@ -145,6 +145,7 @@ STS = Task(
     changed=is_far,
     probe_items=PROBE_ITEMS,
     targets=LABEL_TARGETS,
+    corrected_fields=("text_a", "text_b"),
     robustness=Robustness(
         noisy_fields=("text_a", "text_b"), sets=(RobustnessSet(name="SICK relatedness", part="../nli/sick_test"),)
     ),

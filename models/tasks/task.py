@@ -239,6 +239,8 @@ class Task(Generic[ItemT, AnswerT]):
     """8 to 12 items that every package is tried with; its manifest records the outputs. The last one is longer than one
     window of 512 tokens. Empty for a task that is not exported."""
     robustness: Robustness
+    corrected_fields: tuple[str, ...] = ()
+    """Fields in which unknown words may be read as known ones. Texts that answers quote, or name parts of, are none."""
     example: type[Item] | None = None
     """The item that data files hold, where it is not the one of requests: a text already split into words, for example.
     `encode` takes both."""

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from models.correction.reading import Correction
 from models.edits.noise import Noise
 from models.tasks import find_task
 from models.tasks.task import AnyTask, Item
@@ -41,6 +42,8 @@ class CopySettings:
     pad_id: int
     noise: Noise
     seed: int
+    correction: Correction | None = None
+    """The correction by which copies are read too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,7 @@ class CopyMaker:
         self._settings = settings
         self._task = find_task(settings.task)
         limits = ReadingLimits(max_tokens=settings.max_tokens)
-        self._reader = Reader(Tokenizer.from_str(settings.tokenizer), limits)
+        self._reader = Reader(Tokenizer.from_str(settings.tokenizer), limits, settings.correction)
 
     def make(self, job: CopyJob) -> CopiedRows:
         """The rows of all copies of a batch."""

@@ -72,6 +72,7 @@ def copying(run: Run) -> Iterator[Copying]:
         pad_id=int(run.tokenizer.pad_token_id),
         noise=Noise(families=noise.families, share=noise.share),
         seed=run.settings.seed,
+        correction=run.correction,
     )
     cores = available_cores() // run.replicas.count
     processes = CopyProcesses(settings, min(max(cores - 1, 1), MOST_PROCESSES))

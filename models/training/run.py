@@ -11,11 +11,13 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from models.checkpoint import DataFile
+from models.correction.reading import Correction
 from models.data import Example, Part, draw_rows, load_train, load_unlabelled, load_validation
 from models.networks.encoder import Encoder
 from models.progress import Say
 from models.robust import find_implementation, read_settings
 from models.robust.method import BuildContext, Method, ParameterGroup
+from models.synonyms.known_words import make_correction
 from models.tasks import find_task
 from models.tasks.task import AnyTask, Outputs
 from models.text import Reader, ReadingLimits
@@ -88,6 +90,8 @@ class Run:
     data: RunData
     base: Base
     reader: Reader
+    correction: Correction | None
+    """The correction by which the reader reads."""
     replicas: Replicas
     encoder: Encoder
     method: Method
@@ -128,6 +132,7 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
 
     Raises:
         DataError, EncoderError: the data or the base cannot be read.
+        WordNetError: texts are to be corrected, and WordNet is not installed here.
         TrainingError: the base reads no rows of `max_tokens`.
     """
     replicas = join_replicas()
@@ -135,7 +140,8 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
         watcher = Watcher(say=_stay_silent, advance=_stay_silent)
     task = find_task(settings.task)
     base = open_base(settings, task)
-    reader = Reader(base.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens))
+    correction = _make_correction(settings, task, base)
+    reader = Reader(base.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens), correction)
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
     data = _read_data(settings, task, reader, measured_rows)
     if data.made:
@@ -152,6 +158,7 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
         data=data,
         base=base,
         reader=reader,
+        correction=correction,
         replicas=replicas,
         encoder=encoder,
         method=method,
@@ -163,6 +170,12 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
 
 def _stay_silent(*_: object) -> None:
     """Take the place of a watcher's callbacks in all processes but the first."""
+
+
+def _make_correction(settings: TrainingSettings, task: AnyTask, base: Base) -> Correction | None:
+    if not settings.correct:
+        return None
+    return make_correction(settings.source, task, base.tokenizer.backend_tokenizer, settings.rows)
 
 
 def _read_data(settings: TrainingSettings, task: AnyTask, reader: Reader, measured_rows: int | None) -> RunData:

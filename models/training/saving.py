@@ -169,6 +169,7 @@ def make_record(run: Run, state: RunState) -> TrainingRecord:
         method=MethodRecord(name=settings.method, settings=method_settings.model_dump(mode="json")),
         base=settings.base_name or settings.base,
         max_tokens=settings.max_tokens,
+        correction=run.correction.kind if run.correction else None,
         settings=settings.model_dump(mode="json", exclude=set(RECORDED_APART)) | circumstances,
         seed=settings.seed,
         source=settings.source,
@@ -189,6 +190,8 @@ def _device_name(device: torch.device) -> str:
 def write_checkpoint(run: Run, record: TrainingRecord, out: Path) -> None:
     """Turn the weights that were kept into the checkpoint `out`, and remove the run's folder."""
     best = _epoch_folder(run, record.kept_epoch)
+    if run.correction:
+        run.correction.write(best)
     (best / RECORD_FILE).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
     best.rename(out)
     shutil.rmtree(run.work)

@@ -154,6 +154,11 @@ class TrainingSettings(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0, description="Weight decay; biases and LayerNorm have none.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm of each parameter group.")
     max_tokens: int = Field(default=128, ge=8, description="Longest row, special tokens included.")
+    correct: bool = Field(
+        default=False,
+        description="Correct texts before they are read: look-alikes of letters, and unknown words one typing error "
+        "away from known ones. Packages made of the checkpoint do the same.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="auto means bf16 on hardware that has it, else fp32."
     )

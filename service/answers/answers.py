@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from models.tasks.task import AnyTask
+from models.text import Encoded
 from service.answers.batch import (
     BatchPrediction,
     EncodedItem,
@@ -18,9 +19,9 @@ from service.answers.batch import (
     UnexplainedItem,
 )
 from service.answers.certificate import Certificate, CertificateTooLong, Counterexample
-from service.answers.contract import Options, result_type
+from service.answers.contract import CorrectedPiece, Options, result_type
 from service.answers.explanation import ExplanationTooLong
-from service.answers.offsets import convert_spans
+from service.answers.offsets import OffsetUnit, convert_spans
 from service.answers.rendering import ExplanationStyle, explain
 
 
@@ -146,6 +147,7 @@ def make_result(
         truncated=encoded.truncated,
         windows=encoded.windows,
         certificate=_certificate(item, predicted, options),
+        corrections=_corrections(encoded, options.offset_unit),
         explanation=explanation,
     )
 
@@ -173,4 +175,17 @@ def _certificate(item: EncodedItem, predicted: ItemPrediction, options: Options)
         tried=trials.tried,
         holds=trials.tried == trials.edits and trials.changing is None,
         counterexample=counterexample,
+    )
+
+
+def _corrections(encoded: Encoded, unit: OffsetUnit) -> tuple[CorrectedPiece, ...]:
+    """The pieces that were not read as they are written, in the caller's offsets."""
+    return tuple(
+        CorrectedPiece(field=field, start=span.start, end=span.end, to=change.to)
+        for field, changes in encoded.corrections.items()
+        for change, span in zip(
+            changes,
+            convert_spans(encoded.texts[field], [change.span for change in changes], unit),
+            strict=True,
+        )
     )

@@ -42,12 +42,27 @@ class ItemPosition(BaseModel):
     id: str | None
 
 
+class CorrectedPiece(BaseModel):
+    """A piece of an input that was read as something else, by a package that corrects texts."""
+
+    field: str
+    start: int = Field(description="In that field, in the request's `offset_unit`.")
+    end: int
+    to: str = Field(description="What was read; empty for signs that nobody sees.")
+
+
 class EncodingSummary(BaseModel):
     """A summary of the tokens and windows in which an input was read."""
 
     tokens: int = Field(description="Tokens computed, special tokens and the overlap of windows included.")
     truncated: bool = Field(description="Whether some of the text was not read.")
     windows: int
+    corrections: tuple[CorrectedPiece, ...] = Field(
+        default=(),
+        exclude_if=lambda corrections: not corrections,
+        description="The pieces that were not read as they are written, by field in the order of the text. Left out "
+        "where there is none.",
+    )
 
 
 class WithExplanation(BaseModel):

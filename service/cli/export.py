@@ -46,6 +46,14 @@ Portable = Annotated[
         "then differ a little from those of the usual graph, and may cost more.",
     ),
 ]
+Correct = Annotated[
+    bool,
+    typer.Option(
+        "--correct",
+        help="Correct texts before they are read: look-alikes of letters, and unknown words one typing error away from "
+        "known ones. Needs WordNet. A checkpoint that was trained so is exported so without this.",
+    ),
+]
 Explanations = Annotated[
     bool,
     typer.Option(
@@ -65,6 +73,7 @@ def export(
     twin: Twins = None,
     with_fp32: WithFp32 = False,
     portable: Portable = False,
+    correct: Correct = False,
     explanations: Explanations = False,
 ) -> None:
     """Turn a checkpoint into a package that can be served, if the package answers as the checkpoint does.
@@ -78,17 +87,16 @@ def export(
     """
     check_request(checkpoint, out, name=name, data=data, twins=twin or ())
     need("export", "torch", "transformers", "optimum", "onnx")
-    from export.build import export_checkpoint
+    from export.build import PackageForm, export_checkpoint
 
     manifest = export_checkpoint(
         checkpoint,
         out,
         precision=precision,
-        portable=portable,
+        form=PackageForm(portable=portable, with_fp32=with_fp32, correct=correct),
         name=name,
         data=data,
         twins=twin or (),
-        with_fp32=with_fp32,
         measure_explanations=partial(_measure_explanations, checkpoint, data) if explanations else None,
         say=console.print,
     )

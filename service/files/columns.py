@@ -24,20 +24,27 @@ _METHOD, _TARGET, _REST = (f"{EXPLANATION}_{name}" for name in ("method", "targe
 _SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 
 
-def column_types(task: AnyTask, labels: tuple[str, ...], options: Options) -> dict[str, pa.DataType]:
+def column_types(
+    task: AnyTask, labels: tuple[str, ...], options: Options, *, has_corrections: bool = False
+) -> dict[str, pa.DataType]:
     """The columns of a result of `task`, in order; those of explanations and certificates only where asked for.
 
     The scores of labels become one column `score_LABEL` each. An explanation becomes a list of its words, and
     `explanation_method`, `explanation_target` and `explanation_rest`. Where each part of an answer is explained, all
-    but the method are lists with an entry for each part.
+    but the method are lists with an entry for each part. Only a package that corrects texts has a column for that.
     """
+    left_out = {
+        *ItemPosition.model_fields,
+        *(() if options.certify else WithCertificate.model_fields),
+        *(() if has_corrections else ("corrections",)),
+    }
     columns: dict[str, pa.DataType] = {}
     for name, field in result_type(task).model_fields.items():
         if field.annotation == tuple[LabelScore, ...]:
             columns |= {f"score_{label}": pa.float64() for label in labels}
         elif name == EXPLANATION:
             columns |= _explanation_types(several=task.explains_each) if options.explain else {}
-        elif name not in ItemPosition.model_fields and (options.certify or name not in WithCertificate.model_fields):
+        elif name not in left_out:
             columns[name] = arrow_type(field.annotation)
     return columns | {ERROR: pa.string()}
 

@@ -121,8 +121,8 @@ def score_file(predictor: Predictor, job: ScoringJob, progress: ReportRecords) -
         for prediction in _predict(predictor, missing, texts, job.options):
             partial.add(prediction)
             progress(partial.records, records)
-    labels = predictor.package.manifest.labels
-    types = column_types(predictor.task, labels, job.options)
+    manifest = predictor.package.manifest
+    types = column_types(predictor.task, manifest.labels, job.options, has_corrections=manifest.correction is not None)
     names = free_names(list(types), set(columns))
     summary.error_column = names[ERROR]
     all_columns = {**columns, **{names[name]: kind for name, kind in types.items()}}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from export.build import export_checkpoint
+from export.build import PackageForm, export_checkpoint
 from export.graphs.finishing import write_graph
 from export.origin import Origin, open_origin
 from export.probes import rows_of_many_lengths
@@ -55,7 +55,7 @@ def fp32_package(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> 
 def package_with_fp32(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     """An int8 package with its fp32 graph."""
     out = tmp_path_factory.mktemp("packages") / "with-fp32"
-    export_checkpoint(checkpoint, out, with_fp32=True)
+    export_checkpoint(checkpoint, out, form=PackageForm(with_fp32=True))
     return out
 
 

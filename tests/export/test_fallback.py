@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.build import export_checkpoint
+from export.build import PackageForm, export_checkpoint
 from export.package import FALLBACK_FILE, GRAPH_FILE, Package, WrongFormat, file_digest, open_package, write_manifest
 from export.session import Session
 from export.verification import verify_package
@@ -31,7 +31,7 @@ def test_the_fallback_is_the_graph_of_the_fp32_package(package_with_fp32: Path, 
 
 
 def test_an_fp32_package_needs_no_other(checkpoint: Path, tmp_path: Path) -> None:
-    export_checkpoint(checkpoint, tmp_path / "out", precision="fp32", with_fp32=True)
+    export_checkpoint(checkpoint, tmp_path / "out", precision="fp32", form=PackageForm(with_fp32=True))
     assert open_package(tmp_path / "out").fallback is None
 
 

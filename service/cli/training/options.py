@@ -124,6 +124,14 @@ _OPTIONS = (
         f"{_default('max_tokens')}",
         rich_help_panel=DATA,
     ),
+    optional(
+        "correct",
+        bool,
+        "--correct",
+        help="Correct texts before they are read: look-alikes of letters, and unknown words one typing error away from "
+        "known ones. Needs WordNet. Packages made of the checkpoint do the same.",
+        rich_help_panel=DATA,
+    ),
     optional("epochs", int, help=f"Passes over the data.{_default('epochs')}", rich_help_panel=HOW_TO_TRAIN),
     optional("batch_size", int, help=f"Examples in a batch.{_default('batch_size')}", rich_help_panel=HOW_TO_TRAIN),
     optional(

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from transformers import BertConfig, BertForSequenceClassification
 
-from export.build import export_checkpoint
+from export.build import PackageForm, export_checkpoint
 from export.graphs.finishing import write_graph
 from export.graphs.tracing import read_tensors
 from export.package import open_package
@@ -24,7 +24,7 @@ EXPLANATIONS = ("attention", "rollout", "decomposition")
 @pytest.fixture(scope="module")
 def portable(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     out = tmp_path_factory.mktemp("portable") / "package"
-    export_checkpoint(checkpoint, out, portable=True)
+    export_checkpoint(checkpoint, out, form=PackageForm(portable=True))
     return out
 
 

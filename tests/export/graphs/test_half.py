@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from export.build import export_checkpoint
+from export.build import PackageForm, export_checkpoint
 from export.errors import TooCostly
 from export.graphs.half import write_half
 from export.package import open_package
@@ -30,7 +30,7 @@ def halved(
 ) -> tuple[Path, Path]:
     """A task's package in fp16, with its fp32 graph beside."""
     package = tmp_path_factory.mktemp(request.param) / "package"
-    export_checkpoint(made(request.param) / "trained", package, precision="fp16", with_fp32=True)
+    export_checkpoint(made(request.param) / "trained", package, precision="fp16", form=PackageForm(with_fp32=True))
     return package, package / "model.fp32.onnx"
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.correction.lookalikes import CONFUSABLES, INVISIBLE
 from models.edits import FAMILIES, UnknownFamily, find_family
 from models.edits.family import fits_article, match_case, replace, replace_all
-from models.edits.lookalikes import CONFUSABLES, INVISIBLE
 from models.edits.names import KINDS
 from models.edits.typos import find_long_words
 from models.synonyms.wordnet import WordNetError

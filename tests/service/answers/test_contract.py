@@ -42,6 +42,7 @@ def test_a_new_task_has_its_types_without_a_line_here() -> None:
         "tokens",
         "truncated",
         "windows",
+        "corrections",
         "certificate",
         "explanation",
     ]

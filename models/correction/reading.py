@@ -1,0 +1,46 @@
+"""Corrects texts before they are tokenized: plain letters for look-alikes, and known words for unknown ones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from models.correction.lookalikes import fold
+from models.correction.rewriting import Rewriting, rewrite_again
+from models.correction.spelling import WORDS_FILE, KnownWords
+
+CorrectionKind = Literal["letters", "words"]
+"""How much is corrected: look-alikes and unseen signs alone, or unknown words as well."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """The changes that are made in texts before they are tokenized."""
+
+    words: KnownWords | None = None
+    """The words that unknown ones are read as; None where words are read as they are spelt."""
+    fields: tuple[str, ...] = ()
+    """The fields of items whose words are corrected. Letters are read alike in all."""
+
+    @property
+    def kind(self) -> CorrectionKind:
+        """The kind, as checkpoints and packages record it."""
+        return "letters" if self.words is None else "words"
+
+    def read(self, field: str, text: str) -> Rewriting:
+        """The text of a field as it is read. Correcting that again changes nothing."""
+        folded = fold(text)
+        if self.words is None or field.partition("/")[0] not in self.fields:
+            return folded
+        return rewrite_again(text, folded, self.words.find_corrections(folded.text))
+
+    def write(self, folder: Path) -> None:
+        """Write what `open_correction` needs beside the kind, if anything, to a checkpoint or a package."""
+        if self.words is not None:
+            self.words.write(folder / WORDS_FILE)
+
+
+def open_correction(folder: Path, kind: CorrectionKind | None, fields: tuple[str, ...]) -> Correction | None:
+    """The correction that a checkpoint or a package in `folder` was made with; raises WordListError."""
+    if kind is None:
+        return None
+    return Correction(KnownWords.read(folder / WORDS_FILE), fields) if kind == "words" else Correction()

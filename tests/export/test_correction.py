@@ -1,0 +1,88 @@
+"""Packages that correct texts: made from a checkpoint trained with or without, and refused where their words lack."""
+
+from pathlib import Path
+
+import pytest
+
+from export.build import PackageForm, export_checkpoint
+from export.package import MissingFile, WrongFormat, open_package
+from export.session import open_packaged_model
+from export.verification import verify_package
+from models.checkpoint import read_record
+from models.correction.spelling import WORDS_FILE
+from models.data import load_validation
+from models.evaluation import measure, predict_all
+from models.networks.loading import open_trained_model
+from models.training.loop import train
+from models.training.run import Watcher
+from models.training.settings import check_settings
+from tests.export.conftest import copied
+from tests.tiny import WORDNET, make_base, write_sentiment
+
+
+@pytest.fixture(autouse=True)
+def small_wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
+
+
+@pytest.fixture(scope="module")
+def correcting(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    out = tmp_path_factory.mktemp("packages") / "correcting"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WNSEARCHDIR", str(WORDNET))
+        export_checkpoint(checkpoint, out, precision="fp32", form=PackageForm(correct=True))
+    return out
+
+
+def test_a_checkpoint_trained_without_can_be_made_to_correct(correcting: Path) -> None:
+    package = open_package(correcting)
+    assert package.manifest.correction == "words"
+    assert WORDS_FILE in package.manifest.files
+    assert verify_package(correcting).passed
+    encoded = package.reader().read("the film was goood")
+    assert [(change.span, change.to) for change in encoded.corrections["text"]] == [((13, 18), "good")]
+
+
+def test_typing_errors_in_known_words_leave_answers_as_they_are(correcting: Path, fp32_package: Path) -> None:
+    texts = ["the film was great", "the plot is awful", "a lovely story", "very dull"]
+    spoilt = ["teh film wass graet", "the plto is afwul", "a lvely stroy", "veery dul"]
+    for folder, is_same in ((correcting, True), (fp32_package, False)):
+        model = open_packaged_model(folder)
+        right, changed = (
+            [one.answer.scores for one in predict_all(model, [model.reader.read(text) for text in written])]
+            for written in (texts, spoilt)
+        )
+        assert (right == changed) == is_same
+
+
+def test_a_checkpoint_trained_with_correction_hands_its_words_on(tmp_path: Path) -> None:
+    base, data = make_base(tmp_path / "base"), write_sentiment(tmp_path / "data")
+    settings = check_settings(
+        {"task": "sentiment", "base": str(base), "source": {"data": str(data)}, "epochs": 1, "max_tokens": 32,
+         "precision": "fp32", "correct": True}
+    )  # fmt: skip
+    trained = tmp_path / "trained"
+    train(settings, trained, Watcher(say=lambda _: None, advance=lambda *_: None))
+    assert read_record(trained).correction == "words"
+    export_checkpoint(trained, tmp_path / "package", precision="fp32")
+    assert (tmp_path / "package" / WORDS_FILE).read_bytes() == (trained / WORDS_FILE).read_bytes()
+    models = [open_trained_model(trained), open_packaged_model(tmp_path / "package")]
+    assert all(model.reader.read("the film was goood").corrections for model in models)
+    validation = load_validation(settings.source, models[0].task, models[0].outputs, models[0].reader).examples
+    assert measure(models[0], validation) == measure(models[1], validation) == read_record(trained).metrics
+
+
+def test_a_package_without_its_words_is_refused(correcting: Path, tmp_path: Path) -> None:
+    folder = copied(correcting, tmp_path)
+    (folder / WORDS_FILE).unlink()
+    with pytest.raises(MissingFile, match=r"words\.txt\.gz: missing"):
+        open_package(folder)
+
+
+def test_a_package_that_lists_no_words_to_correct_with_is_refused(correcting: Path, tmp_path: Path) -> None:
+    folder = copied(correcting, tmp_path)
+    manifest = open_package(folder).manifest
+    files = {name: digest for name, digest in manifest.files.items() if name != WORDS_FILE}
+    (folder / "package.json").write_text(manifest.model_copy(update={"files": files}).sealed().model_dump_json())
+    with pytest.raises(WrongFormat, match=r"lists no words\.txt\.gz"):
+        open_package(folder)

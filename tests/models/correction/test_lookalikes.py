@@ -1,0 +1,86 @@
+"""Look-alikes and unseen signs: what they are read as, and what stays as it is."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.correction.lookalikes import CONFUSABLES, INVISIBLE, fold
+from models.words import Span
+
+TEXTS = st.text(max_size=30) | st.text(
+    "abА́аΑеоrж ɑ\u0301\u200b\u200c\u200d\u00adéﬁＴ½か\uff9e゙ᄒ한🚀👩´ά\u00a0", max_size=20
+)
+
+
+@given(text=TEXTS)
+def test_folding_again_changes_nothing(text: str) -> None:
+    folded = fold(text)
+    assert fold(folded.text).text is folded.text
+    assert unicodedata.is_normalized("NFKC", folded.text)
+
+
+@given(text=TEXTS)
+def test_every_character_that_is_read_stands_somewhere_in_the_written_text(text: str) -> None:
+    folded = fold(text)
+    for place in range(len(folded.text)):
+        start, end = folded.written(Span(place, place + 1))
+        assert 0 <= start < end <= len(text)
+
+
+@given(text=st.text(st.characters(max_codepoint=127)))
+def test_ascii_is_the_same_object(text: str) -> None:
+    assert fold(text).text is text
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("tеrriblе", "terrible"),  # Cyrillic е
+        ("АРРLЕ is good", "APPLE is good"),
+        ("the сосоа was соре", "the cocoa was cope"),
+        ("te\u200brri\u00adble\ufeff", "terrible"),
+        ("f\u200di\u200dl\u200cm", "film"),
+        ("ｆｉｌｍ\u3000ﬁne", "film fine"),
+        ("cafe\u0301", "café"),
+        ("10\u00a0km²", "10 km2"),
+    ],
+)
+def test_texts_are_read_as_they_look(written: str, read: str) -> None:
+    assert fold(written).text == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "мама мыла раму, а он",
+        "сосна и море",
+        "καλημέρα κόσμε",
+        "👩\u200d🚀 ❤️",
+        "می\u200cخواهم",
+        "naïve “quote” – it’s",
+        "안녕 我爱你",
+        "ρ = 3",
+    ],
+)
+def test_other_alphabets_and_emoji_stay(text: str) -> None:
+    folded = fold(text)
+    assert folded.text is text
+    assert not folded.changes
+
+
+@pytest.mark.parametrize("letter", CONFUSABLES)
+def test_every_lookalike_in_a_word_is_read_as_its_letter(letter: str) -> None:
+    for other in CONFUSABLES[letter]:
+        assert fold(f"wo{other}rd").text == f"wo{letter}rd"
+
+
+@pytest.mark.parametrize("sign", INVISIBLE)
+def test_every_unseen_sign_in_a_word_is_dropped(sign: str) -> None:
+    assert fold(f"wo{sign}rd").text == "word"
+
+
+def test_a_letter_is_the_lookalike_of_one_letter_only() -> None:
+    others = [other for found in CONFUSABLES.values() for other in found]
+    assert len(others) == len(set(others))

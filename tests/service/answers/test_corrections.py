@@ -1,0 +1,88 @@
+"""Answers of a package that corrects texts: as for the corrected text, in the caller's words and offsets."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from export.package import MANIFEST_FILE, file_digest, open_package
+from models.correction.spelling import WORDS_FILE, KnownWords
+from models.tasks.sentiment import SentimentItem
+from service.answers.contract import Options
+from service.answers.predictor import Predictor
+from service.engine.limits import EngineLimits
+from service.engine.pool import Pool
+from tests.service.conftest import Server, steadfast
+from tests.service.tiny import WORDS, reseal
+
+WRITTEN = "\U0001f600 teh film was gre\u0430t, not aweful"
+READ = "\U0001f600 the film was great, not awful"
+
+
+@pytest.fixture(scope="module")
+def correcting(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(shutil.copytree(package, tmp_path_factory.mktemp("correcting") / "tiny"))
+    KnownWords([word for word in WORDS if word.isalpha()]).write(folder / WORDS_FILE)
+    files = {path.name: file_digest(path) for path in folder.iterdir() if path.name != MANIFEST_FILE}
+    reseal(folder, correction="words", files=files)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corrector(correcting: Path) -> Iterator[Predictor]:
+    with Pool(1) as pool, Predictor(open_package(correcting), EngineLimits(), pool) as predictor:
+        yield predictor
+
+
+def ask(predictor: Predictor, text: str, **options: Any) -> dict[str, Any]:
+    answers = predictor.answer([SentimentItem(text=text)], Options.model_validate(options))
+    result: dict[str, Any] = answers.results[0].model_dump(mode="json")
+    return result
+
+
+@pytest.mark.parametrize("method", ["attention", "decomposition", "occlusion"])
+def test_the_answer_and_its_explanation_are_those_of_the_text_that_is_read(corrector: Predictor, method: str) -> None:
+    written, read = (ask(corrector, text, explain=method) for text in (WRITTEN, READ))
+    assert written["scores"] == read["scores"]
+    assert "corrections" not in read
+    explained = [written["explanation"]["items"], read["explanation"]["items"]]
+    assert [item["score"] for item in explained[0]] == [item["score"] for item in explained[1]]
+    assert [item["text"] for item in explained[0]] == [
+        "\U0001f600", "teh", "film", "was", "gre\u0430t", ",", "not", "aweful",
+    ]  # fmt: skip
+    assert all(WRITTEN[item["start"] : item["end"]] == item["text"] for item in explained[0])
+
+
+@pytest.mark.parametrize(("unit", "width"), [("codepoint", 1), ("utf16", 2), ("byte", 4)])
+def test_corrections_are_in_the_callers_offsets(corrector: Predictor, unit: str, width: int) -> None:
+    wider = width == 4  # the Cyrillic letter has two bytes
+    found = ask(corrector, WRITTEN, offset_unit=unit)["corrections"]
+    assert [(one["field"], one["start"], one["end"], one["to"]) for one in found] == [
+        ("text", width + 1, width + 4, "the"),
+        ("text", width + 17, width + 18 + wider, "a"),
+        ("text", width + 25 + wider, width + 31 + wider, "awful"),
+    ]
+
+
+def test_over_http_only_corrected_texts_have_corrections(start_server: Callable[..., Server], correcting: Path) -> None:
+    results = start_server(correcting).ask(inputs=[WRITTEN, READ]).json()["results"]
+    assert [one["to"] for one in results[0]["corrections"]] == ["the", "a", "awful"]
+    assert "corrections" not in results[1]
+    assert results[0]["scores"] == results[1]["scores"]
+
+
+def test_scored_files_have_a_column_of_corrections(correcting: Path, package: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text(f"text\n{WRITTEN.replace(',', '')}\ngood film\n", encoding="utf-8")
+    for folder in (correcting, package):
+        done = steadfast(
+            "score", "sentiment", tmp_path / "texts.csv", "-o", tmp_path / f"{folder.parent.name}.parquet",
+            "--package", folder,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    scored = pq.read_table(tmp_path / f"{correcting.parent.name}.parquet").to_pylist()
+    assert [one["to"] for one in scored[0]["corrections"]] == ["the", "a", "awful"]
+    assert not scored[1]["corrections"]
+    assert "corrections" not in pq.read_table(tmp_path / f"{package.parent.name}.parquet").column_names
