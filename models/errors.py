@@ -13,6 +13,16 @@ class UserError(ValueError):
     """
 
 
+_PLAIN = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "string_type": "must be a text",
+    "tuple_type": 'must be a list, such as ["walk", "drive"]',
+    "list_type": 'must be a list, such as ["walk", "drive"]',
+}
+"""Sentences by the kind of a mistake, where pydantic's own speak of Python."""
+
+
 class Mistake(NamedTuple):
     """One value that does not fit its field."""
 
@@ -28,4 +38,5 @@ class Mistake(NamedTuple):
 def first_mistake(error: "ValidationError") -> Mistake:
     """The first mistake that pydantic found; as text it reads `place: reason`."""
     found = error.errors()[0]
-    return Mistake(".".join(map(str, found["loc"])), found["msg"], found["input"])
+    reason = _PLAIN.get(found["type"], found["msg"].removeprefix("Value error, "))
+    return Mistake(".".join(map(str, found["loc"])), reason, found["input"])

@@ -60,9 +60,9 @@ class ExplainOptions(BaseModel):
     def _accept_short_forms(cls, value: Any) -> Any:
         if value is True:
             return {}
-        if not isinstance(value, str):
+        if isinstance(value, Mapping | ExplainOptions):
             return value
-        if value in get_args(ExplanationMethod):
+        if isinstance(value, str) and value in get_args(ExplanationMethod):
             return {"method": value}
         names = ", ".join(map(repr, get_args(ExplanationMethod)))
         raise PydanticCustomError("explanation_method", f"Input should be one of {names}, or true, or an object")

@@ -42,7 +42,7 @@ def test_the_origin_names_the_file_by_digest_and_counts_its_rows(tmp_path: Path,
 
 def test_a_missing_text_is_one_short_reason(tmp_path: Path, reader: Reader) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": null, "label": 1}\n')
-    with pytest.raises(DataError, match=r"record 1: text: Input should be a valid string$"):
+    with pytest.raises(DataError, match=r"record 1: text: must be a text$"):
         _load(tmp_path, "a", reader)
 
 

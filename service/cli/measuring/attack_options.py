@@ -123,9 +123,7 @@ def read_settings(families: list[str] | None, bounds: dict[str, Any]) -> list[At
         return [AttackSettings(family=family, **given) for family in dict.fromkeys(named)]
     except ValidationError as error:
         mistake = first_mistake(error)
-        raise typer.BadParameter(
-            mistake.reason.removeprefix("Value error, "), param_hint=_option(mistake.place.partition(".")[0])
-        ) from None
+        raise typer.BadParameter(mistake.reason, param_hint=_option(mistake.place.partition(".")[0])) from None
 
 
 def _option(name: str) -> str:

@@ -97,8 +97,9 @@ def test_explanations_are_asked_for_in_short_and_at_length(given: Any, wanted: E
     ("given", "place", "said"),
     [
         ("lime", ("explain",), "one of 'attention', 'rollout', 'decomposition', 'occlusion', or true, or an object"),
-        (False, ("explain",), ""),
-        (1, ("explain",), ""),
+        (False, ("explain",), "or true, or an object"),
+        (1, ("explain",), "or true, or an object"),
+        ([], ("explain",), "or true, or an object"),
         ({"method": "lime"}, ("explain", "method"), "'attention'"),
         ({"method": True}, ("explain", "method"), "'attention'"),
         ({"target": True}, ("explain", "target"), "a string or an integer"),

@@ -253,7 +253,7 @@ def test_predict_takes_the_texts_of_an_input_in_their_order(made: Callable[[str]
 def test_predict_says_which_texts_a_task_reads(made: Callable[[str], Path]) -> None:
     failed = steadfast("predict", "nli", "only one", "--package", made("nli") / "package")
     assert failed.returncode == 2
-    assert "nli reads premise, hypothesis, in this order; hypothesis: Field required" in failed.stderr
+    assert "nli reads premise, hypothesis, in this order; hypothesis: is missing" in failed.stderr
 
 
 def test_the_models_are_listed_with_what_they_answer_at(server: Server) -> None:
