@@ -92,6 +92,10 @@ class NerAnswer(TaskAnswer):
         """One line for each entity, or a remark that there is none."""
         return tuple(map(headline, self.entities)) or ("no entities",)
 
+    def part_names(self) -> tuple[str, ...]:
+        """The kind of each entity."""
+        return tuple(entity.label for entity in self.entities)
+
     def places(self) -> tuple[tuple[str, Span], ...]:
         """The words of each entity."""
         return tuple(("text", Span(entity.start, entity.end)) for entity in self.entities)

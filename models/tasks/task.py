@@ -76,6 +76,10 @@ class TaskAnswer(BaseModel):
         """The answer in short for people to read, with one line for each of its parts."""
         return (headline(self),)
 
+    def part_names(self) -> tuple[str, ...]:
+        """The name of each part, as explanations of the answer given call it; none where the answer is a number."""
+        return tuple(value for name, value in self if name != "id" and isinstance(value, str))[:1]
+
     def places(self) -> tuple[tuple[str, Span], ...]:
         """The fields and spans in which the model found its answer, in the order of the parts; mostly there are none.
 
@@ -154,6 +158,10 @@ class Claim:
     """Whether the claim says that what the head gives is low, so that words which raise it speak against the claim."""
 
 
+LONGEST_NAME_SHOWN = 100
+"""Most characters of a name asked for that an error repeats."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Targets:
     """The answers that a caller may have explained in place of the one that was given."""
@@ -177,8 +185,16 @@ class Targets:
                 return list(names).index(asked)
         elif self.are_texts and 0 <= asked < len(names):
             return asked
-        known = f"its text, or its place from 0 to {len(names) - 1}" if self.are_texts else ", ".join(map(repr, names))
-        raise ValueError(f"no such answer can be explained; name one: {known}")
+        if self.are_texts:
+            wrong = "no choice is called so" if isinstance(asked, str) else f"no choice has the place {asked}"
+            raise ValueError(f"{wrong}; give a choice's text, or its place: {_places(len(names))}")
+        called = repr(asked[:LONGEST_NAME_SHOWN]) if isinstance(asked, str) else str(asked)
+        known = ", ".join(map(repr, names))
+        raise ValueError(f"no answer {called} can be explained; name one, case counts: {known}")
+
+
+def _places(count: int) -> str:
+    return " or ".join(map(str, range(count))) if count <= 2 else f"0 to {count - 1}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,10 @@ as its output."""
 MEANINGS: Mapping[ExplanationMethod, str] = {
     "attention": "how much attention the model pays to it in its last layer",
     "rollout": "how much of the answer comes from it when attention is followed through all layers",
-    "decomposition": "what it adds to the logits that speak for the answer, or takes from them",
-    "occlusion": "how far the logits that speak for the answer fall when it is left out",
+    "decomposition": "what it adds to the logits that speak for {answer}, or takes from them",
+    "occlusion": "how far the logits that speak for {answer} fall when it is left out",
 }
-"""The meaning of a word's score, for people to read."""
+"""The meaning of a word's score, for people to read; `{answer}` stands for the answer that is explained."""
 
 ExplanationUnit = Literal["word", "token"]
 

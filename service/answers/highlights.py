@@ -17,6 +17,9 @@ WEAK = 0.25
 STRONG = 0.6
 """From this share on it is marked twice."""
 
+LONGEST_NAMED = 40
+"""Most characters of a word or an answer that is named in a line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
@@ -53,6 +56,8 @@ class AnswerView:
     explanation: Explanation | None
     places: Sequence[tuple[str, Span]]
     """The fields and spans in which the model found it, in code points."""
+    explains_other: bool = False
+    """Whether another answer is explained than the one given."""
 
 
 def texts_of(item: Item) -> dict[str, str]:
@@ -71,19 +76,49 @@ def views_of(result: Any) -> list[AnswerView]:
 
     A view for each explained part, or a single view whose headline has a line for each part.
     """
-    headlines, places = result.headlines(), result.places()
+    headlines, places, names = result.headlines(), result.places(), result.part_names()
     given = result.explanation
     if not isinstance(given, tuple) or not given:
-        return [AnswerView(headline="\n".join(headlines), explanation=given or None, places=places)]
+        is_other = isinstance(given, Explanation) and bool(names) and given.target not in names
+        return [
+            AnswerView(headline="\n".join(headlines), explanation=given or None, explains_other=is_other, places=places)
+        ]
     return [
-        AnswerView(headline=headline, explanation=explanation, places=[place])
-        for headline, explanation, place in zip(headlines, given, places, strict=True)
+        AnswerView(
+            headline=headline, explanation=explanation, explains_other=explanation.target != name, places=[place]
+        )
+        for headline, explanation, name, place in zip(headlines, given, names, places, strict=True)
     ]
 
 
 def is_signed(explanation: Explanation) -> bool:
     """Whether scores speak for or against the answer; else they are shares of 1."""
     return explanation.rest is not None
+
+
+def name_explained(views: Sequence[AnswerView]) -> str:
+    """The words for that which the scores of all these views speak for: the answer, or the one explained instead."""
+    explained = [view for view in views if view.explanation]
+    if not any(view.explains_other for view in explained):
+        return "the answer"
+    targets = {view.explanation.target for view in explained if view.explanation}
+    return shorten(targets.pop()) if len(targets) == 1 else "the answer that is explained"
+
+
+def is_same_for_all_answers(item: Item, view: AnswerView) -> bool:
+    """Whether another label or kind is explained with scores that do not depend on it.
+
+    The scores of a choice do depend on it, because the model reads each choice by itself.
+    """
+    explanation = view.explanation
+    if explanation is None or is_signed(explanation):
+        return False
+    return view.explains_other and explanation.target not in texts_of(item).values()
+
+
+def shorten(text: str) -> str:
+    """The text where it is named beside others: at most `LONGEST_NAMED` characters, the last an ellipsis if cut."""
+    return text if len(text) <= LONGEST_NAMED else text[: LONGEST_NAMED - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def cut(field: str, text: str, view: AnswerView) -> list[Piece]:

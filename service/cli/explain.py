@@ -68,14 +68,13 @@ def explain(
         name = predictor.name
     if html is None:
         show(items, answers.results)
-        warn_unexplained(answers.unexplained)
-        return
+    else:
+        from service.pages.page import page
 
-    from service.pages.page import page
-
-    reasons = {one.index: str(one.reason) for one in answers.unexplained}
-    _write(html, page(name, items, answers.results, reasons))
-    typer.echo(f"wrote {html}", err=True)
+        reasons = {one.index: str(one.reason) for one in answers.unexplained}
+        _write(html, page(name, items, answers.results, reasons))
+        typer.echo(f"wrote {html}", err=True)
+    warn_unexplained(answers.unexplained)
 
 
 def _read_target(task: AnyTask, target: str | None) -> str | int | None:

@@ -20,7 +20,7 @@ def predict(
     """Answer for a few texts.
 
     With `--explain` the words are coloured, the stronger the more they count: blue for the answer and orange against
-    it, or yellow where the method does not tell. Without colour they carry signs.
+    it, or yellow where the method does not tell. Without colour, or with 16 colours, they carry signs.
 
     ```sh
     steadfast predict sentiment "not bad at all" "dull" --explain best

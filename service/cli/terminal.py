@@ -11,10 +11,23 @@ from rich.text import Text
 from models.tasks.task import Item
 from service.answers.batch import UnexplainedItem
 from service.answers.explanation import Explanation
-from service.answers.highlights import AnswerView, Piece, cut, is_signed, texts_of, views_of
+from service.answers.highlights import (
+    AnswerView,
+    Piece,
+    cut,
+    is_same_for_all_answers,
+    is_signed,
+    name_explained,
+    shorten,
+    texts_of,
+    views_of,
+)
 
 TOP_WORDS = 5
 """How many words are named below an explained answer."""
+
+SAME_FOR_ALL = "does not depend on the label asked for: its scores are the same for every answer"
+"""The note on a method whose scores tell nothing of the label that was asked for."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Every control character but tab and newline."""
@@ -30,16 +43,25 @@ _PALEST = 250
 
 
 def show(items: Sequence[Item], results: Sequence[Any]) -> None:
-    """Print results for people, in colour where that is wanted, and a legend where words have signs."""
+    """Print results for people, in colour where that is wanted, and a legend where words have signs.
+
+    Sixteen colours have none for the shades, so that words carry signs there.
+    """
     console = Console(highlight=False, soft_wrap=True)
-    in_colour = console.color_system is not None and not console.no_color
-    signed = False
+    in_colour = console.color_system in ("256", "truecolor") and not console.no_color
+    signed: list[AnswerView] = []
+    unaimed: list[str] = []
     for item, result in zip(items, results, strict=True):
         views = views_of(result)
         console.print(_picture(item, views, in_colour=in_colour))
-        signed = signed or any(view.explanation and is_signed(view.explanation) for view in views)
+        signed += [view for view in views if view.explanation and is_signed(view.explanation)]
+        unaimed += [
+            view.explanation.method for view in views if view.explanation and is_same_for_all_answers(item, view)
+        ]
     if signed:
-        console.print(_legend(in_colour=in_colour))
+        console.print(_legend(harmless(name_explained(signed)), in_colour=in_colour))
+    if unaimed:
+        console.print(Text(f"{unaimed[0]} {SAME_FOR_ALL}", style="dim"))
 
 
 def show_json(results: Sequence[Any]) -> None:
@@ -108,11 +130,11 @@ def _sign(pieces: Sequence[Piece], *, signed: bool) -> Text:
     return Text("".join([*line, "]" if was_answer else ""]))
 
 
-def _legend(*, in_colour: bool) -> Text:
+def _legend(explained: str, *, in_colour: bool) -> Text:
     if not in_colour:
-        return Text("+word+ speaks for the answer, -word- against it; ++ and -- stand at the words that count most")
+        return Text(f"+word+ speaks for {explained}, -word- against it; ++ and -- stand at the words that count most")
     return Text.assemble(
-        ("speaks for the answer", f"black on {_rgb(_FOR)}"),
+        (f"speaks for {explained}", f"black on {_rgb(_FOR)}"),
         " ",
         ("against it", f"black on {_rgb(_AGAINST)}"),
         ("; the stronger the colour, the more", "dim"),
@@ -122,7 +144,7 @@ def _legend(*, in_colour: bool) -> Text:
 def _name_top_words(explanation: Explanation) -> Text:
     top = sorted(explanation.items, key=lambda word: -abs(word.score))[:TOP_WORDS]
     sign = "+" if is_signed(explanation) else ""
-    words = ", ".join(f"{harmless(word.text)} {word.score:{sign}.2f}" for word in top)
+    words = ", ".join(f"{harmless(shorten(word.text))} {word.score:{sign}.2f}" for word in top)
     return Text(f"{explanation.method} for {harmless(explanation.target)}: {words}", style="dim")
 
 

@@ -15,7 +15,16 @@ from typing import Any
 from export.package import Faithfulness
 from models.tasks.task import Item, LabelScore
 from service.answers.explanation import MEANINGS, Explanation
-from service.answers.highlights import AnswerView, Piece, cut, is_signed, texts_of, views_of
+from service.answers.highlights import (
+    AnswerView,
+    Piece,
+    cut,
+    is_same_for_all_answers,
+    is_signed,
+    name_explained,
+    texts_of,
+    views_of,
+)
 
 TABLE_WORDS = 20
 """Most words whose numbers are listed in a table."""
@@ -23,7 +32,7 @@ TABLE_WORDS = 20
 STEPS = 10
 """Steps of colour between no and the largest score; the style has a class for each."""
 
-CAVEAT = "A score says what the model used for this answer; it is no reason, no cause and no measure of trust."
+CAVEAT = "A score says what the model used to judge the answer; it is no reason, no cause and no measure of trust."
 
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
@@ -43,8 +52,7 @@ def fragment(item: Item, result: Any) -> str:
         item: The input; its texts are shown.
         result: The input's result of the contract, whose offsets count code points.
     """
-    notes = "".join(notes_on(view.explanation) for view in views_of(result)[:1] if view.explanation)
-    return f'<div class="steadfast">{answer(item, result)}{notes}</div>'
+    return f'<div class="steadfast">{answer(item, result)}{notes_on(views_of(result))}</div>'
 
 
 def answer(item: Item, result: Any, reason: str | None = None) -> str:
@@ -59,10 +67,17 @@ def answer(item: Item, result: Any, reason: str | None = None) -> str:
     return f'<article class="answer">{heading}{_scores(result)}{parts}{because}</article>'
 
 
-def notes_on(explanation: Explanation) -> str:
-    """Notes for all answers that are explained by one method: its meaning, the legend, its faithfulness and limits."""
-    score = f"The score of a {explanation.unit} is {MEANINGS[explanation.method]}."
-    lines = [f"Explained by <strong>{explanation.method}</strong>. {score}", _legend(explanation)]
+def notes_on(views: Sequence[AnswerView]) -> str:
+    """Notes for all answers that are explained by one method: its meaning, the legend, its faithfulness and limits.
+
+    Empty where nothing is explained.
+    """
+    explanation = next((view.explanation for view in views if view.explanation), None)
+    if explanation is None:
+        return ""
+    explained = escape(name_explained(views))
+    score = f"The score of a {explanation.unit} is {MEANINGS[explanation.method].format(answer=explained)}."
+    lines = [f"Explained by <strong>{explanation.method}</strong>. {score}", _legend(explanation, explained)]
     lines += [_faithfulness(explanation.faithfulness), CAVEAT]
     return '<aside class="notes">' + "".join(f"<p>{line}</p>" for line in lines) + "</aside>"
 
@@ -105,7 +120,11 @@ def _part(item: Item, view: AnswerView, *, is_one_of_many: bool) -> str:
     heading = f"<h3>{escape(view.headline)}</h3>" if is_one_of_many else ""
     explanation = view.explanation
     target = ""
-    if explanation and explanation.target not in view.headline:
+    if explanation and is_same_for_all_answers(item, view):
+        target = (
+            f"<p>The scores of {explanation.method} do not depend on the label; they are the same for every answer.</p>"
+        )
+    elif explanation and view.explains_other:
         target = f'<p>Words scored for: <strong lang="">{escape(explanation.target)}</strong></p>'
     beside = _rest(explanation) + _table(explanation) if explanation else ""
     return f'<section class="part">{heading}{target}{_texts(item, view)}{beside}</section>'
@@ -127,7 +146,7 @@ def _figure(name: str, texts: Sequence[str], *, is_named: bool) -> str:
     if len(texts) == 1:
         return f'<figure>{caption}<p class="text" lang="" dir="auto">{texts[0]}</p></figure>'
     rows = "".join(f'<li class="text" lang="" dir="auto">{text}</li>' for text in texts)
-    return f"<figure>{caption}<ol>{rows}</ol></figure>"
+    return f'<figure>{caption}<ol start="0">{rows}</ol></figure>'
 
 
 def _marked(field: str, text: str, view: AnswerView) -> str:
@@ -170,14 +189,14 @@ def _mark(piece: Piece, *, signed: bool) -> str:
     return f'<mark class="{" ".join(classes)}" title="{score}">{text}{spoken}</mark>'
 
 
-def _legend(explanation: Explanation) -> str:
+def _legend(explanation: Explanation, explained: str) -> str:
     if not is_signed(explanation):
         return (
             f'<mark class="share s{STEPS} g2">This colour</mark> and the line grow with the score; the scores have no '
             "sign, so that they speak neither for nor against the answer, and add up to 1."
         )
     return (
-        f'<mark class="for s{STEPS} g2 end">For the answer</mark> '
+        f'<mark class="for s{STEPS} g2 end">For {explained}</mark> '
         f'<mark class="against s{STEPS} g2 end">against it</mark>: the stronger the colour and the line, the more. '
         "Scores are in units of a logit."
     )
@@ -191,8 +210,8 @@ def _faithfulness(measured: Faithfulness | None) -> str:
         )
     return (
         f"Measured on {measured.rows} texts, taking out the words that the method ranks first lowers the score of the "
-        f"answer by {measured.comprehensiveness:.3f} (words at random: {measured.random_comprehensiveness:.3f}; higher "
-        f"is better), and keeping only these by {measured.sufficiency:.3f} (at random: "
+        f"answer given by {measured.comprehensiveness:.3f} (words at random: {measured.random_comprehensiveness:.3f}; "
+        f"higher is better), and keeping only these by {measured.sufficiency:.3f} (at random: "
         f"{measured.random_sufficiency:.3f}; lower is better)."
     )
 
@@ -200,7 +219,9 @@ def _faithfulness(measured: Faithfulness | None) -> str:
 def _rest(explanation: Explanation) -> str:
     if explanation.rest is None:
         return ""
-    return f'<p class="rest">Rest: {explanation.rest:+.3f} logits that no {explanation.unit} accounts for.</p>'
+    # Units that are left out one by one need not add up.
+    limit = ", which has no meaning of its own" if explanation.method == "occlusion" else ""
+    return f'<p class="rest">Rest: {explanation.rest:+.3f} logits that no {explanation.unit} accounts for{limit}.</p>'
 
 
 def _table(explanation: Explanation) -> str:
@@ -220,6 +241,6 @@ def _table(explanation: Explanation) -> str:
 
 
 def _name(field: str) -> str:
-    """A field as people call it: the places of a list are counted from 1."""
+    """A field as people call it, with the place in a list, which is counted from 0 as callers do."""
     name, _, place = field.partition("/")
-    return name.replace("_", " ") + (f" {int(place) + 1}" if place else "")
+    return name.replace("_", " ") + (f" {place}" if place else "")

@@ -32,8 +32,7 @@ def page(
         results: Their results of the contract, in the same order; their offsets count code points.
         reasons: By the place of an input, why its answer is not explained.
     """
-    views = [view for result in results for view in views_of(result) if view.explanation]
-    notes = next((notes_on(view.explanation) for view in views if view.explanation), "")
+    notes = notes_on([view for result in results for view in views_of(result)])
     shown = "".join(
         answer(item, result, (reasons or {}).get(index))
         for index, (item, result) in enumerate(zip(items, results, strict=True))

@@ -112,20 +112,32 @@ def test_an_entity_is_explained_as_the_likelier_of_a_kinds_labels(number: int, s
 
 
 @pytest.mark.parametrize(
-    ("task", "asked", "known"),
+    ("task", "asked", "said"),
     [
-        ("sentiment", "good", "'negative', 'positive'"),
-        ("sentiment", 1, "'negative', 'positive'"),
-        ("sts", "5", "'similarity'"),
-        ("ner", "B-person", "'corporation', 'creative-work', 'group', 'location', 'person', 'product'"),
-        ("reading-comprehension", "none of these", "its text, or its place from 0 to "),
-        ("reading-comprehension", 20, "its text, or its place from 0 to "),
-        ("reading-comprehension", -1, "its text, or its place from 0 to "),
+        (
+            "sentiment",
+            "Positive",
+            "no answer 'Positive' can be explained; name one, case counts: 'negative', 'positive'",
+        ),
+        ("sentiment", 1, "no answer 1 can be explained; name one, case counts: 'negative', 'positive'"),
+        ("sts", "5", "no answer '5' can be explained; name one, case counts: 'similarity'"),
+        (
+            "ner",
+            "x" * 101,
+            f"no answer '{'x' * 100}' can be explained; name one, case counts: "
+            "'corporation', 'creative-work', 'group', 'location', 'person', 'product'",
+        ),
+        ("reading-comprehension", "fly", "no choice is called so; give a choice's text, or its place: {places}"),
+        ("reading-comprehension", 20, "no choice has the place 20; give a choice's text, or its place: {places}"),
+        ("reading-comprehension", -1, "no choice has the place -1; give a choice's text, or its place: {places}"),
     ],
 )
-def test_what_cannot_be_explained_is_refused_with_what_can(task: str, asked: str | int, known: str) -> None:
-    with pytest.raises(ValueError, match=f"no such answer can be explained; name one: {known}"):
-        targets_of(TASKS[task]).find(asked, encode(TASKS[task], 0), TASKS[task].outputs)
+def test_what_cannot_be_explained_is_refused_with_what_can(task: str, asked: str | int, said: str) -> None:
+    encoded = encode(TASKS[task], 0)
+    last = max(row.group for row in encoded.rows)
+    with pytest.raises(ValueError, match="no ") as refused:
+        targets_of(TASKS[task]).find(asked, encoded, TASKS[task].outputs)
+    assert str(refused.value) == said.format(places="0 or 1" if last == 1 else f"0 to {last}")
 
 
 def test_a_choice_is_found_by_its_text_and_by_its_place() -> None:

@@ -182,6 +182,15 @@ def test_an_answer_with_too_much_to_explain_is_shown_and_the_reason_is_said(pack
     assert shown.stderr.startswith("input 2 is not explained: 129 words to leave out in turn; ")
 
 
+def test_a_page_that_explains_nothing_is_not_written_in_silence(package: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    arguments = ("explain", "sentiment", "great " * 129, "--method", "occlusion", "--html", page)
+    shown = steadfast(*arguments, "--package", package)
+    wrote, unexplained = shown.stderr.splitlines()
+    assert wrote == f"wrote {page}"
+    assert unexplained.startswith("input 1 is not explained: 129 words to leave out in turn; ")
+
+
 def test_a_certificate_is_shown_with_its_counterexample(package: Path) -> None:
     shown = steadfast("certify", "sentiment", "boring", "bad", "great " * 100, "--package", package)
     turned, found, held, none, long = shown.stdout.splitlines()
@@ -215,13 +224,13 @@ def test_control_characters_do_not_reach_the_terminal(package: Path, explain: tu
 
 def test_control_characters_do_not_shift_the_colours(package: Path) -> None:
     arguments = ("predict", "sentiment", "\x07\x07\x08 awful", "--explain", "attention", "--package", package)
-    said = steadfast(*arguments, env=os.environ | {"FORCE_COLOR": "1"}).stdout
+    said = steadfast(*arguments, env=os.environ | {"FORCE_COLOR": "1", "COLORTERM": "truecolor"}).stdout
     assert re.search("\x1b\\[[0-9;]*mawful\x1b", said)
 
 
 def test_colour_is_used_where_it_is_wanted(package: Path) -> None:
     arguments = ("predict", "sentiment", TEXTS[0], "--explain", "attention", "--package", package)
-    assert "\x1b[" in steadfast(*arguments, env=os.environ | {"FORCE_COLOR": "1"}).stdout
+    assert "\x1b[" in steadfast(*arguments, env=os.environ | {"FORCE_COLOR": "1", "COLORTERM": "truecolor"}).stdout
 
 
 def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:

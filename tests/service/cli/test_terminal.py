@@ -12,7 +12,7 @@ from service.answers.contract import Options
 from service.answers.explanation import ExplainOptions
 from service.answers.highlights import views_of
 from service.answers.predictor import Predictor
-from service.cli.terminal import show
+from service.cli.terminal import SAME_FOR_ALL, show
 from tests.service.conftest import steadfast
 from tests.tiny import make_items
 
@@ -60,6 +60,38 @@ def test_attention_has_one_colour(package: Path) -> None:
     colours = [tuple(map(int, found.split(";"))) for found in re.findall(r"\x1b\[30;48;2;([\d;]+)m", shown)]
     assert colours
     assert all(red >= green >= blue for red, green, blue in colours)
+
+
+def explain(package: Path, *arguments: str) -> list[str]:
+    """The lines that `explain` prints."""
+    return steadfast("explain", "sentiment", *arguments, "--package", package).stdout.splitlines()
+
+
+def test_the_legend_names_the_answer_that_is_explained_in_place_of_the_one_given(package: Path) -> None:
+    for_negative = LEGEND.replace("the answer", "negative")
+    assert explain(package, TEXT, "--target", "negative")[-1] == for_negative
+    assert explain(package, TEXT, "bad", "--target", "negative")[-1] == for_negative
+    assert explain(package, TEXT, "--target", "positive")[-1] == LEGEND
+
+
+@pytest.mark.parametrize("method", ["attention", "rollout"])
+def test_scores_that_do_not_depend_on_the_label_asked_for_say_so(package: Path, method: str) -> None:
+    assert explain(package, TEXT, "--method", method, "--target", "negative")[-1] == f"{method} {SAME_FOR_ALL}"
+    assert SAME_FOR_ALL not in explain(package, TEXT, "--method", method, "--target", "positive")[-1]
+
+
+@pytest.mark.parametrize("terminal", ["xterm", "linux", "xterm-16color"])
+def test_words_carry_signs_where_a_terminal_has_too_few_colours_for_shades(package: Path, terminal: str) -> None:
+    plain = {name: value for name, value in os.environ.items() if name != "COLORTERM"}
+    shown = predict(package, TEXT, "--explain", "decomposition", env=plain | {"FORCE_COLOR": "1", "TERM": terminal})
+    assert "++great++ but -boring-, the film" in shown
+    assert LEGEND in shown
+
+
+def test_a_long_word_is_named_by_its_beginning(package: Path) -> None:
+    shown = explain(package, "great " + 500 * "a")
+    assert 500 * "a" in shown[1]
+    assert f"great +6.00, {39 * 'a'}\N{HORIZONTAL ELLIPSIS} " in shown[2]
 
 
 @pytest.mark.parametrize("task", [name for name, task in TASKS.items() if task.endpoint])

@@ -25,6 +25,7 @@ OURS = "div article aside section h2 h3 p b strong code ul ol li span mark svg r
 TAGS = {*OURS.split(), "table", "tr", "th", "td"}
 ATTRIBUTES = {
     "class",
+    "start",
     "title",
     "lang",
     "dir",
@@ -134,6 +135,40 @@ def test_an_answer_to_another_question_than_the_one_explained_says_so() -> None:
     item = SENTIMENT.item(text="good")
     assert "Words scored for: " in fragment(item, result_of("good", target="negative"))
     assert "Words scored for: " not in fragment(item, result_of("good"))
+
+
+def test_legend_and_notes_name_the_answer_that_is_explained() -> None:
+    item = SENTIMENT.item(text="good")
+    root, _ = parse(fragment(item, result_of("good", target="negative", method="decomposition")))
+    (notes,) = root.find("aside", "notes")
+    assert "adds to the logits that speak for negative, " in notes.text()
+    assert [mark.text() for mark in notes.find("mark")] == ["For negative", "against it"]
+    assert "For the answer" in fragment(item, result_of("good"))
+
+
+def test_scores_that_do_not_depend_on_a_label_are_not_said_to_be_for_it(predictor: Predictor) -> None:
+    item = SENTIMENT.item(text="good")
+    for target in ("negative", "positive"):
+        asked = Options(explain=ExplainOptions(method="attention", target=target))
+        (result,) = predictor.answer([item], asked).results
+        shown = fragment(item, result)
+        assert "Words scored for" not in shown
+        assert ("do not depend on the label" in shown) == (target != result.label)
+
+
+def test_choices_are_counted_from_0_as_callers_count_them(opened: Callable[[str], Predictor]) -> None:
+    predictor = opened("reading-comprehension")
+    item = predictor.task.item(context="It rained.", question="Did it?", choices=("yes", "no"))
+    (result,) = predictor.answer([item], Options(explain=ExplainOptions(method="occlusion", target=1))).results
+    root, _ = parse(fragment(item, result))
+    assert [choices.attributes["start"] for choices in root.find("ol")] == ["0"]
+    assert {row.find("td")[0].text() for row in root.find("tr")} == {"context", "question", "choices 1"}
+
+
+def test_the_rest_of_occlusion_is_said_to_mean_nothing() -> None:
+    item = SENTIMENT.item(text="good")
+    assert "accounts for, which has no meaning of its own." in fragment(item, result_of("good"))
+    assert "meaning of its own" not in fragment(item, result_of("good", method="decomposition"))
 
 
 def test_every_method_has_a_meaning() -> None:

@@ -130,7 +130,7 @@ def test_any_label_may_be_explained(server: Server) -> None:
 
 def test_a_wrong_target_is_refused_with_those_that_there_are(server: Server) -> None:
     refused = server.ask(inputs=["good"], explain={"target": "neutral"}).json()
-    assert refused["detail"] == "no such answer can be explained; name one: 'negative', 'positive'"
+    assert refused["detail"] == "no answer 'neutral' can be explained; name one, case counts: 'negative', 'positive'"
 
 
 def test_the_words_that_count_most_are_listed_in_the_order_of_the_text(server: Server) -> None:
