@@ -7,7 +7,7 @@ from pathlib import Path
 from export.errors import BadName, NoTwin, OnlyPretrained, PackageExists
 from export.package import NAME_PATTERN, Twin, read_manifest
 from models.checkpoint import TrainingRecord, read_record
-from models.folders import check_folder
+from models.folders import check_folder, check_output_folder
 from models.tasks import TASKS, find_task
 
 
@@ -20,10 +20,12 @@ def check_request(
         ExportError: `out` exists, `name` cannot be used, or a twin does not match the checkpoint.
         CheckpointError: `checkpoint` is no checkpoint, or its record is damaged.
         PackageError: a twin is no package.
+        NotWritable: `out` cannot be made.
         NoSuchFolder: `data` looks like a folder, and there is none.
     """
     if out.exists():
         raise PackageExists(f"{out}: exists already; packages are never overwritten, choose another name or remove it")
+    check_output_folder(out)
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
         raise BadName(f"package name {name!r}; use at most 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first")
     read_twins(twins, read_exportable(checkpoint))

@@ -84,10 +84,7 @@ def load_part(
         (bad if isinstance(read, BadRecord) else examples).append(read)  # type: ignore[arg-type]
     # Every real data set has a few bad records; if there are many, something else is wrong.
     if len(bad) > 0.01 * (len(examples) + len(bad)):
-        raise DataError(
-            f"{name}: {len(bad)} of {len(bad) + len(examples)} records cannot be used; "
-            f"the first is record {bad[0].number}: {bad[0].reason}"
-        )
+        raise _unusable(name, bad, len(bad) + len(examples))
     if not examples:
         raise DataError(f"{name}: no records")
     origin = DataFile(
@@ -132,18 +129,20 @@ def load_items(data: str, name: str, task: AnyTask, most: int | None = None) -> 
         DataError: the part or a column is missing, or no record can be used.
     """
     items: list[Item] = []
+    bad: list[BadRecord] = []
     columns: dict[str, str] | None = None
     for record in read_part(data, name):
         if isinstance(record, BadRecord):
+            bad.append(record)
             continue
         columns = columns or _find_columns(record, name, task, "unlabelled")
         try:
             values = {field: record.values.get(column) for field, column in columns.items()}
             items.append(read_item(task.example or task.item, values).as_request())
-        except ValidationError:
-            continue
+        except ValidationError as error:
+            bad.append(BadRecord(record.number, str(first_mistake(error))))
     if not items:
-        raise DataError(f"{name}: no record can be used")
+        raise _unusable(name, bad, len(bad))
     return draw_rows(items, most)
 
 
@@ -169,19 +168,31 @@ def load_answered(
         DataError: the part or a column is missing, or no record can be used.
     """
     found: list[AnsweredRecord] = []
+    bad: list[BadRecord] = []
     columns: dict[str, str] | None = None
     for record in read_part(data, name):
         if isinstance(record, BadRecord):
+            bad.append(record)
             continue
         columns = columns or _find_columns(record, name, task, "validation")
         read = _read_answered(record, columns, "window", task, outputs, reader)
-        if isinstance(read, AnsweredRecord):
-            found.append(read)
+        (bad if isinstance(read, BadRecord) else found).append(read)  # type: ignore[arg-type]
         if len(found) == most:
             break
     if not found:
-        raise DataError(f"{name}: no record can be used")
+        raise _unusable(name, bad, len(bad))
     return found
+
+
+def check_columns(data: str, name: str, task: AnyTask) -> None:
+    """Refuse a part that lacks a column with texts of the task; only its first good record is read.
+
+    Raises:
+        DataError: the part or a column is missing.
+    """
+    first = next((record for record in read_part(data, name) if isinstance(record, Record)), None)
+    if first is not None:
+        _find_columns(first, name, task, "unlabelled")
 
 
 def draw_rows(rows: Sequence[ONE_OF], most: int | None, groups: Sequence[str | None] | None = None) -> Sequence[ONE_OF]:
@@ -274,6 +285,16 @@ def _read_answered(
         return BadRecord(record.number, str(first_mistake(error)))
     except ValueError as error:  # BadInput among them
         return BadRecord(record.number, str(error))
+
+
+def _unusable(name: str, bad: Sequence[BadRecord], count: int) -> DataError:
+    """The error that says how many of the records of a part cannot be used, and why the first of them cannot."""
+    if not bad:
+        return DataError(f"{name}: no records")
+    first = bad[0]
+    return DataError(
+        f"{name}: {len(bad)} of {count} records cannot be used; the first is record {first.number}: {first.reason}"
+    )
 
 
 def _find_columns(record: Record, name: str, task: AnyTask, use: Use) -> dict[str, str]:

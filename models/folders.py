@@ -1,5 +1,6 @@
-"""Folders that commands read and write: checked before anything slow starts, and told apart from ids on a hub."""
+"""Files and folders that commands read and write, checked before anything slow starts and told apart from hub ids."""
 
+import tempfile
 from pathlib import Path
 
 from models.errors import UserError
@@ -13,10 +14,45 @@ class AlreadyThere(UserError):
     """Something is where a new folder should go; nothing is ever overwritten."""
 
 
+class NotWritable(UserError):
+    """A file or folder that cannot be written under the name that was given."""
+
+
 def check_new(folder: Path) -> None:
-    """Refuse a folder to write to that exists already; raises AlreadyThere."""
+    """Refuse a folder to write to that exists already, or cannot be made; raises AlreadyThere, NotWritable."""
     if folder.exists():
         raise AlreadyThere(f"{folder}: exists already; choose another name or remove it")
+    check_output_folder(folder)
+
+
+def check_output_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made or, where it is there, written to. Nothing is made; raises NotWritable."""
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise NotWritable(f"{folder}: {there} is a file, not a folder; choose another name")
+    _check_takes_files(there, folder, "choose another name")
+
+
+def check_writable(file: Path, option: str) -> None:
+    """Refuse a file that cannot be written, and name the `option` that says another. What is there is left alone.
+
+    Raises:
+        NotWritable: it is a folder, or lies in none, or in one that takes no new files.
+    """
+    if file.is_dir():
+        raise NotWritable(f"{file}: is a folder; name a file in it with {option}")
+    if not file.parent.is_dir():
+        raise NotWritable(f"{file}: there is no folder {file.parent}; make it, or choose another with {option}")
+    _check_takes_files(file.parent, file, f"choose another with {option}")
+
+
+def _check_takes_files(folder: Path, wanted: Path, cure: str) -> None:
+    try:
+        # Rights alone do not tell: a disk may be read-only, and `/proc` takes no files from root either.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise NotWritable(f"{wanted}: the folder {folder} cannot be written to; {cure}") from error
 
 
 def check_folder(name: str) -> None:

@@ -43,6 +43,8 @@ class BadRecord:
 
 Records = Iterator[Record | BadRecord]
 
+_KINDS = ".csv, .jsonl (both also .gz) or .parquet"
+
 
 def read_records(path: Path) -> Records:
     """Read every record of `path`, in file order.
@@ -50,16 +52,22 @@ def read_records(path: Path) -> Records:
     Raises:
         RecordsError: the file is missing, of an unknown kind, or damaged as a whole.
     """
+    _check_file(path)
+    return _FORMATS[file_format(path)](path)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise RecordsError(f"{path}: is a folder; name a file in it: {_KINDS}")
     if not path.is_file():
         raise RecordsError(f"{path}: no such file")
-    return _FORMATS[file_format(path)](path)
 
 
 def file_format(path: Path) -> str:
     """Tell from its name whether a file is `"csv"`, `"jsonl"` or `"parquet"`; raises RecordsError if it is none."""
     kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
     if kind not in _FORMATS or (kind == "parquet" and path.name.endswith(".gz")):
-        raise RecordsError(f"{path}: not a known kind of file; name it .csv, .jsonl (both also .gz) or .parquet")
+        raise RecordsError(f"{path}: not a known kind of file; name it {_KINDS}")
     return kind
 
 
@@ -69,8 +77,7 @@ def column_names(path: Path) -> tuple[str, ...] | None:
     Raises:
         RecordsError: the file is missing, of an unknown kind, or damaged as a whole.
     """
-    if not path.is_file():
-        raise RecordsError(f"{path}: no such file")
+    _check_file(path)
     match file_format(path):
         case "csv":
             return tuple(_read_header(path, _csv_reader(path)))

@@ -24,7 +24,7 @@ from typer.main import get_command
 from models.methods import METHODS
 from models.tasks import TASKS, TRAINED
 from models.tasks.masked_words import MASKED_WORDS
-from service.cli import app
+from service.cli.commands import app
 from service.server.problems import KINDS
 from service.settings import PREFIX, Settings
 

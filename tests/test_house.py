@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import app
+from service.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("models", "export", "service")

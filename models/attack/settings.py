@@ -51,7 +51,9 @@ class AttackSettings(BaseModel):
     )
     queries: int = Field(default=500, ge=2, description="Most texts to ask the model about for one record.")
     allowed: tuple[Barred, ...] = Field(
-        default=(), description="Change words of this kind, too, which are left alone otherwise. May be repeated."
+        default=(),
+        description=f"Change words of this kind, too: {', '.join(BARRED)}. They are left alone otherwise. "
+        "May be repeated.",
     )
     fields: tuple[str, ...] = Field(
         default=(),

@@ -12,6 +12,7 @@ from models.attack.outcomes import Outcome
 from models.attack.settings import AttackSettings
 from models.attack.subjects import Subject
 from models.errors import UserError
+from models.folders import check_writable
 from service.attacks.run import Campaign
 from service.files.columns import free_names
 from service.files.partial import PartialOutput
@@ -32,11 +33,10 @@ def partial_folder(target: Path) -> Path:
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse a file that cannot be written, or that is there already; raises BadTarget."""
+    """Refuse a file that cannot be written, or that is there already; raises BadTarget, NotWritable."""
     if target.suffix != ENDING:
         raise BadTarget(f"{target}: adversaries are written as JSON lines; choose a name that ends in {ENDING}")
-    if not target.parent.is_dir():
-        raise BadTarget(f"{target.parent}: no such folder")
+    check_writable(target, "-o")
     if target.exists() and not overwrite:
         raise BadTarget(f"{target}: exists already; choose another name with -o, or pass --overwrite")
 

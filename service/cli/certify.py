@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
+from models.edits.typos import SHORTEST
 from models.tasks.task import Item
 from service.answers.answers import Answers
 from service.answers.certificate import Certificate, CertifiedFamily
@@ -15,6 +16,11 @@ from service.cli.inputs import Texts, read_items, read_texts
 from service.cli.options import PackageFolder, TaskName
 from service.cli.progress import console
 from service.cli.terminal import harmless, show_json
+
+_NOTHING_TO_EDIT: dict[CertifiedFamily, str] = {
+    "typos": f"typos change words of {SHORTEST} letters and more of a to z, and the text has none",
+    "synonyms": "synonyms change words for which WordNet has others that mean the same, and the text has none",
+}
 
 
 def certify(
@@ -67,6 +73,8 @@ def _describe(answers: Answers) -> list[str]:
 
 
 def _sentence(certificate: Certificate) -> str:
+    if not certificate.edits:
+        return f"nothing to try: {_NOTHING_TO_EDIT[certificate.family]}"
     found, count = certificate.counterexample, f"{certificate.edits:,} edits ({certificate.family})"
     if found:
         return f"does not hold: {found.text} -> {found.replacement} gives {found.answer}; {count} were tried"

@@ -7,6 +7,7 @@ import typer
 
 from models.atomic import UNFINISHED, atomic_write
 from models.errors import UserError
+from models.folders import check_writable
 from models.tasks.task import AnyTask
 from service.answers.contract import Options
 from service.answers.explanation import ExplainOptions, ExplanationMethod
@@ -84,13 +85,10 @@ def _read_target(task: AnyTask, target: str | None) -> str | int | None:
 
 
 def _check_page(path: Path) -> None:
-    """Refuse a name that no page can have, before anything is computed; raises PageError."""
+    """Refuse a name that no page can have, before anything is computed; raises PageError, NotWritable."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise PageError(f"{path}: a page's name ends in .html; choose another name with --html")
-    if path.is_dir():
-        raise PageError(f"{path}: is a folder; name a file in it with --html")
-    if not path.parent.is_dir():
-        raise PageError(f"{path.parent}: no such folder; make it, or choose another with --html")
+    check_writable(path, "--html")
 
 
 def _write(path: Path, text: str) -> None:

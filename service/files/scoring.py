@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from export.package import file_digest
 from models.errors import UserError, first_mistake
+from models.folders import check_writable
 from models.records import BadRecord, Record, UnknownColumn, file_format, find_column, read_records
 from models.tables import format_count
 from models.tasks.task import read_item
@@ -59,10 +60,7 @@ class ScoringJob:
 
     def __post_init__(self) -> None:
         file_format(self.target)
-        if not self.target.parent.is_dir():
-            raise OutputError(f"{self.target.parent}: no such folder")
-        if self.target.is_dir():
-            raise OutputError(f"{self.target}: is a folder; name a file in it with -o")
+        check_writable(self.target, "-o")
         if self.target.exists() and self.target.samefile(self.source):
             raise OutputError(f"{self.target}: is the input; choose another name with -o")
         if self.target.exists() and not self.overwrite:

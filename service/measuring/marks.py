@@ -9,6 +9,7 @@ from models.measuring.intervals import Mean, mean_of
 from models.measuring.rationales import MarkedText
 from models.progress import ReportProgress
 from models.tasks.sentiment import SENTIMENT
+from models.tasks.task import AnyTask
 from models.words import Span, line_up, share_by_overlap
 from service.answers.explanation import Explanation
 from service.answers.highlights import is_signed
@@ -38,6 +39,14 @@ class MarkAgreement:
     """The same for words that are a little negative or positive."""
 
 
+def check_sentiment(package: str, task: AnyTask) -> None:
+    """Refuse a package for another task than sentiment, by its name in the error; raises NoSentiment."""
+    if task is not SENTIMENT:
+        raise NoSentiment(
+            f"{package} answers {task.name}; texts with marks of sentiment need a package for {SENTIMENT.name}"
+        )
+
+
 def measure_marks(
     predictor: Predictor, texts: Sequence[MarkedText], name: str, progress: ReportProgress
 ) -> dict[str, MarkAgreement]:
@@ -46,11 +55,7 @@ def measure_marks(
     Raises:
         NoSentiment: the package answers another task.
     """
-    if predictor.task is not SENTIMENT:
-        raise NoSentiment(
-            f"{predictor.name.name} answers {predictor.task.name}; texts with marks of sentiment need a package for "
-            f"{SENTIMENT.name}"
-        )
+    check_sentiment(predictor.name.name, predictor.task)
     found: dict[str, _Tally] = {method: _Tally() for method in (*predictor.explanations, RANDOM)}
     for start in range(0, len(texts), ITEMS_AT_ONCE):
         chosen = texts[start : start + ITEMS_AT_ONCE]

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.package import is_package, read_manifest
-from models.data import load_items
+from models.data import DataError, check_columns, load_items
 from models.errors import UserError
 from models.measuring.rationales import MarkedText
 from models.progress import ReportProgress
+from models.tasks import find_task
 from service.answers.predictor import Predictor
 from service.measuring.explained import RANDOM
 from service.measuring.faithfulness import MeasuredExplanations, measure_explanations
 from service.measuring.gradients import check_checkpoint, measure_gradients
-from service.measuring.marks import MarkAgreement, measure_marks
+from service.measuring.marks import MarkAgreement, check_sentiment, measure_marks
 
 if TYPE_CHECKING:
     from models.measuring.attention_gradients import AttentionGradients
@@ -45,10 +46,14 @@ class MeasuredPackage:
     """The correlation of attention with gradients, where the checkpoint is at hand."""
 
 
-def check_package(folder: Path, part: str | None) -> str:
+def check_package(folder: Path, data: str, part: str | None, *, has_marks: bool) -> str:
     """The part to measure a package on: `part`, or the one that its training was measured on.
 
+    Every package is checked before the first is measured. `has_marks` says that texts marked by people come in, too.
+
     Raises:
+        DataError: the part is missing, or it has no columns with texts for the package's task.
+        NoSentiment: there are marked texts, and the package answers another task.
         NotAPackage: the folder holds no package, or its manifest names no part and none is given.
         PackageError: the manifest cannot be read.
     """
@@ -57,10 +62,19 @@ def check_package(folder: Path, part: str | None) -> str:
             f"{folder}: no package; explanations are measured in packages, which are made so: "
             f"steadfast export {folder} -o PACKAGE"
         )
-    recorded = [file.name for file in read_manifest(folder).data if file.part == "validation"]
+    manifest = read_manifest(folder)
+    recorded = [file.name for file in manifest.data if file.part == "validation"]
     if part is None and not recorded:
         raise NotAPackage(f"{folder} does not say what it was measured on; name a part with --part")
-    return recorded[0] if part is None else part
+    part = recorded[0] if part is None else part
+    task = find_task(manifest.task)
+    if has_marks:
+        check_sentiment(str(folder), task)
+    try:
+        check_columns(data, part, task)
+    except DataError as error:
+        raise DataError(f"{folder} answers {manifest.task}: {error}") from error
+    return part
 
 
 def measure_package(

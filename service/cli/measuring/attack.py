@@ -16,7 +16,7 @@ from models.atomic import atomic_write_text
 from models.attack.settings import AttackSettings
 from models.edits import find_family
 from models.errors import UserError
-from models.folders import check_folder
+from models.folders import check_folder, check_writable
 from models.tables import format_cell, format_count
 from service.cli.measuring import attack_options as options
 from service.cli.measuring.attack_options import bound_options, read_settings
@@ -109,7 +109,11 @@ class _Job:
 
 
 def _check(job: _Job, bounds: dict[str, Any]) -> None:
-    """Refuse options that contradict each other; raises BadParameter."""
+    """Refuse options that contradict each other, a folder that is not there, and a file that cannot be written.
+
+    Raises:
+        BadParameter, NoSuchFolder, NotWritable: says which option is to be changed.
+    """
     if (job.package is None) == (job.url is None):
         raise typer.BadParameter("name either a package or the --url of a server")
     if job.package is None and not job.named_part:
@@ -120,7 +124,11 @@ def _check(job: _Job, bounds: dict[str, Any]) -> None:
         raise typer.BadParameter("name the package that measures it with --similarity", param_hint="--min-similarity")
     if bounds["search"] == "exhaustive" and bounds["words"] != "1":
         raise typer.BadParameter("an exhaustive search changes one word; add --words 1", param_hint="--search")
+    if bounds["beam"] is not None and bounds["search"] != "beam":
+        raise typer.BadParameter("only a beam search has a width; add --search beam", param_hint="--beam")
     check_folder(job.data)
+    if job.report is not None:
+        check_writable(job.report, "--json")
 
 
 def _attack(job: _Job, attacks: Sequence[AttackSettings]) -> None:
@@ -144,6 +152,8 @@ def _attack(job: _Job, attacks: Sequence[AttackSettings]) -> None:
         except KeyboardInterrupt:
             is_stopped = True
             _say_stopped(job, len(outcomes), campaign.size)
+            if not outcomes:
+                raise typer.Exit(130) from None
         figures = campaign.sum_up(outcomes, None if is_stopped else twin)
     _show(campaign, job.part, figures)
     if job.report is not None:

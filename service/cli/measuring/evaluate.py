@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from export.package import is_package, read_manifest
-from models.checkpoint import read_record
+from export.package import MANIFEST_FILE, is_package, read_manifest
+from models.checkpoint import RECORD_FILE, read_record
+from models.errors import UserError
 from models.folders import check_folder
 from models.tables import format_cell
 from service.cli.measuring.faithfulness import ItsCheckpoint, Rationales, Rows, show_faithfulness
@@ -41,6 +42,10 @@ Parts = Annotated[
         "Without it: the part that training measured on.",
     ),
 ]
+
+
+class NoModel(UserError):
+    """A folder that holds nothing that could be measured."""
 
 
 def evaluate(
@@ -123,7 +128,17 @@ def _show(found: Mapping[str, Mapping[str, float]], *, as_json: bool) -> None:
 
 
 def _validation_parts(folder: Path) -> list[str]:
-    """The parts that training measured on, as the model's own files say; raises PackageError or CheckpointError."""
+    """The parts that training measured on, as the model's own files say.
+
+    Raises:
+        NoModel: the folder holds neither a checkpoint nor a package.
+        PackageError, CheckpointError: it is not there, or its record is damaged.
+    """
+    if folder.is_dir() and not is_package(folder) and not (folder / RECORD_FILE).is_file():
+        raise NoModel(
+            f"{folder}: not a checkpoint (no {RECORD_FILE}) and not a package (no {MANIFEST_FILE}); "
+            "`steadfast train` makes checkpoints, `steadfast export` makes packages"
+        )
     record = read_manifest(folder) if is_package(folder) else read_record(folder)
     return [file.name for file in record.data if file.part == "validation"]
 

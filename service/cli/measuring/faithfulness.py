@@ -75,8 +75,12 @@ def show_faithfulness(
         need("train", "torch", "transformers", "scipy")
         if len(packages) > 1:
             raise typer.BadParameter("a checkpoint is that of one package; name one", param_hint="--checkpoint")
-    planned = [(folder, check_package(folder, part)) for folder in packages for part in parts or (None,)]
     check_folder(data)
+    planned = [
+        (folder, check_package(folder, data, part, has_marks=bool(rationales)))
+        for folder in packages
+        for part in parts or (None,)
+    ]
     found: list[MeasuredPackage] = []
     failed: UserError | None = None
     try:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from models.folders import check_output_folder
 from models.training.settings import WITH_NOISE, TrainingError, check_general_settings
 from service.cli.options import need, with_options
 from service.cli.progress import console, measurer, shown_bar, watcher
@@ -100,6 +101,8 @@ def _compare(
     measured_rows: int | None,
     keep: bool,
 ) -> None:
+    check_output_folder(out)
+
     from models.measuring.comparison import ComparisonPlan, plan_runs
     from models.measuring.comparison import compare as run
     from models.measuring.comparison_table import write_markdown

@@ -19,7 +19,8 @@ from models.errors import UserError
 from models.methods import METHODS
 from models.tasks import TASKS
 from models.training.settings import TrainingSettings
-from service.cli import app, main
+from service.cli import main
+from service.cli.commands import app
 from service.cli.launch import AddressTaken
 from service.settings import Settings
 from tests.service.conftest import ROOT, Server, steadfast
@@ -91,7 +92,7 @@ def test_a_bug_keeps_its_traceback(error: Exception, monkeypatch: pytest.MonkeyP
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("service.cli.app", fail)
+    monkeypatch.setattr("service.cli.commands.app", fail)
     with pytest.raises(type(error)) as raised:
         main()
     assert raised.value is error
@@ -111,7 +112,7 @@ def test_an_error_that_the_user_can_put_right_is_one_sentence(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("service.cli.app", fail)
+    monkeypatch.setattr("service.cli.commands.app", fail)
     with pytest.raises(SystemExit) as ended:
         main()
     assert (ended.value.code, capsys.readouterr().err) == (2, f"steadfast: {sentence}\n")
@@ -201,6 +202,13 @@ def test_a_certificate_is_shown_with_its_counterexample(package: Path) -> None:
     assert shown.stderr.startswith("input 3 has no certificate: more than ")
 
 
+def test_a_text_that_typos_leave_alone_has_nothing_to_try(package: Path) -> None:
+    completed = steadfast("certify", "sentiment", "so so", "--package", package)
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert "nothing to try: typos change words of 4 letters and more of a to z" in completed.stdout
+    assert "holds" not in completed.stdout
+
+
 def test_certificates_are_printed_as_http_gives_them(package: Path) -> None:
     shown = steadfast("certify", "sentiment", "bad", "--json", "--package", package)
     (result,) = json.loads(shown.stdout)
@@ -245,8 +253,19 @@ def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
         (("predict", "sentiment", "good", "--package", "nowhere"), "nowhere: no such folder"),
         (("predict", "sentiment", "good", "", "--package", "PACKAGE"), "input 2, text: holds no words"),
         (("score", "sentiment", "nowhere.csv", "-o", "x.csv", "--package", "PACKAGE"), "nowhere.csv: no such file"),
-        (("score", "sentiment", "x.csv", "-o", "/nowhere/x.csv", "--package", "PACKAGE"), "/nowhere: no such folder"),
+        (
+            ("score", "sentiment", "x.csv", "-o", "/nowhere/x.csv", "--package", "PACKAGE"),
+            "/nowhere/x.csv: there is no folder /nowhere",
+        ),
         (("score", "sentiment", "x.csv", "-o", "x.xlsx", "--package", "PACKAGE"), "name it .csv, .jsonl"),
+        (
+            ("score", "sentiment", "tests", "-o", "x.csv", "--package", "PACKAGE"),
+            "tests: is a folder; name a file in it",
+        ),
+        (
+            ("evaluate", "tests", "--data", "x"),
+            "not a checkpoint (no training.json) and not a package (no package.json)",
+        ),
         (("serve", "nowhere"), "nowhere: no such folder"),
         (("serve", "PACKAGE", "--host", "example.org"), "host (STEADFAST_HOST)"),
         (("serve", "PACKAGE", "--port", "70000"), "port (STEADFAST_PORT)"),

@@ -74,11 +74,14 @@ def test_an_answer_with_too_much_to_explain_says_so_on_the_page(package: Path, t
     [
         ("notes.md", "notes.md: a page's name ends in .html; choose another name with --html"),
         ("folder.html", "folder.html: is a folder; name a file in it with --html"),
-        ("nowhere/page.html", "nowhere: no such folder; make it, or choose another with --html"),
+        (
+            "nowhere/page.html",
+            "nowhere/page.html: there is no folder {folder}/nowhere; make it, or choose another with --html",
+        ),
     ],
 )
 def test_a_name_that_no_page_can_have_is_refused_first(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "folder.html").mkdir()
     completed = steadfast("explain", "sentiment", "good", "--html", tmp_path / name, "--package", "nowhere")
     assert completed.returncode == 2
-    assert completed.stderr == f"steadfast: {tmp_path}/{said}\n"
+    assert completed.stderr == f"steadfast: {tmp_path}/{said.format(folder=tmp_path)}\n"

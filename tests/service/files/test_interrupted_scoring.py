@@ -21,7 +21,7 @@ from tests.service.files.scored import read, run, texts_of_many_lengths, write
 
 SCORE_AND_MEASURE = """
 import resource
-from service.cli import app
+from service.cli.commands import app
 app(standalone_mode=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from models.attack.outcomes import Outcome
 from models.errors import UserError
 from service.attacks.run import Campaign
-from service.cli import app
+from service.cli.commands import app
 from tests.service.conftest import Server
 from tests.tiny import write_sentiment
 
@@ -76,6 +76,7 @@ def test_a_gate_ends_the_command_with_a_sentence(package: Path, data: Path) -> N
         (("--min-similarity", "0.5"), "with --similarity"),
         (("--search", "exhaustive"), "add --words 1"),
         (("--words", "half"), "no share of them, such as 15%"),
+        (("--beam", "3"), "add --search beam"),
         (("--allow", "verbs"), "'stop-words', 'names' or 'numbers'"),
         ((), "name a part"),
     ],
@@ -91,6 +92,27 @@ def test_options_that_do_not_go_together_are_refused(
 def test_a_family_that_is_not_there_is_refused(package: Path, data: Path) -> None:
     ran = _attack(package, "--data", data, "--part", "validation", "--attack", "riddles")
     assert "no family of edits 'riddles'; choose one of: typos" in str(ran.exception)
+
+
+def test_a_part_without_right_answers_says_why(package: Path, tmp_path: Path) -> None:
+    (tmp_path / "moods.jsonl").write_text('{"text": "good", "label": "happy"}\n' * 2)
+    ran = _attack(package, "--data", tmp_path, "--part", "moods")
+    assert "2 of 2 records cannot be used; the first is record 1: label 'happy' is none of: " in str(ran.exception)
+
+
+def test_ctrl_c_before_any_record_says_so_and_nothing_more(
+    package: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> Iterator[Outcome]:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)
+        yield from ()
+
+    monkeypatch.setattr(Campaign, "run", interrupt)
+    ran = _attack(package, "--data", data, "--part", "validation", "--json", tmp_path / "report.json")
+    assert (ran.exit_code, ran.stdout) == (130, "")
+    assert "stopped after 0 of 12" in ran.stderr
+    assert not (tmp_path / "report.json").exists()
 
 
 def test_ctrl_c_reports_what_is_done_and_the_command_goes_on(

@@ -14,7 +14,8 @@ from export.package import open_package
 from models.errors import UserError
 from service.answers.explanation import ExplanationMethod
 from service.answers.predictor import Predictor
-from service.cli import app, opening
+from service.cli import opening
+from service.cli.commands import app
 from tests.tiny import write_sentiment
 
 MARKED = {"tokens": ["the", "film", "was", "great", ",", "not", "bad"], "token_labels": [2, 2, 2, 4, 2, 1, 0]}
@@ -64,10 +65,11 @@ def test_several_packages_make_one_table(package: Path, data: Path) -> None:
 
 
 def test_an_error_shows_what_was_measured_before_it(package: Path, data: Path) -> None:
-    ran = _evaluate(package, "--data", data, "--part", "train", "--part", "no_such_part", "--json")
+    (data / "wordless.jsonl").write_text('{"text": ""}\n')
+    ran = _evaluate(package, "--data", data, "--part", "train", "--part", "wordless", "--json")
     assert [one["part"] for one in json.loads(ran.stdout)] == ["train"]
     assert isinstance(ran.exception, UserError)
-    assert "no_such_part" in str(ran.exception)
+    assert "no answer to any record could be explained" in str(ran.exception)
 
 
 def test_a_number_of_rows_without_explanations_is_refused(package: Path, data: Path) -> None:
@@ -157,3 +159,16 @@ def test_an_export_measures_its_package_and_models_show_it(made: Callable[[str],
     shown = CliRunner().invoke(app, ["models", str(out), "--markdown"]).stdout
     assert f"| sentiment | attention | {stated['attention'].comprehensiveness:.4f} |" in shown
     assert "explanation" in CliRunner().invoke(app, ["models", str(out)]).stdout
+
+
+def test_packages_are_checked_before_the_first_is_measured(
+    made: Callable[[str], Path], package: Path, data: Path, marked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    monkeypatch.setattr("service.cli.opening.open_measured", opened.append)
+    other = made("nli") / "package"
+    ran = _evaluate(package, other, "--data", data, "--part", "validation")
+    assert str(ran.exception).startswith(f"{other} answers nli: validation: ")
+    ran = _evaluate(package, other, "--data", data, "--part", "validation", "--rationales", marked)
+    assert str(ran.exception).startswith(f"{other} answers nli; texts with marks of sentiment")
+    assert opened == []

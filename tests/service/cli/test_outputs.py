@@ -1,0 +1,62 @@
+"""Files and folders that cannot be written are refused before any work, under the name that was given."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from models.folders import NotWritable
+from service.cli.commands import app
+
+UNWRITABLE = Path("/proc")
+"""A folder that takes no new files, from root either."""
+
+pytestmark = pytest.mark.skipif(not UNWRITABLE.is_dir(), reason="there is no /proc here")
+
+COMMANDS = (
+    ("score sentiment {data}/validation.jsonl --package {package} -o", "x.csv", "-o"),
+    ("explain sentiment good --package {package} --html", "x.html", "--html"),
+    ("attack {package} --data {data} --part validation -o", "x.jsonl", "-o"),
+    ("attack {package} --data {data} --part validation --json", "x.json", "--json"),
+)
+
+
+def _refusal(command: str, target: Path, **known: Path) -> str:
+    ran = CliRunner().invoke(app, [*command.format(**known).split(), str(target)])
+    assert isinstance(ran.exception, NotWritable), ran.output
+    return str(ran.exception)
+
+
+@pytest.mark.parametrize(("command", "name", "option"), COMMANDS)
+def test_a_file_is_refused(command: str, name: str, option: str, package: Path, tmp_path: Path) -> None:
+    known = {"package": package, "data": tmp_path}
+    (tmp_path / "validation.jsonl").write_text('{"text": "good", "label": "positive"}\n')
+    inside = UNWRITABLE / name
+    assert _refusal(command, inside, **known) == (
+        f"{inside}: the folder /proc cannot be written to; choose another with {option}"
+    )
+    lost = tmp_path / "nowhere" / name
+    assert _refusal(command, lost, **known).startswith(f"{lost}: there is no folder {tmp_path}/nowhere; ")
+    (tmp_path / name).mkdir()
+    assert _refusal(command, tmp_path / name, **known) == (
+        f"{tmp_path / name}: is a folder; name a file in it with {option}"
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"validation.jsonl", name}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train --task sentiment --data {data} --base x/y --method plain --out",
+        "compare --task sentiment --data {data} --base x/y --methods plain --out",
+        "export {data} -o",
+    ],
+)
+def test_a_folder_is_refused(command: str, tmp_path: Path) -> None:
+    folder = UNWRITABLE / "deep" / "down"
+    said = _refusal(command, folder, data=tmp_path)
+    assert said == f"{folder}: the folder /proc cannot be written to; choose another name"
+    (tmp_path / "file").touch()
+    assert _refusal(command, tmp_path / "file" / "below", data=tmp_path).endswith(
+        f"{tmp_path}/file is a file, not a folder; choose another name"
+    )
