@@ -1,6 +1,9 @@
 """Stores embedding tables in int8, with a scale for each row of the table.
 
 The graph gathers rows in int8 and turns only those into floats; it never dequantises the whole table.
+
+GatherBlockQuantized (onnxruntime 1.31.1), with blocks as long as a row, does the same in one node. It gives the same
+bits and was no faster, alone or in batches of 8, on a Xeon with AVX512-VNNI; other providers lack it.
 """
 
 import numpy as np

@@ -15,6 +15,7 @@ from models.attack.outcomes import Outcome
 from models.attack.settings import AttackSettings
 from models.attack.subjects import load_subjects
 from models.edits import find_family
+from models.folders import NotWritable
 from models.tasks.sentiment import SENTIMENT
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
@@ -215,11 +216,11 @@ def test_a_stopped_attack_goes_on_where_it_was(predictor: Predictor, data: Path,
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("found.csv", "ends in .jsonl"), ("nowhere/found.jsonl", "no such folder"), ("there.jsonl", "exists already")],
+    [("found.csv", "ends in .jsonl"), ("nowhere/found.jsonl", "there is no folder"), ("there.jsonl", "exists already")],
 )
 def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "there.jsonl").touch()
-    with pytest.raises(BadTarget, match=said):
+    with pytest.raises((BadTarget, NotWritable), match=said):
         check_target(tmp_path / name, overwrite=False)
     check_target(tmp_path / "there.jsonl", overwrite=True)
 

@@ -57,7 +57,7 @@ def test_another_answer_can_be_explained(package: Path) -> None:
     assert "decomposition for negative: great -6.00" in shown
     refused = steadfast("explain", "sentiment", "great film", "--target", "1", "--package", package)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "name one: 'negative', 'positive'" in refused.stderr
+    assert "name one, case counts: 'negative', 'positive'" in refused.stderr
 
 
 def test_an_answer_with_too_much_to_explain_says_so_on_the_page(package: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from export.package import open_package
+from models.folders import NotWritable
 from models.records import RecordsError, UnknownColumn
 from service.answers.contract import Options
 from service.answers.errors import CertificateNotOffered
@@ -264,7 +265,7 @@ def test_an_output_that_is_a_folder_is_refused_before_anything_is_computed(
     predictor: Predictor, tmp_path: Path, overwrite: bool
 ) -> None:
     (tmp_path / "out.csv").mkdir()
-    with pytest.raises(OutputError, match="is a folder"):
+    with pytest.raises(NotWritable, match="is a folder"):
         run(predictor, write(tmp_path / "in.csv", [{"text": "good"}]), tmp_path / "out.csv", overwrite=overwrite)
     assert not (tmp_path / "out.csv.partial").exists()
 
