@@ -69,10 +69,8 @@ class ProviderMissing(UserError):
 class Session:
     """One graph, ready to run. Safe to call from several threads at once."""
 
-    def __init__(
-        self, graph: Path, *, pad_id: int, threads: int = 1, provider: ProviderName = "cpu", optimize: bool = True
-    ) -> None:
-        """Load `graph`. Each call of `run` computes on `threads` threads of the CPU, or on the device of `provider`.
+    def __init__(self, graph: Path, *, pad_id: int, provider: ProviderName = "cpu", optimize: bool = True) -> None:
+        """Load `graph`. Each call of `run` computes on one thread of the CPU, or on the device of `provider`.
 
         A graph that is optimised already loads faster without `optimize`.
 
@@ -81,7 +79,7 @@ class Session:
         """
         wanted = find_provider(provider)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         # ONNX Runtime would look, as it loads, for a buffer that each tensor could take over from an earlier one. That

@@ -74,14 +74,12 @@ def load_part(
     records = select(records)
     examples: list[Example] = []
     bad: list[BadRecord] = []
-    columns: dict[str, str] | None = None
-    for record in records:
-        if isinstance(record, Record):
-            columns = columns or _find_columns(record, name, task, use)
-            read = _read_example(record, columns, use, task, outputs, reader)
-        else:
-            read = record
-        (bad if isinstance(read, BadRecord) else examples).append(read)  # type: ignore[arg-type]
+
+    def read(record: Record, columns: Mapping[str, str]) -> Example | BadRecord:
+        return _read_example(record, columns, use, task, outputs, reader)
+
+    for found in _read_each(records, name, task, use, read):
+        (bad if isinstance(found, BadRecord) else examples).append(found)  # type: ignore[arg-type]
     # Every real data set has a few bad records; if there are many, something else is wrong.
     if len(bad) > 0.01 * (len(examples) + len(bad)):
         raise _unusable(name, bad, len(bad) + len(examples))
@@ -130,17 +128,15 @@ def load_items(data: str, name: str, task: AnyTask, most: int | None = None) -> 
     """
     items: list[Item] = []
     bad: list[BadRecord] = []
-    columns: dict[str, str] | None = None
-    for record in read_part(data, name):
-        if isinstance(record, BadRecord):
-            bad.append(record)
-            continue
-        columns = columns or _find_columns(record, name, task, "unlabelled")
+
+    def read(record: Record, columns: Mapping[str, str]) -> Item | BadRecord:
         try:
-            values = {field: record.values.get(column) for field, column in columns.items()}
-            items.append(read_item(task.example or task.item, values).as_request())
+            return _read_item(record, columns, task).as_request()
         except ValidationError as error:
-            bad.append(BadRecord(record.number, str(first_mistake(error))))
+            return BadRecord(record.number, str(first_mistake(error)))
+
+    for found in _read_each(read_part(data, name), name, task, "unlabelled", read):
+        (bad if isinstance(found, BadRecord) else items).append(found)  # type: ignore[arg-type]
     if not items:
         raise _unusable(name, bad, len(bad))
     return draw_rows(items, most)
@@ -167,21 +163,19 @@ def load_answered(
     Raises:
         DataError: the part or a column is missing, or no record can be used.
     """
-    found: list[AnsweredRecord] = []
+    answered: list[AnsweredRecord] = []
     bad: list[BadRecord] = []
-    columns: dict[str, str] | None = None
-    for record in read_part(data, name):
-        if isinstance(record, BadRecord):
-            bad.append(record)
-            continue
-        columns = columns or _find_columns(record, name, task, "validation")
-        read = _read_answered(record, columns, "window", task, outputs, reader)
-        (bad if isinstance(read, BadRecord) else found).append(read)  # type: ignore[arg-type]
-        if len(found) == most:
+
+    def read(record: Record, columns: Mapping[str, str]) -> AnsweredRecord | BadRecord:
+        return _read_answered(record, columns, "window", task, outputs, reader)
+
+    for found in _read_each(read_part(data, name), name, task, "validation", read):
+        (bad if isinstance(found, BadRecord) else answered).append(found)  # type: ignore[arg-type]
+        if len(answered) == most:
             break
-    if not found:
+    if not answered:
         raise _unusable(name, bad, len(bad))
-    return found
+    return answered
 
 
 def check_columns(data: str, name: str, task: AnyTask) -> None:
@@ -252,6 +246,29 @@ def _take(places: Collection[int], records: Records) -> Records:
     return (record for place, record in enumerate(records) if place in places)
 
 
+def _read_each(
+    records: Records,
+    name: str,
+    task: AnyTask,
+    use: Use,
+    read: Callable[[Record, Mapping[str, str]], ONE_OF | BadRecord],
+) -> Iterator[ONE_OF | BadRecord]:
+    """Read every record by the columns that the first good one has; a bad record stays as it is."""
+    columns: dict[str, str] | None = None
+    for record in records:
+        if isinstance(record, BadRecord):
+            yield record
+        else:
+            columns = columns or _find_columns(record, name, task, use)
+            yield read(record, columns)
+
+
+def _read_item(record: Record, columns: Mapping[str, str], task: AnyTask) -> Item:
+    values = {field: record.values.get(column) for field, column in columns.items()}
+    item: Item = read_item(task.example or task.item, values)
+    return item
+
+
 def _read_example(
     record: Record, columns: Mapping[str, str], use: Use, task: AnyTask, outputs: Outputs, reader: Reader
 ) -> Example | BadRecord:
@@ -275,8 +292,7 @@ def _read_answered(
 ) -> AnsweredRecord | BadRecord:
     """The item of a record, and its right answer unless it is to be read without."""
     try:
-        values = {name: record.values.get(column) for name, column in columns.items()}
-        item = read_item(task.example or task.item, values)
+        item = _read_item(record, columns, task)
         encoded = task.encode(item, reader, truncation)
         value = None if task.target_column is None else record.values.get(task.target_column)
         target = task.read_target(value, encoded, outputs) if is_labelled else None

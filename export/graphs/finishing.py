@@ -16,10 +16,10 @@ from models.networks.gate import GatedModel
 from models.tasks.task import Head
 
 
-def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path, *, portable: bool = False) -> None:
+def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> None:
     """Write a model's graph in fp32, in the form in which it is served; raises as `trace` does."""
     trace(model, head, path)
-    write_fp32(path, path, portable=portable)
+    write_fp32(path, path)
 
 
 def write_fp32(traced: Path, out: Path, *, portable: bool = False) -> None:
