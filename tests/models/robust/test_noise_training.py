@@ -13,8 +13,8 @@ from transformers import AutoModelForSequenceClassification
 from models.checkpoint import read_record
 from models.data import DataError
 from models.training.loop import train
-from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings
+from tests.models.runs import SILENT, same_weights
 from tests.models.training.killed import train_until_killed
 from tests.tiny import make_base, make_texts, write_sentiment
 
@@ -50,23 +50,10 @@ def _settings(
     return check_settings(given | changed)
 
 
-def _watch() -> Watcher:
-    return Watcher(say=_ignore, advance=_ignore)
-
-
-def _ignore(*_: object) -> None:
-    """Ignore a run's lines."""
-
-
-def _same_weights(left: Path, right: Path) -> bool:
-    a, b = (load_file(folder / "model.safetensors") for folder in (left, right))
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
 @pytest.fixture(scope="module")
 def plain_checkpoint(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("plain") / "checkpoint"
-    train(_settings(base, data, "plain"), out, _watch())
+    train(_settings(base, data, "plain"), out, SILENT)
     return out
 
 
@@ -76,8 +63,8 @@ def test_of_weight_0_every_method_is_plain_training_bit_for_bit(
 ) -> None:
     unlabelled = ("more",) if method.endswith("vat") else ()
     settings = _settings(base, texts, method, unlabelled, method_settings={"weight": 0})
-    train(settings, tmp_path / "off", _watch())
-    assert _same_weights(tmp_path / "off", plain_checkpoint)
+    train(settings, tmp_path / "off", SILENT)
+    assert same_weights(tmp_path / "off", plain_checkpoint)
     assert read_record(tmp_path / "off").epochs == read_record(plain_checkpoint).epochs
 
 
@@ -87,15 +74,15 @@ def test_killed_among_unlabelled_texts_and_started_again_the_weights_are_those_o
 ) -> None:
     """After step 9, in the second epoch: it goes on from step 8, with the same unlabelled texts and noise."""
     settings = _settings(base, texts, method, ("more",), epochs=2)
-    train(settings, tmp_path / "whole", _watch())
+    train(settings, tmp_path / "whole", SILENT)
     train_until_killed(settings, tmp_path / "killed", 9)
-    train(settings, tmp_path / "killed", _watch())
-    assert _same_weights(tmp_path / "killed", tmp_path / "whole")
+    train(settings, tmp_path / "killed", SILENT)
+    assert same_weights(tmp_path / "killed", tmp_path / "whole")
     assert read_record(tmp_path / "killed").epochs == read_record(tmp_path / "whole").epochs
 
 
 def test_a_checkpoint_holds_the_stock_models_weights_and_no_neighbours(base: Path, data: Path, tmp_path: Path) -> None:
-    train(_settings(base, data, "word-iat"), tmp_path / "out", _watch())
+    train(_settings(base, data, "word-iat"), tmp_path / "out", SILENT)
     _, report = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert not (tmp_path / "out" / "method.safetensors").exists()
@@ -105,7 +92,7 @@ def test_accumulated_batches_train_as_the_big_one_does(data: Path, tmp_path: Pat
     calm = make_base(tmp_path / "base", dropout=0.0)
     for name, batch_size, accumulate in (("big", 96, 1), ("small", 16, 6)):
         settings = _settings(calm, data, "attention-at", batch_size=batch_size, accumulate=accumulate)
-        train(settings, tmp_path / name, _watch())
+        train(settings, tmp_path / name, SILENT)
     a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("big", "small"))
     for name in a:
         # Where the true gradient is 0, as a key's bias's nearly is, rounding alone decides AdamW's first step.
@@ -114,9 +101,9 @@ def test_accumulated_batches_train_as_the_big_one_does(data: Path, tmp_path: Pat
 
 
 def test_unlabelled_texts_are_trained_on_and_recorded(base: Path, texts: Path, tmp_path: Path) -> None:
-    train(_settings(base, texts, "attention-vat"), tmp_path / "without", _watch())
-    train(_settings(base, texts, "attention-vat", ("more",)), tmp_path / "with", _watch())
-    assert not _same_weights(tmp_path / "with", tmp_path / "without")
+    train(_settings(base, texts, "attention-vat"), tmp_path / "without", SILENT)
+    train(_settings(base, texts, "attention-vat", ("more",)), tmp_path / "with", SILENT)
+    assert not same_weights(tmp_path / "with", tmp_path / "without")
     record = read_record(tmp_path / "with")
     assert [(file.part, file.name, file.rows) for file in record.data] == [
         ("train", "train", 96),
@@ -128,7 +115,7 @@ def test_unlabelled_texts_are_trained_on_and_recorded(base: Path, texts: Path, t
 
 def test_unlabelled_texts_can_be_learnt_from_in_a_soup(base: Path, texts: Path, tmp_path: Path) -> None:
     settings = _settings(base, texts, "attention-vat", ("more",), learning_rate=(1e-3, 5e-4))
-    assert len(train(settings, tmp_path / "out", _watch()).epochs) == 2
+    assert len(train(settings, tmp_path / "out", SILENT).epochs) == 2
 
 
 def test_a_method_that_reads_labels_alone_refuses_unlabelled_texts(base: Path, texts: Path) -> None:
@@ -140,4 +127,4 @@ def test_a_method_that_reads_labels_alone_refuses_unlabelled_texts(base: Path, t
 
 def test_a_missing_unlabelled_part_lists_those_there_are(base: Path, texts: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no part 'mroe'; there are: more, train, validation"):
-        train(_settings(base, texts, "attention-vat", ("mroe",)), tmp_path / "out", _watch())
+        train(_settings(base, texts, "attention-vat", ("mroe",)), tmp_path / "out", SILENT)

@@ -22,6 +22,7 @@ from models.training.loop import train
 from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.models.passes import make_batch, make_encoder
+from tests.models.runs import same_weights
 from tests.tiny import make_tokenizer, write_examples
 
 REFUSED = {
@@ -49,11 +50,6 @@ def _watch(stop_at: int = 0) -> Watcher:
             signal.raise_signal(signal.SIGINT)
 
     return Watcher(say=lambda _: None, advance=advance)
-
-
-def _same_weights(left: Path, right: Path) -> bool:
-    a, b = (load_file(folder / "model.safetensors") for folder in (left, right))
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +149,7 @@ def test_stopped_and_started_again_the_weights_are_those_of_an_uninterrupted_run
     with pytest.raises(Interrupted):
         train(settings, tmp_path / "out", _watch(at))
     train(settings, tmp_path / "out", _watch())
-    assert _same_weights(tmp_path / "out", tmp_path / "whole")
+    assert same_weights(tmp_path / "out", tmp_path / "whole")
     assert read_record(tmp_path / "out").epochs == read_record(tmp_path / "whole").epochs
 
 

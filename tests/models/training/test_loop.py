@@ -24,6 +24,7 @@ from models.training.loop import train
 from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings, read_toml
 from models.training.step import clip_groups, learning_rate_factor
+from tests.models.runs import SILENT, ignore, same_weights
 from tests.models.training.killed import train_until_killed
 from tests.tiny import METHOD_SETTINGS, make_base, write_examples, write_sentiment
 
@@ -36,35 +37,22 @@ def _settings(base: Path, data: Path, **changed: Any) -> TrainingSettings:
     return check_settings(given | changed)
 
 
-def _watch() -> Watcher:
-    return Watcher(say=_ignore, advance=_ignore)
-
-
 def _stopping() -> Watcher:
-    return Watcher(say=_ignore, advance=lambda *_: signal.raise_signal(signal.SIGINT))
-
-
-def _ignore(*_: object) -> None:
-    """Ignore a run's lines."""
-
-
-def _same_weights(left: Path, right: Path) -> bool:
-    a, b = (load_file(folder / "model.safetensors") for folder in (left, right))
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    return Watcher(say=ignore, advance=lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 @pytest.fixture(scope="module")
 def asa_checkpoint(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = write_sentiment(tmp_path_factory.mktemp("more-data"), train=256)
     out = tmp_path_factory.mktemp("asa") / "checkpoint"
-    train(_settings(base, data, method="asa", epochs=12, learning_rate=3e-3), out, _watch())
+    train(_settings(base, data, method="asa", epochs=12, learning_rate=3e-3), out, SILENT)
     return out
 
 
 @pytest.fixture(scope="module")
 def plain_checkpoint(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("plain") / "checkpoint"
-    train(_settings(base, data), out, _watch())
+    train(_settings(base, data), out, SILENT)
     return out
 
 
@@ -139,8 +127,8 @@ def test_asa_switched_off_is_plain_training_bit_for_bit(
     base: Path, data: Path, plain_checkpoint: Path, tmp_path: Path
 ) -> None:
     off = {"tau": 0.0, "divergence_weight": 0.0}
-    train(_settings(base, data, method="asa", method_settings=off), tmp_path / "off", _watch())
-    assert _same_weights(tmp_path / "off", plain_checkpoint)
+    train(_settings(base, data, method="asa", method_settings=off), tmp_path / "off", SILENT)
+    assert same_weights(tmp_path / "off", plain_checkpoint)
     assert read_record(tmp_path / "off").epochs == read_record(plain_checkpoint).epochs
 
 
@@ -148,9 +136,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(
     base: Path, data: Path, plain_checkpoint: Path, tmp_path: Path
 ) -> None:
     for name, seed in {"again": 3, "other": 4}.items():
-        train(_settings(base, data, seed=seed), tmp_path / name, _watch())
-    assert _same_weights(tmp_path / "again", plain_checkpoint)
-    assert not _same_weights(tmp_path / "other", plain_checkpoint)
+        train(_settings(base, data, seed=seed), tmp_path / name, SILENT)
+    assert same_weights(tmp_path / "again", plain_checkpoint)
+    assert not same_weights(tmp_path / "other", plain_checkpoint)
 
 
 @pytest.mark.parametrize(("method", "at"), [("asa", 2), *((method, 9) for method in METHODS)])
@@ -159,16 +147,16 @@ def test_killed_and_started_again_the_weights_are_those_of_an_uninterrupted_run(
 ) -> None:
     """Before the first saved state, which are 4 steps apart; and in the second of two epochs of 6 steps, after one."""
     settings = _settings(base, data, method=method, method_settings=METHOD_SETTINGS.get(method, {}))
-    train(settings, tmp_path / "whole", _watch())
+    train(settings, tmp_path / "whole", SILENT)
     train_until_killed(settings, tmp_path / "killed", at)
-    train(settings, tmp_path / "killed", _watch())
-    assert _same_weights(tmp_path / "killed", tmp_path / "whole")
+    train(settings, tmp_path / "killed", SILENT)
+    assert same_weights(tmp_path / "killed", tmp_path / "whole")
     assert read_record(tmp_path / "killed").epochs == read_record(tmp_path / "whole").epochs
 
 
 def test_asked_to_stop_it_saves_the_last_step_and_goes_on_from_there(base: Path, data: Path, tmp_path: Path) -> None:
     settings = _settings(base, data, save_every=1000)
-    train(settings, tmp_path / "whole", _watch())
+    train(settings, tmp_path / "whole", SILENT)
     taken: list[int] = []
 
     def stop(step: int, *_: object) -> None:
@@ -177,10 +165,10 @@ def test_asked_to_stop_it_saves_the_last_step_and_goes_on_from_there(base: Path,
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(Interrupted, match="stopped after step 5 of 12; the same command goes on"):
-        train(settings, tmp_path / "out", Watcher(say=_ignore, advance=stop))
-    train(settings, tmp_path / "out", Watcher(say=_ignore, advance=stop))
+        train(settings, tmp_path / "out", Watcher(say=ignore, advance=stop))
+    train(settings, tmp_path / "out", Watcher(say=ignore, advance=stop))
     assert taken == list(range(1, 13))
-    assert _same_weights(tmp_path / "out", tmp_path / "whole")
+    assert same_weights(tmp_path / "out", tmp_path / "whole")
 
 
 def test_a_soup_is_the_mean_of_the_weights_that_its_trainings_ended_with(
@@ -193,7 +181,7 @@ def test_a_soup_is_the_mean_of_the_weights_that_its_trainings_ended_with(
             ends[len(ends) + 1] = load_file(tmp_path / "out.training" / "state.safetensors")
 
     settings = _settings(base, data, learning_rate=(1e-4, 2e-4, 3e-4), epochs=2, save_every=1)
-    record = train(settings, tmp_path / "out", Watcher(say=keep, advance=_ignore))
+    record = train(settings, tmp_path / "out", Watcher(say=keep, advance=ignore))
     assert list(ends) == [1, 2, 3, 4, 5, 6]
     assert record.kept_epoch in (2, 4, 6)
     mixed = [ends[epoch] for epoch in (2, 4, 6) if epoch <= record.kept_epoch]
@@ -203,7 +191,7 @@ def test_a_soup_is_the_mean_of_the_weights_that_its_trainings_ended_with(
 
 
 def test_the_first_of_a_soup_is_a_training_as_any(base: Path, data: Path, tmp_path: Path) -> None:
-    train(_settings(base, data, epochs=1), tmp_path / "one", _watch())
+    train(_settings(base, data, epochs=1), tmp_path / "one", SILENT)
 
     def stop(step: int, *_: object) -> None:
         if step == 7:
@@ -213,14 +201,14 @@ def test_the_first_of_a_soup_is_a_training_as_any(base: Path, data: Path, tmp_pa
         train(
             _settings(base, data, epochs=1, learning_rate=(1e-3, 5e-4)),
             tmp_path / "soup",
-            Watcher(say=_ignore, advance=stop),
+            Watcher(say=ignore, advance=stop),
         )
-    assert _same_weights(tmp_path / "one", tmp_path / "soup.training" / "epoch-1")
+    assert same_weights(tmp_path / "one", tmp_path / "soup.training" / "epoch-1")
 
 
 def test_a_soup_goes_on_where_it_was(base: Path, data: Path, tmp_path: Path) -> None:
     settings = _settings(base, data, learning_rate=(1e-4, 2e-4), epochs=2)
-    train(settings, tmp_path / "whole", _watch())
+    train(settings, tmp_path / "whole", SILENT)
 
     def stop(step: int, *_: object) -> None:
         if step in (8, 13):
@@ -228,13 +216,13 @@ def test_a_soup_goes_on_where_it_was(base: Path, data: Path, tmp_path: Path) -> 
 
     for _ in range(2):
         with pytest.raises(Interrupted):
-            train(settings, tmp_path / "out", Watcher(say=_ignore, advance=stop))
-    train(settings, tmp_path / "out", Watcher(say=_ignore, advance=stop))
-    assert _same_weights(tmp_path / "out", tmp_path / "whole")
+            train(settings, tmp_path / "out", Watcher(say=ignore, advance=stop))
+    train(settings, tmp_path / "out", Watcher(say=ignore, advance=stop))
+    assert same_weights(tmp_path / "out", tmp_path / "whole")
 
 
 def test_a_soup_takes_the_largest_seed(base: Path, data: Path, tmp_path: Path) -> None:
-    train(_settings(base, data, learning_rate=(1e-4, 1e-4), epochs=1, seed=2**32 - 1), tmp_path / "out", _watch())
+    train(_settings(base, data, learning_rate=(1e-4, 1e-4), epochs=1, seed=2**32 - 1), tmp_path / "out", SILENT)
 
 
 def test_accumulated_gradients_equal_those_of_the_big_batch(tmp_path: Path, data: Path) -> None:
@@ -242,7 +230,7 @@ def test_accumulated_gradients_equal_those_of_the_big_batch(tmp_path: Path, data
     big = _settings(calm, data, batch_size=96, epochs=1)
     small = _settings(calm, data, batch_size=16, accumulate=6, epochs=1)
     for name, settings in {"big": big, "small": small}.items():
-        train(settings, tmp_path / name, _watch())
+        train(settings, tmp_path / name, SILENT)
     a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("big", "small"))
     for name in a:
         # AdamW's first step has the size of the learning rate whatever the gradient's: where the true gradient is 0 (a
@@ -287,14 +275,14 @@ def test_rows_alike_in_length_go_together() -> None:
 
 def test_an_existing_checkpoint_is_not_overwritten(base: Path, data: Path, plain_checkpoint: Path) -> None:
     with pytest.raises(TrainingError, match="exists already; choose another name or remove it"):
-        train(_settings(base, data), plain_checkpoint, _watch())
+        train(_settings(base, data), plain_checkpoint, SILENT)
 
 
 def test_an_unfinished_run_with_other_settings_is_not_mixed_in(base: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(_settings(base, data), tmp_path / "out", _stopping())
     with pytest.raises(TrainingError, match="unfinished run with another learning_rate, seed;"):
-        train(_settings(base, data, seed=9, learning_rate=0.1), tmp_path / "out", _watch())
+        train(_settings(base, data, seed=9, learning_rate=0.1), tmp_path / "out", SILENT)
 
 
 def test_a_damaged_state_is_refused_by_name(base: Path, data: Path, tmp_path: Path) -> None:
@@ -303,7 +291,7 @@ def test_a_damaged_state_is_refused_by_name(base: Path, data: Path, tmp_path: Pa
     state = tmp_path / "out.training" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"state\.safetensors: damaged .* delete its folder to start anew"):
-        train(_settings(base, data), tmp_path / "out", _watch())
+        train(_settings(base, data), tmp_path / "out", SILENT)
 
 
 @pytest.mark.parametrize(
@@ -338,13 +326,13 @@ def test_wrong_settings_are_refused_before_anything_starts(
 
 def test_a_text_limit_beyond_the_encoders_positions_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"max_tokens 128: .* reads at most 64 tokens"):
-        train(_settings(base, data, max_tokens=128), tmp_path / "out", _watch())
+        train(_settings(base, data, max_tokens=128), tmp_path / "out", SILENT)
 
 
 def test_a_missing_part_lists_those_there_are(base: Path, data: Path, tmp_path: Path) -> None:
     source = {"data": str(data), "train": ["trian"]}
     with pytest.raises(DataError, match="no part 'trian'; there are: train, validation"):
-        train(_settings(base, data, source=source), tmp_path / "out", _watch())
+        train(_settings(base, data, source=source), tmp_path / "out", SILENT)
 
 
 def test_data_without_the_column_lists_those_there_are(base: Path, tmp_path: Path) -> None:
@@ -352,7 +340,7 @@ def test_data_without_the_column_lists_those_there_are(base: Path, tmp_path: Pat
     folder.mkdir()
     (folder / "train.csv").write_text("words,label\ngood,1\n")
     with pytest.raises(DataError, match=r"no column 'text' or 'sentence'.*there are: 'words', 'label'"):
-        train(_settings(base, folder), tmp_path / "out", _watch())
+        train(_settings(base, folder), tmp_path / "out", SILENT)
 
 
 def test_rows_with_unknown_labels_are_refused_with_the_labels_there_are(base: Path, tmp_path: Path) -> None:
@@ -360,19 +348,19 @@ def test_rows_with_unknown_labels_are_refused_with_the_labels_there_are(base: Pa
     folder.mkdir()
     (folder / "train.jsonl").write_text('{"text": "good", "label": 7}\n' * 3)
     with pytest.raises(DataError, match="3 of 3 records cannot be used; the first is record 1: label 7 is none of: 0"):
-        train(_settings(base, folder), tmp_path / "out", _watch())
+        train(_settings(base, folder), tmp_path / "out", SILENT)
 
 
 def test_no_base_leaves_no_trace_of_a_checkpoint(data: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderError):
-        train(_settings(data, data), tmp_path / "out", _watch())
+        train(_settings(data, data), tmp_path / "out", SILENT)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_after_a_mistake_the_corrected_command_goes_through(base: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderError):
-        train(_settings(data, data), tmp_path / "out", _watch())
-    train(_settings(base, data, epochs=1), tmp_path / "out", _watch())
+        train(_settings(data, data), tmp_path / "out", SILENT)
+    train(_settings(base, data, epochs=1), tmp_path / "out", SILENT)
     assert read_record(tmp_path / "out").kept_epoch == 1
 
 
@@ -382,11 +370,11 @@ def test_a_run_is_not_continued_on_data_that_have_changed(base: Path, tmp_path: 
         train(_settings(base, data), tmp_path / "out", _stopping())
     write_sentiment(data, train=64)
     with pytest.raises(TrainingError, match="begun with other data, in another precision"):
-        train(_settings(base, data), tmp_path / "out", _watch())
+        train(_settings(base, data), tmp_path / "out", SILENT)
 
 
 def test_bf16_trains_in_bf16_and_measures_in_float32(base: Path, data: Path, tmp_path: Path) -> None:
-    train(_settings(base, data, precision="bf16", method="asa"), tmp_path / "out", _watch())
+    train(_settings(base, data, precision="bf16", method="asa"), tmp_path / "out", SILENT)
     record, evaluated = read_record(tmp_path / "out"), open_trained_model(tmp_path / "out")
     rows = load_validation(record.source, evaluated.task, evaluated.outputs, evaluated.reader)
     assert record.settings["bf16"] is True
@@ -398,13 +386,13 @@ def test_csv_labels_train_like_numbers(base: Path, tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("train", "validation"):
         (folder / f"{name}.csv").write_text("text,label\n" + "good film,1\nbad plot,0\n" * 4)
-    train(_settings(base, folder, epochs=1), tmp_path / "out", _watch())
+    train(_settings(base, folder, epochs=1), tmp_path / "out", SILENT)
     assert [file.rows for file in read_record(tmp_path / "out").data] == [8, 8]
 
 
 def test_a_loss_that_explodes_stops_the_run(base: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"the loss or its gradient is not finite .*; lower the learning rate"):
-        train(_settings(base, data, learning_rate=1e30, epochs=5), tmp_path / "out", _watch())
+        train(_settings(base, data, learning_rate=1e30, epochs=5), tmp_path / "out", SILENT)
 
 
 def test_settings_read_from_toml_are_the_same_settings(base: Path, data: Path, tmp_path: Path) -> None:
@@ -432,7 +420,7 @@ def test_a_folder_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_is_measured_again_as_its_record_says(base: Path, tmp_path: Path, task: str) -> None:
     data = write_examples(tmp_path / "data", task)
-    record = train(_settings(base, data, task=task, epochs=1, max_tokens=64), tmp_path / "out", _watch())
+    record = train(_settings(base, data, task=task, epochs=1, max_tokens=64), tmp_path / "out", SILENT)
     evaluated = open_trained_model(tmp_path / "out")
     rows = load_validation(record.source, evaluated.task, evaluated.outputs, evaluated.reader)
     assert measure(evaluated, rows.examples) == record.metrics

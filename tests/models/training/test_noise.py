@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from models.checkpoint import read_record
 from models.edits.noise import Noise
@@ -16,8 +14,8 @@ from models.tasks import TASKS
 from models.training.copying import CopyJob, CopyMaker, CopySettings, copy_item
 from models.training.loop import train
 from models.training.noise import copies_in
-from models.training.run import Watcher
 from models.training.settings import TextNoise, TrainingError, TrainingSettings, check_settings
+from tests.models.runs import SILENT, same_weights
 from tests.models.training.killed import train_until_killed
 from tests.tiny import make_items, write_examples
 
@@ -32,19 +30,6 @@ def _settings(base: Path, data: Path, noise: dict[str, Any] | None, **changed: A
     return check_settings(given | changed)
 
 
-def _watch() -> Watcher:
-    return Watcher(say=_ignore, advance=_ignore)
-
-
-def _ignore(*_: object) -> None:
-    """Ignore a run's lines."""
-
-
-def _same_weights(left: Path, right: Path) -> bool:
-    a, b = (load_file(folder / "model.safetensors") for folder in (left, right))
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
 def _maker(base: Path, task: str, seed: int = 1) -> CopyMaker:
     tokenizer = load_tokenizer(base).backend_tokenizer.to_str()
     noise = Noise(families=("typos",), share=0.4)
@@ -57,9 +42,9 @@ def _job(task: str, indices: tuple[int, ...], epoch: int = 1) -> CopyJob:
 
 
 def test_without_strength_training_is_plain_bit_for_bit(base: Path, data: Path, tmp_path: Path) -> None:
-    train(_settings(base, data, None), tmp_path / "plain", _watch())
-    train(_settings(base, data, {"families": (), "word_noise": 0.0}), tmp_path / "off", _watch())
-    assert _same_weights(tmp_path / "off", tmp_path / "plain")
+    train(_settings(base, data, None), tmp_path / "plain", SILENT)
+    train(_settings(base, data, {"families": (), "word_noise": 0.0}), tmp_path / "off", SILENT)
+    assert same_weights(tmp_path / "off", tmp_path / "plain")
     assert read_record(tmp_path / "off").epochs == read_record(tmp_path / "plain").epochs
 
 
@@ -69,10 +54,10 @@ def test_killed_and_started_again_the_weights_are_those_of_an_uninterrupted_run(
     """After step 9, in the second epoch, which alone has two copies: it goes on from step 8."""
     noise = TYPOS | {"copies": 2, "worst_epochs": 1, "word_noise": 0.1}
     settings = _settings(base, data, noise)
-    train(settings, tmp_path / "whole", _watch())
+    train(settings, tmp_path / "whole", SILENT)
     train_until_killed(settings, tmp_path / "killed", 9)
-    train(settings, tmp_path / "killed", _watch())
-    assert _same_weights(tmp_path / "killed", tmp_path / "whole")
+    train(settings, tmp_path / "killed", SILENT)
+    assert same_weights(tmp_path / "killed", tmp_path / "whole")
     record = read_record(tmp_path / "killed")
     assert record.epochs == read_record(tmp_path / "whole").epochs
     assert {"task", "copy", "copy_apart", "moved", "moved_apart"} == record.epochs[0].losses.keys()
@@ -85,7 +70,7 @@ def test_noise_goes_with_every_task(base: Path, tmp_path: Path, task: str) -> No
     settings = _settings(
         base, data, TYPOS | {"copies": 2, "word_noise": 0.1}, task=task, epochs=1, accumulate=2, batch_size=8
     )
-    losses = train(settings, tmp_path / "out", _watch()).epochs[0].losses
+    losses = train(settings, tmp_path / "out", SILENT).epochs[0].losses
     assert {"copy", "copy_apart", "moved", "moved_apart"} < losses.keys()
     assert all(np.isfinite(list(losses.values())))
 

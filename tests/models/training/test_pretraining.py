@@ -18,6 +18,7 @@ from models.networks.loading import open_trained_model
 from models.training.loop import train
 from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings
+from tests.models.runs import same_weights
 from tests.models.training.killed import train_until_killed
 from tests.tiny import METHOD_SETTINGS, make_base, make_texts
 
@@ -40,11 +41,6 @@ def _settings(base: Path, texts: Path, **changed: Any) -> TrainingSettings:
         "learning_rate": 1e-3, "max_tokens": 32, "precision": "fp32", "save_every": 4, "seed": 3,
     }  # fmt: skip
     return check_settings(given | changed)
-
-
-def _same_weights(left: Path, right: Path) -> bool:
-    a, b = (load_file(folder / "model.safetensors") for folder in (left, right))
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +83,7 @@ def test_asa_switched_off_is_plain_pre_training_bit_for_bit(
 ) -> None:
     off = {"tau": 0.0, "divergence_weight": 0.0}
     train(_settings(base, texts, method="asa", method_settings=off), tmp_path / "off", WATCHER)
-    assert _same_weights(tmp_path / "off", plain)
+    assert same_weights(tmp_path / "off", plain)
     assert read_record(tmp_path / "off").epochs == read_record(plain).epochs
 
 
@@ -96,7 +92,7 @@ def test_cline_switched_off_is_plain_pre_training_bit_for_bit_and_needs_no_wordn
 ) -> None:
     off = {"detection_weight": 0.0, "contrast_weight": 0.0, "wordnet": str(tmp_path)}
     train(_settings(base, texts, method="cline", method_settings=off), tmp_path / "off", WATCHER)
-    assert _same_weights(tmp_path / "off", plain)
+    assert same_weights(tmp_path / "off", plain)
     assert read_record(tmp_path / "off").epochs == read_record(plain).epochs
 
 
@@ -123,7 +119,7 @@ def test_killed_in_the_second_epoch_the_weights_are_those_of_an_uninterrupted_ru
     train(settings, tmp_path / "whole", WATCHER)
     train_until_killed(settings, tmp_path / "killed", 9)
     train(settings, tmp_path / "killed", WATCHER)
-    assert _same_weights(tmp_path / "killed", tmp_path / "whole")
+    assert same_weights(tmp_path / "killed", tmp_path / "whole")
     assert read_record(tmp_path / "killed").epochs == read_record(tmp_path / "whole").epochs
 
 
