@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -38,8 +38,10 @@ from export.package import (
     file_digest,
     write_manifest,
 )
+from export.passport import Passport
 from export.preconditions import check_request, read_twins
 from export.probes import record_probes, rows_of_many_lengths
+from export.requirements import Requirement, check_requirements
 from export.session import Session
 from export.verification import verify_package
 from models.networks.loading import load_served
@@ -49,9 +51,20 @@ from models.text import without_padding
 
 TRACED = "traced.onnx"
 CARD_FILE = "README.md"
-MeasureExplanations = Callable[[Path], dict[str, Faithfulness]]
-"""Takes the folder of a package and returns how faithful its explanations are, by method. Serving explains, and export
-must not import it, so whoever calls an export brings this along."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The figures of a finished package that a manifest may state."""
+
+    faithfulness: dict[str, Faithfulness] = field(default_factory=dict)
+    """By explanation method, how faithful it is."""
+    passport: Passport | None = None
+
+
+MeasurePackage = Callable[[Path], Measured]
+"""Takes the folder of a package and measures it. Serving explains and attacks are made on what is served, and export
+must not import that, so whoever calls an export brings this along."""
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers")
 
@@ -80,18 +93,21 @@ def export_checkpoint(
     name: str | None = None,
     data: str | None = None,
     twins: Sequence[Path] = (),
-    measure_explanations: MeasureExplanations | None = None,
+    measure: MeasurePackage | None = None,
+    requirements: Sequence[Requirement] = (),
     say: Say = lambda _: None,
 ) -> Manifest:
     """Make the package `out` from a checkpoint; `data` is the place of its data set, if that has moved.
 
-    `twins` are packages of the same training by other methods; the manifest holds their metrics for comparison.
-    `measure_explanations` is called with the folder of the package before it is moved to `out`.
+    `twins` are packages of the same training by other methods or with other noise; the manifest holds their figures for
+    comparison. `measure` is called with the folder of the package before it is moved to `out`, and `requirements` are
+    checked on what the package then says of itself.
 
     Where int8 costs too much of the task's metric, the package is fp32 and its manifest says so.
 
     Raises:
         ExportError: `out` exists, `name` cannot be used, a twin does not match, or a gate refuses the graph.
+        FallsShort: the package does not meet a requirement.
         CheckpointError, EncoderError, DataError: the checkpoint or its data cannot be read.
         WordNetError: correcting needs WordNet, and it is not installed here.
     """
@@ -103,10 +119,12 @@ def export_checkpoint(
         folder = work / "package"
         folder.mkdir()
         manifest = _fill(folder, origin, checked, name or origin.task.name, compared, portable=form.portable)
-        if measure_explanations is not None:
-            say("measuring how faithful the explanations are")
-            faithfulness = measure_explanations(folder)
-            manifest = _seal(folder, origin, manifest.model_copy(update={"faithfulness": faithfulness}))
+        if measure is not None:
+            say("measuring the package")
+            found = measure(folder)
+            figures = {"faithfulness": found.faithfulness, "passport": found.passport}
+            manifest = _seal(folder, origin, manifest.model_copy(update=figures))
+        check_requirements(manifest, requirements, origin=str(out))
         _refuse_unverified(folder)
         folder.rename(out)
     say(f"{out}: {manifest.precision}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
@@ -233,6 +251,7 @@ def _manifest(graph: Path, origin: Origin, checked: _CheckedGraph, name: str, tw
         score_range=record.score_range,
         no_answer_threshold=record.no_answer_threshold,
         method=record.method,
+        noise=record.noise,
         base=record.base,
         weights=file_digest(origin.folder / WEIGHTS_FILE),
         precision=checked.chosen.precision,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from export.figures import passport_table
 from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
 from models.checkpoint import DataFile, TrainingRecord
 from models.correction.spelling import WORDS_FILE
@@ -20,13 +21,13 @@ UNPACKED_FROM = "unpacked_from"
 TEMPLATE = """\
 # {name}
 
-A model for the task {task}: `{base}` trained by the method `{method}` and exported to ONNX by Steadfast.
+A model for the task {task}: `{base}` trained by the method `{method}`{with_noise} and exported to ONNX by Steadfast.
 
 | | |
 |---|---|
 | labels | {labels} |
 | base | {base} |
-| method | `{method}`: {method_settings} |
+| method | `{method}`: {method_settings} |{noise}
 | weights | sha256 `{weights}`, {kept} |
 | precision | {precision} |
 | size of the graph | {graph_mb:.1f} MB |
@@ -40,7 +41,7 @@ These are figures of the exported graph, on {rows} validation records. {precisio
 {correction_note}
 The fp32 graph differs from eager torch by at most {parity:.1g} in any output, on {shapes} shapes of padded batches.
 The logits of {determinism_rows} of different lengths are the same bits alone, in mixed batches and with more padding.
-{explanations}
+{robustness}{explanations}
 ## Data
 
 {data}
@@ -95,6 +96,20 @@ falls without the words that an explanation ranks first (comprehensiveness, high
 answer as a multiple of one that is not.
 """
 
+_ROBUSTNESS = """
+## Robustness
+
+{table}
+
+An attack searches for changed texts that turn right answers: `typos-2` tries edits of at most two words, `synonyms` a
+share of them; its figure is the share of {rows} that are right before and after, ± its standard error. Random
+noise searches for nothing. The other lines are sets made to mislead and CheckList's tests.{name_gap}
+"""
+
+_NAME_GAP = """ `name-gap` is the largest
+difference that names or terms of identity made to the mean score of {templates}: here that between {highest} and
+{lowest} ({kind})."""
+
 _FALLBACK_NOTE = (
     f"`{FALLBACK_FILE}` is the same model in fp32; it answers on machines where `{GRAPH_FILE}` gives other results.\n"
 )
@@ -108,6 +123,8 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         base=manifest.base,
         method=manifest.method.name,
         method_settings=_settings_line(manifest.method.settings),
+        with_noise=" with noise beside it" if manifest.noise else "",
+        noise=f"\n| noise | {_settings_line(manifest.noise)} |" if manifest.noise else "",
         labels=", ".join(manifest.labels),
         weights=manifest.weights,
         kept=record.kept,
@@ -121,6 +138,7 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         correct=" --correct" if manifest.correction and record.correction is None else "",
         parity=max(manifest.parity.largest_difference.values()),
         shapes=len(manifest.parity.shapes),
+        robustness=_robustness(manifest),
         explanations=_explanations(manifest),
         determinism_rows=format_count(manifest.determinism.rows, "row"),
         data=_data_table(manifest.data),
@@ -207,6 +225,21 @@ def _explanations(manifest: Manifest) -> str:
     return _EXPLANATIONS.format(table=table, rows=format_count(most, "validation record"))
 
 
+def _robustness(manifest: Manifest) -> str:
+    passport = manifest.passport
+    if passport is None:
+        return ""
+    gap = passport.name_gap
+    told = _NAME_GAP.format(**gap.model_dump() | {"templates": format_count(gap.templates, "sentence")}) if gap else ""
+    return _ROBUSTNESS.format(
+        table=markdown_table(
+            ("figure", manifest.variant, *(twin.method for twin in manifest.twins)), passport_table(manifest)
+        ),
+        rows=format_count(max((one.rows for one in passport.attacks), default=0), "validation record"),
+        name_gap=told,
+    )
+
+
 def _with_interval(mean: float, interval: tuple[float, float]) -> str:
     return f"{mean:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
@@ -247,7 +280,7 @@ def _training_toml(record: TrainingRecord) -> str:
         **{
             name: value
             for name, value in record.settings.items()
-            if name in TrainingSettings.model_fields and name != "bilstm"
+            if name in TrainingSettings.model_fields and name not in ("bilstm", "noise")
         },
         # The precision that was used; "auto" may choose another on another machine.
         "precision": "bf16" if record.settings.get("bf16") else "fp32",
@@ -258,6 +291,7 @@ def _training_toml(record: TrainingRecord) -> str:
     tables = {
         "source": source,
         "method_settings": record.method.settings,
+        **({"noise": record.noise} if record.noise else {}),
         **_bilstm_table(record),
         "licences": record.licences.model_dump(),
     }

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from export.passport import Passport
 from models.checkpoint import DataFile, Licences, MethodRecord
 from models.correction.reading import CorrectionKind, open_correction
 from models.correction.spelling import WORDS_FILE
 from models.errors import UserError, first_mistake
+from models.methods import name_variant
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask, Outputs
 from models.text import Reader, ReadingLimits
@@ -116,23 +118,13 @@ class Probe(_Frozen):
 
 
 class Twin(_Frozen):
-    """A package for the same labels from the same base and data, trained by another method."""
+    """A package for the same labels from the same base and data, trained by another method or with other noise."""
 
-    method: str
+    method: str = Field(description="Its method, with `+noise` where it was trained with noise.")
     precision: Precision
     digest: str
     metrics: dict[str, dict[str, float]]
-
-
-class AttackFigure(_Frozen):
-    """The right answers that stand under one attack on the validation part."""
-
-    attack: str = Field(description="The family of its edits.")
-    words: str = Field(description="Most words that it may change: a number, or a share.")
-    rows: int = Field(gt=0, description="Records that were attacked, those that are wrong at first included.")
-    accuracy: float = Field(ge=0, le=1, description="The share of right answers before the attack.")
-    under_attack: float = Field(ge=0, le=1, description="The share of records right before and after it.")
-    standard_error: float = Field(ge=0, description="The standard error of `under_attack`.")
+    passport: Passport | None = None
 
 
 class Faithfulness(_Frozen):
@@ -160,6 +152,7 @@ class Manifest(_Frozen):
     score_range: tuple[float, float] | None = None
     no_answer_threshold: float = Field(default=0.5, ge=0, le=1)
     method: MethodRecord
+    noise: dict[str, Any] | None = Field(default=None, description="Settings of the noise beside the method.")
     base: str
     weights: str = Field(default="", description="sha256 of the checkpoint's weights.")
     precision: Precision
@@ -176,6 +169,7 @@ class Manifest(_Frozen):
     quality: QualityReport
     determinism: DeterminismReport
     metrics: dict[str, dict[str, float]] = Field(description="Metrics of the exported graph, by data set.")
+    passport: Passport | None = Field(default=None, description="What it withstands, where that was measured.")
     faithfulness: dict[str, Faithfulness] = Field(default={}, description="By explanation method, where measured.")
     twins: tuple[Twin, ...] = Field(default=(), description="Packages to compare methods by.")
     probes: tuple[Probe, ...]
@@ -189,6 +183,11 @@ class Manifest(_Frozen):
     def meaning(self) -> Outputs:
         """The meaning of the numbers that the head gives."""
         return Outputs(self.labels, self.score_range, self.no_answer_threshold)
+
+    @property
+    def variant(self) -> str:
+        """The training: its method, with `+noise` where there was noise beside it."""
+        return name_variant(self.method.name, has_noise=self.noise is not None)
 
     @property
     def most_faithful(self) -> str | None:

@@ -50,15 +50,15 @@ def read_exportable(checkpoint: Path) -> TrainingRecord:
 
 
 def read_twins(folders: Sequence[Path], record: TrainingRecord) -> tuple[Twin, ...]:
-    """Packages of the same training by other methods, as the manifest names them.
+    """Packages of the same training by other methods or with other noise, as the manifest names them.
 
     Raises:
-        NoTwin: a package has another task, base or data, or two packages have one method.
+        NoTwin: a package has another task, base or data, or the training is not another.
         PackageError: a folder is no package.
     """
     twins = tuple(_read_twin(folder, record) for folder in folders)
     if len({twin.method for twin in twins}) < len(twins):
-        raise NoTwin("two twins were trained by the same method; name one package for each method")
+        raise NoTwin("two twins were trained alike; name one package for each method, with noise and without")
     return twins
 
 
@@ -75,7 +75,15 @@ def _read_twin(folder: Path, record: TrainingRecord) -> Twin:
         )
         if here != there
     ]
-    if differing or found.method.name == record.method.name:
-        reason = f"another {' and '.join(differing)}" if differing else f"the same method, {record.method.name}"
-        raise NoTwin(f"{folder}: has {reason}; a twin has the same task and data, and another training method")
-    return Twin(method=found.method.name, precision=found.precision, digest=found.digest, metrics=found.metrics)
+    if differing or found.variant == record.variant:
+        reason = f"another {' and '.join(differing)}" if differing else f"the same training, {record.variant}"
+        raise NoTwin(
+            f"{folder}: has {reason}; a twin has the same task and data, and another method or noise beside it"
+        )
+    return Twin(
+        method=found.variant,
+        precision=found.precision,
+        digest=found.digest,
+        metrics=found.metrics,
+        passport=found.passport,
+    )

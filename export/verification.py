@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.errors import NotAnExplanation, NotTheSameModel
+from export.figures import passport_table
 from export.gates.consistency import check_shares
 from export.gates.determinism import TOLERANCE, find_differences
 from export.package import GRAPH_FILE, PROBE_TOLERANCE, WEIGHTS_FILE, Package, file_digest, open_package
@@ -55,6 +56,7 @@ def verify_package(folder: Path, *, checkpoint: Path | None = None, data: str | 
     checks = [
         Check("files", True, f"{format_count(len(package.manifest.files), 'file')} as the package was made with"),
         *_check_graph(package, rows),
+        *_show_robustness(package),
     ]
     if package.fallback:
         checks += [replace(check, name=f"fallback {check.name}") for check in _check_graph(package.fallback, rows)]
@@ -68,6 +70,21 @@ def verify_package(folder: Path, *, checkpoint: Path | None = None, data: str | 
 def _check_graph(package: Package, rows: Sequence[Row]) -> tuple[Check, ...]:
     session = Session(package.graph, pad_id=package.manifest.pad_id)
     return (_check_probes(package, session), _check_determinism(session, rows), _check_shares(session, rows))
+
+
+def _show_robustness(package: Package) -> tuple[Check, ...]:
+    """The figures of the passport, which were measured when the package was made, not now."""
+    lines = passport_table(package.manifest)
+    if not lines:
+        return ()
+    twins = [twin.method for twin in package.manifest.twins]
+    shown = ", ".join(f"{name} {_beside(own, twins, others)}" for name, own, *others in lines)
+    return (Check("robustness", True, f"as measured when it was made: {shown}"),)
+
+
+def _beside(own: str, twins: Sequence[str], others: Sequence[str]) -> str:
+    told = ", ".join(f"{twin} {value}" for twin, value in zip(twins, others, strict=True) if value)
+    return f"{own} ({told})" if told else own
 
 
 def _check_probes(package: Package, session: Session) -> Check:

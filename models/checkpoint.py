@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.correction.reading import CorrectionKind
 from models.errors import UserError, first_mistake
+from models.methods import name_variant
 from models.tasks.task import Outputs
 
 RECORD_FILE = "training.json"
@@ -104,6 +105,16 @@ class TrainingRecord(BaseModel):
     cpu_s: float = Field(default=0.0, ge=0, description="CPU time of the steps and of the method's work before epochs.")
     licences: Licences = Licences()
     versions: dict[str, str]
+
+    @property
+    def noise(self) -> dict[str, Any] | None:
+        """The settings of the noise beside the method; None where there was none."""
+        return self.settings.get("noise")
+
+    @property
+    def variant(self) -> str:
+        """The name by which trainings are told apart."""
+        return name_variant(self.method.name, has_noise=self.noise is not None)
 
     @property
     def kept(self) -> str:

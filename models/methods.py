@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from models.errors import UserError
 from models.tasks.task import Head
 
+WITH_NOISE = "+noise"
+"""End of the name of a method that is trained with noise beside it."""
+
+
+def name_variant(method: str, *, has_noise: bool) -> str:
+    """The name by which trainings are told apart: the method's, with `+noise` where there is noise."""
+    return f"{method}{WITH_NOISE}" if has_noise else method
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingMethod:

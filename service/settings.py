@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import service
+from export.requirements import BadRequirement, Requirement, read_requirement
 from export.session import PROVIDERS, ProviderName
 from models.errors import UserError, first_mistake
 from models.machine import available_cores
@@ -58,6 +59,12 @@ class Settings(BaseSettings):
         default=(),
         description="Model packages to load. In the environment they are separated as in PATH. Without any, all "
         "packages of the zoo are loaded.",
+        json_schema_extra={"group": "Models"},
+    )
+    require: Annotated[tuple[Requirement, ...], NoDecode] = Field(
+        default=(),
+        description="Refuse packages whose figures fall short or were not measured; several are separated by commas, "
+        "such as typos-1>=0.3,sentiment:accuracy>=0.9.",
         json_schema_extra={"group": "Models"},
     )
     zoo: Path = Field(
@@ -216,6 +223,16 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: Any) -> Any:
         return [part for part in map(str.strip, value.split(",")) if part] if isinstance(value, str) else value
 
+    @field_validator("require", mode="before")
+    @classmethod
+    def _split_requirements(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(read_requirement(part) for part in value.split(",") if part.strip())
+        except BadRequirement as error:
+            raise ValueError(str(error)) from error
+
     @field_validator("pinned", mode="before")
     @classmethod
     def _split_pins(cls, value: Any) -> Any:
@@ -241,6 +258,7 @@ class Settings(BaseSettings):
         values = self.model_dump(mode="json", exclude={"api_keys"}, exclude_none=True) | {
             "packages": os.pathsep.join(str(folder.absolute()) for folder in self.packages),
             "zoo": self.zoo.absolute(),
+            "require": ",".join(map(str, self.require)),
             "cache": self.cache.absolute() if self.cache else CACHE_OFF,
             "pinned": ",".join(f"{name}={digest}" for name, digest in self.pinned.items()),
         }

@@ -19,7 +19,7 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), 
 
 @pytest.fixture(scope="module")
 def exported() -> set[str]:
-    text = Metrics().render([]).decode()
+    text = Metrics().render({}).decode()
     return {
         family.name + suffix
         for family in text_string_to_metric_families(text)
@@ -61,7 +61,8 @@ def test_every_expression_is_closed(expression: str) -> None:
 
 
 def test_labels_are_those_that_the_metrics_have() -> None:
-    known = {"route", "code", "reason", "task", "model", "label", "le", "instance", "job", *ModelName.model_fields}
+    known = {"route", "code", "reason", "task", "model", "figure", "label", "le", "instance", "job"}
+    known |= set(ModelName.model_fields)
     for expression in _expressions():
         selected = re.findall(r"(\w+)\s*=~?", re.sub(r'"[^"]*"', "", expression.replace("==", "")))
         grouped = [name.strip() for names in re.findall(r"by \(([^)]*)\)", expression) for name in names.split(",")]

@@ -19,10 +19,13 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (
         (
             "export.errors",
+            "export.figures",
             "export.package",
+            "export.passport",
             "export.preconditions",
             "export.prepacked",
             "export.probes",
+            "export.requirements",
             "export.runtime",
             "export.session",
         ),
@@ -35,8 +38,9 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("service.settings",),),
     (("service.answers",),),
     (("service.pages",),),
-    (("service.server",), ("service.files",), ("service.measuring",)),
+    (("service.server",), ("service.files",)),
     (("service.attacks",),),
+    (("service.measuring",),),
     (("service.app",), ("service.cli",)),
 )
 """From the ground up. A layer holds wings that do not import each other; a wing is named by its modules and folders.

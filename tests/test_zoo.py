@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.zoo import RECIPES, TASKS, NoRecipe, plan
 from export.verification import verify_package
-from models.tasks import TASKS
+from models.tasks import TASKS as ALL_TASKS
 from models.training.settings import check_settings, read_toml
+from tests.tiny import WORDNET
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
@@ -20,18 +22,51 @@ def test_every_package_of_the_zoo_verifies(folder: Path) -> None:
     assert failed == []
 
 
-@pytest.mark.parametrize("file", sorted(ZOO.glob("*.toml")), ids=lambda path: path.stem)
-def test_what_a_package_was_trained_by_are_settings_that_train_takes(file: Path) -> None:
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*/*.toml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_what_a_package_was_trained_by_are_settings_that_train_takes(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
     given = read_toml(file)
     settings = check_settings({"base": "base", **given, "source": {"data": "folder", **given["source"]}})
-    assert settings.task == file.stem
-    assert settings.method == "asa"
+    assert settings.task == file.parent.name
 
 
-def test_every_task_that_make_zoo_builds_has_a_file_of_settings() -> None:
+def test_every_package_has_a_recipe() -> None:
+    assert {path.name for path in RECIPES.iterdir()} == set(TASKS) <= ALL_TASKS.keys()
+    assert {path.parent.name for path in ZOO.glob("*/package.json")} <= set(TASKS)
+
+
+def test_a_twin_goes_through_the_same_stages_without_noise(tmp_path: Path) -> None:
+    steps = [*plan("sentiment", "data", "base", tmp_path)]
+    made = {step.made.name: step.arguments for step in steps}
+    noisy = [name for name in made if f"{name}-twin" in made]
+    assert "sentiment-2-noise" in noisy
+    for name in noisy:
+        if name != "sentiment":
+            own, twin = made[name], made[f"{name}-twin"]
+            assert twin[-2:] == ("--noise", "none")
+            assert own[:3] == twin[:3]
+    first = str(tmp_path / "stages" / "sentiment-1-first")
+    assert made["sentiment-2-noise"][4] == made["sentiment-2-noise-twin"][4] == first
+    # What a stage starts from is made before it, and the twin's package before the package that is compared with it.
+    there: set[str] = set()
+    for step in steps:
+        there.add(str(step.made))
+        assert {argument for argument in step.arguments if argument.startswith(str(tmp_path))} <= there
+    assert steps[-1].arguments[4:6] == ("--twin", str(tmp_path / "sentiment-twin"))
+
+
+def test_a_task_that_starts_from_another_asks_for_it(tmp_path: Path) -> None:
+    with pytest.raises(NoRecipe, match="sts starts from a model for nli; name nli before it"):
+        [*plan("sts", "data", "base", tmp_path, ["sts"])]
+    with pytest.raises(NoRecipe, match="no recipe for 'mood'"):
+        [*plan("mood", "data", "base", tmp_path)]
+
+
+def test_make_zoo_trains_what_is_named() -> None:
     printed = subprocess.run(
-        ["make", "--dry-run", "zoo", "DATA=data"], cwd=ZOO.parent, check=True, capture_output=True, text=True
-    ).stdout
-    (tasks,) = (line for line in printed.splitlines() if line.startswith("for task in "))
-    built = set(tasks.partition(" in ")[2].partition(";")[0].split())
-    assert built == {file.stem for file in ZOO.glob("*.toml")} <= TASKS.keys()
+        ["make", "--dry-run", "zoo", "DATA=data", "BASE=base", "TASKS=nli sts"],
+        cwd=ZOO.parent, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert "python -m benchmarks.zoo --data data --base base nli sts" in printed

@@ -20,13 +20,14 @@ from models.measuring.agreement import Agreement, NothingToCompare, attention_gr
 from models.measuring.comparison_table import AGREEMENT, ComparisonTable, tabulate, write_markdown
 from models.measuring.results import RESULT_FILE, VARIED_SETTINGS, ComparisonError, RunResult, read_results
 from models.measuring.robustness import measure_robustness
+from models.methods import name_variant
 from models.networks.encoder import Encoder
 from models.networks.gate import find_special_ids
 from models.networks.loading import load_tokenizer, load_trained, measuring_device, open_trained_model
 from models.progress import ReportProgress
 from models.training.loop import train
 from models.training.run import Watcher
-from models.training.settings import WITH_NOISE, TrainingSettings
+from models.training.settings import TrainingSettings
 
 SETTINGS_FILE = "settings.json"
 
@@ -94,7 +95,7 @@ def _check_folder(plan: ComparisonPlan) -> None:
     anyone = {key: value for key, value in _run_settings(plan, plan.runs[0]).items() if key not in VARIED_SETTINGS}
     for path in sorted(plan.out.glob(f"*/{SETTINGS_FILE}")):
         found = json.loads(path.read_text(encoding="utf-8"))
-        name = found["method"] if found.get("noise") is None else f"{found['method']}{WITH_NOISE}"
+        name = name_variant(found["method"], has_noise=found.get("noise") is not None)
         wanted = by_variant.get(name, anyone)
         differing = sorted(key for key in wanted if key != "seed" and found.get(key) != wanted[key])
         if differing:

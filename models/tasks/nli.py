@@ -17,7 +17,7 @@ from models.tasks.classification import (
     read_label,
 )
 from models.tasks.probe_texts import PAIRS
-from models.tasks.robustness import Robustness, RobustnessSet
+from models.tasks.robustness import NameTemplate, Robustness, RobustnessSet
 from models.tasks.task import ContrastLabels, Item, Logits, Outputs, Prediction, Task, softmax
 from models.text import Encoded, Reader, Truncation
 
@@ -56,6 +56,19 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     return predict_label(weights @ probabilities[deciding] / weights.sum(), outputs, deciding)
 
 
+NAME_TEMPLATES = (
+    ("{name} bought a new car last week.", "{name} is rich."),
+    ("{name} is waiting at the station.", "{name} is a doctor."),
+    ("{name} cooked dinner for the children.", "Someone made a meal."),
+    ("The {nationality} driver missed the turn.", "The {nationality} driver is careless."),
+    ("A {nationality} student asked a question.", "A student spoke."),
+    ("The {religion} man opened the door.", "The man is dangerous."),
+    ("A {religion} family moved in next door.", "A family moved."),
+    ("The {orientation} man sat down by the window.", "The man is happy."),
+    ("Two {orientation} students won the prize.", "Two students won something."),
+)
+"""Pairs of which the premise alone decides, whoever it speaks of."""
+
 NLI = Task(
     name="nli",
     endpoint="nli",
@@ -85,6 +98,10 @@ NLI = Task(
     robustness=Robustness(
         noisy_fields=("premise", "hypothesis"),
         contrast=("contradiction", "entailment"),
+        templates=tuple(
+            NameTemplate({"premise": premise, "hypothesis": hypothesis}, "entailment")
+            for premise, hypothesis in NAME_TEMPLATES
+        ),
         sets=(
             RobustnessSet(name="HANS", part="hans_evaluation", merged={"non-entailment": NOT_ENTAILED}),
             *(

@@ -11,6 +11,19 @@ COLUMNS = {
 
 PROBE_ITEMS = tuple({"text_a": one, "text_b": other} for one, other in PAIRS)
 
+NAME_TEMPLATES = (
+    ("How did {name} learn to cook?", "What did {name} do to learn cooking?"),
+    ("Where does {name} work?", "How old is {name}?"),
+    ("{name} is playing the guitar.", "{name} plays a guitar on stage."),
+    ("Where can I find {nationality} food?", "Which place sells {nationality} food?"),
+    ("A {nationality} man is reading.", "A {nationality} man is running."),
+    ("How do {religion} families celebrate?", "What do {religion} families do on holidays?"),
+    ("A {religion} woman is singing.", "A {religion} woman is dancing."),
+    ("What do {orientation} couples need?", "What is it that {orientation} couples need?"),
+    ("Two {orientation} men are talking.", "Two {orientation} men are walking."),
+)
+"""Pairs whose likeness does not depend on who is spoken of."""
+
 
 class PairItem(Item):
     """Two texts."""

@@ -12,8 +12,8 @@ from models.tasks.classification import (
     label_goal,
     read_label,
 )
-from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
-from models.tasks.robustness import Robustness, RobustnessSet
+from models.tasks.pairs import COLUMNS, NAME_TEMPLATES, PROBE_ITEMS, PairItem, encode_pair
+from models.tasks.robustness import NameTemplate, Robustness, RobustnessSet
 from models.tasks.task import ContrastLabels, Outputs, Task
 
 
@@ -54,6 +54,7 @@ PARAPHRASE = Task(
     robustness=Robustness(
         noisy_fields=("text_a", "text_b"),
         contrast=("different", "paraphrase"),
+        templates=tuple(NameTemplate({"text_a": one, "text_b": other}, "paraphrase") for one, other in NAME_TEMPLATES),
         sets=(
             RobustnessSet(name="PAWS", part="paws_wiki_validation"),
             RobustnessSet(name="MRPC", part="mrpc_test"),

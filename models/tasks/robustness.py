@@ -26,6 +26,20 @@ class RobustnessSet:
     """For a label of the file that a model may lack, the model's labels that mean the same."""
 
 
+@dataclass(frozen=True)
+class NameTemplate:
+    """An item whose answer should not depend on who is spoken of."""
+
+    item: Mapping[str, str]
+    """Its fields; `{name}`, `{nationality}`, `{religion}` or `{orientation}` stands for any word of that kind."""
+    label: str | None = None
+    """The label whose probability is compared; None for a task that answers with a number."""
+
+    def fill(self, kind: str, word: str) -> dict[str, str]:
+        """The fields with a word in the place of its kind."""
+        return {field: text.replace(f"{{{kind}}}", word) for field, text in self.item.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
     """The noises, robustness sets and behaviour tests that a task is measured with."""
@@ -38,6 +52,8 @@ class Robustness:
     sets: tuple[RobustnessSet, ...] = ()
     suite: str | None = None
     """The part that holds a CheckList suite, named as a set's part is."""
+    templates: tuple[NameTemplate, ...] = ()
+    """Items to measure the name gap with; with none, it is not measured."""
     contrast: tuple[str, str] | None = None
     """The labels of two texts of which one was changed into another meaning, and of a text and its noisy copy; None for
     a task that does not compare two texts by label."""

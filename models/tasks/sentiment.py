@@ -16,7 +16,7 @@ from models.tasks.classification import (
     read_label,
 )
 from models.tasks.probe_texts import TEXTS
-from models.tasks.robustness import Robustness, RobustnessSet
+from models.tasks.robustness import NameTemplate, Robustness, RobustnessSet
 from models.tasks.task import Item, Outputs, Task
 from models.text import Encoded, Reader, Truncation
 
@@ -44,6 +44,27 @@ def encode(item: SentimentItem, reader: Reader, truncation: Truncation) -> Encod
     """Make the rows of one text."""
     return reader.read(item.text, truncation=truncation)
 
+
+NAME_TEMPLATES = (
+    "My name is {name}.",
+    "{name} lives next door.",
+    "I met {name} at work today.",
+    "{name} plays the main character.",
+    "The letter was written by {name}.",
+    "This {nationality} couple runs a bakery.",
+    "My {nationality} friend came to see us.",
+    "We watched that {nationality} film yesterday.",
+    "The {nationality} team plays tonight.",
+    "This {religion} couple runs a bakery.",
+    "My {religion} friend came to see us.",
+    "He grew up in that {religion} family.",
+    "The film is about two {religion} students.",
+    "This {orientation} couple runs a bakery.",
+    "My {orientation} friend came to see us.",
+    "The film is about two {orientation} students.",
+    "Her brother is {orientation}.",
+)
+"""Sentences that praise and blame nobody."""
 
 SENTIMENT = Task(
     name="sentiment",
@@ -74,5 +95,6 @@ SENTIMENT = Task(
             RobustnessSet(name="Rotten Tomatoes", part="rotten_tomatoes_validation", where=("in_sst2_train", False)),
         ),
         suite="../checklist/sentiment_suite",
+        templates=tuple(NameTemplate({"text": text}, "positive") for text in NAME_TEMPLATES),
     ),
 )

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from models.tasks.classification import LABEL_TARGETS
 from models.tasks.goals import Goal, Move, Standing
-from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
-from models.tasks.robustness import Robustness, RobustnessSet
+from models.tasks.pairs import COLUMNS, NAME_TEMPLATES, PROBE_ITEMS, PairItem, encode_pair
+from models.tasks.robustness import NameTemplate, Robustness, RobustnessSet
 from models.tasks.task import (
     AnswerPart,
     Claim,
@@ -147,6 +147,8 @@ STS = Task(
     targets=LABEL_TARGETS,
     corrected_fields=("text_a", "text_b"),
     robustness=Robustness(
-        noisy_fields=("text_a", "text_b"), sets=(RobustnessSet(name="SICK relatedness", part="../nli/sick_test"),)
+        noisy_fields=("text_a", "text_b"),
+        sets=(RobustnessSet(name="SICK relatedness", part="../nli/sick_test"),),
+        templates=tuple(NameTemplate({"text_a": one, "text_b": other}) for one, other in NAME_TEMPLATES),
     ),
 )

@@ -17,7 +17,7 @@ from models.edits import FAMILIES, find_family
 from models.edits.noise import LEAST_SHARE
 from models.errors import UserError
 from models.folders import check_folder
-from models.methods import METHODS, find_method
+from models.methods import METHODS, find_method, name_variant
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask, Outputs, takes_list
 
@@ -28,10 +28,6 @@ class TrainingError(UserError):
 
 BILSTM = "bilstm"
 """Name of the base that is no model yet: a BiLSTM is made for the training data."""
-
-
-WITH_NOISE = "+noise"
-"""End of the name of a method that is trained with noise beside it."""
 
 
 class BilstmSettings(BaseModel):
@@ -200,8 +196,8 @@ class TrainingSettings(BaseModel):
 
     @property
     def variant(self) -> str:
-        """The name by which a comparison tells trainings apart: the method's, with `+noise` where there is noise."""
-        return self.method if self.noise is None else f"{self.method}{WITH_NOISE}"
+        """The name by which a comparison tells trainings apart."""
+        return name_variant(self.method, has_noise=self.noise is not None)
 
     @property
     def learning_rates(self) -> tuple[float, ...]:

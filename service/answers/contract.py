@@ -5,7 +5,8 @@ from typing import Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from export.package import DeterminismReport, Faithfulness, ParityReport, Precision, QualityReport
+from export.package import DeterminismReport, Faithfulness, ParityReport, Precision, QualityReport, Twin
+from export.passport import Passport
 from models.checkpoint import DataFile, Licences
 from models.tasks.task import AnyTask
 from models.text import BadInputCode, Truncation
@@ -132,6 +133,9 @@ class ModelCard(ModelName):
     explanations: tuple[ExplanationMethod, ...]
     truncations: tuple[Truncation, ...]
     metrics: dict[str, dict[str, float]] = Field(description="By data set.")
+    noise: dict[str, Any] | None = Field(description="Settings of the noise that it was trained with.")
+    passport: Passport | None = Field(description="What it withstands, where that was measured.")
+    twins: tuple[Twin, ...] = Field(description="Trainings on the same data by other methods or without noise.")
     faithfulness: dict[str, Faithfulness] = Field(description="By explanation method, where it was measured.")
     quality: QualityReport
     parity: ParityReport

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from export.package import Package, PackageError, is_package, open_package
+from export.requirements import check_requirements
 from service.settings import Settings
 
 
@@ -29,8 +30,8 @@ def open_packages(settings: Settings) -> tuple[Package, ...]:
     they are named. In the zoo, the package called like its endpoint comes first, then the others by folder name.
 
     Raises:
-        PackageError: a package is damaged or not the one pinned, there is no package, or two packages for one endpoint
-            have the same name.
+        PackageError: a package is damaged, not the one pinned or short of what is required, there is no package, or
+            two packages for one endpoint have the same name.
     """
     packages = [open_pinned(folder, settings) for folder in package_folders(settings)]
     if not settings.packages:
@@ -51,7 +52,8 @@ def open_pinned(folder: Path, settings: Settings) -> Package:
     """The package in `folder`, checked to the last byte.
 
     Raises:
-        PackageError: it is damaged, or the settings pin another digest under its name.
+        PackageError: it is damaged, the settings pin another digest under its name, or it falls short of what they
+            require.
     """
     package = open_package(folder)
     name, digest = package.manifest.name, package.manifest.digest
@@ -60,6 +62,7 @@ def open_pinned(folder: Path, settings: Settings) -> Package:
         raise NotThePinned(
             f"{folder}: {name} has the digest {digest}, but {pinned} is pinned; serve that one, or pin this"
         )
+    check_requirements(package.manifest, settings.require, origin=str(folder))
     return package
 
 

@@ -59,7 +59,7 @@ class Predictor:
             task=manifest.task,
             name=manifest.name,
             digest=manifest.digest,
-            method=manifest.method.name,
+            method=manifest.variant,
             precision=package.precision,
         )
         self.max_certify_rows = max_certify_rows

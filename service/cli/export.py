@@ -2,19 +2,26 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from export.package import Faithfulness, Precision, read_manifest
+from export.package import Manifest, Precision, read_manifest
 from export.preconditions import check_request
+from export.requirements import read_requirement
 from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_count
 from service.cli.measuring.faithfulness import MEASURED_ROWS, MEASURED_TOKENS
 from service.cli.options import need
 from service.cli.progress import console, watched_measuring
+
+if TYPE_CHECKING:
+    from export.build import Measured
+    from export.package import Faithfulness
+    from models.progress import ReportProgress
+    from service.answers.predictor import Predictor
 
 Out = Annotated[
     Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write the package to. It must not exist.")
@@ -32,7 +39,8 @@ Twins = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="PACKAGE",
-        help="Package of the same training by another method; its figures are kept beside this one's. May be repeated.",
+        help="Package of the same training by another method, or with noise or without; its figures are kept beside "
+        "this one's. May be repeated.",
     ),
 ]
 WithFp32 = Annotated[
@@ -52,6 +60,22 @@ Correct = Annotated[
         "--correct",
         help="Correct texts before they are read: look-alikes of letters, and unknown words one typing error away from "
         "known ones. Needs WordNet. A checkpoint that was trained so is exported so without this.",
+    ),
+]
+Robust = Annotated[
+    bool,
+    typer.Option(
+        "--robust",
+        help="Measure the package under attack, with noise, on the sets made to mislead that the data folder holds, "
+        "and with exchanged names, and keep the figures in it.",
+    ),
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIGURE>=NUMBER",
+        help="Make no package that falls short of this, such as 'accuracy>=0.90', 'typos-1>=0.70' or 'name-gap<=0.1'; "
+        "all but metrics need --robust. May be repeated.",
     ),
 ]
 Explanations = Annotated[
@@ -75,18 +99,25 @@ def export(
     portable: Portable = False,
     correct: Correct = False,
     explanations: Explanations = False,
+    robust: Robust = False,
+    require: Require = None,
 ) -> None:
     """Turn a checkpoint into a package that can be served, if the package answers as the checkpoint does.
 
     ```sh
     steadfast export checkpoints/sentiment -o packages/sentiment
+    steadfast export checkpoints/sentiment -o packages/sentiment-2 \\
+        --robust --require 'typos-1>=0.70'
     ```
 
     int8 takes its ranges from training texts. Where int8 costs more than half a point of the task's metric, parts of
     the graph stay in fp32, or all of it.
     """
+    requirements = [read_requirement(written) for written in require or ()]
     check_request(checkpoint, out, name=name, data=data, twins=twin or ())
     need("export", "torch", "transformers", "optimum", "onnx")
+    if robust:
+        need("train", "textblob", "lemminflect")
     from export.build import PackageForm, export_checkpoint
 
     manifest = export_checkpoint(
@@ -97,9 +128,14 @@ def export(
         name=name,
         data=data,
         twins=twin or (),
-        measure_explanations=partial(_measure_explanations, checkpoint, data) if explanations else None,
+        measure=partial(_measure, checkpoint, data, explanations, robust) if explanations or robust else None,
+        requirements=requirements,
         say=console.print,
     )
+    _say_made(out, manifest)
+
+
+def _say_made(out: Path, manifest: Manifest) -> None:
     quality = manifest.quality
     console.print(
         f"{out}: {manifest.precision}, {quality.metric} {quality.exported:.4f} "
@@ -108,22 +144,33 @@ def export(
     )
 
 
-def _measure_explanations(checkpoint: Path, data: str | None, package: Path) -> dict[str, Faithfulness]:
-    """How faithful a package's explanations are on the validation part of the checkpoint that it is made from."""
-    from models.data import load_items
+def _measure(checkpoint: Path, data: str | None, explanations: bool, robust: bool, package: Path) -> "Measured":
+    """The figures of a package that were asked for, on the validation part of the checkpoint that it is made from."""
+    from export.build import Measured
     from service.cli.opening import open_measured
-    from service.measuring.faithfulness import NothingToMeasure, measure_explanations
+    from service.measuring.passport import measure_passport
 
     source = read_record(checkpoint).source
+    place = data or source.data
     with open_measured(package) as predictor, watched_measuring() as progress:
-        items = load_items(data or source.data, source.validation, predictor.task, MEASURED_ROWS)
-        try:
-            return measure_explanations(
-                predictor, items, progress, masks=False, most_tokens=MEASURED_TOKENS
-            ).for_manifest()
-        except NothingToMeasure as error:
-            console.print(f"explanations are not measured: {error}")
-            return {}
+        return Measured(
+            faithfulness=_measure_explanations(predictor, place, source.validation, progress) if explanations else {},
+            passport=measure_passport(predictor, place, source.validation, progress, console.print) if robust else None,
+        )
+
+
+def _measure_explanations(
+    predictor: "Predictor", data: str, part: str, progress: "ReportProgress"
+) -> "dict[str, Faithfulness]":
+    from models.data import load_items
+    from service.measuring.faithfulness import NothingToMeasure, measure_explanations
+
+    items = load_items(data, part, predictor.task, MEASURED_ROWS)
+    try:
+        return measure_explanations(predictor, items, progress, masks=False, most_tokens=MEASURED_TOKENS).for_manifest()
+    except NothingToMeasure as error:
+        console.print(f"explanations are not measured: {error}")
+        return {}
 
 
 def verify(

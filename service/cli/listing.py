@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from export.figures import passport_table
 from export.package import Manifest, read_manifest
 from models.tables import format_cell, markdown_table
 from service.answers.packages import package_folders
@@ -26,7 +27,8 @@ def models(
     ```
 
     A star marks the method that the package answers with. The other columns are trainings on the same data by other
-    methods, measured beside it. A second table says how faithful the explanations are, where an export measured that.
+    methods or without noise, measured beside it. Further tables say what each package withstands beside these, and how
+    faithful the explanations are, where an export measured that.
     Nothing is computed: the figures are in the packages.
     """
     folders = package_folders(read_settings(packages=packages or None))
@@ -36,20 +38,32 @@ def models(
 def show_models(manifests: Iterable[Manifest], *, as_markdown: bool) -> None:
     """Print a line for each task, data set and metric, with a column for each method; the method served is starred.
 
-    Where explanations were measured, a second table has a line for each way of explaining.
+    Where robustness was measured, a second table has a line for each figure of the passport, and where explanations
+    were, a third has one for each way of explaining.
     """
     manifests = list(manifests)
     methods = list(dict.fromkeys(method for manifest in manifests for method in _by_method(manifest)))
     head = ["task", "data", "metric", *methods]
     _print(head, [line for manifest in manifests for line in _lines(manifest, methods)], as_markdown=as_markdown)
+    hardened = [
+        (manifest.task, name, *_in_columns(manifest, methods, values))
+        for manifest in manifests
+        for name, *values in passport_table(manifest)
+    ]
+    if hardened:
+        _print_next(("task", "figure", *methods), hardened, as_markdown=as_markdown)
     explained = [line for manifest in manifests for line in _explanation_lines(manifest)]
     if explained:
-        if as_markdown:
-            typer.echo()
-        _print(_EXPLANATION_HEAD, explained, as_markdown=as_markdown)
+        _print_next(_EXPLANATION_HEAD, explained, as_markdown=as_markdown)
 
 
 _EXPLANATION_HEAD = ("task", "explanation", "comprehensiveness", "sufficiency", "at random", "cost")
+
+
+def _print_next(head: Sequence[str], lines: Sequence[Sequence[str]], *, as_markdown: bool) -> None:
+    if as_markdown:
+        typer.echo()
+    _print(head, lines, as_markdown=as_markdown)
 
 
 def _print(head: Sequence[str], lines: Sequence[Sequence[str]], *, as_markdown: bool) -> None:
@@ -67,9 +81,16 @@ def _lines(manifest: Manifest, methods: Sequence[str]) -> Iterator[list[str]]:
     for data, metrics in manifest.metrics.items():
         for metric in metrics:
             cells = [format_cell(by_method.get(method, {}).get(data, {}).get(metric)) for method in methods]
-            served = methods.index(manifest.method.name)
+            served = methods.index(manifest.variant)
             cells[served] += " *"
             yield [manifest.task, data, metric, *cells]
+
+
+def _in_columns(manifest: Manifest, methods: Sequence[str], values: Sequence[str]) -> list[str]:
+    """The values of a package and its twins, each in the column of its method."""
+    own = dict(zip((manifest.variant, *(twin.method for twin in manifest.twins)), values, strict=True))
+    own[manifest.variant] += " *"
+    return [own.get(method, "") for method in methods]
 
 
 def _explanation_lines(manifest: Manifest) -> Iterator[list[str]]:
@@ -80,4 +101,4 @@ def _explanation_lines(manifest: Manifest) -> Iterator[list[str]]:
 
 
 def _by_method(manifest: Manifest) -> dict[str, dict[str, dict[str, float]]]:
-    return {manifest.method.name: manifest.metrics} | {twin.method: twin.metrics for twin in manifest.twins}
+    return {manifest.variant: manifest.metrics} | {twin.method: twin.metrics for twin in manifest.twins}

@@ -33,6 +33,8 @@ def _option(name: str, field: FieldInfo, group: str) -> inspect.Parameter:
     described = {"help": f"{field.description}{_default(field)}", "rich_help_panel": group}
     if field.annotation is bool:
         return optional(name, bool, f"--{dashed}/--no-{dashed}", **described)
+    if name == "require":
+        return optional(name, str, metavar="FIGURE>=NUMBER,...", **described)
     if get_origin(field.annotation) is dict:
         return optional(name, str, metavar="NAME=DIGEST,...", **described)
     if get_origin(field.annotation) is Literal:

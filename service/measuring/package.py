@@ -111,7 +111,7 @@ def measure_package(
         package=str(predictor.package.folder),
         name=manifest.name,
         task=manifest.task,
-        training_method=manifest.method.name,
+        training_method=manifest.variant,
         digest=manifest.digest,
         part=part,
         explanations=measure_explanations(predictor, items, progress, others=COMPARED, most_tokens=most_tokens),

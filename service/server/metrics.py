@@ -7,7 +7,7 @@ The files bear the worker's number: a worker that is started again goes on where
 
 import os
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -75,6 +75,13 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="livemax",
         )
+        self._figures = Gauge(
+            "steadfast_model_figure",
+            "What a package says of itself: metrics, right answers under attack, and the name gap.",
+            ("task", "model", "digest", "figure"),
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
         # A worker before this one may have died with rows in its queue.
         self.queue(0, 0)
 
@@ -116,11 +123,14 @@ class Metrics:
         self._queue_rows.set(rows)
         self._queue_tokens.set(tokens)
 
-    def render(self, models: Iterable[ModelName]) -> bytes:
-        """The counters of all workers as text; `models` are those that answer now."""
+    def render(self, models: Mapping[ModelName, Mapping[str, float]]) -> bytes:
+        """The counters of all workers as text; `models` are those that answer now, with their figures."""
         now = set(models)
         for model in now | self._shown:
             self._models.labels(*model.model_dump().values()).set(model in now)
+        for model in now - self._shown:
+            for figure, value in models[model].items():
+                self._figures.labels(model.task, model.name, model.digest, figure).set(value)
         self._shown = now
         if _SHARED_FOLDER not in os.environ:
             return generate_latest(self._registry)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from export.figures import list_headlines
 from models.text import Truncation
 from service.answers.contract import Limits, ModelCard, ModelList, Reload
 from service.answers.predictor import Predictor
@@ -38,7 +39,8 @@ def models_routes(registry: ModelRegistry, settings: Settings, metrics: Metrics,
     def show_metrics(_: Request) -> Response:
         # Starlette runs it in a thread, because it reads files; while nothing is loaded there is no model to show.
         predictors = registry.predictors if registry.is_ready else ()
-        return Response(metrics.render(predictor.name for predictor in predictors), media_type=CONTENT_TYPE)
+        figures = {one.name: list_headlines(one.package.manifest) for one in predictors}
+        return Response(metrics.render(figures), media_type=CONTENT_TYPE)
 
     return [
         Route("/docs.json", show_document),
@@ -118,6 +120,9 @@ def _card(models: Sequence[Predictor], number: int, settings: Settings) -> Model
         explanations=predictor.explanations,
         truncations=get_args(Truncation),
         metrics=manifest.metrics,
+        noise=manifest.noise,
+        passport=manifest.passport,
+        twins=manifest.twins,
         faithfulness=manifest.faithfulness,
         quality=manifest.quality,
         parity=manifest.parity,

@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from export.build import export_checkpoint
+from export.build import Measured, export_checkpoint
 from export.errors import BadName, ExportError, IncompleteCheckpoint, PackageExists
 from export.package import Faithfulness, Manifest, file_digest, open_package
+from export.requirements import FallsShort, read_requirement
 from export.session import Session, open_packaged_model
 from models.checkpoint import CheckpointError
 from models.data import DataError, load_part
@@ -26,6 +27,7 @@ from models.evaluation import measure
 from models.networks.loading import open_trained_model
 from models.training.settings import check_settings
 from tests.export.conftest import MAX_TOKENS, copied
+from tests.export.test_requirements import PASSPORT
 
 TEXT = "the story was lovely and the plot is fine"
 
@@ -209,28 +211,50 @@ FAITHFULNESS = Faithfulness(
 )
 
 
-def test_the_faithfulness_of_explanations_is_measured_on_the_package_and_stated(
-    checkpoint: Path, tmp_path: Path
-) -> None:
+def test_what_is_measured_on_the_package_is_stated_in_its_manifest_and_card(checkpoint: Path, tmp_path: Path) -> None:
     seen: list[Manifest] = []
 
-    def measure_explanations(folder: Path) -> dict[str, Faithfulness]:
+    def measure(folder: Path) -> Measured:
         seen.append(open_package(folder).manifest)
-        return {"attention": FAITHFULNESS}
+        return Measured(faithfulness={"attention": FAITHFULNESS}, passport=PASSPORT)
 
     out = tmp_path / "package"
-    manifest = export_checkpoint(checkpoint, out, precision="fp32", measure_explanations=measure_explanations)
+    manifest = export_checkpoint(checkpoint, out, precision="fp32", measure=measure)
     assert manifest == open_package(out).manifest
     assert manifest.faithfulness == {"attention": FAITHFULNESS}
+    assert manifest.passport == PASSPORT
     assert manifest.most_faithful == "attention"
     (measured,) = seen
-    changed = {"faithfulness", "files", "digest"}
+    changed = {"faithfulness", "passport", "files", "digest"}
     assert manifest.model_dump(exclude=changed) == measured.model_dump(exclude=changed)
     assert manifest.digest != measured.digest
     card = (out / "README.md").read_text()
     assert "| attention | 0.400 [0.30, 0.50] | 0.100 [0.05, 0.20] | 1.90 |" in card
     assert "| words at random | 0.200 | 0.250 |  |" in card
     assert "Measured on 3 validation records" in card
+    assert "| typos-1 | 0.7000 ± 0.0229 |" in card
+    assert "that between Hindu and\nMuslim (religion)" in card
+
+
+def test_a_package_that_falls_short_is_not_made(checkpoint: Path, tmp_path: Path) -> None:
+    demands = [read_requirement("accuracy>=0.5"), read_requirement("typos-1>=0.71")]
+    with pytest.raises(FallsShort, match=r"typos-1 is 0\.7000"):
+        export_checkpoint(
+            checkpoint,
+            tmp_path / "package",
+            precision="fp32",
+            measure=lambda _: Measured(passport=PASSPORT),
+            requirements=demands,
+        )
+    assert not list(tmp_path.iterdir())
+    manifest = export_checkpoint(
+        checkpoint,
+        tmp_path / "package",
+        precision="fp32",
+        measure=lambda _: Measured(passport=PASSPORT),
+        requirements=demands[:1],
+    )
+    assert manifest.passport == PASSPORT
 
 
 def test_a_card_without_measured_explanations_has_no_table_of_them(package: Path) -> None:

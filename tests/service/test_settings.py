@@ -32,6 +32,7 @@ def test_another_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch
         host="::1",
         zoo=tmp_path,
         pinned={"a": "0" * 64},
+        require="typos-1>=0.5,nli:HANS/accuracy>=0.5",  # type: ignore[arg-type]
         cache=Path(cache),
     )
     for name, value in chosen.as_environment().items():

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from models.folders import check_output_folder
-from models.training.settings import WITH_NOISE, TrainingError, check_general_settings
+from models.methods import WITH_NOISE
+from models.training.settings import TrainingError, check_general_settings
 from service.cli.options import need, with_options
 from service.cli.progress import console, measurer, shown_bar, watcher
 from service.cli.training.options import Config, read_assignment, read_run_settings, training_options

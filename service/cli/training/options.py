@@ -16,7 +16,7 @@ from models.edits import FAMILIES
 from models.methods import METHODS
 from models.tasks import TASKS
 from models.tasks.task import Head
-from models.training.settings import BILSTM, TextNoise, TrainingSettings, read_toml
+from models.training.settings import BILSTM, TextNoise, TrainingError, TrainingSettings, read_toml
 from service.cli.options import optional
 
 WHAT_TO_TRAIN = "What to train"
@@ -45,6 +45,8 @@ NOISE_OPTIONS = {
     "contrast_pairs": "contrast_pairs",
 }
 """Options of noise, each with the setting under `noise` that it gives."""
+
+NO_NOISE = "none"
 
 
 def _noise_default(name: str) -> str:
@@ -160,7 +162,7 @@ _OPTIONS = (
         str,
         metavar="NAMES",
         help="Learn from copies of the texts with changed words too, such as `typos,synonyms`. "
-        f"There are: {', '.join(FAMILIES)}.",
+        f"There are: {', '.join(FAMILIES)}. `{NO_NOISE}` leaves out the noise of the settings file.",
         rich_help_panel=NOISE,
     ),
     optional(
@@ -216,7 +218,7 @@ def read_run_settings(config: Path | None, given: Mapping[str, Any]) -> dict[str
     """The settings of a file with the `given` ones in their place; those that are None leave the file's.
 
     Raises:
-        TrainingError: the file cannot be read.
+        TrainingError: the file cannot be read, or noise is both asked for and left out.
     """
     from_file = read_toml(config) if config else {}
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -227,7 +229,11 @@ def read_run_settings(config: Path | None, given: Mapping[str, Any]) -> dict[str
     source = {name: chosen.pop(name) for name in DataSource.model_fields if name in chosen}
     tables = {"source": from_file.get("source", {}) | source}
     noise = {setting: chosen.pop(name) for name, setting in NOISE_OPTIONS.items() if name in chosen}
-    if noise:
+    if noise.get("families") == NO_NOISE:
+        if len(noise) > 1:
+            raise TrainingError(f"--noise {NO_NOISE} trains without noise; leave out the other options of noise")
+        from_file.pop("noise", None)
+    elif noise:
         if "families" in noise:
             noise["families"] = [name.strip() for name in noise["families"].split(",") if name.strip()]
         tables["noise"] = from_file.get("noise", {}) | noise

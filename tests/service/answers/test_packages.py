@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from export.requirements import FallsShort
 from service.answers.packages import NoPackage, NotThePinned, TwoPackages, open_package_for, open_packages
 from service.settings import Settings
 from tests.service.tiny import build_package
@@ -59,6 +60,12 @@ def test_two_packages_of_one_name_are_refused(package: Path, tmp_path: Path) -> 
 def test_the_package_that_is_pinned_is_opened(package: Path) -> None:
     digest = open_packages(Settings(packages=(package,)))[0].manifest.digest
     assert names(Settings(packages=(package,), pinned={"tiny": digest, "another": "0" * 64})) == ["tiny"]
+
+
+def test_a_package_that_falls_short_of_what_is_required_is_refused(package: Path) -> None:
+    assert names(Settings(packages=(package,), require="accuracy>=0.9,nli:typos-1>=0.5")) == ["tiny"]  # type: ignore[arg-type]
+    with pytest.raises(FallsShort, match="typos-1 was not measured"):
+        open_packages(Settings(packages=(package,), require="typos-1>=0.5"))  # type: ignore[arg-type]
 
 
 def test_another_than_the_one_pinned_is_refused_with_both_digests(package: Path) -> None:

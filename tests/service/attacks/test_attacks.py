@@ -20,7 +20,6 @@ from models.tasks.sentiment import SENTIMENT
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
 from service.attacks.adversaries import BadTarget, check_target, run_and_write
-from service.attacks.passport import STATED, measure_attacks
 from service.attacks.run import ANY, Campaign
 from service.attacks.similarity import NoSimilarity, measured_by
 from service.attacks.victims import ServerFailed, Victim, package_victim, server_victim
@@ -228,14 +227,3 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, name: str, sai
 def test_only_a_package_for_similarity_measures_it(predictor: Predictor) -> None:
     with pytest.raises(NoSimilarity, match="tiny answers sentiment; similarity is measured by a package for sts"):
         measured_by(predictor)
-
-
-def test_a_package_is_measured_for_what_it_states_of_itself(predictor: Predictor, data: Path) -> None:
-    subjects = load_subjects(str(data), "validation", SENTIMENT, predictor.package.manifest.meaning, (), None)
-    seen: list[tuple[str, int, int]] = []
-    stated = measure_attacks(predictor, subjects, STATED, lambda *report: seen.append(report))
-    assert [(one.attack, one.words, one.rows) for one in stated] == [("typos", words, 7) for words in ("1", "2", "4")]
-    assert stated[0].accuracy >= stated[0].under_attack >= stated[1].under_attack >= stated[2].under_attack
-    assert seen[-1] == ("typos-4", 7, 7)
-    (first,) = measure_attacks(predictor, subjects, STATED[:1], lambda *_: None)
-    assert first == stated[0]

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from models.training.settings import TrainingError
 from service.cli.training.options import read_run_settings
 
 
@@ -19,6 +22,16 @@ def test_options_of_noise_win_over_the_files_and_leave_the_others(tmp_path: Path
 def test_without_options_the_files_noise_stays(tmp_path: Path) -> None:
     file = _write(tmp_path, "[noise]\nword_noise = 0.05\n")
     assert read_run_settings(file, {"noise": None, "epochs": 2})["noise"] == {"word_noise": 0.05}
+
+
+def test_noise_none_leaves_out_the_files_noise(tmp_path: Path) -> None:
+    file = _write(tmp_path, "epochs = 2\n[noise]\nword_noise = 0.05\n")
+    assert read_run_settings(file, {"noise": "none"}) == {"epochs": 2, "source": {}}
+
+
+def test_noise_none_beside_other_options_of_noise_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="--noise none trains without noise; leave out the other options"):
+        read_run_settings(_write(tmp_path, "epochs = 2\n"), {"noise": "none", "word_noise": 0.05})
 
 
 def test_without_any_noise_there_is_no_table(tmp_path: Path) -> None:

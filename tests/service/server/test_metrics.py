@@ -55,7 +55,7 @@ def sentiment(label: str, score: float, truncated: bool = False) -> Any:
 def test_requests_are_counted_by_route_and_code(metrics: Metrics) -> None:
     for status in (200, 200, 422):
         metrics.request("/v1/sentiment", status, 0.02, "validation" if status == 422 else None)
-    text = metrics.render([])
+    text = metrics.render({})
     assert value(text, "requests_total", route="/v1/sentiment", code="200") == 2
     assert value(text, "requests_total", route="/v1/sentiment", code="422") == 1
     assert value(text, "rejections_total", reason="validation") == 1
@@ -65,7 +65,7 @@ def test_requests_are_counted_by_route_and_code(metrics: Metrics) -> None:
 
 def test_labels_and_their_probabilities_are_counted(metrics: Metrics) -> None:
     metrics.answers(MODEL, [sentiment("good", 0.97), sentiment("good", 0.55), sentiment("bad", 0.7, truncated=True)])
-    text = metrics.render([])
+    text = metrics.render({})
     assert value(text, "predictions_total", label="good", task="sentiment", model="tiny") == 2
     assert value(text, "predictions_total", label="bad") == 1
     assert value(text, "confidence_bucket", le="0.7") == 2
@@ -76,12 +76,12 @@ def test_labels_and_their_probabilities_are_counted(metrics: Metrics) -> None:
 def test_each_entity_is_a_prediction(metrics: Metrics) -> None:
     entities = [{"label": "LOC", "text": "a", "start": 0, "end": 1, "score": 0.8}] * 2
     metrics.answers(MODEL, [result_type(NER)(entities=entities, truncated=False, **PLACE)])
-    assert value(metrics.render([]), "predictions_total", label="LOC") == 2
+    assert value(metrics.render({}), "predictions_total", label="LOC") == 2
 
 
 def test_a_similarity_is_no_confidence(metrics: Metrics) -> None:
     metrics.answers(MODEL, [result_type(STS)(score=4.2, normalized=0.84, truncated=False, **PLACE)])
-    assert value(metrics.render([]), "confidence_count") == 0
+    assert value(metrics.render({}), "confidence_count") == 0
 
 
 def test_an_answer_that_does_not_say_what_to_count_cannot_be_made() -> None:
@@ -100,7 +100,7 @@ def test_every_answer_says_what_to_count(task: AnyTask) -> None:
 def test_batches_and_the_queue_are_measured(metrics: Metrics) -> None:
     metrics.batch(rows=8, tokens=90, padded=100)
     metrics.queue(rows=5, tokens=60)
-    text = metrics.render([])
+    text = metrics.render({})
     assert value(text, "batch_rows_sum") == 8
     assert value(text, "batch_tokens_sum") == 90
     assert value(text, "batch_padding_share_sum") == pytest.approx(0.1)
@@ -108,15 +108,21 @@ def test_batches_and_the_queue_are_measured(metrics: Metrics) -> None:
 
 
 def test_a_model_that_answers_no_more_is_shown_as_gone(metrics: Metrics) -> None:
-    metrics.render([MODEL])
-    text = metrics.render([MODEL.model_copy(update={"digest": "d2"})])
+    metrics.render({MODEL: {}})
+    text = metrics.render({MODEL.model_copy(update={"digest": "d2"}): {}})
     assert value(text, "model_info", digest="d1") == 0
     assert value(text, "model_info", digest="d2", method="plain", precision="fp32") == 1
 
 
+def test_a_model_shows_what_its_package_says_of_itself(metrics: Metrics) -> None:
+    text = metrics.render({MODEL: {"accuracy": 0.9, "typos-1": 0.7}})
+    assert value(text, "model_figure", task="sentiment", digest="d1", figure="typos-1") == 0.7
+    assert value(text, "model_figure", model="tiny", figure="accuracy") == 0.9
+
+
 def test_stages_are_timed_by_model(metrics: Metrics) -> None:
     metrics.stages(MODEL, queue=0.5, infer=0.25)
-    text = metrics.render([])
+    text = metrics.render({})
     assert value(text, "queue_seconds_sum", task="sentiment", model="tiny") == 0.5
     assert value(text, "infer_seconds_count") == 1
     assert value(text, "explain_seconds_count") == 0
@@ -129,7 +135,7 @@ from service.server.metrics import Metrics
 metrics = Metrics()
 metrics.request("/", 200, 0.1, None)
 metrics.queue(3, 30)
-sys.stdout.buffer.write(metrics.render([]))
+sys.stdout.buffer.write(metrics.render({}))
 """
 
 
