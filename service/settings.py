@@ -121,6 +121,34 @@ class Settings(BaseSettings):
         description="Seconds that a request body may take to arrive.",
         json_schema_extra={"group": "Limits"},
     )
+    max_connections: int = Field(
+        default=1_024,
+        ge=1,
+        description="Most connections that a worker holds at once. One more takes the place of the connection that has "
+        "been idle longest; without any, it is refused with status 503.",
+        json_schema_extra={"group": "Limits"},
+    )
+    max_header_bytes: int = Field(
+        default=32_768,
+        ge=1_024,
+        description="Largest headers of a request with its address, in bytes.",
+        json_schema_extra={"group": "Limits"},
+    )
+    max_header_lines: int = Field(
+        default=100, ge=1, description="Most header lines of a request.", json_schema_extra={"group": "Limits"}
+    )
+    header_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds that the headers of a request may take to arrive, and a new connection to send any.",
+        json_schema_extra={"group": "Limits"},
+    )
+    keep_alive_s: float = Field(
+        default=75.0,
+        gt=0,
+        description="Seconds that a connection may wait for its next request, or leave an answer unread.",
+        json_schema_extra={"group": "Limits"},
+    )
     timeout_ms: int = Field(
         default=60_000,
         ge=1,

@@ -26,6 +26,8 @@ from service.server.problems import Problem
 from service.server.registry import ModelRegistry
 from service.server.signals import handle_signals
 from service.server.tracing import Tracing
+from service.server.transport.connection import install
+from service.server.transport.limits import ConnectionLimits
 from service.settings import Settings
 
 NAME = "Steadfast"
@@ -172,6 +174,15 @@ class GatewayService(bentoml.Service[Any]):  # type: ignore[misc]
         """BentoML's application behind the gateway."""
         self.inject_config()
         settings = self._parts.settings
+        install(
+            ConnectionLimits(
+                max_connections=settings.max_connections,
+                max_header_bytes=settings.max_header_bytes,
+                max_header_lines=settings.max_header_lines,
+                header_timeout_s=settings.header_timeout_s,
+                keep_alive_s=settings.keep_alive_s,
+            )
+        )
         return Gateway(
             HandlersOnlyApp(self, is_main=is_main)(),
             addresses=self._addresses,

@@ -21,7 +21,7 @@ from service.server.framework_errors import translate
 from service.server.in_flight import CancelScope, InFlight
 from service.server.keys import KeyRing
 from service.server.metrics import Metrics
-from service.server.problems import CONTENT_TYPE, Problem
+from service.server.problems import CONTENT_TYPE, REFUSAL, Problem
 from service.server.tracing import Stage, Tracing
 
 Scope = MutableMapping[str, Any]
@@ -160,6 +160,8 @@ class Gateway:
 
     async def _admit(self, scope: Scope, receive: Receive, sender: "_Sender", cancel_scope: CancelScope) -> None:
         """Check who asks, for what, and for how long; then let the application answer."""
+        if REFUSAL in scope:
+            raise scope[REFUSAL]
         headers = scope["headers"]
         if scope["path"] not in HEALTH_PATHS:
             self._in_flight.begin(cancel_scope)

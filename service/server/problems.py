@@ -6,6 +6,8 @@ from typing import NamedTuple
 from pydantic import BaseModel, Field
 
 CONTENT_TYPE = "application/problem+json"
+REFUSAL = "steadfast.refusal"
+"""The key of a problem in the ASGI scope of a request that was refused before it could be read."""
 MOST_ERRORS = 100
 """Most entries of `errors`: a thousand mistakes in a request are not answered with a thousand lines."""
 
@@ -25,6 +27,7 @@ KINDS: dict[str, ProblemKind] = {
     "model_not_found": ProblemKind(404, "No such model"),
     "method_not_allowed": ProblemKind(405, "This address does not take this method"),
     "body_timeout": ProblemKind(408, "The body came too slowly"),
+    "header_timeout": ProblemKind(408, "The headers came too slowly"),
     "reload_failed": ProblemKind(409, "The models were not changed"),
     "reload_under_way": ProblemKind(409, "The models are being changed already"),
     "payload_too_large": ProblemKind(413, "The body is too large"),
@@ -34,10 +37,14 @@ KINDS: dict[str, ProblemKind] = {
     "empty_input": ProblemKind(422, "An input holds no text"),
     "input_too_long": ProblemKind(422, "An input is too long"),
     "overloaded": ProblemKind(429, "Too much is waiting already"),
+    "headers_too_large": ProblemKind(431, "The headers are too large"),
     "internal": ProblemKind(500, "Something went wrong here"),
+    "not_implemented": ProblemKind(501, "This server does not do that"),
     "not_ready": ProblemKind(503, "Not ready to answer"),
     "draining": ProblemKind(503, "Shutting down"),
+    "too_many_connections": ProblemKind(503, "Too many connections are open"),
     "deadline_exceeded": ProblemKind(504, "The answer took too long"),
+    "version_not_supported": ProblemKind(505, "Another version of HTTP"),
 }
 
 

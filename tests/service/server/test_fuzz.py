@@ -96,7 +96,8 @@ def test_no_bytes_make_the_server_fail(server: Server) -> None:
     for number in range(CASES):
         request = next(generated)
         said = exchange(server.port, request, hang_up=chance.random() < 0.5)
-        assert not re.search(rb"HTTP/1\.[01] 5\d\d", said), request[:500]
+        # 501 and 505 say that a method, a coding or a version is not known here.
+        assert not re.search(rb"HTTP/1\.[01] 5(?!01|05)\d\d", said), request[:500]
         if number % 25 == 0:
             assert server.ask(inputs=["good"]).status_code == 200, request[:500]
     assert server.ask(inputs=["good"]).status_code == 200

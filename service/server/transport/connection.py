@@ -1,0 +1,383 @@
+"""One caller's connection: HTTP/1.1 as uvicorn speaks it, within limits on headers, time and number.
+
+uvicorn keeps whatever comes until a header is whole, waits for ever for callers who send nothing, stops at the offer of
+another protocol, and answers what is no HTTP in plain text. Here each of these has a bound or a problem document. What
+is refused goes through the application as any request does, so that it gets an id, a line in the log and a count.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
+from typing import Any
+
+import httptools
+from uvicorn.config import HTTP_PROTOCOLS, Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from service.server.problems import REFUSAL, Problem
+from service.server.transport.limits import ConnectionLimits, reserve_files
+
+DISCARD_S = 20.0
+"""Time for a caller to read an answer that came before the end of its request."""
+DISCARD_BYTES = 100_000_000
+"""Most bytes of such a request that are read and thrown away. Were they not read, the system would reset the
+connection, and the caller would lose the answer."""
+
+SPARE_CONNECTIONS = 64
+"""Connections beyond the limit that are told so; any more are cut without a word."""
+
+MOST_PIPELINED = 100
+"""Most requests that a caller may send ahead of their answers."""
+
+_HTTP_2_PREFACE = b"PRI * HTTP/2.0\r\n"
+
+Message = MutableMapping[str, Any]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+Idle = dict["Connection", None]
+
+
+def install(limits: ConnectionLimits) -> None:
+    """Have every uvicorn that is started in this process from now on hold its connections by `Connection`.
+
+    BentoML starts uvicorn itself and names no protocol, so that uvicorn looks one up under "auto".
+    """
+    idle: Idle = {}
+    fit = reserve_files(limits.max_connections)
+    HTTP_PROTOCOLS["auto"] = partial(Connection, limits=limits, fit=fit, idle=idle)  # type: ignore[assignment]
+
+
+class Connection(HttpToolsProtocol):
+    """A connection, from its first byte to its end."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: ConnectionLimits,
+        fit: int,
+        idle: Idle,
+    ) -> None:
+        """Bound a connection by `limits`; `fit` connections fit at once, and `idle` lists those without a request."""
+        super().__init__(config, server_state, app_state, _loop)
+        self.timeout_keep_alive = limits.keep_alive_s  # type: ignore[assignment]
+        self._limits = limits
+        self._fit = fit
+        self._idle = idle
+        self._in_head = False
+        self._in_body = False
+        self._lines = 0
+        self._bytes = 0
+        self._held = 0
+        """The most bytes that the parser may keep for a header, trailer or line that is not whole."""
+        self._has_let_go = False
+        self._is_deaf = False
+        """Whether what comes is thrown away."""
+        self._discarded = 0
+        self._has_ended = False
+        """Whether the caller sends no more."""
+        self._lingers = False
+        self._answering: RequestResponseCycle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a request; where there is no room, close the connection that has been idle longest, or refuse."""
+        super().connection_made(transport)
+        excess = len(self.connections) - self._fit
+        if excess > 0 and self._idle:
+            next(iter(self._idle)).close_idle()
+        elif excess > SPARE_CONNECTIONS:
+            transport.abort()
+            return
+        elif excess > 0:
+            detail = f"{self._fit:,} connections are open, as many as may be; try again later"
+            self._refuse(Problem("too_many_connections", detail, headers={"Retry-After": "1"}))
+            return
+        self._idle[self] = None
+        self._time(self._limits.header_timeout_s, self._end_slow_head)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._idle.pop(self, None)
+        self._untime()
+        self._unset_keepalive_if_required()
+        self.resume_writing()
+        if self._answering is not None and not self._answering.response_complete:
+            # uvicorn tells the request that came last, and this may be one before it.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came, or throw it away where nothing more is answered."""
+        self._unset_keepalive_if_required()
+        if self._is_deaf:
+            self._discarded += len(data)
+            if self._discarded > DISCARD_BYTES:
+                self.transport.abort()
+            return
+        if not self._in_head and not self._in_body and data.startswith(_HTTP_2_PREFACE):
+            self._refuse(Problem("version_not_supported", "this server speaks HTTP/1.1; send that"))
+            return
+        self._has_let_go = False
+        try:
+            self._parse(data)
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(
+                cause
+                if isinstance(cause, Problem)
+                else Problem("bad_request", "this is no HTTP request; send HTTP/1.1 in plain text, without TLS")
+            )
+            return
+        self._held = 0 if self._has_let_go else self._held + len(data)
+        if self._held > self._limits.max_header_bytes:
+            self._refuse(self._too_large())
+        elif self._in_body or not self._is_answered():
+            self._untime()
+        elif self._timer is None:
+            self._time(self._limits.header_timeout_s, self._end_slow_head)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Close the connection, but answer what was refused before."""
+        self._has_ended = True
+        return self._is_deaf and not self._is_answered()
+
+    def pause_writing(self) -> None:
+        """Give a caller who does not read its answer as long as one who sends nothing."""
+        super().pause_writing()
+        self._time_stall()
+
+    def resume_writing(self) -> None:
+        """Go on with a caller who reads again."""
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+        super().resume_writing()
+
+    # What uvicorn calls.
+
+    def shutdown(self) -> None:
+        """Close when the request under way is answered; wait for no caller who only has to read."""
+        if self._is_deaf and self._is_answered():
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def on_response_complete(self) -> None:
+        """Start the next request, wait for one, or read on for a while where the answer came early."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._time_stall()
+        elif self._lingers and self._is_answered():
+            self._unset_keepalive_if_required()
+            self._linger()
+        elif self._is_answered() and self._in_head:
+            self._unset_keepalive_if_required()
+            self._time(self._limits.header_timeout_s, self._end_slow_head)
+        elif self._is_answered():
+            self._idle[self] = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for too long, whether its caller has read the last answer or not."""
+        self.close_idle()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, partial(self._answer, cycle, app))
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Begin the head of a request."""
+        super().on_message_begin()
+        self._idle.pop(self, None)
+        self._in_head = True
+        self._lines = self._bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take the address, or a part of it."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. One behind a body is counted and dropped: the request may be under way without it."""
+        self._lines += 1
+        self._count(len(name) + len(value) + len(": \r\n"))
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start the request, unless its head asks for what is not here."""
+        self._has_let_go = True
+        if self.parser.get_method() == b"CONNECT":
+            raise Problem("not_implemented", "this server is no proxy; ask it for its own addresses")
+        if self.parser.should_upgrade():
+            # The parser stops here. `_parse` goes on without the offer.
+            return
+        _check_head(self.headers, self.parser.get_http_version())
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise Problem("overloaded", f"more than {MOST_PIPELINED} requests were sent ahead of their answers")
+        super().on_headers_complete()
+        self._in_head, self._in_body = False, True
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._has_let_go = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request."""
+        self._has_let_go = True
+        if self._in_body:
+            self._in_body = False
+            super().on_message_complete()
+
+    # Our own.
+
+    def close_idle(self) -> None:
+        """Close a connection without a request; what its caller has not read is lost."""
+        self._idle.pop(self, None)
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def _parse(self, data: bytes) -> None:
+        """Parse `data`, and ignore offers of other protocols, as RFC 9110 (section 7.8) lets servers do."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as stop:
+                data = self._head_without_offer() + data[stop.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                # As uvicorn does: more requests behind one that asks to close are ignored and do no harm.
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def _head_without_offer(self) -> bytes:
+        """The head that the parser stopped at, without the header `Upgrade`."""
+        version = self.parser.get_http_version().encode()
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
+        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > self._limits.max_header_bytes or self._lines > self._limits.max_header_lines:
+            raise self._too_large()
+
+    def _too_large(self) -> Problem:
+        return Problem(
+            "headers_too_large",
+            f"the headers are more than {self._limits.max_header_bytes:,} bytes or {self._limits.max_header_lines} "
+            "lines; send fewer, and texts in the body",
+        )
+
+    def _is_answered(self) -> bool:
+        """Whether no request is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    async def _answer(self, cycle: RequestResponseCycle, app: App, scope: Message, receive: Any, send: Any) -> None:
+        """Answer a request, and say that the connection ends where the answer begins before the request has ended."""
+
+        async def receive_unless_broken() -> Any:
+            message = await receive()
+            if REFUSAL in scope:
+                raise scope[REFUSAL]
+            return message
+
+        async def send_and_linger(message: Message) -> None:
+            if message["type"] != "http.response.start" or not cycle.more_body:
+                await send(message)
+                return
+            # uvicorn reads this twice: now, to write the header, and at the end, to close at once, which is too early.
+            cycle.keep_alive = False
+            self._lingers = True
+            await send(message)
+            cycle.keep_alive = True
+
+        await app(scope, receive_unless_broken, send_and_linger)
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer no more than `problem`, after the requests that came before."""
+        self._is_deaf = True
+        self._untime()
+        self._idle.pop(self, None)
+        if self._in_body and not self._is_answered():
+            under_way: Message = self.cycle.scope  # type: ignore[assignment]
+            under_way[REFUSAL] = problem
+            self.cycle.message_event.set()
+            return
+        method = self.parser.get_method().decode() if self._in_head and self.url else ""
+        self.on_message_begin()
+        scope: Message = self.scope  # type: ignore[assignment]
+        scope.update(method=method, path="", raw_path=b"", query_string=b"")
+        scope[REFUSAL] = problem
+        cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response_complete,
+        )
+        is_next, self.cycle = self._is_answered(), cycle
+        if is_next:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.pipeline.appendleft((cycle, self.app))
+
+    def _end_slow_head(self) -> None:
+        """End the wait for a request: without a word where nothing came of it."""
+        self._timer = None
+        if self._in_head:
+            seconds = f"{self._limits.header_timeout_s:g}"
+            self._refuse(Problem("header_timeout", f"the headers were not there within {seconds} s"))
+        else:
+            self.close_idle()
+
+    def _linger(self) -> None:
+        """End our side, and read what still comes, so that the caller gets the answer."""
+        self._is_deaf = True
+        self._untime()
+        if self._has_ended:
+            self.transport.close()
+            return
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._time(DISCARD_S, self.transport.abort)
+
+    def _time(self, seconds: float, end: Callable[[], None]) -> None:
+        self._timer = self.loop.call_later(seconds, end)
+
+    def _untime(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_stall(self) -> None:
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(self._limits.keep_alive_s, self.transport.abort)
+
+
+def _check_head(headers: list[tuple[bytes, bytes]], version: str) -> None:
+    """Refuse heads that two servers may read in two ways; RFC 9112, sections 3.2 and 6.1."""
+    hosts = sum(name == b"host" for name, _ in headers)
+    if hosts > 1 or (version == "1.1" and not hosts):
+        raise Problem("bad_request", f"HTTP/1.1 takes one header Host, and there are {hosts}")
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings not in ([], [b"chunked"]):
+        raise Problem("not_implemented", "the one Transfer-Encoding read here is chunked, once")
