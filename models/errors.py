@@ -13,6 +13,15 @@ class UserError(ValueError):
     """
 
 
+LONGEST_NAME = 100
+"""Most characters of a name or a value of the user's that a message repeats."""
+
+
+def shorten(text: str, most: int = LONGEST_NAME) -> str:
+    """The text, cut at `most` characters, of which the last is then an ellipsis."""
+    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
 _PLAIN = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
@@ -39,4 +48,4 @@ def first_mistake(error: "ValidationError") -> Mistake:
     """The first mistake that pydantic found; as text it reads `place: reason`."""
     found = error.errors()[0]
     reason = _PLAIN.get(found["type"], found["msg"].removeprefix("Value error, "))
-    return Mistake(".".join(map(str, found["loc"])), reason, found["input"])
+    return Mistake(".".join(shorten(str(part)) for part in found["loc"]), reason, found["input"])

@@ -1,6 +1,7 @@
 """Settings of the server. The command line wins over `STEADFAST_*` variables, and these over the defaults here."""
 
 import os
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -20,6 +21,8 @@ PREFIX = "STEADFAST_"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """sha256 in hex."""
 
+_ORIGIN = re.compile(r"\*|https?://[^/\s,*?#@A-Z]+")
+"""Where a web page comes from, as browsers write it (RFC 6454), or `*` for any."""
 
 MAX_OCCLUSION_WORDS = 128
 """Most words of an item to explain by occlusion, unless a setting says otherwise."""
@@ -95,6 +98,12 @@ class Settings(BaseSettings):
     open_to_all: bool = Field(
         default=False,
         description="Serve without keys even on an address that other machines reach.",
+        json_schema_extra={"group": "Access"},
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins of web pages that may ask in a browser, such as https://example.org; several are "
+        "separated by commas, and * is any. Without one, no page may.",
         json_schema_extra={"group": "Access"},
     )
     max_items: int = Field(
@@ -251,6 +260,17 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: Any) -> Any:
         return [part for part in map(str.strip, value.split(",")) if part] if isinstance(value, str) else value
 
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: Any) -> Any:
+        origins = [part for part in map(str.strip, value.split(",")) if part] if isinstance(value, str) else value
+        if not all(map(_ORIGIN.fullmatch, origins)):
+            raise ValueError(
+                "an origin is a scheme, a host in lower case, and a port if it is not the usual one, with nothing "
+                "behind them, such as https://example.org; * is any"
+            )
+        return origins
+
     @field_validator("require", mode="before")
     @classmethod
     def _split_requirements(cls, value: Any) -> Any:
@@ -287,6 +307,7 @@ class Settings(BaseSettings):
             "packages": os.pathsep.join(str(folder.absolute()) for folder in self.packages),
             "zoo": self.zoo.absolute(),
             "require": ",".join(map(str, self.require)),
+            "cors_origins": ",".join(self.cors_origins),
             "cache": self.cache.absolute() if self.cache else CACHE_OFF,
             "pinned": ",".join(f"{name}={digest}" for name, digest in self.pinned.items()),
         }

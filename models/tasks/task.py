@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.errors import shorten
 from models.tasks.goals import Goal
 from models.tasks.robustness import Robustness
 from models.text import Encoded, Reader, Target, Truncation
@@ -158,10 +159,6 @@ class Claim:
     """Whether the claim says that what the head gives is low, so that words which raise it speak against the claim."""
 
 
-LONGEST_NAME_SHOWN = 100
-"""Most characters of a name asked for that an error repeats."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Targets:
     """The answers that a caller may have explained in place of the one that was given."""
@@ -186,9 +183,11 @@ class Targets:
         elif self.are_texts and 0 <= asked < len(names):
             return asked
         if self.are_texts:
-            wrong = "no choice is called so" if isinstance(asked, str) else f"no choice has the place {asked}"
+            wrong = (
+                "no choice is called so" if isinstance(asked, str) else f"no choice has the place {shorten(str(asked))}"
+            )
             raise ValueError(f"{wrong}; give a choice's text, or its place: {_places(len(names))}")
-        called = repr(asked[:LONGEST_NAME_SHOWN]) if isinstance(asked, str) else str(asked)
+        called = repr(shorten(asked)) if isinstance(asked, str) else shorten(str(asked))
         known = ", ".join(map(repr, names))
         raise ValueError(f"no answer {called} can be explained; name one, case counts: {known}")
 

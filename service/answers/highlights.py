@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.errors import shorten
 from models.tasks.task import Item
 from models.words import Span
 from service.answers.explanation import ExplainedUnit, Explanation
@@ -102,7 +103,7 @@ def name_explained(views: Sequence[AnswerView]) -> str:
     if not any(view.explains_other for view in explained):
         return "the answer"
     targets = {view.explanation.target for view in explained if view.explanation}
-    return shorten(targets.pop()) if len(targets) == 1 else "the answer that is explained"
+    return shorten(targets.pop(), LONGEST_NAMED) if len(targets) == 1 else "the answer that is explained"
 
 
 def is_same_for_all_answers(item: Item, view: AnswerView) -> bool:
@@ -114,11 +115,6 @@ def is_same_for_all_answers(item: Item, view: AnswerView) -> bool:
     if explanation is None or is_signed(explanation):
         return False
     return view.explains_other and explanation.target not in texts_of(item).values()
-
-
-def shorten(text: str) -> str:
-    """The text where it is named beside others: at most `LONGEST_NAMED` characters, the last an ellipsis if cut."""
-    return text if len(text) <= LONGEST_NAMED else text[: LONGEST_NAMED - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def cut(field: str, text: str, view: AnswerView) -> list[Piece]:

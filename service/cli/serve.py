@@ -17,6 +17,9 @@ GROUPS = ("Models", "Address", "Access", "Limits", "Performance", "Observability
 NO_OPTIONS = ("packages", "api_keys")
 """Packages are arguments. API keys are no option: the list of processes would show them to every user."""
 
+LISTS = {"require": "FIGURE>=NUMBER", "cors_origins": "ORIGIN", "pinned": "NAME=DIGEST"}
+"""Settings of several values, which an option separates by commas, with what one of them looks like."""
+
 
 def _group(field: FieldInfo) -> Any:
     return field.json_schema_extra["group"] if isinstance(field.json_schema_extra, dict) else None
@@ -33,10 +36,8 @@ def _option(name: str, field: FieldInfo, group: str) -> inspect.Parameter:
     described = {"help": f"{field.description}{_default(field)}", "rich_help_panel": group}
     if field.annotation is bool:
         return optional(name, bool, f"--{dashed}/--no-{dashed}", **described)
-    if name == "require":
-        return optional(name, str, metavar="FIGURE>=NUMBER,...", **described)
-    if get_origin(field.annotation) is dict:
-        return optional(name, str, metavar="NAME=DIGEST,...", **described)
+    if name in LISTS:
+        return optional(name, str, metavar=f"{LISTS[name]},...", **described)
     if get_origin(field.annotation) is Literal:
         return optional(name, field.annotation, metavar="NAME", **described)
     return optional(name, field.annotation, **described)

@@ -8,17 +8,18 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from models.errors import shorten
 from models.tasks.task import Item
 from service.answers.batch import UnexplainedItem
 from service.answers.explanation import Explanation
 from service.answers.highlights import (
+    LONGEST_NAMED,
     AnswerView,
     Piece,
     cut,
     is_same_for_all_answers,
     is_signed,
     name_explained,
-    shorten,
     texts_of,
     views_of,
 )
@@ -144,7 +145,7 @@ def _legend(explained: str, *, in_colour: bool) -> Text:
 def _name_top_words(explanation: Explanation) -> Text:
     top = sorted(explanation.items, key=lambda word: -abs(word.score))[:TOP_WORDS]
     sign = "+" if is_signed(explanation) else ""
-    words = ", ".join(f"{harmless(shorten(word.text))} {word.score:{sign}.2f}" for word in top)
+    words = ", ".join(f"{harmless(shorten(word.text, LONGEST_NAMED))} {word.score:{sign}.2f}" for word in top)
     return Text(f"{explanation.method} for {harmless(explanation.target)}: {words}", style="dim")
 
 

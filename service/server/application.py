@@ -197,6 +197,7 @@ class GatewayService(bentoml.Service[Any]):  # type: ignore[misc]
             in_flight=self._parts.in_flight,
             metrics=self._parts.metrics,
             tracing=self._parts.tracing,
+            cors_origins=settings.cors_origins,
         )
 
 

@@ -8,7 +8,8 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from codecs import BOM_UTF8
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Self
@@ -17,6 +18,7 @@ import structlog
 from starlette.routing import Route
 
 from service.server.context import RequestContext, current_request, respond
+from service.server.cross_origin import cross_origin_headers, is_preflight, preflight_headers
 from service.server.framework_errors import translate
 from service.server.in_flight import CancelScope, InFlight
 from service.server.keys import KeyRing
@@ -35,7 +37,7 @@ HEALTH_PATHS = frozenset({"/livez", "/readyz", "/healthz"})
 """Addresses that machines ask every few seconds and without a key; such a request is logged only when it fails."""
 
 _SANE_ID = re.compile(rb"[\x20-\x7e]{1,128}")
-_JSON_TYPE = re.compile(rb"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)
+_UTF8_NAMES = frozenset({b"utf-8", b"utf8"})
 _MILLISECONDS = re.compile(rb"[0-9]{1,9}")
 _CLOSE = {"Connection": "close"}
 
@@ -97,8 +99,9 @@ class Gateway:
         in_flight: InFlight,
         metrics: Metrics,
         tracing: Tracing | None = None,
+        cors_origins: Collection[str] = (),
     ) -> None:
-        """Stand in front of `app`, which answers at `addresses`."""
+        """Stand in front of `app`, which answers at `addresses`; pages of `cors_origins` may read what it answers."""
         self._app = app
         self._addresses = addresses
         self._limits = limits
@@ -107,6 +110,7 @@ class Gateway:
         self._in_flight = in_flight
         self._metrics = metrics
         self._tracing = tracing
+        self._cors_origins = frozenset(cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as ASGI applications do."""
@@ -115,11 +119,13 @@ class Gateway:
             return
         context = RequestContext(_request_id(scope["headers"]))
         current_request.set(context)
-        sender = _Sender(context, send)
+        for_pages = cross_origin_headers(self._cors_origins, scope["headers"])
+        sender = _Sender(context, send, for_pages, with_body=scope["method"] != "HEAD")
+        asked = _usual_form(scope)
         cancel_scope = CancelScope()
         try:
             async with cancel_scope:
-                await self._admit(scope, receive, sender, cancel_scope)
+                await self._admit(asked, receive, sender, cancel_scope)
         except Problem as problem:
             await sender.give(problem)
         except _CallerLeft:
@@ -135,9 +141,9 @@ class Gateway:
             await sender.give(Problem("internal", "an unexpected error; the server's log has it under this id"))
         finally:
             self._in_flight.end(cancel_scope)
-            self._record(scope, sender)
+            self._record(asked, scope["method"], sender)
 
-    def _record(self, scope: Scope, sender: "_Sender") -> None:
+    def _record(self, scope: Scope, method: str, sender: "_Sender") -> None:
         context, status = sender.context, sender.status or 499
         reason = "caller_left" if status == 499 else context.facts.get("code")
         address = self._addresses.name(scope["path"])
@@ -145,13 +151,17 @@ class Gateway:
         if scope["path"] in HEALTH_PATHS and status < 400:
             return
         if self._tracing is not None:
-            whole = Stage(f"{scope['method']} {address}", context.started, context.elapsed_s)
-            about = {"http.request.method": scope["method"], "http.route": address, "http.response.status_code": status}
+            whole = Stage(f"{method} {address}", context.started, context.elapsed_s)
+            about: dict[str, str | int] = {
+                "http.request.method": method,
+                "http.route": address,
+                "http.response.status_code": status,
+            }
             self._tracing.record(scope["headers"], whole, context.stages, about, failed=status >= 500)
         log.info(
             "request",
             request_id=context.request_id,
-            method=scope["method"],
+            method=method,
             path=scope["path"][:200],
             status=status,
             duration_ms=round(context.elapsed_s * 1000, 3),
@@ -163,6 +173,10 @@ class Gateway:
         if REFUSAL in scope:
             raise scope[REFUSAL]
         headers = scope["headers"]
+        if self._cors_origins and is_preflight(scope["method"], headers):
+            # Before keys are asked for: no browser sends one here.
+            await sender.send_empty(preflight_headers(self._cors_origins, headers))
+            return
         if scope["path"] not in HEALTH_PATHS:
             self._in_flight.begin(cancel_scope)
             if not self._keys and not self._is_open and not _is_loopback(scope):
@@ -222,13 +236,22 @@ class Gateway:
             more = message.get("more_body", False)
         if not size:
             raise Problem("malformed_json", "the body is empty; send a JSON object")
-        return b"".join(chunks)
+        # RFC 8259, 8.1: a parser may pass over the mark, which Windows writes.
+        return b"".join(chunks).removeprefix(BOM_UTF8)
 
     def _too_large(self) -> Problem:
         return Problem(
             "payload_too_large",
             f"the body is larger than {self._limits.max_body_bytes:,} bytes; send fewer inputs at once",
         )
+
+
+def _usual_form(scope: Scope) -> Scope:
+    """The request as the application knows it: without a slash at the end of its address, and GET in place of HEAD."""
+    path: str = scope["path"]
+    if path.endswith("/") and path != "/":
+        scope = {**scope, "path": path[:-1]}
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _is_loopback(scope: Scope) -> bool:
@@ -253,10 +276,20 @@ async def _cancel_when_caller_leaves(receive: Receive, cancel_scope: CancelScope
 class _Sender:
     """Sends the answer under the request's id; an error of BentoML or Starlette is held back and sent as a problem."""
 
-    def __init__(self, context: RequestContext, send: Send) -> None:
+    def __init__(
+        self,
+        context: RequestContext,
+        send: Send,
+        headers: Sequence[tuple[bytes, bytes]],
+        *,
+        with_body: bool,
+    ) -> None:
+        """Send by `send`, with these headers in every answer; the answer to HEAD has no body."""
         self.status: int | None = None
         self.context = context
         self._send = send
+        self._headers = [(b"x-request-id", context.request_id.encode()), *headers]
+        self._with_body = with_body
         self._held: Message | None = None
         self._held_body = b""
 
@@ -270,8 +303,15 @@ class _Sender:
         else:
             if message["type"] == "http.response.start":
                 self.status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", self.context.request_id.encode())]
+                message["headers"] = [*message["headers"], *self._headers]
+            elif not self._with_body:
+                message = {**message, "body": b""}
             await self._send(message)
+
+    async def send_empty(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send an answer without a body."""
+        await self.send({"type": "http.response.start", "status": 204, "headers": [*headers]})
+        await self.send({"type": "http.response.body", "body": b""})
 
     async def give(self, problem: Problem) -> None:
         """Send `problem`, unless another answer has begun."""
@@ -301,10 +341,18 @@ def _request_id(headers: Headers) -> str:
 def _check_type(headers: Headers) -> None:
     types = _values(headers, b"content-type")
     # Exactly one: of two, the application might read another than this check does.
-    if len(types) != 1 or not _JSON_TYPE.fullmatch(types[0].strip()):
+    if len(types) != 1 or not _is_json(types[0]):
         raise Problem("unsupported_media_type", "send Content-Type: application/json, in UTF-8")
     if any(encoding.lower() != b"identity" for encoding in _values(headers, b"content-encoding")):
         raise Problem("unsupported_media_type", "compressed bodies are not read; send the JSON as it is")
+
+
+def _is_json(content_type: bytes) -> bool:
+    """Whether it is JSON in UTF-8; parameters other than the charset say nothing about how to read it."""
+    kind, *parameters = content_type.lower().split(b";")
+    named = [parameter.partition(b"=") for parameter in parameters]
+    charsets = [value.strip().strip(b'"') for name, _, value in named if name.strip() == b"charset"]
+    return kind.strip() == b"application/json" and _UTF8_NAMES.issuperset(charsets)
 
 
 def _timeout_ms(headers: Headers, limits: GatewayLimits) -> int:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, Field
 
+from models.errors import shorten
+
 CONTENT_TYPE = "application/problem+json"
 REFUSAL = "steadfast.refusal"
 """The key of a problem in the ASGI scope of a request that was refused before it could be read."""
@@ -101,5 +103,5 @@ class Problem(Exception):
 
 
 def pointer(*path: str | int) -> str:
-    """The JSON pointer to a place in the body."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    """The JSON pointer to a place in the body; a name that the caller made up is cut where it is long."""
+    return "".join("/" + shorten(str(part)).replace("~", "~0").replace("/", "~1") for part in path)

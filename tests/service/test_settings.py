@@ -33,6 +33,7 @@ def test_another_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch
         zoo=tmp_path,
         pinned={"a": "0" * 64},
         require="typos-1>=0.5,nli:HANS/accuracy>=0.5",  # type: ignore[arg-type]
+        cors_origins="https://example.org, http://localhost:5173",  # type: ignore[arg-type]
         cache=Path(cache),
     )
     for name, value in chosen.as_environment().items():
@@ -57,6 +58,9 @@ def test_the_zoo_lies_beside_the_source() -> None:
         ("max_items", "0"),
         ("threads", "0"),
         ("max_body_bytes", "-1"),
+        ("cors_origins", "example.org"),
+        ("cors_origins", "https://example.org/"),
+        ("cors_origins", "https://Example.org"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

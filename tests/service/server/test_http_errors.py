@@ -187,6 +187,22 @@ def test_a_wrong_method_is_told_which_is_right(server: Server) -> None:
     assert server.client.get("/v1/sentiment").headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GOOD | {"x" * 180_000: 1},
+        {"inputs": [{"text": "a", "\N{SNOWMAN}" * 180_000: 1}]},
+        GOOD | {"explain": {"target": "x" * 180_000}},
+        GOOD | {"explain": {"target": 10**4_000}},
+    ],
+    ids=["field", "field of an item", "target", "number"],
+)
+def test_a_long_name_is_cut_where_it_is_repeated(server: Server, request_: dict[str, Any]) -> None:
+    response = server.ask(**request_)
+    assert response.status_code == 422
+    assert len(response.content) < 2_000
+
+
 def test_two_content_types_are_refused(server: Server) -> None:
     # BentoML would read the first of them.
     headers = [("Content-Type", "multipart/form-data; boundary=x"), ("Content-Type", "application/json")]
