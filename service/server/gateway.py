@@ -25,6 +25,7 @@ from service.server.keys import KeyRing
 from service.server.metrics import Metrics
 from service.server.problems import CONTENT_TYPE, REFUSAL, Problem
 from service.server.tracing import Stage, Tracing
+from service.server.transport.codings import body_coding, pack_answer, unpack
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -120,7 +121,7 @@ class Gateway:
         context = RequestContext(_request_id(scope["headers"]))
         current_request.set(context)
         for_pages = cross_origin_headers(self._cors_origins, scope["headers"])
-        sender = _Sender(context, send, for_pages, with_body=scope["method"] != "HEAD")
+        sender = _Sender(context, pack_answer(scope, send), for_pages, with_body=scope["method"] != "HEAD")
         asked = _usual_form(scope)
         cancel_scope = CancelScope()
         try:
@@ -219,6 +220,7 @@ class Gateway:
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
         _check_type(headers)
+        coding = body_coding(_values(headers, b"content-encoding"))
         declared = _values(headers, b"content-length")
         if declared and int(declared[0]) > self._limits.max_body_bytes:
             raise self._too_large()
@@ -234,10 +236,15 @@ class Gateway:
             if size > self._limits.max_body_bytes:
                 raise self._too_large()
             more = message.get("more_body", False)
-        if not size:
+        body = b"".join(chunks)
+        if coding is not None and body:
+            body = await asyncio.to_thread(unpack, body, coding, self._limits.max_body_bytes)
+            if len(body) > self._limits.max_body_bytes:
+                raise self._too_large()
+        if not body:
             raise Problem("malformed_json", "the body is empty; send a JSON object")
         # RFC 8259, 8.1: a parser may pass over the mark, which Windows writes.
-        return b"".join(chunks).removeprefix(BOM_UTF8)
+        return body.removeprefix(BOM_UTF8)
 
     def _too_large(self) -> Problem:
         return Problem(
@@ -343,8 +350,6 @@ def _check_type(headers: Headers) -> None:
     # Exactly one: of two, the application might read another than this check does.
     if len(types) != 1 or not _is_json(types[0]):
         raise Problem("unsupported_media_type", "send Content-Type: application/json, in UTF-8")
-    if any(encoding.lower() != b"identity" for encoding in _values(headers, b"content-encoding")):
-        raise Problem("unsupported_media_type", "compressed bodies are not read; send the JSON as it is")
 
 
 def _is_json(content_type: bytes) -> bool:

@@ -99,7 +99,7 @@ BAD_REQUESTS = [
     mistyped("BentoML's pickle", Content_Type="application/vnd.bentoml+pickle"),
     mistyped("JSON of another charset", Content_Type="application/json; charset=utf-16"),
     mistyped("no type"),
-    mistyped("compressed", Content_Type="application/json", Content_Encoding="gzip"),
+    mistyped("compressed in an unknown way", Content_Type="application/json", Content_Encoding="br"),
     Bad(
         name="too many items",
         status=413,
