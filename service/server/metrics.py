@@ -7,7 +7,7 @@ The files bear the worker's number: a worker that is started again goes on where
 
 import os
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -22,7 +22,9 @@ from prometheus_client import (
     values,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from service.answers.contract import ModelName
 
@@ -45,7 +47,6 @@ class Metrics:
         """Count nothing yet."""
         _share_with_other_workers()
         self._registry = CollectorRegistry()
-        self._shown: set[ModelName] = set()
         self._requests = self._counter("requests", "Requests answered.", "route", "code")
         self._rejections = self._counter("rejections", "Requests answered by a problem.", "reason")
         self._request_s = self._histogram("request_seconds", "From a request to its answer.", SECONDS, "route")
@@ -67,20 +68,6 @@ class Metrics:
         self._predictions = self._counter("predictions", "Labels given.", *_MODEL_LABELS, "label")
         self._confidence = self._histogram(
             "confidence", "Probability of what was answered.", PROBABILITIES, *_MODEL_LABELS
-        )
-        self._models = Gauge(
-            "steadfast_model_info",
-            "1 for each model that answers.",
-            tuple(ModelName.model_fields),
-            registry=self._registry,
-            multiprocess_mode="livemax",
-        )
-        self._figures = Gauge(
-            "steadfast_model_figure",
-            "What a package says of itself: metrics, right answers under attack, and the name gap.",
-            ("task", "model", "digest", "figure"),
-            registry=self._registry,
-            multiprocess_mode="livemax",
         )
         # A worker before this one may have died with rows in its queue.
         self.queue(0, 0)
@@ -124,19 +111,14 @@ class Metrics:
         self._queue_tokens.set(tokens)
 
     def render(self, models: Mapping[ModelName, Mapping[str, float]]) -> bytes:
-        """The counters of all workers as text; `models` are those that answer now, with their figures."""
-        now = set(models)
-        for model in now | self._shown:
-            self._models.labels(*model.model_dump().values()).set(model in now)
-        for model in now - self._shown:
-            for figure, value in models[model].items():
-                self._figures.labels(model.task, model.name, model.digest, figure).set(value)
-        self._shown = now
-        if _SHARED_FOLDER not in os.environ:
-            return generate_latest(self._registry)
-        together = CollectorRegistry()
-        MultiProcessCollector(together)
-        return generate_latest(together)
+        """The counters of all workers as text, and the models that answer in this worker, with their figures."""
+        counted = self._registry
+        if _SHARED_FOLDER in os.environ:
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted)
+        answering = CollectorRegistry(auto_describe=False)
+        answering.register(_Models(models))
+        return generate_latest(counted) + generate_latest(answering)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"steadfast_{name}", text, labels, registry=self._registry)
@@ -146,6 +128,29 @@ class Metrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"steadfast_{name}", text, registry=self._registry, multiprocess_mode="livesum")
+
+
+class _Models(Collector):
+    """Shows the models of one worker. In the files of all workers, one would stay that a worker has retired since."""
+
+    def __init__(self, models: Mapping[ModelName, Mapping[str, float]]) -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        info = GaugeMetricFamily(
+            "steadfast_model_info", "1 for each model that answers.", labels=tuple(ModelName.model_fields)
+        )
+        figures = GaugeMetricFamily(
+            "steadfast_model_figure",
+            "What a package says of itself: metrics, right answers under attack, and the name gap.",
+            labels=("task", "model", "digest", "figure"),
+        )
+        for model, its_figures in self._models.items():
+            info.add_metric(tuple(model.model_dump().values()), 1)
+            for figure, value in its_figures.items():
+                figures.add_metric((model.task, model.name, model.digest, figure), value)
+        yield info
+        yield figures
 
 
 @cache

@@ -108,10 +108,11 @@ def test_batches_and_the_queue_are_measured(metrics: Metrics) -> None:
 
 
 def test_a_model_that_answers_no_more_is_shown_as_gone(metrics: Metrics) -> None:
-    metrics.render({MODEL: {}})
-    text = metrics.render({MODEL.model_copy(update={"digest": "d2"}): {}})
-    assert value(text, "model_info", digest="d1") == 0
+    metrics.render({MODEL: {"accuracy": 0.9}})
+    text = metrics.render({MODEL.model_copy(update={"digest": "d2"}): {"accuracy": 0.8}})
+    assert b'digest="d1"' not in text
     assert value(text, "model_info", digest="d2", method="plain", precision="fp32") == 1
+    assert value(text, "model_figure", digest="d2", figure="accuracy") == 0.8
 
 
 def test_a_model_shows_what_its_package_says_of_itself(metrics: Metrics) -> None:

@@ -304,6 +304,8 @@ def test_two_workers_both_exchange_their_models_and_no_request_fails(
             new = replace_package(folder, "second")
             server.client.post("/v1/models", json={"reload": True}).raise_for_status()
             wait_for(lambda: server.events("retired") == 2)
+            # New connections, so that either worker tells.
+            scraped = [httpx.get(f"http://127.0.0.1:{server.port}/metrics").text for _ in range(8)]
             seen = [len(told) for told in said]
             # One request may have been under way, and finishes with the model it began with.
             wait_for(lambda: all(len(told) > before + 1 for told, before in zip(said, seen, strict=True)))
@@ -312,5 +314,6 @@ def test_two_workers_both_exchange_their_models_and_no_request_fails(
             for each in asking:
                 each.result(60)
     assert {digest for told in said for digest in told} == {old, new}
+    assert all(new in text and old not in text for text in scraped)
     for told, before in zip(said, seen, strict=True):
         assert set(told[before + 1 :]) == {new}
