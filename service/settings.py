@@ -95,6 +95,17 @@ class Settings(BaseSettings):
         "server read it again. Without keys, the server listens on this machine only.",
         json_schema_extra={"group": "Access"},
     )
+    admin_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="Keys for requests that change the server, which reload its models, separated by commas. Without "
+        "keys here or in a file, only this machine may make such requests.",
+        json_schema_extra={"group": "Access"},
+    )
+    admin_keys_file: Path | None = Field(
+        default=None,
+        description="File with such keys, written and read again as the file of other keys is.",
+        json_schema_extra={"group": "Access"},
+    )
     open_to_all: bool = Field(
         default=False,
         description="Serve without keys even on an address that other machines reach.",
@@ -255,7 +266,7 @@ class Settings(BaseSettings):
             raise ValueError(f"timeout_ms {self.timeout_ms} is more than max_timeout_ms {self.max_timeout_ms}")
         return self
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "admin_keys", mode="before")
     @classmethod
     def _split_keys(cls, value: Any) -> Any:
         return [part for part in map(str.strip, value.split(",")) if part] if isinstance(value, str) else value
@@ -301,9 +312,9 @@ class Settings(BaseSettings):
     def as_environment(self) -> dict[str, str]:
         """Variables that make another process read the same settings, in whatever folder it starts.
 
-        The API keys are left out: a child process inherits them in the environment.
+        The keys are left out: a child process inherits them in the environment.
         """
-        values = self.model_dump(mode="json", exclude={"api_keys"}, exclude_none=True) | {
+        values = self.model_dump(mode="json", exclude={"api_keys", "admin_keys"}, exclude_none=True) | {
             "packages": os.pathsep.join(str(folder.absolute()) for folder in self.packages),
             "zoo": self.zoo.absolute(),
             "require": ",".join(map(str, self.require)),
@@ -311,8 +322,8 @@ class Settings(BaseSettings):
             "cache": self.cache.absolute() if self.cache else CACHE_OFF,
             "pinned": ",".join(f"{name}={digest}" for name, digest in self.pinned.items()),
         }
-        if self.api_keys_file:
-            values["api_keys_file"] = self.api_keys_file.absolute()
+        files = {"api_keys_file": self.api_keys_file, "admin_keys_file": self.admin_keys_file}
+        values |= {name: file.absolute() for name, file in files.items() if file}
         return {PREFIX + name.upper(): str(value) for name, value in values.items()}
 
 

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from export.package import DeterminismReport, Faithfulness, ParityReport, Precision, QualityReport, Twin
 from export.passport import Passport
@@ -156,6 +156,12 @@ class Reload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     reload: Literal[True]
+
+    @field_validator("reload", mode="before")
+    @classmethod
+    def _refuse_numbers(cls, value: Any) -> Any:
+        # 1 equals True.
+        return value if isinstance(value, bool) else None
 
 
 class Usage(BaseModel):

@@ -10,7 +10,7 @@ from export.package import Package
 from export.session import find_provider
 from models.errors import UserError
 from service.answers.packages import open_packages
-from service.server.keys import key_ring
+from service.server.keys import read_access
 from service.server.tracing import check_tracing
 from service.settings import Settings, SettingsError
 from service.supervision import LISTEN_BACKLOG, SOURCE, WorkerSpec, command
@@ -26,7 +26,7 @@ def become_server(settings: Settings) -> NoReturn:
     Raises:
         SettingsError, PackageError, ProviderMissing, AddressTaken: the server cannot start; each says what to do.
     """
-    key_ring(settings)
+    read_access(settings)
     check_tracing(settings)
     _check_pins(settings, open_packages(settings))
     find_provider(settings.provider)

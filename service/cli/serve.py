@@ -14,8 +14,8 @@ from service.settings import Settings, read_settings
 GROUPS = ("Models", "Address", "Access", "Limits", "Performance", "Observability")
 """The groups of settings, in the order in which help shows them."""
 
-NO_OPTIONS = ("packages", "api_keys")
-"""Packages are arguments. API keys are no option: the list of processes would show them to every user."""
+NO_OPTIONS = ("packages", "api_keys", "admin_keys")
+"""Packages are arguments. Keys are no option: the list of processes would show them to every user."""
 
 LISTS = {"require": "FIGURE>=NUMBER", "cors_origins": "ORIGIN", "pinned": "NAME=DIGEST"}
 """Settings of several values, which an option separates by commas, with what one of them looks like."""
@@ -72,8 +72,8 @@ def serve(
     `/docs.json` describes every address, `/v1/models` lists the models, and `/readyz` says whether they are loaded.
 
     Each option is also a variable: `STEADFAST_MAX_ITEMS` sets `--max-items`, and an option wins over its variable.
-    API keys are no option, since the list of processes would show them: set `STEADFAST_API_KEYS=KEY,...`, or name a
-    file by `--api-keys-file`.
+    Keys are no option, since the list of processes would show them: set `STEADFAST_API_KEYS=KEY,...`, or name a file
+    by `--api-keys-file`. In the same way, `STEADFAST_ADMIN_KEYS` and `--admin-keys-file` give keys for reloads.
     """
     from service.cli.launch import become_server
 

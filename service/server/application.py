@@ -18,7 +18,7 @@ from service.server.context import respond
 from service.server.endpoints import endpoint
 from service.server.gateway import Addresses, App, Gateway, GatewayLimits
 from service.server.in_flight import InFlight
-from service.server.keys import KeyRing, key_ring
+from service.server.keys import Access, read_access
 from service.server.logs import configure_logs
 from service.server.metrics import Metrics
 from service.server.models_routes import models_routes
@@ -40,7 +40,7 @@ class ServerParts:
     """The state of one server, which its addresses and its gateway share."""
 
     settings: Settings
-    keys: KeyRing
+    access: Access
     in_flight: InFlight
     metrics: Metrics
     registry: ModelRegistry
@@ -51,12 +51,12 @@ class ServerParts:
         """The parts of a server with these settings; no model is loaded yet.
 
         Raises:
-            SettingsError: as `key_ring` does.
+            SettingsError: as `read_access` does.
         """
         metrics = Metrics()
         return cls(
             settings=settings,
-            keys=key_ring(settings),
+            access=read_access(settings),
             in_flight=InFlight(),
             metrics=metrics,
             registry=ModelRegistry(settings, metrics),
@@ -68,7 +68,7 @@ def build_service(settings: Settings) -> bentoml.Service[Any]:
     """The service that BentoML serves: every endpoint of the tasks, and the other addresses.
 
     Raises:
-        SettingsError: as `key_ring` does.
+        SettingsError: as `read_access` does.
     """
     parts = ServerParts.from_settings(settings)
     routes = _routes(parts)
@@ -94,7 +94,7 @@ def _routes(parts: ServerParts) -> list[Route]:
     """The addresses beside the endpoints of the tasks; the first that fits a request answers it."""
     # Another dialect of HTTP is a module with routes of its own, and a line here before the last.
     return [
-        *models_routes(parts.registry, parts.settings, parts.metrics, parts.keys),
+        *models_routes(parts.registry, parts.settings, parts.metrics, parts.access),
     ]
 
 
@@ -112,7 +112,7 @@ def _worker_class(parts: ServerParts) -> type[Any]:
         async def open(self) -> None:
             """Start to load the models, before the worker accepts callers."""
             # Before the packages are read: a reload asked for between the two would be lost.
-            handle_signals(parts.in_flight, parts.settings.drain_s, parts.keys.reload, parts.registry.start_reload)
+            handle_signals(parts.in_flight, parts.settings.drain_s, parts.access.reload, parts.registry.start_reload)
             loading = parts.registry.start_loading()
             if parts.settings.workers > 1:
                 # While this worker loads, callers go to others, which may have loaded already.
@@ -192,8 +192,7 @@ class GatewayService(bentoml.Service[Any]):  # type: ignore[misc]
                 timeout_ms=settings.timeout_ms,
                 max_timeout_ms=settings.max_timeout_ms,
             ),
-            keys=self._parts.keys,
-            is_open=settings.open_to_all,
+            access=self._parts.access,
             in_flight=self._parts.in_flight,
             metrics=self._parts.metrics,
             tracing=self._parts.tracing,

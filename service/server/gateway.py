@@ -21,7 +21,7 @@ from service.server.context import RequestContext, current_request, respond
 from service.server.cross_origin import cross_origin_headers, is_preflight, preflight_headers
 from service.server.framework_errors import translate
 from service.server.in_flight import CancelScope, InFlight
-from service.server.keys import KeyRing
+from service.server.keys import Access
 from service.server.metrics import Metrics
 from service.server.problems import CONTENT_TYPE, REFUSAL, Problem
 from service.server.tracing import Stage, Tracing
@@ -36,6 +36,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEALTH_PATHS = frozenset({"/livez", "/readyz", "/healthz"})
 """Addresses that machines ask every few seconds and without a key; such a request is logged only when it fails."""
+
+ADMIN_PATHS = frozenset({"/v1/models"})
+"""Addresses whose POST changes the server."""
 
 _SANE_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _UTF8_NAMES = frozenset({b"utf-8", b"utf8"})
@@ -95,8 +98,7 @@ class Gateway:
         *,
         addresses: Addresses,
         limits: GatewayLimits,
-        keys: KeyRing,
-        is_open: bool,
+        access: Access,
         in_flight: InFlight,
         metrics: Metrics,
         tracing: Tracing | None = None,
@@ -106,8 +108,7 @@ class Gateway:
         self._app = app
         self._addresses = addresses
         self._limits = limits
-        self._keys = keys
-        self._is_open = is_open
+        self._access = access
         self._in_flight = in_flight
         self._metrics = metrics
         self._tracing = tracing
@@ -180,19 +181,8 @@ class Gateway:
             return
         if scope["path"] not in HEALTH_PATHS:
             self._in_flight.begin(cancel_scope)
-            if not self._keys and not self._is_open and not _is_loopback(scope):
-                # Checked for each request: the address that a server listens on is not always the one in the settings.
-                raise Problem(
-                    "unauthorized",
-                    "this server has no keys and answers on loopback only; whoever runs it can set STEADFAST_API_KEYS",
-                    headers={"WWW-Authenticate": "Bearer"},
-                )
-            if not self._keys.admits(_values(headers, b"authorization")):
-                raise Problem(
-                    "unauthorized",
-                    "send one of the server's keys: Authorization: Bearer KEY",
-                    headers={"WWW-Authenticate": "Bearer"},
-                )
+            changes = scope["method"] == "POST" and scope["path"] in ADMIN_PATHS
+            self._access.check(headers, is_local=_is_loopback(scope), changes=changes)
         elif scope["path"] == "/readyz":
             self._in_flight.refuse_if_draining()
         if scope["method"] == "POST" and scope["path"] in self._addresses.taking_json:

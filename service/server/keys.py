@@ -1,18 +1,28 @@
-"""The keys that callers send; a server without keys answers this machine alone, unless it is open to all."""
+"""Who may ask: callers with a key, and for a change of the server those with a key of its own.
+
+A server without keys answers this machine alone, unless it is open to all.
+"""
 
 import hmac
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 
 import structlog
 
+from service.server.problems import Problem
 from service.settings import PREFIX, Settings, SettingsError
 
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """A token as it may stand behind `Bearer` (RFC 6750)."""
+
+_OF_OTHERS = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip", b"origin"})
+"""Headers of requests that a proxy passes on, or that a web page makes: this machine sends them for somebody else."""
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 log = structlog.get_logger()
 
@@ -24,14 +34,15 @@ class BadKeys(SettingsError):
 class KeyRing:
     """The keys in force; without any, every request passes."""
 
-    def __init__(self, given: Sequence[str], file: Path | None = None) -> None:
-        """Take the keys `given` and those in `file`.
+    def __init__(self, given: Sequence[str], file: Path | None = None, variable: str = f"{PREFIX}API_KEYS") -> None:
+        """Take the keys `given`, by the environment variable of this name, and those in `file`.
 
         Raises:
             BadKeys: a key holds a character that no header can, or the file cannot be read or holds none.
         """
         self._given = tuple(given)
         self._file = file
+        self._variable = variable
         self._digests = self._read()
 
     def __bool__(self) -> bool:
@@ -56,10 +67,10 @@ class KeyRing:
         except BadKeys as error:
             log.error("keys_not_read", detail=str(error))
         else:
-            log.info("keys_read", keys=len(self._digests))
+            log.info("keys_read", variable=self._variable, keys=len(self._digests))
 
     def _read(self) -> tuple[bytes, ...]:
-        keys = [*_checked(self._given, f"{PREFIX}API_KEYS")]
+        keys = [*_checked(self._given, self._variable)]
         if self._file is not None:
             from_file = [*_checked(_lines(self._file), str(self._file))]
             if not from_file:
@@ -68,8 +79,49 @@ class KeyRing:
         return tuple(sha256(key.encode()).digest() for key in dict.fromkeys(keys))
 
 
-def key_ring(settings: Settings) -> KeyRing:
-    """The keys of `settings`.
+@dataclass(frozen=True)
+class Access:
+    """Who may ask for what."""
+
+    keys: KeyRing
+    admin_keys: KeyRing
+    """The keys for requests that change the server; without any, only this machine may make them."""
+    is_open: bool
+    """Whether other machines may ask a server without keys."""
+
+    def check(self, headers: Headers, *, is_local: bool, changes: bool) -> None:
+        """Admit a request, or raise Problem.
+
+        `is_local` says whether it came by an address that this machine alone reaches, and `changes` whether it would
+        change the server.
+        """
+        sent = [value for name, value in headers if name == b"authorization"]
+        if changes and self.admin_keys:
+            if not self.admin_keys.admits(sent):
+                raise _unauthorized("this changes the server: send one of its admin keys, Authorization: Bearer KEY")
+            return
+        if not self.keys and not self.is_open and not is_local:
+            # Checked for each request: the address that a server listens on is not always the one in the settings.
+            raise _unauthorized(
+                f"this server has no keys and answers on loopback only; whoever runs it can set {PREFIX}API_KEYS"
+            )
+        if not self.keys.admits(sent):
+            raise _unauthorized("send one of the server's keys: Authorization: Bearer KEY")
+        if changes and not (is_local and _OF_OTHERS.isdisjoint(name for name, _ in headers)):
+            raise _unauthorized(
+                "this changes the server, which has no admin keys and so takes it by loopback only; whoever runs it "
+                f"can set {PREFIX}ADMIN_KEYS"
+            )
+
+    def reload(self) -> None:
+        """Read the files of keys again; see `KeyRing.reload`."""
+        self.keys.reload()
+        if self.admin_keys:
+            self.admin_keys.reload()
+
+
+def read_access(settings: Settings) -> Access:
+    """Who may ask a server with these settings.
 
     Raises:
         BadKeys: as KeyRing does.
@@ -81,7 +133,14 @@ def key_ring(settings: Settings) -> KeyRing:
             f"others reach {settings.host} and there are no keys; set {PREFIX}API_KEYS or {PREFIX}API_KEYS_FILE, "
             f"or {PREFIX}OPEN_TO_ALL=true to let anybody ask"
         )
-    return keys
+    admin_keys = KeyRing(
+        [key.get_secret_value() for key in settings.admin_keys], settings.admin_keys_file, f"{PREFIX}ADMIN_KEYS"
+    )
+    return Access(keys, admin_keys, settings.open_to_all)
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem("unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _lines(file: Path) -> Iterator[str]:

@@ -14,7 +14,7 @@ from models.text import Truncation
 from service.answers.contract import Limits, ModelCard, ModelList, Reload
 from service.answers.predictor import Predictor
 from service.server.context import read_body
-from service.server.keys import KeyRing
+from service.server.keys import Access
 from service.server.metrics import CONTENT_TYPE, Metrics
 from service.server.openapi import describe_api
 from service.server.problems import Problem
@@ -25,12 +25,12 @@ from service.settings import Settings
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def models_routes(registry: ModelRegistry, settings: Settings, metrics: Metrics, keys: KeyRing) -> list[Route]:
+def models_routes(registry: ModelRegistry, settings: Settings, metrics: Metrics, access: Access) -> list[Route]:
     """The addresses for the models in `registry`, for the server's counters and for its OpenAPI document.
 
     The last of them fits every `/v1/NAME`: routes that come later in an application do not get those.
     """
-    models = _Models(registry, settings, keys)
+    models = _Models(registry, settings, access)
     document = describe_api(settings.max_items)
 
     async def show_document(_: Request) -> Response:
@@ -57,10 +57,10 @@ def models_routes(registry: ModelRegistry, settings: Settings, metrics: Metrics,
 class _Models:
     """The handlers of the addresses for models."""
 
-    def __init__(self, registry: ModelRegistry, settings: Settings, keys: KeyRing) -> None:
+    def __init__(self, registry: ModelRegistry, settings: Settings, access: Access) -> None:
         self._registry = registry
         self._settings = settings
-        self._keys = keys
+        self._access = access
 
     async def show_all(self, _: Request) -> Response:
         return self._respond_with_all()
@@ -68,7 +68,7 @@ class _Models:
     async def change(self, _: Request) -> Response:
         read_body(Reload)
         # Shielded: even if the caller gives up meanwhile, all workers must end with the same models.
-        await asyncio.shield(asyncio.to_thread(_reload_everywhere, self._registry, self._keys))
+        await asyncio.shield(asyncio.to_thread(_reload_everywhere, self._registry, self._access))
         return self._respond_with_all()
 
     async def show_default(self, request: Request) -> Response:
@@ -88,10 +88,10 @@ class _Models:
         return _json(ModelList(models=cards))
 
 
-def _reload_everywhere(registry: ModelRegistry, keys: KeyRing) -> None:
+def _reload_everywhere(registry: ModelRegistry, access: Access) -> None:
     """Read packages and keys again, here and then, unless that failed, in the other workers."""
     registry.reload()
-    keys.reload()
+    access.reload()
     notify_other_workers()
 
 

@@ -17,6 +17,15 @@ _ANSWER_ERRORS = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
 _RELOAD_ERRORS = (400, 401, 408, 409, 413, 415, 422, 500, 503)
 _LOOKUP_ERRORS = (401, 404, 405, 500, 503)
 
+_KEYS = {
+    "key": {"type": "http", "scheme": "bearer"},
+    "admin_key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "For changes of the server, where it has such keys; else a key by loopback only.",
+    },
+}
+
 _TIMEOUT_HEADER = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
@@ -29,11 +38,7 @@ def describe_api(max_items: int) -> dict[str, Any]:
     """The document of a server that answers at the endpoints of all tasks."""
     types: list[type[BaseModel]] = [ModelCard, ModelList, Reload, ProblemDocument]
     paths: dict[str, Any] = {
-        "/v1/models": {
-            "get": _operation("models", "Every model with what its manifest says.", ModelList),
-            "post": _operation("change", "Read the packages again; then as GET.", ModelList, _RELOAD_ERRORS)
-            | {"requestBody": {"required": True, "content": _content("application/json", Reload)}},
-        },
+        "/v1/models": _list_and_change(),
         "/v1/models/{task}": {
             "get": _operation("model", "The default of a task.", ModelCard)
             | {"parameters": [{"name": "task", "in": "path", "required": True, "schema": {"type": "string"}}]}
@@ -66,7 +71,19 @@ def describe_api(max_items: int) -> dict[str, Any]:
         "security": [{"key": []}, {}],
         "components": {
             "schemas": definitions["$defs"],
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": _KEYS,
+        },
+    }
+
+
+def _list_and_change() -> dict[str, Any]:
+    change = _operation("change", "Read the packages again; then as GET.", ModelList, _RELOAD_ERRORS)
+    return {
+        "get": _operation("models", "Every model with what its manifest says.", ModelList),
+        "post": change
+        | {
+            "requestBody": {"required": True, "content": _content("application/json", Reload)},
+            "security": [{"admin_key": []}, {"key": []}, {}],
         },
     }
 

@@ -118,7 +118,7 @@ def test_every_setting_has_a_group_and_a_description() -> None:
 
 def test_every_setting_but_packages_and_keys_is_an_option_that_is_none_unless_it_is_given() -> None:
     options = {option.name: option.default for option in setting_options()}
-    assert options == dict.fromkeys(set(Settings.model_fields) - {"packages", "api_keys"})
+    assert options == dict.fromkeys(set(Settings.model_fields) - {"packages", "api_keys", "admin_keys"})
 
 
 def test_the_cache_lies_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from service.server.context import current_request
 from service.server.gateway import Addresses, Gateway, GatewayLimits
 from service.server.in_flight import InFlight
-from service.server.keys import KeyRing
+from service.server.keys import Access, KeyRing
 from service.server.logs import configure_logs
 from service.server.metrics import Metrics
 
@@ -49,8 +49,7 @@ def behind_gateway(
         application,
         addresses=ADDRESSES,
         limits=GatewayLimits(**{**LIMITS, **limits}),
-        keys=KeyRing(keys),
-        is_open=is_open,
+        access=Access(KeyRing(keys), KeyRing([]), is_open),
         in_flight=in_flight or InFlight(),
         metrics=Metrics(),
     )

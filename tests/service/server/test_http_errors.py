@@ -144,6 +144,14 @@ BAD_REQUESTS = [
         pointers=("/reload",),
     ),
     Bad(
+        name="reload by a number",
+        status=422,
+        code="validation",
+        path="/v1/models",
+        body=b'{"reload": 1}',
+        pointers=("/reload",),
+    ),
+    Bad(
         name="unknown model of a task",
         status=404,
         code="model_not_found",

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from service.server.keys import BadKeys, KeyRing, key_ring
+from service.server.keys import Access, BadKeys, KeyRing, read_access
 from service.server.logs import configure_logs
+from service.server.problems import Problem
 from service.settings import Settings, SettingsError
 
 FIRST, SECOND = "first-Key_1.~+/", "second=="
@@ -84,21 +85,70 @@ def test_a_key_that_no_header_can_hold_is_named_by_its_number_only() -> None:
 
 
 def test_settings_never_show_a_key(file: Path) -> None:
-    settings = Settings.model_validate({"api_keys": f"{FIRST}, {SECOND},", "api_keys_file": file})
+    values = {"api_keys": f"{FIRST}, {SECOND},", "api_keys_file": file, "admin_keys": FIRST, "admin_keys_file": file}
+    settings = Settings.model_validate(values)
     assert [key.get_secret_value() for key in settings.api_keys] == [FIRST, SECOND]
     shown = repr(settings) + str(settings.as_environment())
     assert FIRST not in shown
-    assert settings.as_environment()["STEADFAST_API_KEYS_FILE"] == str(file)
+    for name in ("API", "ADMIN"):
+        assert settings.as_environment()[f"STEADFAST_{name}_KEYS_FILE"] == str(file)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1"])
 def test_only_this_machine_reaches_a_server_without_keys(host: str) -> None:
-    assert not key_ring(Settings(host=host))
+    assert not read_access(Settings(host=host)).keys
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1"])
 def test_an_address_that_others_reach_takes_keys_or_a_word(host: str) -> None:
     with pytest.raises(SettingsError, match="STEADFAST_OPEN_TO_ALL=true"):
-        key_ring(Settings(host=host))
-    assert not key_ring(Settings(host=host, open_to_all=True))
-    assert key_ring(Settings.model_validate({"host": host, "api_keys": "a"}))
+        read_access(Settings(host=host))
+    assert not read_access(Settings(host=host, open_to_all=True)).keys
+    assert read_access(Settings.model_validate({"host": host, "api_keys": "a"})).keys
+
+
+def admits(access: Access, key: str | None, *, is_local: bool = True, **headers: str) -> bool:
+    """Whether a change of the server is admitted."""
+    sent = {**headers, **({"authorization": f"Bearer {key}"} if key else {})}
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()]
+    try:
+        access.check(pairs, is_local=is_local, changes=True)
+    except Problem as problem:
+        return problem.code != "unauthorized"
+    return True
+
+
+@pytest.mark.parametrize("keys", [[], [FIRST]])
+def test_a_change_takes_an_admin_key_where_there_are_any(keys: list[str]) -> None:
+    access = Access(KeyRing(keys), KeyRing([SECOND]), is_open=True)
+    assert admits(access, SECOND, is_local=False)
+    assert [admits(access, key) for key in (FIRST, "x", None)] == [False, False, False]
+
+
+def test_an_admin_key_is_for_changes_only() -> None:
+    access = Access(KeyRing([FIRST]), KeyRing([SECOND]), is_open=False)
+    access.check([(b"authorization", f"Bearer {FIRST}".encode())], is_local=False, changes=False)
+    with pytest.raises(Problem):
+        access.check([(b"authorization", f"Bearer {SECOND}".encode())], is_local=True, changes=False)
+
+
+@pytest.mark.parametrize("keys", [[], [FIRST]])
+def test_without_admin_keys_this_machine_alone_makes_changes(keys: list[str]) -> None:
+    access = Access(KeyRing(keys), KeyRing([]), is_open=True)
+    key = keys[0] if keys else None
+    assert admits(access, key)
+    assert not admits(access, key, is_local=False)
+    assert not admits(access, key, x_forwarded_for="192.0.2.7")
+    assert not admits(access, key, origin="https://example.org")
+    assert admits(access, None) == (not keys)
+
+
+def test_files_of_both_kinds_of_keys_are_read_again(file: Path, tmp_path: Path) -> None:
+    admin_file = tmp_path / "admin"
+    admin_file.write_text("old\n")
+    access = read_access(Settings(api_keys_file=file, admin_keys_file=admin_file))
+    admin_file.write_text("new\n")
+    file.write_text("caller\n")
+    access.reload()
+    assert [admits(access, key) for key in ("old", "new", "caller")] == [False, True, False]
+    assert access.keys.admits([b"Bearer caller"])

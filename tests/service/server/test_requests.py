@@ -127,3 +127,24 @@ def test_no_page_may_ask_unless_a_setting_says_so(server: Server) -> None:
     assert (asked.status_code, asked.json()["code"]) == (405, "method_not_allowed")
     answer = server.client.post("/v1/sentiment", content=BODY, headers=JSON | {"Origin": PAGE})
     assert not [name for name in (*asked.headers, *answer.headers) if name.startswith("access-control-")]
+
+
+def test_a_reload_takes_a_key_of_its_own(start_server: Callable[..., Server], package: Path) -> None:
+    server = start_server(package, api_keys="caller", admin_keys="admin")
+
+    def reload(key: str, path: str = "/v1/models") -> int:
+        return server.client.post(path, json={"reload": True}, headers={"Authorization": f"Bearer {key}"}).status_code
+
+    assert [reload(key) for key in ("caller", "wrong", "admin")] == [401, 401, 200]
+    assert reload("caller", "/v1/models/") == 401
+    listed = [
+        server.client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code
+        for key in ("caller", "admin")
+    ]
+    assert listed == [200, 401]
+
+
+def test_without_admin_keys_a_request_that_was_passed_on_reloads_nothing(server: Server) -> None:
+    passed_on = server.client.post("/v1/models", json={"reload": True}, headers={"X-Forwarded-For": "192.0.2.7"})
+    assert (passed_on.status_code, passed_on.json()["code"]) == (401, "unauthorized")
+    assert server.client.post("/v1/models", json={"reload": True}).status_code == 200
