@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+import typer
+
 from export.package import Package
 from export.session import find_provider
 from models.errors import UserError
@@ -28,17 +30,27 @@ def become_server(settings: Settings) -> NoReturn:
     """
     read_access(settings)
     check_tracing(settings)
-    _check_pins(settings, open_packages(settings))
+    packages = open_packages(settings)
+    _check_pins(settings, packages)
     find_provider(settings.provider)
     listener = listen(settings.host, settings.port)
     # The supervisor that replaces this process inherits the socket, and all its workers share it.
     listener.set_inheritable(True)
     os.environ.update(settings.as_environment() | {"BENTOML_DO_NOT_TRACK": "true"})
+    if sys.stdout.isatty():
+        typer.echo(greeting(settings, len(packages)))
     sys.stdout.flush()
     words = command(WorkerSpec(workers=settings.workers, listener=listener.fileno(), drain_s=settings.drain_s))
     # A folder named `service` in the current directory must not be imported in place of ours.
     os.chdir(SOURCE)
     os.execv(words[0], words)
+
+
+def greeting(settings: Settings, models: int) -> str:
+    """A line for people who start the server in a terminal."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{settings.port}"
+    return f"listening on {address}, {models} model{'s' * (models != 1)}, docs at {address}/docs.json"
 
 
 def _check_pins(settings: Settings, packages: Sequence[Package]) -> None:

@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,8 +18,10 @@ from typing import Any
 import httpx
 import pytest
 
+from service.cli.launch import greeting
+from service.settings import Settings
 from service.supervision import SHORT_LIFE_S
-from tests.service.conftest import Server, steadfast, wait_for
+from tests.service.conftest import ROOT, Server, free_port, steadfast, wait_for
 
 JSON = {"Content-Type": "application/json"}
 LONG = ["good film " * 1_500] * 12
@@ -209,6 +213,30 @@ def test_workers_end_when_their_supervisor_is_killed(start_server: Callable[...,
     server.process.kill()
     server.process.wait()
     wait_for(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def test_a_terminal_shows_where_the_server_listens(package: Path) -> None:
+    port = free_port()
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "service.cli", "serve", str(package), "--port", str(port)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        said = os.read(ours, 1_000).decode()
+        # Who reads this can connect from now on.
+        socket.create_connection(("127.0.0.1", port)).close()
+        os.killpg(process.pid, signal.SIGTERM)
+    os.close(ours)
+    here = f"http://127.0.0.1:{port}"
+    assert said == f"listening on {here}, 1 model, docs at {here}/docs.json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("0.0.0.0", "http://0.0.0.0:3000, 2 models"), ("::1", "http://[::1]:3000, 2 models")]
+)
+def test_the_address_shown_is_one_to_paste(host: str, shown: str) -> None:
+    assert shown in greeting(Settings(host=host), 2)
 
 
 def test_a_full_disk_for_the_log_breaks_no_answer(start_server: Callable[..., Server], package: Path) -> None:
