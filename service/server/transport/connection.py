@@ -359,6 +359,8 @@ class Connection(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._time(DISCARD_S, self.transport.abort)
+        # It is the first to go where another caller needs room.
+        self._idle[self] = None
 
     def _time(self, seconds: float, end: Callable[[], None]) -> None:
         self._timer = self.loop.call_later(seconds, end)

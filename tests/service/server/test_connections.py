@@ -1,8 +1,12 @@
 """The edges of HTTP, over real sockets: offers, headers without end, silent callers, early answers, other protocols."""
 
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +22,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.service.conftest import Server, wait_for
+from tests.service.conftest import ROOT, Server, free_port, wait_for
 
 BODY = b'{"inputs": ["the film was good"]}'
 POST = b"POST /v1/sentiment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -332,6 +336,16 @@ def test_a_connection_beyond_the_limit_is_refused_while_all_others_are_at_work(s
     wait_for(lambda: ask(strict, GET + b"\r\n").status == 200)
 
 
+def test_callers_who_do_not_read_their_refusal_make_room_for_others(strict: Server) -> None:
+    idle = [socket.create_connection(("127.0.0.1", strict.port), timeout=60) for _ in range(8)]
+    for connection in idle:
+        connection.sendall(POST.replace(b"/json", b"/pdf") + b"Content-Length: 999\r\n\r\n{")
+        assert connection.recv(12) == b"HTTP/1.1 415"
+    assert ask(strict, GET + b"\r\n").status == 200
+    for connection in idle:
+        connection.close()
+
+
 def test_requests_far_ahead_of_their_answers_are_refused(server: Server) -> None:
     with connected(server) as connection:
         connection.sendall(WHOLE * 300)
@@ -401,6 +415,43 @@ def test_a_refused_request_that_is_all_there_keeps_its_connection(server: Server
         assert read_reply(connection).status == 415
         connection.sendall(WHOLE)
         assert read_reply(connection).status == 200
+
+
+# Whoever starts the server.
+
+
+def test_bentoml_holds_connections_in_the_same_way(package: Path, tmp_path: Path) -> None:
+    port = free_port()
+    variables = {
+        **os.environ,
+        "BENTOML_HOME": str(tmp_path / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "true",
+        "STEADFAST_PACKAGES": str(package),
+        "STEADFAST_MAX_HEADER_LINES": "20",
+    }
+    command = [sys.executable, "-m", "bentoml", "serve", "service.app:Steadfast", "--port", str(port)]
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, cwd=ROOT, env=variables, stdout=output, stderr=output) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        server = Server(port, log, client, process)
+        try:
+            wait_for(lambda: is_ready(client))
+            assert ask(server, POST + H2C + LENGTH).status == 200
+            assert ask(server, GET + b"X: y\r\n" * 20 + b"\r\n").code == "headers_too_large"
+            assert ask(server, b"hello\r\n\r\n").code == "bad_request"
+            assert urllib_status(f"http://127.0.0.1:{port}/v1/sentiment", 3_000_000) == 413
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def is_ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 # Anything at all.
