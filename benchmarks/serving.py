@@ -27,7 +27,8 @@ import psutil
 from benchmarks.texts import make_texts
 from export.package import Package, open_package
 from export.session import Session
-from models.tasks.sentiment import SENTIMENT, SentimentItem
+from models.tasks.sentiment import SENTIMENT
+from models.tasks.task import TextItem
 
 ROUNDS = 4
 JSON = {"Content-Type": "application/json"}
@@ -104,7 +105,7 @@ def raw_seconds(package: Package, texts: list[str]) -> float:
     session = Session(package.graph, pad_id=package.manifest.pad_id)
     reader = package.reader()
     before = time.process_time()
-    rows = [SENTIMENT.encode(SentimentItem(text=text), reader, "right").rows[0] for text in texts]
+    rows = [SENTIMENT.encode(TextItem(text=text), reader, "right").rows[0] for text in texts]
     rows.sort(key=len)
     for start in range(0, len(rows), 8):
         session.run(rows[start : start + 8], ["logits"])

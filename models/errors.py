@@ -26,6 +26,7 @@ _PLAIN = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
     "string_type": "must be a text",
+    "model_type": "must be an object with the fields of an input",
     "tuple_type": 'must be a list, such as ["walk", "drive"]',
     "list_type": 'must be a list, such as ["walk", "drive"]',
 }

@@ -34,7 +34,10 @@ BadInputCode = Literal["empty_input", "input_too_long", "validation"]
 
 
 class BadInput(UserError):
-    """A text that the model cannot read; `code` is one of the HTTP contract's, `field` the request field at fault."""
+    """A text that the model cannot read; `code` is one of the HTTP contract's, `field` the request field at fault.
+
+    `field` is empty where the whole item is.
+    """
 
     def __init__(self, code: BadInputCode, field: str, detail: str) -> None:
         super().__init__(detail)

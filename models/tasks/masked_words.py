@@ -10,18 +10,22 @@ import numpy as np
 
 from models.errors import UserError
 from models.tasks.robustness import Robustness
-from models.tasks.task import Claim, Item, Judgement, Logits, Outputs, Prediction, Task, TaskAnswer, refuse_other_labels
+from models.tasks.task import (
+    Claim,
+    Judgement,
+    Logits,
+    Outputs,
+    Prediction,
+    Task,
+    TaskAnswer,
+    TextItem,
+    refuse_other_labels,
+)
 from models.text import Encoded, Reader, Truncation
 
 
 class TooFewTexts(UserError):
     """There are so few texts that no word of them was masked."""
-
-
-class Text(Item):
-    """One text, of any length."""
-
-    text: str
 
 
 class NoAnswer(TaskAnswer):
@@ -32,7 +36,7 @@ class NoAnswer(TaskAnswer):
         return ()
 
 
-def encode(item: Text, reader: Reader, truncation: Truncation) -> Encoded:
+def encode(item: TextItem, reader: Reader, truncation: Truncation) -> Encoded:
     """Make the rows of one text."""
     return reader.read(item.text, truncation=truncation)
 
@@ -84,7 +88,7 @@ _OUTPUTS = Outputs(("word",))
 MASKED_WORDS = Task(
     name="masked-words",
     endpoint="",
-    item=Text,
+    item=TextItem,
     answer=NoAnswer,
     columns={"text": ("text", "sentence", "review", "content", "body")},
     target_column=None,

@@ -26,6 +26,7 @@ from models.tasks.task import (
     Targets,
     Task,
     TaskAnswer,
+    TextItem,
     contrast,
     headline,
     parse_list,
@@ -38,20 +39,14 @@ from models.words import Span, line_up
 OUTSIDE = "O"
 
 
-class NerItem(Item):
-    """One text."""
-
-    text: str
-
-
 class NerExample(Item):
     """A text as annotated data hold it, split into words."""
 
     tokens: tuple[str, ...] = Field(min_length=1)
 
-    def as_request(self) -> NerItem:
+    def as_request(self) -> TextItem:
         """The words joined by spaces, as one text."""
-        return NerItem(id=self.id, text=" ".join(self.tokens))
+        return TextItem(id=self.id, text=" ".join(self.tokens))
 
     def as_values(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """The words of the changed text, in which every word must have stayed one word."""
@@ -101,9 +96,9 @@ class NerAnswer(TaskAnswer):
         return tuple(("text", Span(entity.start, entity.end)) for entity in self.entities)
 
 
-def encode(item: NerItem | NerExample, reader: Reader, truncation: Truncation) -> Encoded:
+def encode(item: TextItem | NerExample, reader: Reader, truncation: Truncation) -> Encoded:
     """Make the rows of one text, with its words."""
-    if isinstance(item, NerItem):
+    if isinstance(item, TextItem):
         encoded = reader.read(item.text, truncation=truncation)
         return replace(encoded, words=split_for_tagging(item.text))
     encoded = reader.read(" ".join(item.tokens), field="tokens", truncation=truncation)
@@ -260,7 +255,7 @@ def measure(targets: Sequence[Sequence[int]], outcomes: Sequence[Sequence[str]],
 NER = Task(
     name="ner",
     endpoint="ner",
-    item=NerItem,
+    item=TextItem,
     answer=NerAnswer,
     columns={"text": ("text", "sentence", "content", "body")},
     example=NerExample,

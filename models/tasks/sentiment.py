@@ -1,9 +1,5 @@
 """Sentiment of one text: negative or positive."""
 
-from typing import Any
-
-from pydantic import ConfigDict, model_validator
-
 from models.tasks.classification import (
     LABEL_TARGETS,
     LabelAnswer,
@@ -17,30 +13,11 @@ from models.tasks.classification import (
 )
 from models.tasks.probe_texts import TEXTS
 from models.tasks.robustness import NameTemplate, Robustness, RobustnessSet
-from models.tasks.task import Item, Outputs, Task
+from models.tasks.task import Outputs, Task, TextItem
 from models.text import Encoded, Reader, Truncation
 
 
-def _or_a_string(schema: dict[str, Any]) -> None:
-    described = schema.copy()
-    schema.clear()
-    schema["anyOf"] = [{"type": "string"}, described]
-
-
-class SentimentItem(Item):
-    """One text; a bare string is short for `{"text": ...}`."""
-
-    model_config = ConfigDict(json_schema_extra=_or_a_string)
-
-    text: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_bare_string(cls, value: Any) -> Any:
-        return {"text": value} if isinstance(value, str) else value
-
-
-def encode(item: SentimentItem, reader: Reader, truncation: Truncation) -> Encoded:
+def encode(item: TextItem, reader: Reader, truncation: Truncation) -> Encoded:
     """Make the rows of one text."""
     return reader.read(item.text, truncation=truncation)
 
@@ -69,7 +46,7 @@ NAME_TEMPLATES = (
 SENTIMENT = Task(
     name="sentiment",
     endpoint="sentiment",
-    item=SentimentItem,
+    item=TextItem,
     answer=LabelAnswer,
     columns={"text": ("text", "sentence", "review", "content", "body")},
     target_column="label",

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args, g
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.errors import shorten
 from models.tasks.goals import Goal
@@ -46,6 +46,25 @@ class Item(BaseModel):
     def as_values(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Changed texts of the item that callers send, as values of this item's own fields."""
         return dict(texts)
+
+
+def _or_a_string(schema: dict[str, Any]) -> None:
+    described = schema.copy()
+    schema.clear()
+    schema["anyOf"] = [{"type": "string"}, described]
+
+
+class TextItem(Item):
+    """One text; a bare string is short for `{"text": ...}`."""
+
+    model_config = ConfigDict(json_schema_extra=_or_a_string)
+
+    text: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_bare_string(cls, value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
 
 
 class Judgement(NamedTuple):

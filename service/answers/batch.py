@@ -58,7 +58,7 @@ class RejectedItem:
     reason: BadInput
 
     def __str__(self) -> str:
-        return f"{self.reason.field}: {self.reason}"
+        return f"{self.reason.field}: {self.reason}" if self.reason.field else str(self.reason)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,26 @@
 """The pydantic types that callers send and get, over HTTP (with its OpenAPI document), by `predict` and by `score`."""
 
 from functools import cache
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
+    field_validator,
+)
 
 from export.package import DeterminismReport, Faithfulness, ParityReport, Precision, QualityReport, Twin
 from export.passport import Passport
 from models.checkpoint import DataFile, Licences
+from models.errors import first_mistake
 from models.tasks.task import AnyTask
-from models.text import BadInputCode, Truncation
+from models.text import BadInput, BadInputCode, Truncation
 from service.answers.certificate import Certificate, CertifiedFamily
 from service.answers.explanation import ExplainOptions, Explanation, ExplanationMethod
 from service.answers.offsets import OffsetUnit
@@ -211,13 +222,28 @@ def result_type(task: AnyTask) -> type[BaseModel]:
 
 
 def request_type(task: AnyTask, max_items: int) -> type[Options]:
-    """The type of the body of a request for `task`, and for any other task of the same endpoint."""
-    inputs: Any = list[task.item]
+    """The type of the body of a request for `task`, and for any other task of the same endpoint.
+
+    With `"on_error": "report"`, a BadInput stands in `inputs` where something is no item of the task.
+    """
+    inputs: Any = list[Annotated[task.item, WrapValidator(_report_unreadable)]]
     limits = Field(min_length=1, max_length=max_items)
     model = Field(default=None, description="Which of the task's models answers; null: its default.")
     return create_model(
         f"{_title(task.endpoint)}Request", __base__=Options, inputs=(inputs, limits), model=(str | None, model)
     )
+
+
+def _report_unreadable(value: Any, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    try:
+        return read(value)
+    except ValidationError as error:
+        # The options are read before the inputs, since a model's own fields come after those of its base.
+        if info.data.get("on_error") != "report":
+            raise
+        mistake = first_mistake(error)
+        more = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+        return BadInput("validation", mistake.place.replace(".", "/"), f"{mistake}{more}")
 
 
 def answer_type(*tasks: AnyTask) -> type[AnswerBody]:

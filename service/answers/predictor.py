@@ -97,8 +97,12 @@ class Predictor:
         known = ", ".join(map(repr, offered)) or "none"
         raise NotOffered(f"the model {self.name.name} gives no explanation {explain.method!r}; it gives: {known}")
 
-    def submit(self, items: Iterable[Item], options: Options, *, deadline: float | None = None) -> PendingAnswers:
+    def submit(
+        self, items: Iterable[Item | BadInput], options: Options, *, deadline: float | None = None
+    ) -> PendingAnswers:
         """Check and read the items and queue those that can be answered; does not wait for the answers.
+
+        A BadInput in place of an item is rejected as it says.
 
         `deadline` is on the clock of `time.monotonic`. Rows that still wait at that time are not computed, and the
         answers fail with DeadlineExceeded.
@@ -211,12 +215,15 @@ class Predictor:
             max_rows=self.max_certify_rows,
         )
 
-    def _read(self, items: Iterable[Item], options: Options) -> tuple[list[EncodedItem], list[RejectedItem]]:
+    def _read(self, items: Iterable[Item | BadInput], options: Options) -> tuple[list[EncodedItem], list[RejectedItem]]:
         """The items that can be answered, encoded, and the reasons why the others cannot; raises UnknownTarget."""
         asked = options.explain.target if options.explain else None
         encoded_items: list[EncodedItem] = []
         rejected: list[RejectedItem] = []
         for index, item in enumerate(items):
+            if isinstance(item, BadInput):
+                rejected.append(RejectedItem(index, item))
+                continue
             try:
                 encoded = self._model.encode(item, options.truncation)
             except BadInput as error:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from models.tasks.task import AnyTask, Item
+from models.text import BadInput
 from service.answers.answers import Answers, PendingAnswers, StageTimes
 from service.answers.batch import BatchPrediction, RejectedItem
 from service.answers.contract import (
@@ -92,7 +93,9 @@ def errors_as_problems() -> Iterator[None]:
         raise RuntimeError("an answer does not fit its own type") from error
 
 
-async def answer_items(predictor: Predictor, items: Sequence[Item], options: Options, metrics: Metrics) -> Answers:
+async def answer_items(
+    predictor: Predictor, items: Sequence[Item | BadInput], options: Options, metrics: Metrics
+) -> Answers:
     """The answers to the items of the current request, for every dialect; counts them, and notes them for its log line.
 
     The event loop is not held up: what takes long runs in a thread.
@@ -198,7 +201,7 @@ def _timing(times: StageTimes, context: RequestContext) -> Timing:
 def _problem(rejected: Sequence[RejectedItem]) -> Problem:
     """The problem of the first rejected item; its faults list all of them."""
     faults = [
-        Fault(pointer=pointer("inputs", one.index, *one.reason.field.split("/")), detail=str(one.reason))
+        Fault(pointer=pointer("inputs", one.index, *filter(None, one.reason.field.split("/"))), detail=str(one.reason))
         for one in rejected
     ]
     more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""

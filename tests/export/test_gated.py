@@ -14,7 +14,8 @@ from models.evaluation import predict_all
 from models.methods import UnknownMethod
 from models.networks.encoder import EncoderError
 from models.networks.loading import load_served, load_trained, open_trained_model
-from models.tasks.sentiment import SENTIMENT, SentimentItem
+from models.tasks.sentiment import SENTIMENT
+from models.tasks.task import TextItem
 from models.training.loop import train
 from models.training.run import Watcher
 from models.training.settings import check_settings
@@ -64,7 +65,7 @@ def test_its_int8_package_passes_every_gate_and_verifies_with_checkpoint_and_dat
 
 def test_it_answers_as_torch_does(hybrid: Path, tmp_path: Path) -> None:
     export_checkpoint(hybrid, tmp_path / "exact", precision="fp32")
-    items = [SentimentItem.model_validate(item) for item in make_items("sentiment", 30)]
+    items = [TextItem.model_validate(item) for item in make_items("sentiment", 30)]
     evaluated = open_trained_model(hybrid)
     encoded = [SENTIMENT.encode(item, evaluated.reader, "window") for item in items]
     expected = [prediction.answer for prediction in predict_all(evaluated, encoded)]

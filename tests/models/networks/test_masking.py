@@ -12,7 +12,8 @@ from models.networks.batches import collate, torch_runner
 from models.networks.heads import IGNORED
 from models.networks.loading import load_encoder, load_tokenizer
 from models.networks.masking import MaskedExamples, Masking, NoMask
-from models.tasks.masked_words import MASKED_WORDS, Text, TooFewTexts
+from models.tasks.masked_words import MASKED_WORDS, TooFewTexts
+from models.tasks.task import TextItem
 from models.text import Reader, ReadingLimits, Row
 from tests.tiny import make_texts, make_tokenizer
 
@@ -28,7 +29,7 @@ def _row(text: str) -> Row:
 
 def _examples(count: int) -> list[Example]:
     texts = (text for text, _ in make_texts(count, seed=0))
-    return [Example(MASKED_WORDS.encode(Text(text=text), READER, "right"), None) for text in texts]
+    return [Example(MASKED_WORDS.encode(TextItem(text=text), READER, "right"), None) for text in texts]
 
 
 def test_of_the_texts_tokens_15_in_100_are_hidden_of_which_80_masked_10_redrawn_10_left() -> None:

@@ -31,9 +31,9 @@ from models.robust.cline import (
 )
 from models.robust.method import BuildContext, Method, StepContext, StepResult
 from models.synonyms.wordnet import WordNetError
-from models.tasks.masked_words import MASKED_WORDS, Text
+from models.tasks.masked_words import MASKED_WORDS
 from models.tasks.paraphrase import PARAPHRASE
-from models.tasks.task import Head
+from models.tasks.task import Head, TextItem
 from models.text import Reader, ReadingLimits
 from tests.tiny import METHOD_SETTINGS, make_texts, make_tokenizer
 
@@ -180,7 +180,9 @@ def _build(encoder: Encoder, head: Head = "masked-language-model", **given: Any)
     return build(ClineSettings.model_validate(METHOD_SETTINGS["cline"] | given), _context_of(encoder, head))
 
 
-EXAMPLES = [Example(MASKED_WORDS.encode(Text(text=text), READER, "right"), None) for text, _ in make_texts(8, seed=5)]
+EXAMPLES = [
+    Example(MASKED_WORDS.encode(TextItem(text=text), READER, "right"), None) for text, _ in make_texts(8, seed=5)
+]
 
 
 def _context(encoder: Encoder, head: Head = "masked-language-model") -> StepContext:

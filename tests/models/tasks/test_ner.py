@@ -20,10 +20,9 @@ from models.tasks.ner import (
     Entity,
     NerAnswer,
     NerExample,
-    NerItem,
     find_entities,
 )
-from models.tasks.task import Logits, Outputs, Prediction, read_item
+from models.tasks.task import Logits, Outputs, Prediction, TextItem, read_item
 from models.tasks.token_positions import first_tokens
 from models.text import BadInput, Encoded, Reader, ReadingLimits, Row
 from models.words import Span, split_words
@@ -43,7 +42,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text
 
 
 def encode(text: str, reader: Reader = READER) -> Encoded:
-    return NER.encode(NerItem(text=text), reader, "window")
+    return NER.encode(TextItem(text=text), reader, "window")
 
 
 def encode_annotated(*tokens: str) -> Encoded:
@@ -319,10 +318,10 @@ def test_tokens_may_be_written_in_json() -> None:
     assert read_item(NerExample, {"tokens": '["a", "b"]'}) == NerExample(tokens=("a", "b"))
 
 
-@pytest.mark.parametrize("wrong", ["a b", {}, {"text": None}, {"text": "a", "tokens": ["a"]}, {"tokens": ["a"]}])
+@pytest.mark.parametrize("wrong", [5, {}, {"text": None}, {"text": "a", "tokens": ["a"]}, {"tokens": ["a"]}])
 def test_an_item_is_a_text_and_nothing_else(wrong: Any) -> None:
     with pytest.raises(ValidationError):
-        NerItem.model_validate(wrong)
+        TextItem.model_validate(wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"tokens": []}, {"tokens": "a b"}, {"tokens": ["a", 1]}, {"text": "a"}])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.tasks.classification import LabelAnswer
-from models.tasks.sentiment import SENTIMENT, SentimentItem
-from models.tasks.task import LabelScore
+from models.tasks.sentiment import SENTIMENT
+from models.tasks.task import LabelScore, TextItem
 from models.text import Encoded
 
 
@@ -73,13 +73,13 @@ def test_the_answer_is_what_an_explanation_explains() -> None:
 
 
 def test_a_bare_string_is_an_item() -> None:
-    assert SentimentItem.model_validate("good") == SentimentItem(text="good")
+    assert TextItem.model_validate("good") == TextItem(text="good")
 
 
 @pytest.mark.parametrize("wrong", [5, None, [], {}, {"text": 5}, {"text": None}, {"text": "a", "more": 1}, {"id": "a"}])
 def test_anything_else_is_none(wrong: Any) -> None:
     with pytest.raises(ValidationError):
-        SentimentItem.model_validate(wrong)
+        TextItem.model_validate(wrong)
 
 
 @pytest.mark.parametrize(("value", "number"), [(0, 0), (1, 1), ("negative", 0), ("positive", 1)])

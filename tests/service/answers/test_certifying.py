@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from export.package import open_package
 from models.edits import find_family
 from models.edits.family import replace
-from models.tasks.sentiment import SentimentItem
+from models.tasks.task import TextItem
 from models.text import Row
 from models.words import Span
 from service.answers import certifying
@@ -209,7 +209,7 @@ def test_an_input_in_several_windows_counts_each(package: Path) -> None:
 def test_an_explanation_and_a_certificate_can_be_asked_for_together(predictor: Predictor) -> None:
     (result,) = ask(predictor, "great film", explain="occlusion").results
     (explained,) = predictor.answer(
-        [SentimentItem(text="great film")], Options.model_validate({"explain": "occlusion"})
+        [TextItem(text="great film")], Options.model_validate({"explain": "occlusion"})
     ).results
     assert result.explanation == explained.explanation
     assert result.certificate == certify(predictor, "great film")
@@ -252,7 +252,7 @@ def test_a_certificate_that_nobody_waits_for_is_not_gone_on_with(
         return future
 
     monkeypatch.setattr(Engine, "submit", cancel_in_the_second_part)
-    pending.set_result(predictor.submit([SentimentItem(text="great film " * 4)], Options(certify="typos")))
+    pending.set_result(predictor.submit([TextItem(text="great film " * 4)], Options(certify="typos")))
     with pytest.raises(CancelledError):
         pending.result().result()
     assert asked == [1, 128, 128]

@@ -7,6 +7,7 @@ from typing import Any, cast, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from models.tasks import TASKS
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.task import AnyTask, Item, LabelScore
 from service.answers.contract import Options, answer_type, request_type, result_type
@@ -60,6 +61,13 @@ def test_a_new_task_has_its_columns_without_a_line_here() -> None:
         "matches": "list<item: list<item: int64>>",
         "best": "struct<label: string, score: double>",
     }
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS.values() if set(task.item.model_fields) == {"id", "text"}])
+def test_every_task_of_one_text_takes_bare_strings(task: AnyTask) -> None:
+    assert task.item.model_validate("a fine film") == task.item(text="a fine film")
+    shown = request_type(task, 2).model_json_schema()["$defs"][task.item.__name__]
+    assert {"type": "string"} in shown["anyOf"]
 
 
 @pytest.mark.parametrize("count", [0, 3])

@@ -10,7 +10,7 @@ import pytest
 
 from export.package import MANIFEST_FILE, file_digest, open_package
 from models.correction.spelling import WORDS_FILE, KnownWords
-from models.tasks.sentiment import SentimentItem
+from models.tasks.task import TextItem
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
@@ -38,7 +38,7 @@ def corrector(correcting: Path) -> Iterator[Predictor]:
 
 
 def ask(predictor: Predictor, text: str, **options: Any) -> dict[str, Any]:
-    answers = predictor.answer([SentimentItem(text=text)], Options.model_validate(options))
+    answers = predictor.answer([TextItem(text=text)], Options.model_validate(options))
     result: dict[str, Any] = answers.results[0].model_dump(mode="json")
     return result
 

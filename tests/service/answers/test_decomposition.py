@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from models.tasks.sentiment import SentimentItem
+from models.tasks.task import TextItem
 from models.text import Row
 from service.answers.contract import Options
 from service.answers.errors import ItemsRejected
@@ -31,7 +31,7 @@ SIGNS = {"negative": -1, "positive": 1}
 def answer(predictor: Predictor, text: str, **explain: Any) -> Any:
     options = Options.model_validate({"explain": {"method": "decomposition", **explain}})
     try:
-        (result,) = predictor.answer([SentimentItem(text=text)], options).results
+        (result,) = predictor.answer([TextItem(text=text)], options).results
     except ItemsRejected:
         reject()
     return result
@@ -44,7 +44,7 @@ def total(explanation: Explanation) -> float:
 
 def margin(predictor: Predictor, text: str, label: str) -> float:
     """The logit of a label less the other's, as a mean over windows that is weighted by their lengths."""
-    pending = predictor.submit([SentimentItem(text=text)], Options())
+    pending = predictor.submit([TextItem(text=text)], Options())
     pending.future.cancel()
     rows = pending.items[0].encoded.rows
     margins = [(logits[1] - logits[0]) * SIGNS[label] for logits in predictor.compute(rows)]

@@ -13,8 +13,7 @@ import pytest
 
 from export.package import Manifest, open_package
 from export.session import SHARES, Arrays
-from models.tasks.sentiment import SentimentItem
-from models.tasks.task import Prediction
+from models.tasks.task import Prediction, TextItem
 from models.text import Row
 from service.answers.batch import EncodedItem, ItemScores, RowScores
 from service.answers.contract import Options
@@ -55,7 +54,7 @@ class LeavingOut:
     def plan(self, answered: AnsweredItem) -> ExplanationPlan:
         model, whole, (row,) = answered.model, answered.prediction, answered.item.encoded.rows
         left_out = [
-            (position, model.encode(SentimentItem(text=text[:start] + text[end:]), "window"))
+            (position, model.encode(TextItem(text=text[:start] + text[end:]), "window"))
             for text in answered.item.encoded.texts.values()
             for position, (start, end) in row.spans("text")
         ]
@@ -84,7 +83,7 @@ def test_every_name_of_the_contract_has_an_explainer_in_its_order() -> None:
 @pytest.mark.usefixtures("leaving_out")
 def test_token_scores_that_no_graph_gives_become_word_scores(predictor: Predictor) -> None:
     def answer(*texts: str, **options: Any) -> list[Any]:
-        items = [SentimentItem(text=text) for text in texts]
+        items = [TextItem(text=text) for text in texts]
         return predictor.answer(items, Options.model_validate(options)).results
 
     for text, result in zip(TEXTS, answer(*TEXTS, explain="attention"), strict=True):
@@ -118,7 +117,7 @@ def test_further_rows_keep_the_deadline_and_need_no_room_in_the_queue(
 
     monkeypatch.setattr(Engine, "submit", watch)
     deadline = time.monotonic() + 60
-    predictor.submit([SentimentItem(text="good film")], ATTENTION, deadline=deadline).result()
+    predictor.submit([TextItem(text="good film")], ATTENTION, deadline=deadline).result()
     assert asked == [
         (1, ("logits",), {"deadline": deadline, "admitted": False, "background": False}),
         (2, ("logits",), {"deadline": deadline, "admitted": True, "background": False}),
@@ -135,7 +134,7 @@ def test_further_rows_that_are_no_numbers_give_no_answer(predictor: Predictor, m
 
     monkeypatch.setattr(Engine, "submit", break_the_second)
     with pytest.raises(BrokenModel, match="an output is not finite"):
-        predictor.answer([SentimentItem(text="good film")], ATTENTION)
+        predictor.answer([TextItem(text="good film")], ATTENTION)
 
 
 def _broken(computed: EngineResult) -> EngineResult:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from models.tasks.sentiment import SentimentItem
-from models.tasks.task import AnswerPart
+from models.tasks.task import AnswerPart, TextItem
 from models.text import Encoded, Reader, ReadingLimits
 from service.answers.batch import RowScores
 from service.answers.contract import Options
@@ -33,7 +32,7 @@ TEXTS = st.one_of(*(st.text(alphabet, max_size=120) for alphabet in ALPHABETS))
 def answer(predictor: Predictor, text: str, method: str = "rollout", unit: OffsetUnit = "codepoint") -> Explanation:
     options = Options.model_validate({"explain": method, "offset_unit": unit})
     try:
-        (result,) = predictor.answer([SentimentItem(text=text)], options).results
+        (result,) = predictor.answer([TextItem(text=text)], options).results
     except ItemsRejected:
         reject()
     explanation: Explanation = result.explanation
@@ -42,7 +41,7 @@ def answer(predictor: Predictor, text: str, method: str = "rollout", unit: Offse
 
 def read(predictor: Predictor, text: str, *, truncation: str = "window") -> Encoded:
     try:
-        pending = predictor.submit([SentimentItem(text=text)], Options.model_validate({"truncation": truncation}))
+        pending = predictor.submit([TextItem(text=text)], Options.model_validate({"truncation": truncation}))
     except ItemsRejected:
         reject()
     pending.future.cancel()
@@ -138,7 +137,7 @@ def test_the_largest_absolute_scores_are_listed_the_first_of_equal_ones(predicto
 def test_tokens_are_in_order_disjoint_and_cut_out_of_the_text_as_given(predictor: Predictor, text: str) -> None:
     options = Options.model_validate({"explain": {"method": "attention", "unit": "token"}})
     try:
-        (result,) = predictor.answer([SentimentItem(text=text)], options).results
+        (result,) = predictor.answer([TextItem(text=text)], options).results
     except ItemsRejected:
         reject()
     tokens = result.explanation.items
@@ -190,7 +189,7 @@ def test_words_share_alike_when_no_token_counts(predictor: Predictor) -> None:
 
 def test_a_text_that_has_words_only_for_the_eye_is_refused(predictor: Predictor) -> None:
     with pytest.raises(ItemsRejected) as caught:
-        predictor.submit([SentimentItem(text="\u200b\u200d")], Options())
+        predictor.submit([TextItem(text="\u200b\u200d")], Options())
     assert [rejection.reason.code for rejection in caught.value.rejected] == ["empty_input"]
 
 

@@ -12,8 +12,7 @@ from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 
 from export.package import open_package
-from models.tasks.sentiment import SentimentItem
-from models.tasks.task import contrast
+from models.tasks.task import TextItem, contrast
 from models.tasks.token_positions import find_tokens, first_tokens
 from models.text import Encoded, Row
 from models.words import Span
@@ -37,7 +36,7 @@ VOCABULARY = [*OPINIONS, "the", "film", "was", ",", "!"]
 
 def ask(predictor: Predictor, *texts: str, truncation: str = "window", **explain: Any) -> Answers:
     options = Options.model_validate({"explain": {"method": "occlusion", **explain}, "truncation": truncation})
-    return predictor.answer([SentimentItem(text=text) for text in texts], options)
+    return predictor.answer([TextItem(text=text) for text in texts], options)
 
 
 def answer(predictor: Predictor, text: str, **explain: Any) -> Any:
@@ -141,7 +140,7 @@ def test_while_the_background_is_overfull_nothing_is_begun(
     monkeypatch.setattr(Engine, "refuse_background_overload", refuse)
     with pytest.raises(Overloaded):
         ask(predictor, "good film")
-    assert predictor.answer([SentimentItem(text="good")], Options()).results
+    assert predictor.answer([TextItem(text="good")], Options()).results
     assert handed_in == [(1, False)]
 
 
@@ -160,7 +159,7 @@ def test_an_explanation_that_nobody_waits_for_is_not_gone_on_with(
 
     monkeypatch.setattr(Engine, "submit", cancel_in_the_second_item)
     options = Options.model_validate({"explain": "occlusion"})
-    pending.set_result(predictor.submit([SentimentItem(text="good " * number) for number in (2, 3, 4)], options))
+    pending.set_result(predictor.submit([TextItem(text="good " * number) for number in (2, 3, 4)], options))
     with pytest.raises(CancelledError):
         pending.result().result()
     assert asked == [3, 2, 3]

@@ -13,7 +13,7 @@ import pytest
 
 from export.package import Faithfulness, open_package
 from export.session import Arrays
-from models.tasks.sentiment import SentimentItem
+from models.tasks.task import TextItem
 from models.text import Row
 from service.answers.answers import PendingAnswers
 from service.answers.contract import Options
@@ -28,7 +28,7 @@ from service.engine.submission import EngineResult
 from tests.service.tiny import reseal
 
 ROLLOUT = Options(explain=ExplainOptions(method="rollout"))
-MIXED = [SentimentItem(text=text) for text in ("good", "", "bad", " ")]
+MIXED = [TextItem(text=text) for text in ("good", "", "bad", " ")]
 """The second and the fourth cannot be answered."""
 
 
@@ -58,7 +58,7 @@ def test_the_times_of_the_stages_follow_one_another(predictor: Predictor) -> Non
 
 
 def test_the_length_to_explain_counts_the_texts_of_explained_answers_only(predictor: Predictor) -> None:
-    items = [SentimentItem(text="good"), SentimentItem(text="bad film")]
+    items = [TextItem(text="good"), TextItem(text="bad film")]
     assert predictor.submit(items, Options()).characters_to_explain == 0
     assert predictor.submit(items, ROLLOUT).characters_to_explain == 12
 

@@ -13,8 +13,7 @@ import pytest
 from export.package import MANIFEST_FILE, Faithfulness, file_digest, open_package
 from models.measuring.faithfulness import PERCENTS, measure_drops
 from models.tasks import TASKS
-from models.tasks.sentiment import SentimentItem
-from models.tasks.task import Item
+from models.tasks.task import Item, TextItem
 from service.answers.contract import Options
 from service.answers.explanation import ExplanationMethod
 from service.answers.predictor import Predictor
@@ -39,8 +38,8 @@ def _quiet(name: str, done: int, total: int) -> None:
     del name, done, total
 
 
-def _items(*texts: str) -> list[SentimentItem]:
-    return [SentimentItem(text=text) for text in texts]
+def _items(*texts: str) -> list[TextItem]:
+    return [TextItem(text=text) for text in texts]
 
 
 def _opinion(word: str) -> float:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from models.tasks import ENDPOINTS
-from models.tasks.sentiment import SENTIMENT, SentimentItem
+from models.tasks.sentiment import SENTIMENT
+from models.tasks.task import TextItem
 from service.answers.answers import Answers, PendingAnswers
 from service.answers.contract import Options, request_type
 from service.answers.predictor import Predictor
@@ -78,7 +79,7 @@ def test_a_request_that_runs_out_of_time_while_its_answers_are_made_is_traced_wi
     async def ask_in_vain() -> None:
         current_request.set(context)
         with pytest.raises(asyncio.CancelledError):
-            await endpoints.answer_items(predictor, [SentimentItem(text="good")], Options(), Metrics())
+            await endpoints.answer_items(predictor, [TextItem(text="good")], Options(), Metrics())
 
     asyncio.run(ask_in_vain())
     assert [stage.name for stage in context.stages] == ["tokenize", "queue", "infer"]
@@ -93,7 +94,7 @@ def test_an_answer_that_does_not_fit_is_not_blamed_on_the_caller(
     ask: Ask, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def give_nonsense(*_: Any, **__: Any) -> Any:
-        return SentimentItem.model_validate(5)
+        return TextItem.model_validate(5)
 
     monkeypatch.setattr(predictor, "submit", give_nonsense)
     with pytest.raises(RuntimeError, match="does not fit its own type"):
@@ -117,7 +118,7 @@ def test_texts_read_in_a_thread_are_not_computed_when_their_caller_leaves(
 
     async def leave_while_reading() -> None:
         current_request.set(RequestContext("id", body=b"large"))
-        items, options = [SentimentItem(text="good")], Options()
+        items, options = [TextItem(text="good")], Options()
         asking = asyncio.create_task(endpoints.answer_items(predictor, items, options, Metrics()))
         await asyncio.to_thread(reading.wait, 30)
         asking.cancel()

@@ -187,6 +187,45 @@ def test_nothing_but_bad_items_is_still_a_report(server: Server) -> None:
     assert len(answer["errors"]) == 2
 
 
+def test_inputs_of_unlike_kinds_are_reported_one_by_one(server: Server) -> None:
+    inputs: list[Any] = [
+        "good",
+        None,
+        5,
+        [],
+        {"text": 5},
+        {"text": "x", "lang": "en"},
+        {"text": "x", "id": "i" * 257},
+        {},
+        " ",
+        "bad",
+    ]
+    answer = server.ask(inputs=inputs, on_error="report").json()
+    assert [result["index"] for result in answer["results"]] == [0, 9]
+    assert answer["results"][0]["scores"] == server.ask(inputs=["good"]).json()["results"][0]["scores"]
+    codes = {error["index"]: error["code"] for error in answer["errors"]}
+    assert codes == {**dict.fromkeys(range(1, 8), "validation"), 8: "empty_input"}
+    details = {error["index"]: error["detail"] for error in answer["errors"]}
+    assert "lang" in details[5]
+    assert "id" in details[6]
+    refused = server.ask(inputs=inputs)
+    assert (refused.status_code, refused.json()["code"]) == (422, "validation")
+
+
+def test_a_report_of_a_long_name_is_short(server: Server) -> None:
+    answer = server.ask(inputs=["good", {"text": "a", "x" * 180_000: 1}], on_error="report")
+    assert answer.status_code == 200
+    assert len(answer.content) < 2_000
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"on_error": "perhaps"}, {"inputs": []}, {"inputs": "good"}, {"inputs": [None] * 65}]
+)
+def test_a_report_is_of_inputs_and_not_of_the_request(server: Server, wrong: dict[str, Any]) -> None:
+    refused = server.ask(**{"inputs": [None], "on_error": "report", **wrong})
+    assert refused.status_code in (413, 422)
+
+
 def test_an_answer_does_not_depend_on_its_batch_mates(server: Server) -> None:
     texts = [f"the film {number} was {'good' * (number % 3)} {'x ' * (number * 7 % 23)}" for number in range(60)]
     together = server.ask(inputs=texts, explain="rollout").json()["results"]
@@ -261,7 +300,7 @@ def test_the_openapi_document_comes_from_the_types(server: Server) -> None:
     assert request["additionalProperties"] is False
     assert request["properties"]["inputs"]["maxItems"] == 64
     assert {"type": "null"} in request["properties"]["explain"]["anyOf"]
-    assert {"type": "string"} in document["components"]["schemas"]["SentimentItem"]["anyOf"]
+    assert {"type": "string"} in document["components"]["schemas"]["TextItem"]["anyOf"]
     assert set(document["paths"]["/v1/sentiment"]["post"]["responses"]) >= {"200", "400", "413", "415", "422", "429"}
 
 
