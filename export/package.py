@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from export.external_data import holds_external_data
 from export.passport import Passport
 from models.checkpoint import DataFile, Licences, MethodRecord
 from models.correction.reading import CorrectionKind, open_correction
@@ -51,6 +52,11 @@ moved logits by at most 0.1, shares by at most 0.04, and a decomposition by 0.07
 of a package for sentiment. In fp16 a logit has about three digits."""
 
 
+MOST_TOKENS = 65_536
+"""Longest row that a manifest may name. No text is read that takes more tokens in all its windows."""
+MOST_IDS = 2**31 - 1
+
+
 class PackageError(UserError):
     """A package must not be used."""
 
@@ -68,7 +74,7 @@ class WrongFormat(PackageError):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class TensorInfo(_Frozen):
@@ -157,8 +163,8 @@ class Manifest(_Frozen):
     weights: str = Field(default="", description="sha256 of the checkpoint's weights.")
     precision: Precision
     portable: bool = Field(default=False, description="Whether the graph holds standard ONNX operators only.")
-    max_tokens: int = Field(ge=8, description="Longest row, special tokens included.")
-    pad_id: int = Field(ge=0)
+    max_tokens: int = Field(ge=8, le=MOST_TOKENS, description="Longest row, special tokens included.")
+    pad_id: int = Field(ge=0, le=MOST_IDS, description="The token that fills rows; one of the tokenizer's.")
     correction: CorrectionKind | None = Field(
         default=None, description="How texts are corrected before they are read; for words with words.txt.gz."
     )
@@ -253,13 +259,23 @@ class Package:
         return replace(self, uses_fallback=True) if comes_along else None
 
     def reader(self) -> Reader:
-        """Make the reader that turns texts into this model's rows; raises WordListError."""
+        """Make the reader that turns texts into this model's rows.
+
+        Raises:
+            WordListError: as `open_correction` does.
+            WrongFormat: the tokenizer has no such token as the manifest pads with.
+        """
         manifest = self.manifest
-        return Reader.from_file(
+        reader = Reader.from_file(
             self.folder / TOKENIZER_FILE,
             ReadingLimits(max_tokens=manifest.max_tokens),
             open_correction(self.folder, manifest.correction, self.task.corrected_fields),
         )
+        if reader.token(manifest.pad_id) is None:
+            raise WrongFormat(
+                f"{self.folder / MANIFEST_FILE}: pad_id {manifest.pad_id} is no token of {TOKENIZER_FILE}; export again"
+            )
+        return reader
 
 
 def is_package(folder: Path) -> bool:
@@ -287,7 +303,33 @@ def open_package(folder: Path) -> Package:
             raise WrongFormat(f"{folder / MANIFEST_FILE}: lists no {needed}")
     if (FALLBACK_FILE in manifest.files) != bool(manifest.fallback_probes):
         raise WrongFormat(f"{folder / MANIFEST_FILE}: {FALLBACK_FILE} and its probes come together or not at all")
+    for name in (GRAPH_FILE, FALLBACK_FILE):
+        if name in manifest.files and holds_external_data(folder / name):
+            raise WrongFormat(
+                f"{folder / name}: keeps weights in other files (ONNX external data), which its digest does not cover; "
+                "export again, or save it as one file"
+            )
+    _check_sense(folder, manifest)
     return Package(folder, manifest)
+
+
+def _check_sense(folder: Path, manifest: Manifest) -> None:
+    """Refuse outputs that no model of the task has, and probes that it cannot be tried with; raises WrongFormat."""
+    path, task = folder / MANIFEST_FILE, find_task(manifest.task)
+    try:
+        task.check_outputs(manifest.meaning)
+    except ValueError as error:
+        raise WrongFormat(f"{path}: {error}; was it made for another task?") from error
+    known = {tensor.name for tensor in manifest.outputs}
+    for number, probe in enumerate((*manifest.probes, *manifest.fallback_probes), start=1):
+        try:
+            task.item.model_validate(probe.item)
+        except ValidationError as error:
+            raise WrongFormat(f"{path}: probe {number} is no input of {task.name}: {first_mistake(error)}") from error
+        if not probe.outputs or not probe.outputs.keys() <= known or not all(probe.outputs.values()):
+            raise WrongFormat(
+                f"{path}: probe {number} records other outputs than the graph has: {', '.join(sorted(known))}"
+            )
 
 
 def read_manifest(folder: Path) -> Manifest:

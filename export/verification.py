@@ -68,7 +68,16 @@ def verify_package(folder: Path, *, checkpoint: Path | None = None, data: str | 
 
 
 def _check_graph(package: Package, rows: Sequence[Row]) -> tuple[Check, ...]:
-    session = Session(package.graph, pad_id=package.manifest.pad_id)
+    try:
+        session = Session(package.graph, pad_id=package.manifest.pad_id)
+        return _check_session(package, session, rows)
+    # ONNX Runtime's errors have no base of their own.
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        return (Check("graph", False, f"{package.graph.name} does not compute what its manifest says: {reason:.300}"),)
+
+
+def _check_session(package: Package, session: Session, rows: Sequence[Row]) -> tuple[Check, ...]:
     return (_check_probes(package, session), _check_determinism(session, rows), _check_shares(session, rows))
 
 

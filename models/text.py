@@ -214,6 +214,11 @@ class Reader:
         found: int | None = self._tokenizer.token_to_id(token)
         return found
 
+    def token(self, number: int) -> str | None:
+        """The token of an id, special or not; None where the vocabulary has none."""
+        found: str | None = self._tokenizer.id_to_token(number)
+        return found
+
     def read(self, text: str, *, field: str = "text", truncation: Truncation = "window") -> Encoded:
         """Make the rows of one text: a single row, or as many windows as it takes with `truncation="window"`.
 

@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (
         (
             "export.errors",
+            "export.external_data",
             "export.figures",
             "export.package",
             "export.passport",

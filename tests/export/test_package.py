@@ -4,10 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
-from export.package import DamagedFile, Manifest, MissingFile, WrongFormat, is_package, open_package
+from export.package import DamagedFile, Manifest, MissingFile, WrongFormat, file_digest, is_package, open_package
+from export.verification import verify_package
 from tests.export.conftest import copied
+from tests.service.tiny import build_package, reseal
 
 FILES = ("README.md", "config.json", "model.onnx", "tokenizer.json", "tokenizer_config.json")
 
@@ -135,6 +138,89 @@ def test_the_digest_names_the_content(package: Path) -> None:
     manifest = open_package(package).manifest
     assert manifest.sealed().digest == manifest.digest
     assert manifest.model_copy(update={"name": "other"}).sealed().digest != manifest.digest
+
+
+def _save_apart(folder: Path) -> str:
+    """Move the weights of a package's graph to a file beside it, and return the file's name."""
+    graph = onnx.load(folder / "model.onnx")
+    onnx.save(graph, folder / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    return "weights.bin"
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_graph_with_weights_in_other_files_is_refused(tmp_path: Path, is_listed: bool) -> None:
+    folder = build_package(tmp_path / "apart")
+    names = ["model.onnx", "tokenizer.json"] + [_save_apart(folder)] * is_listed
+    reseal(folder, files={name: file_digest(folder / name) for name in names})
+    with pytest.raises(WrongFormat, match=r"model\.onnx: keeps weights in other files \(ONNX external data\)"):
+        open_package(folder)
+
+
+def test_a_graph_that_speaks_of_locations_is_no_such_graph(tmp_path: Path) -> None:
+    folder = build_package(tmp_path / "tiny")
+    graph = onnx.load(folder / "model.onnx")
+    graph.doc_string = "location locations location"
+    graph.graph.node[0].name = "embed/location"
+    onnx.save(graph, folder / "model.onnx")
+    reseal(folder, files={name: file_digest(folder / name) for name in ("model.onnx", "tokenizer.json")})
+    assert open_package(folder).graph == folder / "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_tokens", 10**12),
+        ("max_tokens", 10**30),
+        ("max_tokens", -1),
+        ("pad_id", 10**12),
+        ("pad_id", 10**30),
+        ("no_answer_threshold", 1e400),
+        ("score_range", [0, 1e400]),
+        ("metrics", {"x": {"accuracy": -1e400}}),
+    ],
+    ids=str,
+)
+def test_an_absurd_number_is_refused_by_its_field(tmp_path: Path, field: str, value: object) -> None:
+    folder = build_package(tmp_path / "tiny")
+    _edit(folder, **{field: value})
+    with pytest.raises(WrongFormat, match=rf"package\.json: {field}.*; was it made by another version"):
+        open_package(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"labels": ["a"]}, "two labels or more are needed"),
+        ({"probes": [{"item": {"x": 1}, "outputs": {"logits": [[1.0]]}}]}, "probe 1 is no input of sentiment: text"),
+        ({"probes": [{"item": {"text": "a"}, "outputs": {}}]}, "probe 1 records other outputs"),
+        ({"probes": [{"item": {"text": "a"}, "outputs": {"logits": []}}]}, "probe 1 records other outputs"),
+        ({"probes": [{"item": {"text": "a"}, "outputs": {"x": [[1.0]]}}]}, "probe 1 records other outputs"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_its_task_is_refused(
+    tmp_path: Path, changes: dict[str, object], reason: str
+) -> None:
+    folder = build_package(tmp_path / "tiny")
+    reseal(folder, **changes)
+    with pytest.raises(WrongFormat, match=rf"package\.json: {reason}"):
+        open_package(folder)
+
+
+def test_padding_with_a_token_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    folder = build_package(tmp_path / "tiny")
+    reseal(folder, pad_id=5_000)
+    with pytest.raises(WrongFormat, match="pad_id 5000 is no token of tokenizer"):
+        open_package(folder).reader()
+
+
+def test_a_graph_that_cannot_be_computed_fails_a_check(tmp_path: Path) -> None:
+    folder = build_package(tmp_path / "tiny")
+    outputs = json.loads((folder / "package.json").read_text())["outputs"]
+    named = [{"name": "x", "dtype": "float32", "axes": []}]
+    probe = {"item": {"text": "a"}, "outputs": {"x": [[1.0]]}}
+    reseal(folder, outputs=outputs + named, probes=[probe])
+    report = verify_package(folder)
+    assert [check.name for check in report.checks if not check.passed] == ["graph"]
 
 
 def test_a_checkpoint_is_no_package(package: Path, checkpoint: Path) -> None:
