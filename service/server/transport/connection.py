@@ -24,6 +24,9 @@ DISCARD_BYTES = 100_000_000
 """Most bytes of such a request that are read and thrown away. Were they not read, the system would reset the
 connection, and the caller would lose the answer."""
 
+QUIET_S = 3.0
+"""Time without a byte after which such a request counts as ended."""
+
 SPARE_CONNECTIONS = 64
 """Connections beyond the limit that are told so; any more are cut without a word."""
 
@@ -244,6 +247,8 @@ class Connection(HttpToolsProtocol):
     def close_idle(self) -> None:
         """Close a connection without a request; what its caller has not read is lost."""
         self._idle.pop(self, None)
+        if self.transport.is_closing():
+            return
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
@@ -342,7 +347,7 @@ class Connection(HttpToolsProtocol):
     def _end_slow_head(self) -> None:
         """End the wait for a request: without a word where nothing came of it."""
         self._timer = None
-        if self._in_head:
+        if self._in_head and not self.transport.is_closing():
             seconds = f"{self._limits.header_timeout_s:g}"
             self._refuse(Problem("header_timeout", f"the headers were not there within {seconds} s"))
         else:
@@ -358,9 +363,16 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._time(DISCARD_S, self.transport.abort)
+        self._read_on(self.loop.time() + DISCARD_S, -1)
         # It is the first to go where another caller needs room.
         self._idle[self] = None
+
+    def _read_on(self, end: float, discarded: int) -> None:
+        """Wait for more to throw away, unless the time is over or nothing came since `discarded` bytes had."""
+        if self.loop.time() >= end or self._discarded == discarded:
+            self.close_idle()
+        else:
+            self._time(QUIET_S, partial(self._read_on, end, self._discarded))
 
     def _time(self, seconds: float, end: Callable[[], None]) -> None:
         self._timer = self.loop.call_later(seconds, end)

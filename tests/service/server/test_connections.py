@@ -88,6 +88,13 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
+def is_held(server: Server, connection: socket.socket) -> bool:
+    """Whether the server has its end of the connection open."""
+    (worker,) = server.workers()
+    ours = connection.getsockname()[1]
+    return any(one.raddr and one.raddr.port == ours for one in psutil.Process(worker).net_connections())
+
+
 @pytest.fixture(scope="module")
 def strict(start_server: Callable[..., Server], package: Path) -> Server:
     """A server with short times and few connections."""
@@ -303,13 +310,7 @@ def test_a_caller_who_does_not_read_its_answers_is_cut_off(strict: Server) -> No
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         connection.connect(("127.0.0.1", strict.port))
         connection.sendall(request * 90)
-        (worker,) = strict.workers()
-        ours = connection.getsockname()[1]
-
-        def is_gone() -> bool:
-            return not any(one.raddr and one.raddr.port == ours for one in psutil.Process(worker).net_connections())
-
-        wait_for(is_gone)
+        wait_for(lambda: not is_held(strict, connection))
 
 
 def test_a_connection_beyond_the_limit_takes_the_place_of_one_that_is_idle(strict: Server) -> None:
@@ -344,6 +345,21 @@ def test_callers_who_do_not_read_their_refusal_make_room_for_others(strict: Serv
     assert ask(strict, GET + b"\r\n").status == 200
     for connection in idle:
         connection.close()
+
+
+@pytest.mark.parametrize(
+    ("hard", "fit", "soft_then"), [(5_000, 1_024, 1_280), (600, 344, 600), (100, 1, 100)], ids=["room", "less", "none"]
+)
+def test_connections_fit_into_the_open_files_that_the_system_allows(hard: int, fit: int, soft_then: int) -> None:
+    program = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (80, {hard}))
+from service.server.transport.limits import reserve_files
+print(reserve_files(1_024), *resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{fit} {soft_then} {hard}"
+    assert ("few_open_files" in done.stdout + done.stderr) == (fit < 1_024)
 
 
 def test_requests_far_ahead_of_their_answers_are_refused(server: Server) -> None:
@@ -388,6 +404,13 @@ def test_who_waits_for_a_go_ahead_gets_the_refusal_instead(server: Server) -> No
         reply = read_reply(connection)
         assert (reply.status, reply.code, reply.headers["connection"]) == (413, "payload_too_large", "close")
         assert is_closed(connection)
+
+
+def test_a_refused_caller_who_stays_silent_is_let_go(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(POST + b"Content-Length: 3000000\r\n\r\n")
+        assert read_reply(connection).status == 413
+        wait_for(lambda: not is_held(server, connection))
 
 
 def test_who_waits_for_a_go_ahead_gets_it(server: Server) -> None:
