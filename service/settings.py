@@ -209,13 +209,13 @@ class Settings(BaseSettings):
     queued_rows: int = Field(
         default=_ENGINE_LIMITS.queued_rows,
         ge=1,
-        description="Rows that may wait for one model; more are refused with status 429.",
+        description="Rows that may wait for one model and one key; more are refused with status 429.",
         json_schema_extra={"group": "Performance"},
     )
     queued_tokens: int = Field(
         default=_ENGINE_LIMITS.queued_tokens,
         ge=1,
-        description="Tokens of the rows that may wait for one model; the default is some seconds of work.",
+        description="Tokens of these rows; the default is some seconds of work.",
         json_schema_extra={"group": "Performance"},
     )
     batch_tokens: int = Field(

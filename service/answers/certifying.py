@@ -35,6 +35,7 @@ class CertifyingSettings:
     truncation: Truncation
     deadline: float | None
     """On the clock of `time.monotonic`."""
+    tenant: str = ""
     max_rows: int
     """Most rows to compute for one input."""
 
@@ -119,7 +120,9 @@ def _try_edits(
         changing = (pair for pair in answers if model.task.changed(answer, pair[1]))
         return Trials(len(edits), len(read), next(changing, None))
 
-    submitted = model.submit(rows, ("logits",), deadline=settings.deadline, admitted=True, background=True)
+    submitted = model.submit(
+        rows, ("logits",), deadline=settings.deadline, tenant=settings.tenant, admitted=True, background=True
+    )
     return then(submitted, compare)
 
 

@@ -61,15 +61,18 @@ class LoadedModel:
         outputs: tuple[str, ...],
         *,
         deadline: float | None = None,
+        tenant: str = "",
         admitted: bool = False,
         background: bool = False,
     ) -> Future[EngineResult]:
         """Queue rows and return the future of their arrays; see `Engine.submit`."""
-        return self._engine.submit(rows, outputs, deadline=deadline, admitted=admitted, background=background)
+        return self._engine.submit(
+            rows, outputs, deadline=deadline, tenant=tenant, admitted=admitted, background=background
+        )
 
-    def refuse_background_overload(self) -> None:
+    def refuse_background_overload(self, tenant: str) -> None:
         """Raise Overloaded where too many background rows wait; see the engine's method of this name."""
-        self._engine.refuse_background_overload()
+        self._engine.refuse_background_overload(tenant)
 
     def find_target(self, asked: str | int, encoded: Encoded) -> int:
         """The place of the answer that a caller asks to be explained; raises UnknownTarget."""

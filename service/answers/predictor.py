@@ -98,29 +98,30 @@ class Predictor:
         raise NotOffered(f"the model {self.name.name} gives no explanation {explain.method!r}; it gives: {known}")
 
     def submit(
-        self, items: Iterable[Item | BadInput], options: Options, *, deadline: float | None = None
+        self, items: Iterable[Item | BadInput], options: Options, *, deadline: float | None = None, tenant: str = ""
     ) -> PendingAnswers:
         """Check and read the items and queue those that can be answered; does not wait for the answers.
 
         A BadInput in place of an item is rejected as it says.
 
         `deadline` is on the clock of `time.monotonic`. Rows that still wait at that time are not computed, and the
-        answers fail with DeadlineExceeded.
+        answers fail with DeadlineExceeded. The rows of each `tenant` take turns with those of others.
 
         Raises:
             NotOffered: the package cannot explain as `options.explain` says.
             CertificateNotOffered: what the edits of `options.certify` need is not installed.
             UnknownTarget: an answer that it names is none of those that can be explained.
             ItemsRejected: an item cannot be answered, and the options do not say `"on_error": "report"`.
-            Overloaded: the queue is full.
+            Overloaded: the queue is full, or what waits in it takes too long for the deadline.
+            DeadlineUnreachable: the items alone take too long for the deadline.
             DeadlineExceeded: the deadline has passed already.
             EngineClosed: `close` was called.
         """
         style = self._style(options) if options.explain else None
-        certifying = self._certifying(options, deadline)
+        certifying = self._certifying(options, deadline, tenant)
         began = time.perf_counter()
         if certifying:
-            self._model.refuse_background_overload()
+            self._model.refuse_background_overload(tenant)
         encoded_items, rejected = self._read(items, options)
         tokenize_s = time.perf_counter() - began
         if rejected and options.on_error == "fail":
@@ -133,7 +134,7 @@ class Predictor:
             style=style,
             began=began,
             tokenize_s=tokenize_s,
-            future=self._certify(self._compute(encoded_items, style, deadline), encoded_items, certifying),
+            future=self._certify(self._compute(encoded_items, style, deadline, tenant), encoded_items, certifying),
         )
 
     def answer(self, items: Iterable[Item], options: Options) -> Answers:
@@ -204,7 +205,7 @@ class Predictor:
             faithfulness=self.package.manifest.faithfulness.get(method),
         )
 
-    def _certifying(self, options: Options, deadline: float | None) -> CertifyingSettings | None:
+    def _certifying(self, options: Options, deadline: float | None, tenant: str) -> CertifyingSettings | None:
         """How the answers are certified, if they are; raises CertificateNotOffered."""
         if options.certify is None:
             return None
@@ -212,6 +213,7 @@ class Predictor:
             family=find_certified(options.certify),
             truncation=options.truncation,
             deadline=deadline,
+            tenant=tenant,
             max_rows=self.max_certify_rows,
         )
 
@@ -240,6 +242,7 @@ class Predictor:
         items: Sequence[EncodedItem],
         style: ExplanationStyle | None,
         deadline: float | None,
+        tenant: str,
     ) -> Future[BatchPrediction]:
         """The predictions for all items, with the scores that explain them; raises as `Engine.submit` does.
 
@@ -248,11 +251,11 @@ class Predictor:
         model = self._model
         explainer = EXPLAINERS[style.method] if style else None
         if explainer and explainer.is_background:
-            model.refuse_background_overload()
+            model.refuse_background_overload(tenant)
         beside = explainer.outputs(model) if explainer else ()
-        settings = RunSettings(unit=style.unit if style else "word", deadline=deadline)
+        settings = RunSettings(unit=style.unit if style else "word", deadline=deadline, tenant=tenant)
         rows = [row for item in items for row in item.encoded.rows]
-        submitted = model.submit(rows, ("logits", *beside), deadline=deadline)
+        submitted = model.submit(rows, ("logits", *beside), deadline=deadline, tenant=tenant)
         if explainer is None:
             return then(submitted, lambda computed: _unexplained(model, items, computed, settings))
 

@@ -1,13 +1,15 @@
-"""The rows that wait for one model.
+"""The rows that wait for one model, and whose turn it is: by tokens between callers, then between sizes of requests.
 
-They are kept apart by the outputs they want and by their length; rows of one kind keep the order of their arrival.
+Rows are also kept by the outputs they want and by their length, so that a batch is filled with rows of like length.
 """
 
 import math
-from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 
+from service.engine.fair_queue import FairQueue
 from service.engine.submission import QueuedRow, Submission
+from service.engine.tenant_backlog import TenantBacklog, WaitingRows, size_class
 
 
 class Backlog:
@@ -16,114 +18,150 @@ class Backlog:
     Not safe to share between threads: its owner holds a lock around every call.
     """
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, quantum: int) -> None:
+        """Start empty; requests of at most `quantum` tokens are short."""
+        self.quantum = quantum
         self.rows = 0
         self.tokens = 0
         """Tokens of the rows that wait, without padding."""
-        self._arrived = 0
-        """All rows that ever came."""
-        self._lines: dict[tuple[str, ...], dict[int, deque[QueuedRow]]] = {}
-        self._rows_of: dict[Submission, int] = {}
+        self.tenants: dict[str, TenantBacklog] = {}
+        """The backlog of each tenant that has rows here."""
+        self._turns: FairQueue[str] = FairQueue()
+        self._waiting: dict[Submission, WaitingRows] = {}
+        self._alike: dict[tuple[str, ...], dict[int, dict[Submission, None]]] = {}
+        """The submissions with rows of a length, by the outputs that they want and the length, in order of arrival."""
         self._earliest = math.inf
         """A lower bound on the deadlines of the rows that wait."""
 
     def add(self, submission: Submission) -> None:
         """Append all rows of `submission`."""
-        # These lists are built first, so that a caller who is interrupted meanwhile has added nothing.
-        arriving: dict[int, list[QueuedRow]] = {}
-        for position, row in enumerate(submission.rows):
-            queued = QueuedRow(self._arrived + position + 1, submission, position)
-            arriving.setdefault(len(row), []).append(queued)
-        lines = self._lines.setdefault(submission.outputs, {})
-        for length, rows in arriving.items():
-            lines.setdefault(length, deque()).extend(rows)
-        self._rows_of[submission] = len(submission.rows)
+        # Built first, so that a caller who is interrupted meanwhile has added nothing.
+        arriving = WaitingRows(submission)
+        if not self.rows:
+            # Nobody waits, so nobody has to be made up to for earlier turns.
+            self._turns = FairQueue()
+        tenant = self.tenants.get(submission.tenant)
+        if tenant is None:
+            tenant = self.tenants[submission.tenant] = TenantBacklog(self.quantum)
+            self._turns.begin(submission.tenant)
+        tenant.add(submission)
+        alike = self._alike.setdefault(submission.outputs, {})
+        for length in arriving.by_length:
+            alike.setdefault(length, {})[submission] = None
+        self._waiting[submission] = arriving
         self._earliest = min(self._earliest, submission.deadline)
-        self._arrived += len(submission.rows)
         self.rows += len(submission.rows)
         self.tokens += submission.tokens
 
-    def take(self, budget: int) -> list[QueuedRow]:
-        """Take out one batch: the oldest row, then rows of like length that want the same outputs, nearest first.
+    def next(self) -> Submission:
+        """The submission whose turn it is; some row must wait."""
+        tenant = self._turns.next(self.tenants)
+        assert tenant is not None
+        return self.tenants[tenant].next(self._waiting)
 
-        The batch has at most `budget` tokens, padding included, or else a single row; it is empty if no row waits.
+    def take(self, first: Submission, budget: int) -> list[QueuedRow]:
+        """Take out one batch: a row of `first`, then rows of like length that want the same outputs, nearest first.
+
+        At each length the rows of `first` go before those of others. The batch has at most `budget` tokens, padding
+        included, or else a single row. Call `charge` with it.
         """
-        if not self.rows:
-            return []
-        outputs, oldest = self._oldest()
+        lead = self._waiting[first].first_length()
         batch: list[QueuedRow] = []
-        shortest = longest = oldest
-        for length in _outwards(oldest):
-            line = self._lines[outputs].get(length)
-            if not line:
+        shortest = longest = lead
+        alike = self._alike[first.outputs]
+        for length in _outwards(lead):
+            if length not in alike:
                 continue
             low, high = min(shortest, length), max(longest, length)
-            room = budget // high - len(batch) if high - low <= _reach(oldest) else 0
-            # The oldest row is taken whatever its length.
-            taken = [line.popleft() for _ in range(min(len(line), max(room, 0 if batch else 1)))]
-            if taken:
-                batch += taken
+            if high - low > _reach(lead):
+                continue
+            # The first row is taken whatever its length.
+            room = max(budget // high - len(batch), 0 if batch else 1)
+            if room > 0:
+                batch += self._pop_alike(first, length, room)
                 shortest, longest = low, high
-                self.tokens -= length * len(taken)
-                self._forget_if_empty(outputs, length)
-        self.rows -= len(batch)
-        for queued in batch:
-            self._count_out(queued.submission)
         return batch
+
+    def charge(self, batch: list[QueuedRow]) -> None:
+        """Count a batch as a turn of the submission of its first row, and the rows of others as served beside it."""
+        longest = max(len(queued.row) for queued in batch)
+        costs: dict[tuple[str, int], int] = {}
+        for queued in batch:
+            flow = (queued.submission.tenant, size_class(queued.submission.tokens, self.quantum))
+            costs[flow] = costs.get(flow, 0) + longest
+        # The first one is the leader's, and so is the first tenant's.
+        tenants: dict[str, int] = {}
+        for (name, size), cost in costs.items():
+            tenant = self.tenants.get(name)
+            if tenant:
+                (tenant.ride if tenants else tenant.charge)(size, cost)
+            tenants[name] = tenants.get(name, 0) + cost
+        leader, *others = tenants
+        self._turns.charge(leader, tenants[leader])
+        for name in others:
+            self._turns.ride(name, tenants[name], most=self.quantum)
 
     def take_late(self, now: float) -> list[Submission]:
         """Remove the submissions whose deadline has passed; returns them, the oldest first."""
         if now < self._earliest:
             return []
-        late = [submission for submission in self._rows_of if submission.deadline <= now]
+        late = [submission for submission in self._waiting if submission.deadline <= now]
         for submission in late:
             self.remove(submission)
-        self._earliest = min((submission.deadline for submission in self._rows_of), default=math.inf)
+        self._earliest = min((submission.deadline for submission in self._waiting), default=math.inf)
         return late
 
     def remove(self, submission: Submission) -> None:
         """Remove those rows of `submission` that still wait."""
-        if submission not in self._rows_of:
-            return
-        lines = self._lines[submission.outputs]
-        for length in {len(row) for row in submission.rows} & set(lines):
-            kept = deque(queued for queued in lines[length] if queued.submission is not submission)
-            gone = len(lines[length]) - len(kept)
-            self.rows -= gone
-            self.tokens -= gone * length
-            lines[length] = kept
-            self._forget_if_empty(submission.outputs, length)
-        del self._rows_of[submission]
+        waiting = self._waiting.get(submission)
+        for length in list(waiting.by_length) if waiting else ():
+            self._pop_rows(submission, length, len(submission.rows))
 
     def clear(self) -> list[Submission]:
         """Remove all rows; returns the submissions that had rows waiting, the oldest first."""
-        submissions = list(self._rows_of)
-        self._lines.clear()
-        self._rows_of.clear()
+        submissions = list(self._waiting)
+        for books in (self._waiting, self._alike, self.tenants):
+            books.clear()
         self.rows = self.tokens = 0
         return submissions
 
-    def _oldest(self) -> tuple[tuple[str, ...], int]:
-        _, outputs, length = min(
-            (line[0].number, outputs, length)
-            for outputs, lines in self._lines.items()
-            for length, line in lines.items()
-        )
-        return outputs, length
+    def _pop_alike(self, first: Submission, length: int, most: int) -> list[QueuedRow]:
+        """Take out at most so many rows of one length, those of `first` before all others."""
+        alike = self._alike[first.outputs][length]
+        batch: list[QueuedRow] = []
+        # Each has a row at least, so that no more than `most` are needed.
+        others = list(islice((each for each in alike if each is not first), most))
+        for submission in (first, *others) if first in alike else others:
+            if len(batch) == most:
+                break
+            batch += self._pop_rows(submission, length, most - len(batch))
+        return batch
 
-    def _count_out(self, submission: Submission) -> None:
-        self._rows_of[submission] -= 1
-        if not self._rows_of[submission]:
-            del self._rows_of[submission]
-
-    def _forget_if_empty(self, outputs: tuple[str, ...], length: int) -> None:
-        if not self._lines[outputs][length]:
-            del self._lines[outputs][length]
+    def _pop_rows(self, submission: Submission, length: int, most: int) -> list[QueuedRow]:
+        """Take out the first rows of `submission` that have this length, at most so many."""
+        waiting = self._waiting[submission]
+        positions = waiting.by_length[length]
+        batch = [QueuedRow(submission, positions.popleft()) for _ in range(min(most, len(positions)))]
+        if not positions:
+            del waiting.by_length[length]
+            alike = self._alike[submission.outputs]
+            del alike[length][submission]
+            if not alike[length]:
+                del alike[length]
+        if not waiting.by_length:
+            del self._waiting[submission]
+        tokens = length * len(batch)
+        self.rows -= len(batch)
+        self.tokens -= tokens
+        tenant = self.tenants[submission.tenant]
+        tenant.count_out(submission, len(batch), tokens)
+        if not tenant.rows:
+            del self.tenants[submission.tenant]
+        return batch
 
 
 def _reach(length: int) -> int:
-    """The most that lengths within one batch may differ, where the oldest row has this `length`.
+    """The most that lengths within one batch may differ, where the first row has this `length`.
 
     Each run costs about as much as 10 tokens more than it computes (int8 MiniLM-L6), and a long row costs a tenth less
     when it is not alone. Several rules were tried at these costs on the lengths of SST-2 and on 5 to 300 tokens, with 8

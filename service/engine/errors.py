@@ -2,13 +2,17 @@
 
 
 class Overloaded(RuntimeError):
-    """The queue is full."""
+    """The queue is full, or what waits in it takes too long."""
 
     def __init__(self, detail: str, retry_after_s: int) -> None:
         """Keep when to try again."""
         super().__init__(detail)
         self.retry_after_s = retry_after_s
-        """Seconds until the rows that wait now should be done."""
+        """Seconds until enough of what waits now should be done."""
+
+
+class DeadlineUnreachable(RuntimeError):
+    """The rows could not be done before their deadline even if nothing else waited."""
 
 
 class EngineClosed(RuntimeError):

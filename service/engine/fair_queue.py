@@ -36,6 +36,14 @@ class FairQueue(Generic[K]):
         self._now = self._served[flow]
         self._served[flow] += amount
 
+    def ride(self, flow: K, amount: float, *, most: float) -> None:
+        """Count `amount` that `flow` was served in the turn of another flow.
+
+        It puts `flow` back to at most `most` beyond the start of that turn: nobody is to wait long for having filled up
+        the turns of others.
+        """
+        self._served[flow] = max(self._served[flow], min(self._served[flow] + amount, self._now + most))
+
     def leave(self, flow: K) -> None:
         """Forget `flow`."""
         self._served.pop(flow, None)

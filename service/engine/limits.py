@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class EngineLimits:
-    """The size of one model's queue and of its batches.
+    """The room that one model's queue has for each tenant, and the size of its batches.
 
-    An empty queue takes any rows that are handed in together, however many they are.
+    Rows that are handed in together are let in, however many they are, where no row of the same tenant waits.
     """
 
     queued_rows: int = 4_096

@@ -28,23 +28,26 @@ class Engine:
         outputs: tuple[str, ...],
         *,
         deadline: float | None = None,
+        tenant: str = "",
         admitted: bool = False,
         background: bool = False,
     ) -> Future[EngineResult]:
         """Queue `rows`; the future holds the outputs asked for, or the error of the first row that failed.
 
-        The oldest rows are taken up first, whoever sent them. At the `deadline` (on the clock of `time.monotonic`) the
-        rows that still wait are dropped, and the future holds DeadlineExceeded. They are dropped too when the future is
-        cancelled. `admitted` rows belong to work that was let in before: they are let in when the queue is full. They
-        are let in even while the engine closes, if the callback of an earlier future hands them in. `background` rows
-        have a queue of their own, which has a turn only while no other row waits for any model, and once in a while.
+        Tenants take turns by tokens, and so do the short requests and the long ones of each. At the `deadline` (on the
+        clock of `time.monotonic`) the rows that still wait are dropped, and the future holds DeadlineExceeded. They are
+        dropped too when the future is cancelled. `admitted` rows belong to work that was let in before: they are let in
+        when the queue is full. They are let in even while the engine closes, if the callback of an earlier future hands
+        them in. `background` rows have a queue of their own, which has a turn only while no other row waits for any
+        model, and once in a while.
 
         Raises:
-            Overloaded: the queue is full.
+            Overloaded: the queue is full, or what waits in it takes too long for the deadline.
+            DeadlineUnreachable: the rows alone take too long for the deadline.
             DeadlineExceeded: the deadline has passed already.
             EngineClosed: `close` was called.
         """
-        submission = Submission(rows, outputs, deadline)
+        submission = Submission(rows, outputs, deadline, tenant)
         if not rows:
             submission.future.set_result(EngineResult([], 0.0, 0.0))
             return submission.future
@@ -53,12 +56,12 @@ class Engine:
         submission.future.add_done_callback(self._withdrawal(queue, submission))
         return submission.future
 
-    def refuse_background_overload(self) -> None:
-        """Raise Overloaded where more background rows wait than the limits allow.
+    def refuse_background_overload(self, tenant: str = "") -> None:
+        """Raise Overloaded where more background rows of `tenant` wait than the limits allow.
 
         For work whose later, admitted rows are background rows: it should not begin then.
         """
-        self._pool.refuse_overload(self._background)
+        self._pool.refuse_overload(self._background, tenant)
 
     def close(self, *, drain: bool = True) -> None:
         """Let no more rows in and return when those queued are done; with `drain=False` they fail with EngineClosed."""

@@ -5,22 +5,19 @@ from collections.abc import Callable, Sequence
 
 from export.session import Arrays
 from models.text import Row
+from service.engine.admission import Demand, has_room, overload, refuse_late
 from service.engine.backlog import Backlog
-from service.engine.errors import Overloaded
 from service.engine.limits import EngineLimits
-from service.engine.submission import QueuedRow
+from service.engine.submission import QueuedRow, Submission
 from service.engine.throughput import Throughput
 
 RunBatch = Callable[[Sequence[Row], Sequence[str]], list[Arrays]]
 """Computes one padded batch: the outputs asked for, row by row. Several threads call it at once."""
 
-BACKGROUND_PARTS = 4
+BRIEF_PARTS = 4
 """Background batches are smaller by this factor, because an ordinary row that comes meanwhile must wait for their end.
-On one thread with MiniLM int8, a short text among long background rows took 8 ms instead of 34, and background rows 5
-to 7 % more time."""
-
-LONGEST_RETRY_S = 60
-"""The longest time that a caller is told to stay away, since today's speed says little about a later load."""
+So are the batches of long requests while short ones keep coming. On one thread with MiniLM int8, a short text among
+long background rows took 8 ms instead of 34, and background rows 5 to 7 % more time."""
 
 
 class ModelQueue:
@@ -35,9 +32,10 @@ class ModelQueue:
         self.limits = limits
         self.is_background = is_background
         """Whether its rows wait while ordinary rows of any model do; see `service.engine.turns`."""
-        self.batch_tokens = max(1, limits.batch_tokens // (BACKGROUND_PARTS if is_background else 1))
+        self.brief_tokens = max(1, limits.batch_tokens // BRIEF_PARTS)
+        self.batch_tokens = self.brief_tokens if is_background else limits.batch_tokens
         """Most tokens in its batches, padding included."""
-        self.backlog = Backlog()
+        self.backlog = Backlog(quantum=self.batch_tokens)
         self.throughput = Throughput()
         self.running = 0
         """Batches that threads have taken up and not finished."""
@@ -49,30 +47,34 @@ class ModelQueue:
         """Whether no row waits and none is being computed."""
         return not self.backlog.rows and not self.running
 
-    def has_room_for(self, rows: int, tokens: int) -> bool:
-        """Whether so many more rows, of so many tokens, stay within the limits; an empty queue has room for any."""
-        fits = (
-            self.backlog.rows + rows <= self.limits.queued_rows
-            and self.backlog.tokens + tokens <= self.limits.queued_tokens
-        )
-        return fits or not self.backlog.rows
+    def admit(self, submission: Submission, left_s: float, threads: float, all_threads: int) -> None:
+        """Return if the rows of `submission` may wait: there is room, and time to do them before their deadline.
 
-    def overload(self, threads: float) -> Overloaded:
-        """The error for rows without room; `threads` is the share of the pool's threads that computes this model."""
-        wait_s = self.throughput.seconds_for(self.backlog.tokens) / threads
-        return Overloaded(
-            f"{self.backlog.rows:,} rows are waiting already; try again later",
-            retry_after_s=min(LONGEST_RETRY_S, max(1, math.ceil(wait_s))),
-        )
+        Of `all_threads`, `threads` are this queue's share. `left_s` is the time until the deadline.
 
-    def take(self, idle_threads: int) -> list[QueuedRow]:
-        """Take out the next batch and count it as running.
-
-        Threads that have nothing to do get their part of what waits: the batch is that much smaller.
+        Raises:
+            Overloaded: there is no room, or what waits takes too long.
+            DeadlineUnreachable: there would be no time even if nothing waited.
         """
-        budget = self.batch_tokens
+        self.refuse_overload(Demand.of(submission, self.backlog), threads)
+        if left_s < math.inf:
+            refuse_late(self.backlog, self.throughput, submission, left_s, threads, all_threads)
+
+    def refuse_overload(self, demand: Demand, threads: float) -> None:
+        """Raise Overloaded if there is no room for `demand`."""
+        if not has_room(self.backlog, self.limits, demand):
+            raise overload(self.backlog, self.throughput, demand, threads)
+
+    def take(self, idle_threads: int, *, brief: bool = False) -> list[QueuedRow]:
+        """Take out the next batch and count it as running; some row must wait. Call `charge` with the batch.
+
+        Threads that have nothing to do get their part of what waits: the batch is that much smaller. So is a batch that
+        a long request leads, where `brief` says so.
+        """
+        first = self.backlog.next()
+        budget = self.brief_tokens if brief and first.tokens > self.batch_tokens else self.batch_tokens
         if idle_threads:
             budget = min(budget, -(-self.backlog.tokens // (1 + idle_threads)))
-        batch = self.backlog.take(budget)
+        batch = self.backlog.take(first, budget)
         self.running += 1
         return batch

@@ -1,9 +1,10 @@
 """The threads of a process, which compute the batches of all its models.
 
-The pool knows rows and their lengths, never tasks. No batch waits until it is full: a free thread takes the oldest row
-of the model whose turn it is, together with rows of like length that wait as well.
+The pool knows rows and their lengths, never tasks. No batch waits until it is full: a free thread takes a row of the
+model and of the caller whose turn it is, together with rows of like length that wait as well.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,11 +14,15 @@ from typing import ParamSpec, Self
 
 import structlog
 
+from service.engine.admission import Demand
 from service.engine.errors import DeadlineExceeded, EngineClosed, ordinary
 from service.engine.meter import EngineMeter, Unmetered
 from service.engine.model_queue import ModelQueue
 from service.engine.submission import QueuedRow, Submission
 from service.engine.turns import Turns
+
+SHORT_MEMORY = 65_536
+"""Tokens of long requests that are computed in brief batches after a short request: another one may come any time."""
 
 log = structlog.get_logger()
 
@@ -61,6 +66,8 @@ class Pool:
         self._work_done = threading.Condition(self._lock)
         self._queues: list[ModelQueue] = []
         self._turns = Turns()
+        self._since_short: float = math.inf
+        """Tokens of long requests that were taken up after the last short one."""
         self._idle = 0
         self._closed = False
         self._faults: set[type[BaseException]] = set()
@@ -97,14 +104,15 @@ class Pool:
 
         If the meter raises, the rows are taken out again and the error goes to the caller.
         """
-        if submission.deadline <= time.monotonic():
+        now = time.monotonic()
+        if submission.deadline <= now:
             raise DeadlineExceeded("the deadline had passed before the rows could wait")
         with self._lock:
             is_closed = self._closed or queue.is_closed
             if is_closed and not (admitted and self._will_still_serve(queue)):
                 raise EngineClosed("the engine is closed")
-            if not admitted and not queue.has_room_for(len(submission.rows), submission.tokens):
-                raise queue.overload(self._share(queue))
+            if not admitted:
+                queue.admit(submission, submission.deadline - now, self._share(queue), len(self._threads))
             if not queue.backlog.rows:
                 self._turns.begin(queue)
             queue.backlog.add(submission)
@@ -123,11 +131,10 @@ class Pool:
             self._work_done.notify_all()
             self._guard(self._report_queues)
 
-    def refuse_overload(self, queue: ModelQueue) -> None:
-        """Raise Overloaded where more rows wait in `queue` than its limits allow."""
+    def refuse_overload(self, queue: ModelQueue, tenant: str) -> None:
+        """Raise Overloaded where more rows of `tenant` wait in `queue` than its limits allow."""
         with self._lock:
-            if not queue.has_room_for(0, 0):
-                raise queue.overload(self._share(queue))
+            queue.refuse_overload(Demand(tenant), self._share(queue))
 
     def retire(self, *queues: ModelQueue, drain: bool) -> None:
         """Let no more rows into these queues, return when they are empty and no thread computes for them, forget them.
@@ -184,9 +191,12 @@ class Pool:
             dispatch.late += queue.backlog.take_late(now)
         chosen = self._turns.next(queue for queue in self._queues if queue.backlog.rows)
         if chosen:
-            dispatch.batch = chosen.take(self._idle)
+            dispatch.batch = chosen.take(self._idle, brief=self._since_short < SHORT_MEMORY)
             dispatch.queue = chosen
             dispatch.tokens = max(len(queued.row) for queued in dispatch.batch) * len(dispatch.batch)
+            is_short = dispatch.batch[0].submission.tokens <= chosen.batch_tokens
+            self._since_short = 0 if is_short else self._since_short + dispatch.tokens
+            chosen.backlog.charge(dispatch.batch)
             self._turns.charge(chosen, dispatch.tokens)
         return bool(dispatch.late or chosen)
 

@@ -11,6 +11,10 @@ from typing import NamedTuple
 from export.session import Arrays
 from models.text import Row
 
+PATIENCE_S = 60.0
+"""Rows without a deadline get their turns as though they had one so many seconds after they came: rows with a deadline
+that come ever anew overtake them for no longer than that."""
+
 
 @dataclass(frozen=True)
 class EngineResult:
@@ -26,11 +30,14 @@ class EngineResult:
 class Submission:
     """Rows handed in together, and what was computed of them so far. Safe to share between threads."""
 
-    def __init__(self, rows: Sequence[Row], outputs: tuple[str, ...], deadline: float | None) -> None:
+    def __init__(self, rows: Sequence[Row], outputs: tuple[str, ...], deadline: float | None, tenant: str = "") -> None:
         """Start with nothing computed; `deadline` is on the clock of `time.monotonic`."""
         self.rows = rows
         self.outputs = outputs
+        self.tenant = tenant
         self.deadline = math.inf if deadline is None else deadline
+        self.due = time.monotonic() + PATIENCE_S if deadline is None else deadline
+        """The time by which its turn among requests of its size is chosen; see `PATIENCE_S`."""
         self.tokens = sum(map(len, rows))
         # It stays pending until the submission is settled, so that whoever waits can cancel it.
         self.future: Future[EngineResult] = Future()
@@ -76,8 +83,6 @@ class Submission:
 class QueuedRow(NamedTuple):
     """One row of a submission, while it waits and while it is computed."""
 
-    number: int
-    """Its rank among all rows by arrival, from 1."""
     submission: Submission
     position: int
     """Its index among the rows of its submission."""

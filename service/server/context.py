@@ -25,6 +25,8 @@ class RequestContext:
     body: bytes = b""
     deadline: float | None = None
     """The time by `time.monotonic` from which the answer is of no use; None where nothing limits it."""
+    tenant: str = ""
+    """Who asks, as far as turns are concerned: a name of the key that was sent."""
     is_large: bool = False
     """Whether its texts or explanations are so long that work on them must run in a thread."""
     stages: Sequence[Stage] = ()

@@ -31,7 +31,7 @@ from service.answers.contract import (
 )
 from service.answers.errors import CertificateNotOffered, ItemsRejected, NotOffered, UnknownTarget
 from service.answers.predictor import Predictor
-from service.engine.errors import DeadlineExceeded, EngineClosed, Overloaded
+from service.engine.errors import DeadlineExceeded, DeadlineUnreachable, EngineClosed, Overloaded
 from service.server.context import RequestContext, current_request, respond
 from service.server.metrics import Metrics
 from service.server.problems import Fault, Problem, pointer
@@ -84,6 +84,8 @@ def errors_as_problems() -> Iterator[None]:
         raise Problem("validation", str(error), [Fault(pointer="/explain/target", detail=str(error))]) from error
     except Overloaded as error:
         raise Problem("overloaded", str(error), headers={"Retry-After": str(error.retry_after_s)}) from error
+    except DeadlineUnreachable as error:
+        raise Problem("deadline_unreachable", f"{error} in X-Request-Timeout-Ms") from error
     except DeadlineExceeded as error:
         raise Problem("deadline_exceeded", str(error)) from error
     except EngineClosed as error:
@@ -105,7 +107,7 @@ async def answer_items(
     """
     context = current_request.get()
     context.is_large = len(context.body) > LARGE_BODY_BYTES
-    submit = partial(predictor.submit, items, options, deadline=context.deadline)
+    submit = partial(predictor.submit, items, options, deadline=context.deadline, tenant=context.tenant)
     # To count the edits of a text, and to read WordNet for the first time, takes as long as to read a large body.
     is_long = context.is_large or options.certify is not None
     pending = await _submit_in_thread(submit) if is_long else submit()

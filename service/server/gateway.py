@@ -182,7 +182,7 @@ class Gateway:
         if scope["path"] not in HEALTH_PATHS:
             self._in_flight.begin(cancel_scope)
             changes = scope["method"] == "POST" and scope["path"] in ADMIN_PATHS
-            self._access.check(headers, is_local=_is_loopback(scope), changes=changes)
+            sender.context.tenant = self._access.check(headers, is_local=_is_loopback(scope), changes=changes)
         elif scope["path"] == "/readyz":
             self._in_flight.refuse_if_draining()
         if scope["method"] == "POST" and scope["path"] in self._addresses.taking_json:

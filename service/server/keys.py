@@ -49,16 +49,19 @@ class KeyRing:
         """Whether there are keys."""
         return bool(self._digests)
 
-    def admits(self, authorization: Sequence[bytes]) -> bool:
-        """Whether these values of the header `Authorization` hold a key; compares every key, in constant time."""
+    def identify(self, authorization: Sequence[bytes]) -> str | None:
+        """A name of the key in these values of the header `Authorization`; None if they hold none.
+
+        Without keys everybody has the same name. Every key is compared, in constant time.
+        """
         if not self._digests:
-            return True
+            return ""
         if len(authorization) != 1:
-            return False
+            return None
         scheme, _, key = authorization[0].partition(b" ")
         digest = sha256(key.strip()).digest()
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        return any(matches) and scheme.lower() == b"bearer"
+        return digest.hex() if any(matches) and scheme.lower() == b"bearer" else None
 
     def reload(self) -> None:
         """Read the file again; where that fails, the keys stay as they are and the log says why."""
@@ -89,29 +92,32 @@ class Access:
     is_open: bool
     """Whether other machines may ask a server without keys."""
 
-    def check(self, headers: Headers, *, is_local: bool, changes: bool) -> None:
-        """Admit a request, or raise Problem.
+    def check(self, headers: Headers, *, is_local: bool, changes: bool) -> str:
+        """Admit a request, or raise Problem; returns the name of the key, as `KeyRing.identify` does.
 
         `is_local` says whether it came by an address that this machine alone reaches, and `changes` whether it would
         change the server.
         """
         sent = [value for name, value in headers if name == b"authorization"]
         if changes and self.admin_keys:
-            if not self.admin_keys.admits(sent):
+            admin = self.admin_keys.identify(sent)
+            if admin is None:
                 raise _unauthorized("this changes the server: send one of its admin keys, Authorization: Bearer KEY")
-            return
+            return admin
         if not self.keys and not self.is_open and not is_local:
             # Checked for each request: the address that a server listens on is not always the one in the settings.
             raise _unauthorized(
                 f"this server has no keys and answers on loopback only; whoever runs it can set {PREFIX}API_KEYS"
             )
-        if not self.keys.admits(sent):
+        caller = self.keys.identify(sent)
+        if caller is None:
             raise _unauthorized("send one of the server's keys: Authorization: Bearer KEY")
         if changes and not (is_local and _OF_OTHERS.isdisjoint(name for name, _ in headers)):
             raise _unauthorized(
                 "this changes the server, which has no admin keys and so takes it by loopback only; whoever runs it "
                 f"can set {PREFIX}ADMIN_KEYS"
             )
+        return caller
 
     def reload(self) -> None:
         """Read the files of keys again; see `KeyRing.reload`."""

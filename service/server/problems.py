@@ -38,6 +38,7 @@ KINDS: dict[str, ProblemKind] = {
     "validation": ProblemKind(422, "The request does not fit the contract"),
     "empty_input": ProblemKind(422, "An input holds no text"),
     "input_too_long": ProblemKind(422, "An input is too long"),
+    "deadline_unreachable": ProblemKind(422, "The request is too large for the time that it allows"),
     "overloaded": ProblemKind(429, "Too much is waiting already"),
     "headers_too_large": ProblemKind(431, "The headers are too large"),
     "internal": ProblemKind(500, "Something went wrong here"),

@@ -22,6 +22,7 @@ class RunSettings:
     unit: ExplanationUnit
     deadline: float | None
     """On the clock of `time.monotonic`."""
+    tenant: str = ""
 
 
 def answer_items(
@@ -76,6 +77,7 @@ def _score_together(
         rows,
         explainer.further_outputs,
         deadline=settings.deadline,
+        tenant=settings.tenant,
         admitted=True,
         background=explainer.is_background,
     )

@@ -229,7 +229,7 @@ def test_edits_are_tried_in_the_background_in_small_parts(
 def test_while_the_background_is_overfull_nothing_is_begun(
     predictor: Predictor, handed_in: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: Engine) -> None:
+    def refuse(_: Engine, __: str) -> None:
         raise Overloaded("9 rows are waiting already", 1)
 
     monkeypatch.setattr(Engine, "refuse_background_overload", refuse)

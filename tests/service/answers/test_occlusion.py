@@ -134,7 +134,7 @@ def test_items_are_explained_one_by_one_in_the_background(
 def test_while_the_background_is_overfull_nothing_is_begun(
     predictor: Predictor, handed_in: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: Engine) -> None:
+    def refuse(_: Engine, __: str) -> None:
         raise Overloaded("9 rows are waiting already", 1)
 
     monkeypatch.setattr(Engine, "refuse_background_overload", refuse)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from export.package import open_package
 from export.session import Arrays, Session
 from models.text import Row
-from service.engine.errors import DeadlineExceeded, EngineClosed, Overloaded
+from service.engine.errors import DeadlineExceeded, DeadlineUnreachable, EngineClosed, Overloaded
 from service.engine.limits import EngineLimits
 from service.engine.model_engine import Engine
 from service.engine.pool import Pool
@@ -199,7 +199,7 @@ def test_a_task_that_is_cancelled_takes_its_rows_along(busy: Engine, blocked: Co
 def test_a_full_queue_refuses(busy: Engine, first: list[int]) -> None:
     busy.submit(rows_of(*first), OUTPUTS)
     with pytest.raises(Overloaded, match="waiting already"):
-        busy.submit(rows_of(5), OUTPUTS)
+        busy.submit(rows_of(first[0]), OUTPUTS)
 
 
 def test_the_rows_that_fit_are_answered_and_three_times_as_many_refused(busy: Engine, blocked: ControlledRun) -> None:
@@ -218,7 +218,7 @@ def test_a_full_queue_says_when_it_should_be_empty(
     monkeypatch.setattr(Throughput, "seconds_for", lambda _, tokens: tokens * seconds_a_token)
     busy.submit(rows_of(*[50] * 8), OUTPUTS)
     with pytest.raises(Overloaded) as overloaded:
-        busy.submit(rows_of(5), OUTPUTS)
+        busy.submit(rows_of(*[50] * 8), OUTPUTS)
     assert overloaded.value.retry_after_s == retry_after_s
 
 
@@ -276,3 +276,56 @@ def test_a_row_gets_the_same_bits_alone_and_in_a_batch(package: Path) -> None:
     for one, other in zip(together, alone, strict=True):
         assert one["logits"].tobytes() == other["logits"].tobytes()
         assert one["rollout"].tobytes() == other["rollout"].tobytes()
+
+
+def test_a_short_request_does_not_wait_for_a_long_one_of_the_same_caller(busy: Engine, blocked: ControlledRun) -> None:
+    futures = [busy.submit(rows_of(*lengths), OUTPUTS) for lengths in ([90] * 50, [5])]
+    blocked.open.set()
+    wait(futures, 10)
+    assert [5] in blocked.batches[1:4]
+
+
+def test_a_caller_with_many_requests_does_not_hold_up_another(busy: Engine, blocked: ControlledRun) -> None:
+    flood = [busy.submit(rows_of(80), OUTPUTS, tenant="flood") for _ in range(5)]
+    other = busy.submit(rows_of(60), OUTPUTS, tenant="other")
+    blocked.open.set()
+    wait([*flood, other], 10)
+    assert [60] in blocked.batches[1:3]
+
+
+def test_only_the_caller_who_fills_the_queue_is_refused(busy: Engine) -> None:
+    busy.submit(rows_of(*[5] * 8), OUTPUTS, tenant="flood")
+    with pytest.raises(Overloaded):
+        busy.submit(rows_of(5), OUTPUTS, tenant="flood")
+    for _ in range(8):
+        busy.submit(rows_of(5), OUTPUTS, tenant="other")
+
+
+def test_rows_of_several_callers_share_a_batch(busy: Engine, blocked: ControlledRun) -> None:
+    futures = [busy.submit(rows_of(20), OUTPUTS, tenant=tenant) for tenant in ("one", "other", "third")]
+    blocked.open.set()
+    wait(futures, 10)
+    assert blocked.batches[1:] == [[20, 20, 20]]
+
+
+def test_long_requests_are_computed_in_brief_batches_while_short_ones_come_too(blocked: ControlledRun) -> None:
+    with engine_of(blocked, batch_tokens=100) as engine:
+        # The first rows are taken up before the last have come.
+        engine.submit(rows_of(*[20] * 20), OUTPUTS)
+        assert blocked.entered.wait(10)
+        futures = [engine.submit(rows_of(length), OUTPUTS) for length in (70, 50)]
+        blocked.open.set()
+        wait(futures, 10)
+    assert [len(batch) for batch in blocked.batches if batch[0] == 20] == [5, *[1] * 15]
+
+
+def test_what_cannot_be_done_in_time_is_refused_at_once_by_the_pace_measured() -> None:
+    def run(rows: Sequence[Row], _: Sequence[str]) -> list[Arrays]:
+        time.sleep(0.02)
+        return [{} for _ in rows]
+
+    with engine_of(run, batch_tokens=100) as engine:
+        engine.submit(rows_of(*[50] * 10), OUTPUTS).result(10)
+        with pytest.raises(DeadlineUnreachable, match="1,000 rows of 100,000 tokens together take"):
+            engine.submit(rows_of(*[100] * 1_000), OUTPUTS, deadline=time.monotonic() + 15)
+        assert len(engine.submit(rows_of(*[100] * 4), OUTPUTS, deadline=time.monotonic() + 60).result(10).rows) == 4

@@ -108,11 +108,11 @@ def test_models_share_the_background_fairly(blocked: ControlledRun) -> None:
 
 
 def test_they_take_no_room_from_ordinary_rows(busy: Engine) -> None:
-    busy.submit(rows_of(*[5] * 8), OUTPUTS, background=True)
-    busy.submit(rows_of(*[5] * 8), OUTPUTS)
+    busy.submit(rows_of(*[3] * 8), OUTPUTS, background=True)
+    busy.submit(rows_of(*[3] * 8), OUTPUTS)
     for background in (False, True):
         with pytest.raises(Overloaded, match="8 rows are waiting already"):
-            busy.submit(rows_of(5), OUTPUTS, background=background)
+            busy.submit(rows_of(3), OUTPUTS, background=background)
 
 
 def test_work_that_will_need_the_background_is_refused_while_that_is_overfull(busy: Engine) -> None:

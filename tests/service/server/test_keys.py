@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("value", [f"Bearer {FIRST}", f"bearer {FIRST}", f"BEARER   {FIRST} ", f"Bearer {SECOND}"])
 def test_each_of_the_keys_opens(value: str) -> None:
-    assert KeyRing([FIRST, SECOND]).admits([value.encode()])
+    assert KeyRing([FIRST, SECOND]).identify([value.encode()])
 
 
 @pytest.mark.parametrize(
@@ -41,26 +41,26 @@ def test_each_of_the_keys_opens(value: str) -> None:
     ],
 )
 def test_anything_else_does_not(values: list[bytes]) -> None:
-    assert not KeyRing([FIRST, SECOND]).admits(values)
+    assert KeyRing([FIRST, SECOND]).identify(values) is None
 
 
 def test_without_keys_everybody_passes() -> None:
-    assert KeyRing([]).admits([])
+    assert KeyRing([]).identify([]) == ""
 
 
 def test_a_file_holds_a_key_a_line_beside_those_given(file: Path) -> None:
     keys = KeyRing(["third"], file)
-    assert all(keys.admits([f"Bearer {key}".encode()]) for key in (FIRST, SECOND, "third"))
-    assert not keys.admits([b"Bearer ours"])
+    assert all(keys.identify([f"Bearer {key}".encode()]) for key in (FIRST, SECOND, "third"))
+    assert keys.identify([b"Bearer ours"]) is None
 
 
 def test_a_file_is_read_again_when_told(file: Path) -> None:
     keys = KeyRing([], file)
     file.write_text("new\n")
-    assert keys.admits([f"Bearer {FIRST}".encode()])
+    assert keys.identify([f"Bearer {FIRST}".encode()])
     keys.reload()
-    assert keys.admits([b"Bearer new"])
-    assert not keys.admits([f"Bearer {FIRST}".encode()])
+    assert keys.identify([b"Bearer new"])
+    assert keys.identify([f"Bearer {FIRST}".encode()]) is None
 
 
 @pytest.mark.parametrize("content", ["", "# none\n", "two words\n", None])
@@ -74,7 +74,7 @@ def test_a_file_that_cannot_be_used_leaves_the_keys_as_they_are(
     else:
         file.write_text(content)
     keys.reload()
-    assert keys.admits([f"Bearer {FIRST}".encode()])
+    assert keys.identify([f"Bearer {FIRST}".encode()])
     assert "keys_not_read" in capsys.readouterr().err
 
 
@@ -151,4 +151,4 @@ def test_files_of_both_kinds_of_keys_are_read_again(file: Path, tmp_path: Path) 
     file.write_text("caller\n")
     access.reload()
     assert [admits(access, key) for key in ("old", "new", "caller")] == [False, True, False]
-    assert access.keys.admits([b"Bearer caller"])
+    assert access.keys.identify([b"Bearer caller"])

@@ -1,0 +1,155 @@
+"""Which rows are let in: by the room of each tenant, and by the measured pace."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.engine.admission import TENANTS_WITH_ROOM, Demand, has_room, overload, refuse_late, tokens_until_done
+from service.engine.backlog import Backlog
+from service.engine.errors import DeadlineUnreachable, Overloaded
+from service.engine.limits import EngineLimits
+from service.engine.submission import Submission
+from service.engine.tenant_backlog import size_class
+from service.engine.throughput import FORGET_S, Throughput
+from tests.service.engine.fakes import OUTPUTS, rows_of
+
+LIMITS = EngineLimits(queued_rows=10, queued_tokens=1_000)
+REQUESTS = st.lists(
+    st.tuples(st.sampled_from(["one", "other", "third"]), st.lists(st.integers(1, 300), min_size=1, max_size=10)),
+    max_size=12,
+)
+
+
+def submission_of(tenant: str, lengths: Sequence[int]) -> Submission:
+    return Submission(rows_of(*lengths), OUTPUTS, None, tenant)
+
+
+def backlog_of(*requests: tuple[str, Sequence[int]]) -> Backlog:
+    backlog = Backlog(quantum=100)
+    for tenant, lengths in requests:
+        backlog.add(submission_of(tenant, lengths))
+    return backlog
+
+
+def demand(tenant: str, rows: int, tokens: int) -> Demand:
+    return Demand(tenant, rows, tokens, size_class(tokens, 100))
+
+
+@pytest.fixture
+def throughput() -> Throughput:
+    """A hundred tokens a second."""
+    throughput = Throughput()
+    throughput.add(100, 1.0)
+    return throughput
+
+
+def test_a_flood_of_one_tenant_leaves_the_others_their_room() -> None:
+    backlog = backlog_of(("one", [5] * 500), ("other", [5] * 9))
+    assert not has_room(backlog, LIMITS, demand("one", 1, 2_500))
+    assert has_room(backlog, LIMITS, demand("other", 1, 5))
+    assert not has_room(backlog, LIMITS, demand("other", 2, 10))
+
+
+@pytest.mark.parametrize(("rows", "tokens", "fits"), [(5, 900, True), (6, 900, False), (5, 901, False)])
+def test_both_rows_and_tokens_must_fit(rows: int, tokens: int, fits: bool) -> None:
+    assert has_room(backlog_of(("one", [20] * 5)), LIMITS, demand("one", rows, tokens)) == fits
+
+
+def test_a_tenant_without_rows_has_room_for_any() -> None:
+    assert has_room(backlog_of(("one", [5] * 500)), LIMITS, demand("other", 500, 5_000))
+
+
+def test_long_requests_take_no_room_from_shorter_ones() -> None:
+    backlog = backlog_of(("one", [100] * 500))
+    assert has_room(backlog, LIMITS, demand("one", 1, 5))
+    assert not has_room(backlog, LIMITS, Demand("one")), "all count where no size is given"
+    backlog.add(submission_of("one", [5] * 10))
+    assert not has_room(backlog, LIMITS, demand("one", 1, 5))
+
+
+def test_when_many_tenants_fill_their_queues_each_has_an_equal_part() -> None:
+    crowd = [(str(number), [1] * 5) for number in range(2 * TENANTS_WITH_ROOM)]
+    assert not has_room(backlog_of(*crowd), LIMITS, demand("0", 1, 1))
+    assert has_room(backlog_of(*crowd[1:]), LIMITS, demand("1", 1, 1))
+
+
+def test_the_wait_of_who_has_no_room_counts_the_turns_of_others(throughput: Throughput) -> None:
+    backlog = backlog_of(("one", [100] * 10), ("other", [100] * 50), ("third", [100]))
+    refusal = overload(backlog, throughput, demand("one", 1, 1_000), threads=2)
+    assert (str(refusal), refusal.retry_after_s) == ("10 rows are waiting already; try again later", 11)
+
+
+def test_work_that_takes_too_long_even_alone_is_refused_for_good(throughput: Throughput) -> None:
+    work = submission_of("one", [100] * 40)
+    with pytest.raises(
+        DeadlineUnreachable,
+        match=r"40 rows of 4,000 tokens together take 20 s even when nothing else waits, and the request allows 9\.0 s",
+    ):
+        refuse_late(Backlog(100), throughput, work, 9.0, 2, 2)
+    refuse_late(Backlog(100), throughput, work, 20.0, 2, 2)
+
+
+def test_one_row_is_computed_by_one_thread(throughput: Throughput) -> None:
+    with pytest.raises(DeadlineUnreachable):
+        refuse_late(Backlog(100), throughput, submission_of("one", [1_000]), 9.0, 8, 8)
+
+
+def test_a_batch_that_took_long_makes_no_work_hopeless(throughput: Throughput) -> None:
+    throughput.add(100, 3_600.0)
+    refuse_late(Backlog(100), throughput, submission_of("one", [100] * 10), 10.0, 1, 1)
+
+
+def test_what_fits_one_batch_is_tried_when_nothing_waits(throughput: Throughput) -> None:
+    refuse_late(Backlog(100), throughput, submission_of("one", [50, 50]), 0.001, 1, 1)
+
+
+def test_before_anything_is_measured_and_long_after_nothing_is_hopeless(
+    throughput: Throughput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = submission_of("one", [100] * 40)
+    refuse_late(Backlog(100), Throughput(), work, 0.001, 1, 1)
+    now = 1e9
+    monkeypatch.setattr("service.engine.throughput.time.monotonic", lambda: now)
+    throughput.add(100, 1.0)
+    now += FORGET_S - 1
+    with pytest.raises(DeadlineUnreachable):
+        refuse_late(Backlog(100), throughput, work, 0.001, 1, 1)
+    now += 1
+    refuse_late(Backlog(100), throughput, work, 0.001, 1, 1)
+
+
+def test_work_that_would_come_too_late_is_told_when_to_come_again(throughput: Throughput) -> None:
+    backlog = backlog_of(*[("one", [100] * 10)] * 3)
+    with pytest.raises(Overloaded, match="an answer would take 40 s, and the request allows 25 s") as refusal:
+        refuse_late(backlog, throughput, submission_of("one", [100] * 10), 25.0, 1, 1)
+    assert refusal.value.retry_after_s == 15
+    while backlog.tokens > 15 * 100:
+        backlog.charge(backlog.take(backlog.next(), 100))
+    refuse_late(backlog, throughput, submission_of("one", [100] * 10), 25.0, 1, 1)
+
+
+def test_a_short_request_is_not_refused_for_a_long_one_that_waits(throughput: Throughput) -> None:
+    for tenant in ("one", "other"):
+        refuse_late(backlog_of(("one", [100] * 1_000)), throughput, submission_of(tenant, [50]), 1.0, 1, 1)
+
+
+@given(requests=REQUESTS, tenant=st.sampled_from(["one", "new"]), lengths=st.lists(st.integers(1, 300), min_size=1))
+def test_nothing_takes_more_turns_than_was_foreseen(
+    requests: list[tuple[str, list[int]]], tenant: str, lengths: list[int]
+) -> None:
+    backlog = backlog_of(*requests)
+    last = submission_of(tenant, lengths)
+    foreseen = tokens_until_done(backlog, last)
+    assert last.tokens <= foreseen <= backlog.tokens + last.tokens
+    backlog.add(last)
+    served, left = 0, len(last.rows)
+    while left:
+        # One row at a time: no padding, and nobody rides in another's turn.
+        (queued,) = batch = backlog.take(backlog.next(), 1)
+        backlog.charge(batch)
+        served += len(queued.row)
+        left -= queued.submission is last
+    # A flow may be ahead by one turn, of a caller and of a size: no row is longer than 300.
+    assert served <= foreseen + 300 * (len(requests) + 3)
