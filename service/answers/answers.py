@@ -139,7 +139,8 @@ def make_result(
     if style is not None and predicted.scores is not None and not isinstance(predicted.scores, ExplanationTooLong):
         explanations = explain(style, prediction.parts, encoded, predicted.scores)
         explanation = tuple(explanations) if task.explains_each else explanations[0]
-    return result_type(task)(
+    # Nothing is checked again: the answer was checked when it was made.
+    return result_type(task).model_construct(
         **fields,
         index=item.index,
         id=item.item.id,

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from models.tasks import ENDPOINTS
 from service.server.context import respond
-from service.server.endpoints import endpoint
+from service.server.endpoints import Endpoint, endpoint
 from service.server.gateway import Addresses, App, Gateway, GatewayLimits
 from service.server.in_flight import InFlight
 from service.server.keys import Access, read_access
@@ -72,11 +72,13 @@ def build_service(settings: Settings) -> bentoml.Service[Any]:
     """
     parts = ServerParts.from_settings(settings)
     routes = _routes(parts)
+    endpoints = [endpoint(tasks, parts.registry, parts.metrics, settings.max_items) for tasks in ENDPOINTS.values()]
     service = GatewayService(
         parts,
         routes,
+        endpoints,
         name=NAME,
-        inner=_worker_class(parts),
+        inner=_worker_class(parts, endpoints),
         config={
             "http": {"host": settings.host, "port": settings.port},
             "workers": settings.workers,
@@ -98,8 +100,8 @@ def _routes(parts: ServerParts) -> list[Route]:
     ]
 
 
-def _worker_class(parts: ServerParts) -> type[Any]:
-    """The class that BentoML instantiates once in each worker; its methods answer at the endpoints of the tasks."""
+def _worker_class(parts: ServerParts, endpoints: Iterable[Endpoint]) -> type[Any]:
+    """The class that BentoML instantiates once in each worker; its methods are the endpoints of the tasks."""
 
     class Steadfast:
         """Robust text models over HTTP."""
@@ -129,9 +131,8 @@ def _worker_class(parts: ServerParts) -> type[Any]:
             if parts.tracing is not None:
                 parts.tracing.close()
 
-    for tasks in ENDPOINTS.values():
-        method = endpoint(tasks, parts.registry, parts.metrics, parts.settings.max_items)
-        setattr(Steadfast, method.name, method)
+    for one in endpoints:
+        setattr(Steadfast, one.api.name, one.api)
     return Steadfast
 
 
@@ -164,10 +165,13 @@ class HandlersOnlyApp(ServiceAppFactory):  # type: ignore[misc]
 class GatewayService(bentoml.Service[Any]):  # type: ignore[misc]
     """A BentoML service whose whole application, its middleware included, stands behind our gateway."""
 
-    def __init__(self, parts: ServerParts, routes: Iterable[Route], **bentoml_options: Any) -> None:
-        """A service of these parts; `routes` are the addresses beside BentoML's API methods."""
+    def __init__(
+        self, parts: ServerParts, routes: Iterable[Route], endpoints: Iterable[Endpoint], **bentoml_options: Any
+    ) -> None:
+        """A service of these parts; `routes` are the addresses beside the `endpoints`, which are its API methods."""
         super().__init__(**bentoml_options)
         self._parts = parts
+        self._answers = {one.path: one.answer for one in endpoints}
         self._addresses = Addresses.of(routes, (method.route for method in self.apis.values()))
 
     def to_asgi(self, is_main: bool = True) -> App:
@@ -186,6 +190,7 @@ class GatewayService(bentoml.Service[Any]):  # type: ignore[misc]
         return Gateway(
             HandlersOnlyApp(self, is_main=is_main)(),
             addresses=self._addresses,
+            answers=self._answers,
             limits=GatewayLimits(
                 max_body_bytes=settings.max_body_bytes,
                 body_timeout_s=settings.body_timeout_s,

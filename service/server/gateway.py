@@ -11,17 +11,21 @@ import time
 from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address
 from typing import Any, Self
 
 import structlog
+from starlette.responses import Response
 from starlette.routing import Route
 
 from service.server.context import RequestContext, current_request, respond
 from service.server.cross_origin import cross_origin_headers, is_preflight, preflight_headers
+from service.server.endpoints import Answerer
 from service.server.framework_errors import translate
 from service.server.in_flight import CancelScope, InFlight
 from service.server.keys import Access
+from service.server.logs import log_request
 from service.server.metrics import Metrics
 from service.server.problems import CONTENT_TYPE, REFUSAL, Problem
 from service.server.tracing import Stage, Tracing
@@ -39,6 +43,9 @@ HEALTH_PATHS = frozenset({"/livez", "/readyz", "/healthz"})
 
 ADMIN_PATHS = frozenset({"/v1/models"})
 """Addresses whose POST changes the server."""
+
+WATCHED_AFTER_S = 0.05
+"""Time after which a request is cancelled if its caller has left."""
 
 _SANE_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _UTF8_NAMES = frozenset({b"utf-8", b"utf8"})
@@ -97,6 +104,7 @@ class Gateway:
         app: App,
         *,
         addresses: Addresses,
+        answers: Mapping[str, Answerer],
         limits: GatewayLimits,
         access: Access,
         in_flight: InFlight,
@@ -104,9 +112,13 @@ class Gateway:
         tracing: Tracing | None = None,
         cors_origins: Collection[str] = (),
     ) -> None:
-        """Stand in front of `app`, which answers at `addresses`; pages of `cors_origins` may read what it answers."""
+        """Stand in front of `app`, which answers at `addresses`.
+
+        Bodies sent to the addresses in `answers` are answered by these; pages of `cors_origins` may read all answers.
+        """
         self._app = app
         self._addresses = addresses
+        self._answers = answers
         self._limits = limits
         self._access = access
         self._in_flight = in_flight
@@ -160,8 +172,7 @@ class Gateway:
                 "http.response.status_code": status,
             }
             self._tracing.record(scope["headers"], whole, context.stages, about, failed=status >= 500)
-        log.info(
-            "request",
+        log_request(
             request_id=context.request_id,
             method=method,
             path=scope["path"][:200],
@@ -202,11 +213,15 @@ class Gateway:
             cancel_scope.cancel_after(left_s, Problem(too_late.code, too_late.detail, headers=_CLOSE))
         context.body = await self._read_body(scope["headers"], receive)
         cancel_scope.cancel_after(context.deadline - time.monotonic(), too_late)
-        watch = asyncio.create_task(_cancel_when_caller_leaves(receive, cancel_scope))
+        watch = _Watch(receive, cancel_scope)
         try:
-            await self._app(scope, _replay(context.body, receive), sender.send)
+            answer = self._answers.get(scope["path"])
+            if answer is None:
+                await self._app(scope, _replay(context.body, receive), sender.send)
+            else:
+                await sender.respond(await answer())
         finally:
-            watch.cancel()
+            watch.end()
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
         _check_type(headers)
@@ -254,8 +269,14 @@ def _usual_form(scope: Scope) -> Scope:
 def _is_loopback(scope: Scope) -> bool:
     """Whether the caller came by an address that this machine alone reaches; a socket file counts as one."""
     host = (scope.get("server") or (None,))[0]
+    return host is None or _is_loopback_host(host)
+
+
+@cache
+def _is_loopback_host(host: str) -> bool:
+    # Cached without a bound: a server has few addresses.
     try:
-        return host is None or ip_address(host).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
         return True
 
@@ -264,10 +285,31 @@ class _CallerLeft(Exception):
     """The connection was closed before the answer was there."""
 
 
-async def _cancel_when_caller_leaves(receive: Receive, cancel_scope: CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    cancel_scope.cancel(_CallerLeft())
+class _Watch:
+    """Cancels a request when its caller leaves.
+
+    It begins to look after a while, because it needs a task of its own, and most requests are answered before.
+    """
+
+    def __init__(self, receive: Receive, cancel_scope: CancelScope) -> None:
+        self._receive = receive
+        self._cancel_scope = cancel_scope
+        self._task: asyncio.Task[None] | None = None
+        self._start = asyncio.get_running_loop().call_later(WATCHED_AFTER_S, self._begin)
+
+    def end(self) -> None:
+        """Look no more."""
+        self._start.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._cancel_scope.cancel(_CallerLeft())
 
 
 class _Sender:
@@ -315,7 +357,10 @@ class _Sender:
         if self.status is not None:
             return
         self._held = None
-        response = respond(problem)
+        await self.respond(respond(problem))
+
+    async def respond(self, response: Response) -> None:
+        """Send a whole answer."""
         start = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
         await self.send(start)
         await self.send({"type": "http.response.body", "body": response.body})

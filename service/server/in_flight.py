@@ -4,6 +4,7 @@ When the process ends, it answers the requests that it took, and refuses those t
 """
 
 import asyncio
+import math
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +28,8 @@ class CancelScope:
         self._reason: Exception | None = None
         self._is_open = False
         self._timer: asyncio.TimerHandle | None = None
+        self._ends_at = math.inf
+        self._end_reason: Exception | None = None
 
     def cancel(self, reason: Exception) -> None:
         """End the scope with `reason`, unless it has ended."""
@@ -37,9 +40,22 @@ class CancelScope:
 
     def cancel_after(self, seconds: float, reason: Exception) -> None:
         """Cancel the scope when this time has passed; replaces a time set earlier."""
+        loop = asyncio.get_running_loop()
+        self._ends_at, self._end_reason = loop.time() + max(seconds, 0.0), reason
+        # A timer that rings too early is set again when it does: nearly all requests are answered before.
+        if self._timer is None or self._ends_at < self._timer.when():
+            self._set_timer(loop)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self.cancel, reason)
+        self._timer = loop.call_at(self._ends_at, self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop.time() < self._ends_at:
+            self._set_timer(loop)
+        elif self._end_reason is not None:
+            self.cancel(self._end_reason)
 
     async def __aenter__(self) -> Self:
         self._is_open = True

@@ -8,6 +8,7 @@ import logging
 import sys
 import traceback
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
 import structlog
@@ -40,6 +41,12 @@ def configure_logs() -> None:
         library.handlers.clear()
         library.setLevel(logging.WARNING)
         library.propagate = True
+
+
+def log_request(**facts: Any) -> None:
+    """Write the line of a request at once: structlog takes twice as long, and there is one for every request."""
+    moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    _Stderr().write(json.dumps(facts | {"event": "request", "level": "info", "timestamp": moment}) + "\n")
 
 
 class _Stderr:

@@ -7,7 +7,7 @@ The files bear the worker's number: a worker that is started again goes on where
 
 import os
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -47,6 +47,8 @@ class Metrics:
         """Count nothing yet."""
         _share_with_other_workers()
         self._registry = CollectorRegistry()
+        # A metric finds the series of its labels under a lock and as texts; there are few, so they are kept.
+        self._series: Callable[..., Any] = cache(lambda metric, *labels: metric.labels(*labels))
         self._requests = self._counter("requests", "Requests answered.", "route", "code")
         self._rejections = self._counter("rejections", "Requests answered by a problem.", "reason")
         self._request_s = self._histogram("request_seconds", "From a request to its answer.", SECONDS, "route")
@@ -74,30 +76,30 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float, reason: str | None) -> None:
         """Count a request that was answered; `reason` is the code of the problem, if the answer was one."""
-        self._requests.labels(route, status).inc()
-        self._request_s.labels(route).observe(seconds)
+        self._series(self._requests, route, status).inc()
+        self._series(self._request_s, route).observe(seconds)
         if reason is not None:
             self._rejections.labels(reason).inc()
 
     def stages(self, model: ModelName, **seconds: float) -> None:
         """Record how long the stages of a request took that `model` answered: queue, tokenize, infer, explain."""
         for name, value in seconds.items():
-            self._stages[name].labels(model.task, model.name).observe(value)
+            self._series(self._stages[name], model.task, model.name).observe(value)
 
     def answers(self, model: ModelName, results: Sequence[Any]) -> None:
         """Count the labels, probabilities and truncated texts in these answers of `model`."""
         labels: Tally[str] = Tally()
-        confidence = self._confidence.labels(model.task, model.name)
+        confidence = self._series(self._confidence, model.task, model.name)
         for result in results:
             for label, probability in result.judgements():
                 confidence.observe(probability)
                 if label is not None:
                     labels[label] += 1
         for label, times in labels.items():
-            self._predictions.labels(model.task, model.name, label).inc(times)
+            self._series(self._predictions, model.task, model.name, label).inc(times)
         truncated = sum(result.truncated for result in results)
         if truncated:
-            self._truncated.labels(model.task, model.name).inc(truncated)
+            self._series(self._truncated, model.task, model.name).inc(truncated)
 
     def batch(self, rows: int, tokens: int, padded: int) -> None:
         """Count a batch, as `EngineMeter` says."""

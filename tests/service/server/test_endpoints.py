@@ -38,7 +38,7 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Ask:
         current_request.set(RequestContext("id", deadline=deadline))
         body = request_type(SENTIMENT, 1).model_validate(request)
         method = endpoint(ENDPOINTS["sentiment"], registry, Metrics(), 1)
-        return asyncio.run(method.func(None, body))
+        return asyncio.run(method.api.func(None, body))
 
     return ask_predictor
 

@@ -48,6 +48,7 @@ def behind_gateway(
     return Gateway(
         application,
         addresses=ADDRESSES,
+        answers={},
         limits=GatewayLimits(**{**LIMITS, **limits}),
         access=Access(KeyRing(keys), KeyRing([]), is_open),
         in_flight=in_flight or InFlight(),

@@ -14,7 +14,7 @@ from hypothesis import given, reject, settings
 
 from export.package import open_package
 from models.tasks import ENDPOINTS, TASKS
-from service.answers.contract import Options
+from service.answers.contract import Options, answer_type
 from service.answers.errors import ItemsRejected
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
@@ -104,6 +104,19 @@ def test_http_predict_and_score_give_equal_numbers(
                 }
             else:
                 assert row.get(f"prediction_{name}", row[name]) == value
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_answer_is_what_the_contract_says(task: str, server: Server, extractive_server: Server) -> None:
+    asked, endpoint = (extractive_server if task == EXTRACTIVE else server), TASKS[task].endpoint
+    # Answers are written without being checked: this holds them to their type.
+    contract = answer_type(*ENDPOINTS[endpoint])
+    for options in ({}, {"explain": True, "top_k": 1}, {"on_error": "report"}, {"certify": "typos"}):
+        body = ask(asked, endpoint, make_items(task, 3), **options)
+        answer = contract.model_validate_json(body.content, strict=True)
+        left_out = set() if options.get("on_error") or answer.errors else {"errors"}
+        assert json.loads(answer.model_dump_json(exclude=left_out)) == body.json()
+        assert set(body.json()) == set(contract.model_fields) - left_out
 
 
 @pytest.mark.parametrize("task", TASKS)
