@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rich
 
-from benchmarks import attacking, explaining, footprint, scoring, serving, training
+from benchmarks import attacking, beside, explaining, footprint, scoring, serving, training
 from models.cpu import cpu_flags, cpu_model
 
 
@@ -20,6 +20,6 @@ def _machine() -> Iterator[str]:
 
 if __name__ == "__main__":
     zoo = Path(__file__).parents[1] / "zoo"
-    parts = (serving, explaining, scoring, attacking, footprint)
+    parts = (serving, beside, explaining, scoring, attacking, footprint)
     for line in chain(_machine(), *(part.report(zoo) for part in parts), training.report()):
         rich.get_console().print(line, soft_wrap=True)

@@ -70,10 +70,10 @@ def report(zoo: Path) -> Iterator[str]:
                 "score, 2,048 texts": lambda: _score_seconds(make_texts(2_048, seed=1)),
             }
         )
-        latency = take_turns(
+        alone = take_turns(
             {
                 "raw": lambda: _raw_latency(package, texts[:128]),
-                "HTTP": lambda: _latency(server, texts[:128]),
+                "HTTP": lambda: latency(server, texts[:128]),
             }
         )
     yield f"serving zoo/sentiment: CPU time a text (medians of {ROUNDS} rounds)"
@@ -87,7 +87,7 @@ def report(zoo: Path) -> Iterator[str]:
             mine / other for mine, other in zip(measured[f"32 texts, explain={name}"], plain, strict=True)
         )
         yield f"  explain={name} against without: {ratio:.2f}"
-    raw, http = (statistics.median(latency[name]) * 1000 for name in ("raw", "HTTP"))
+    raw, http = (statistics.median(alone[name]) * 1000 for name in ("raw", "HTTP"))
     yield f"  alone, median wall time a text: raw {raw:.2f} ms, HTTP {http:.2f} ms, {http - raw:+.2f} ms"
 
 
@@ -144,8 +144,11 @@ async def load(server: Server, texts: list[str], size: int, explain: str | None)
         await asyncio.gather(*(work(bodies[number::workers]) for number in range(workers)))
 
 
-def _latency(server: Server, texts: list[str]) -> float:
-    """Ask with the standard library's client: the time of a heavier one would be measured with the server's."""
+def latency(server: Server, texts: list[str]) -> float:
+    """Median seconds of a text, one after another.
+
+    The standard library's client asks: the time of a heavier one would be measured with the server's.
+    """
     walls = []
     with closing(http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)) as connection:
         for text in texts:
