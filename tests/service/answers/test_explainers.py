@@ -119,8 +119,8 @@ def test_further_rows_keep_the_deadline_and_need_no_room_in_the_queue(
     deadline = time.monotonic() + 60
     predictor.submit([TextItem(text="good film")], ATTENTION, deadline=deadline).result()
     assert asked == [
-        (1, ("logits",), {"deadline": deadline, "admitted": False, "background": False}),
-        (2, ("logits",), {"deadline": deadline, "admitted": True, "background": False}),
+        (1, ("logits",), {"deadline": deadline, "tenant": "", "admitted": False, "background": False}),
+        (2, ("logits",), {"deadline": deadline, "tenant": "", "admitted": True, "background": False}),
     ]
 
 
