@@ -1,7 +1,9 @@
 """Several models for one task, replaced while they answer."""
 
+import gc
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,6 +96,16 @@ def test_a_reload_answers_with_what_lies_there_now(open_registry: Callable[..., 
     registry.reload()
     assert [predictor.name.digest for predictor in registry.predictors] == [digest]
     assert label(registry, "great") == "positive"
+
+
+def test_a_model_that_is_retired_is_let_go(open_registry: Callable[..., ModelRegistry], folder: Path) -> None:
+    registry = open_registry(folder)
+    # What is loaded is not looked at again by the garbage collector.
+    assert gc.get_freeze_count() > 0
+    old = weakref.ref(registry.predictors[0])
+    replace_package(folder, "second")
+    registry.reload()
+    wait_for(lambda: old() is None)
 
 
 def test_a_reload_keeps_what_has_not_changed(open_registry: Callable[..., ModelRegistry], folder: Path) -> None:
