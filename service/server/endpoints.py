@@ -41,8 +41,8 @@ from service.server.problems import Fault, Problem, pointer
 from service.server.registry import ModelRegistry
 from service.server.tracing import Stage
 
-LARGE_BODY_BYTES = 65_536
-"""Texts of a larger body are read in a thread: tokenising 64 KiB would hold up all other requests for some 20 ms."""
+LARGE_BODY_BYTES = 8_192
+"""Texts of a larger body are read in a thread: tokenising 8 KiB would hold up all other requests for some 5 ms."""
 LARGE_EXPLANATION_CHARACTERS = 10_000
 """Longer explanations are made in a thread: a long text may have hundreds of entities, each explained by its words."""
 
