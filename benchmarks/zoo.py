@@ -1,8 +1,8 @@
 """`python -m benchmarks.zoo`: trains the packages of `zoo/` again, by their recipes, with the twins beside them.
 
 A recipe is a folder of `zoo/recipes/` with a settings file for each stage; a stage starts from the one before it. The
-twin of a package goes through the same stages without their noise. Whatever is there already is not made again, and a
-training that was stopped goes on.
+twin of a package goes through the same stages without their noise, or by plain training where no stage has any.
+Whatever is there already is not made again, and a training that was stopped goes on.
 """
 
 import shlex
@@ -83,16 +83,17 @@ def plan(task: str, data: str, base: str, out: Path, made: Sequence[str] = TASKS
         raise NoRecipe(f"{task} starts from a model for {earlier}; name {earlier} before it")
     start = str(_stage(out, earlier, _first(earlier))) if earlier else base
     folder = str(Path(data) / task.replace("-", "_"))
+    noisy = [stage for stage in stages if "noise" in read_toml(stage)]
+    otherwise = ("--noise", "none") if noisy else ("--method", "plain")
     ends = {}
     for is_twin in (True, False):
         before = start
         for stage in stages:
-            is_shared = "noise" not in read_toml(stage)
-            trained = _stage(out, task, stage, is_twin=is_twin and not is_shared)
-            without = ("--noise", "none") if is_twin and not is_shared else ()
-            if not (is_shared and not is_twin):
+            differs = stage in (noisy or stages)
+            trained = _stage(out, task, stage, is_twin=is_twin and differs)
+            if differs or is_twin:
                 arguments = ("train", "--config", str(stage), "--base", before, "--data", folder, "--out", str(trained))
-                yield Step(trained, (*arguments, *without))
+                yield Step(trained, (*arguments, *(otherwise if is_twin and differs else ())))
             before = str(trained)
         ends[is_twin] = before
     twin = out / f"{task}-twin"

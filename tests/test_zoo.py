@@ -57,6 +57,13 @@ def test_a_twin_goes_through_the_same_stages_without_noise(tmp_path: Path) -> No
     assert steps[-1].arguments[4:6] == ("--twin", str(tmp_path / "sentiment-twin"))
 
 
+def test_the_twin_of_a_recipe_without_noise_is_trained_plainly(tmp_path: Path) -> None:
+    made = {step.made.name: step.arguments for step in plan("ner", "data", "base", tmp_path)}
+    assert made["ner-1-first-twin"][-2:] == ("--method", "plain")
+    assert made["ner-1-first"][-2:] == ("--out", str(tmp_path / "stages" / "ner-1-first"))
+    assert made["ner-twin"][1] == str(tmp_path / "stages" / "ner-1-first-twin")
+
+
 def test_a_task_that_starts_from_another_asks_for_it(tmp_path: Path) -> None:
     with pytest.raises(NoRecipe, match="sts starts from a model for nli; name nli before it"):
         [*plan("sts", "data", "base", tmp_path, ["sts"])]
