@@ -30,7 +30,7 @@ Target = Mapping[tuple[int, ...], float]
 """A weighted sum of a row's logits, as the weight of each logit that counts: {(1,): 1.0, (0,): -1.0}, or by token and
 label {(7, 3): 1.0}."""
 
-BadInputCode = Literal["empty_input", "input_too_long", "validation"]
+BadInputCode = Literal["empty_input", "input_too_long", "unknown_words", "validation"]
 
 
 class BadInput(UserError):
@@ -208,6 +208,11 @@ class Reader:
     def from_file(cls, path: Path, limits: ReadingLimits, correction: Correction | None = None) -> Self:
         """Read a `tokenizer.json`."""
         return cls(Tokenizer.from_file(str(path)), limits, correction)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, for looking up; it must not be changed."""
+        return self._tokenizer
 
     def token_id(self, token: str) -> int | None:
         """The id of a token, special or not; None where the vocabulary has no such token."""

@@ -135,6 +135,14 @@ class Settings(BaseSettings):
         description="Most rows to compute for the certificate of an input, which reads the text again with each edit.",
         json_schema_extra={"group": "Limits"},
     )
+    max_unknown_share: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Refuse an input of whose tokens a larger share stands for no word that the model knows, instead "
+        "of answering it; 1 answers all.",
+        json_schema_extra={"group": "Limits"},
+    )
     body_timeout_s: float = Field(
         default=20.0,
         gt=0,

@@ -108,12 +108,16 @@ class TaskAnswer(BaseModel):
         return ()
 
 
+_BESIDE_ANSWER = ("id", "unknown_share")
+"""Texts and numbers that a result has beside the fields of its answer."""
+
+
 def headline(answer: BaseModel) -> str:
     """The texts of an answer, and its numbers with three decimals; JSON where it has neither, so that it shows at all.
 
-    The item's id is no part of the answer.
+    The item's id and what is said of its tokens are no part of the answer.
     """
-    values = [value for name, value in answer if name != "id" and isinstance(value, str | float)]
+    values = [value for name, value in answer if name not in _BESIDE_ANSWER and isinstance(value, str | float)]
     shown = [value if isinstance(value, str) else f"{value:.3f}" for value in values]
     return "  ".join(shown) if shown else answer.model_dump_json()
 

@@ -147,6 +147,7 @@ def make_result(
         tokens=encoded.tokens,
         truncated=encoded.truncated,
         windows=encoded.windows,
+        unknown_share=item.unknown_share,
         certificate=_certificate(item, predicted, options),
         corrections=_corrections(encoded, options.offset_unit),
         explanation=explanation,

@@ -47,6 +47,8 @@ class EncodedItem:
     encoded: Encoded
     target: int | None = None
     """The place, in the task's `Targets`, of the answer to explain; None for the one that the model gives."""
+    unknown_share: float = 0.0
+    """The share of its tokens that stand for no known word; not counted for an item whose words were changed."""
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,12 @@ class EncodingSummary(BaseModel):
     tokens: int = Field(description="Tokens computed, special tokens and the overlap of windows included.")
     truncated: bool = Field(description="Whether some of the text was not read.")
     windows: int
+    unknown_share: float = Field(
+        ge=0,
+        le=1,
+        description="The share of its tokens for which the model has no word: unknown ones, single letters inside "
+        "words, and single letters of a script that is not the model's. Near 1, the answer rests on nothing.",
+    )
     corrections: tuple[CorrectedPiece, ...] = Field(
         default=(),
         exclude_if=lambda corrections: not corrections,

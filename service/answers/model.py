@@ -15,6 +15,7 @@ from models.tasks.task import Item, Prediction, contrast
 from models.text import Encoded, Row, Truncation
 from service.answers.batch import EncodedItem
 from service.answers.errors import BrokenModel, UnknownTarget
+from service.answers.unknown_words import UnknownWords
 from service.engine.limits import EngineLimits
 from service.engine.model_engine import Engine
 from service.engine.pool import Pool
@@ -40,6 +41,7 @@ class LoadedModel:
         self.task = package.task
         self.outputs = package.manifest.meaning
         self.reader = package.reader()
+        self.unknown_words = UnknownWords(self.reader.tokenizer)
         self._session = open_session(
             package.graph, package.graph_digest, cache=cache, pad_id=package.manifest.pad_id, provider=provider
         )

@@ -47,6 +47,7 @@ class Predictor:
         cache: Path | None = None,
         max_occlusion_words: int = MAX_OCCLUSION_WORDS,
         max_certify_rows: int = MAX_CERTIFY_ROWS,
+        max_unknown_share: float = 1.0,
     ) -> None:
         """Load the graph, which the threads of `pool` will run; raises as `open_session` does.
 
@@ -64,6 +65,8 @@ class Predictor:
         )
         self.max_certify_rows = max_certify_rows
         """Most rows to compute for the certificate of an item."""
+        self.max_unknown_share = max_unknown_share
+        """From more unknown tokens on, as a share of an item's, it is rejected instead of answered."""
         self._model = LoadedModel(package, limits, pool, provider, cache, max_occlusion_words)
 
     @property
@@ -231,10 +234,14 @@ class Predictor:
             except BadInput as error:
                 rejected.append(RejectedItem(index, error))
                 continue
+            unknown_share = self._model.unknown_words.share(encoded)
+            if unknown_share > self.max_unknown_share:
+                rejected.append(RejectedItem(index, _not_understood(unknown_share, self.max_unknown_share)))
+                continue
             target = None if asked is None else self._model.find_target(asked, encoded)
             if target is not None:
                 encoded = self._model.aimed(encoded, target)
-            encoded_items.append(EncodedItem(index, item, encoded, target))
+            encoded_items.append(EncodedItem(index, item, encoded, target, unknown_share))
         return encoded_items, rejected
 
     def _compute(
@@ -302,6 +309,15 @@ class Predictor:
             return then(one_by_one(starts), add)
 
         return then_wait(predicted, certify)
+
+
+def _not_understood(share: float, most: float) -> BadInput:
+    return BadInput(
+        "unknown_words",
+        "",
+        f"{share:.0%} of its tokens stand for no word that the model knows, and at most {most:.0%} may here: is it "
+        "text, in the model's language?",
+    )
 
 
 def _unexplained(

@@ -106,7 +106,7 @@ def score_file(predictor: Predictor, job: ScoringJob, progress: ReportRecords) -
     records, columns = survey(job.source)
     texts = _find_texts(predictor, job, tuple(columns))
     identity = {
-        "format": 2,
+        "format": 3,
         "source": file_digest(job.source),
         "package": predictor.name.digest,
         "texts": texts,

@@ -39,6 +39,7 @@ KINDS: dict[str, ProblemKind] = {
     "empty_input": ProblemKind(422, "An input holds no text"),
     "input_too_long": ProblemKind(422, "An input is too long"),
     "deadline_unreachable": ProblemKind(422, "The request is too large for the time that it allows"),
+    "unknown_words": ProblemKind(422, "The model knows too few words of an input"),
     "overloaded": ProblemKind(429, "Too much is waiting already"),
     "headers_too_large": ProblemKind(431, "The headers are too large"),
     "internal": ProblemKind(500, "Something went wrong here"),

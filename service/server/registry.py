@@ -220,6 +220,7 @@ def start_predictor(package: Package, settings: Settings, pool: Pool) -> Predict
         settings.cache,
         settings.max_occlusion_words,
         settings.max_certify_rows,
+        settings.max_unknown_share,
     )
     try:
         predictor.warm_up()

@@ -87,6 +87,7 @@ def test_each_entity_has_a_view_of_its_own_where_it_is_explained() -> None:
         for name, start in (("Emma", 0), ("Paul", 9))
     )
     fields = {"index": 0, "id": None, "tokens": 5, "truncated": False, "windows": 1, "certificate": None}
+    fields["unknown_share"] = 0
     text = "Emma and Paul"
     result = result_type(NER)(entities=entities, explanation=(explain(text, [1.0]), explain(text, [2.0])), **fields)
     assert [(one.headline, one.places) for one in views_of(result)] == [

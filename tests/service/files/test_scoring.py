@@ -32,6 +32,7 @@ ADDED = [
     "tokens",
     "truncated",
     "windows",
+    "unknown_share",
 ]
 EXPLAINED = ["explanation", "explanation_method", "explanation_target", "explanation_rest"]
 ENDINGS = ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"]

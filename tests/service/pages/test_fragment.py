@@ -55,6 +55,7 @@ def result_of(text: str, method: ExplanationMethod = "occlusion", **changes: Any
         tokens=3,
         truncated=False,
         windows=1,
+        unknown_share=0.0,
         certificate=None,
         explanation=Explanation(items=items, **given),
     )

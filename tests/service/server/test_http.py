@@ -26,6 +26,7 @@ def test_an_answer_has_every_field_of_the_contract(server: Server) -> None:
         "tokens",
         "truncated",
         "windows",
+        "unknown_share",
         "certificate",
         "explanation",
     }

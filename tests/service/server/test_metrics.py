@@ -23,7 +23,15 @@ from service.server.metrics import Metrics
 from tests.service.conftest import ROOT, Server, wait_for
 
 MODEL = ModelName(task="sentiment", name="tiny", digest="d1", method="plain", precision="fp32")
-PLACE = {"index": 0, "id": None, "tokens": 3, "windows": 1, "certificate": None, "explanation": None}
+PLACE = {
+    "index": 0,
+    "id": None,
+    "tokens": 3,
+    "windows": 1,
+    "unknown_share": 0.0,
+    "certificate": None,
+    "explanation": None,
+}
 
 
 def read(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -150,3 +150,22 @@ def test_without_admin_keys_a_request_that_was_passed_on_reloads_nothing(server:
     passed_on = server.client.post("/v1/models", json={"reload": True}, headers={"X-Forwarded-For": "192.0.2.7"})
     assert (passed_on.status_code, passed_on.json()["code"]) == (401, "unauthorized")
     assert server.client.post("/v1/models", json={"reload": True}).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def careful(start_server: Callable[..., Server], package: Path) -> Server:
+    return start_server(package, max_unknown_share=0.5)
+
+
+def test_a_result_says_how_much_of_the_text_the_model_has_no_word_for(server: Server) -> None:
+    results = server.ask(inputs=["the film was good", "\N{SNOWMAN} good", "\N{SNOWMAN}"]).json()["results"]
+    assert [result["unknown_share"] for result in results] == [0.0, 0.5, 1.0]
+
+
+def test_a_server_may_abstain_from_what_it_cannot_read(careful: Server) -> None:
+    refused = careful.ask(inputs=["good", "\N{SNOWMAN}"])
+    assert (refused.status_code, refused.json()["code"]) == (422, "unknown_words")
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/inputs/1"]
+    reported = careful.ask(inputs=["good", "\N{SNOWMAN}", "\N{SNOWMAN} bad"], on_error="report").json()
+    assert [result["index"] for result in reported["results"]] == [0, 2]
+    assert [(error["index"], error["code"]) for error in reported["errors"]] == [(1, "unknown_words")]
