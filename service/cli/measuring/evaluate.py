@@ -54,7 +54,10 @@ def evaluate(
     part: Parts = None,
     robust: Annotated[
         bool,
-        typer.Option("--robust", help="Measure also with typos and other noise, and on the task's robustness sets."),
+        typer.Option(
+            "--robust",
+            help="Measure also with typos and other noise, on the task's robustness sets, and with exchanged names.",
+        ),
     ] = False,
     explanations: Annotated[
         bool,
@@ -76,7 +79,8 @@ def evaluate(
     A checkpoint computes with torch, a package with ONNX Runtime; the metrics are the same.
 
     With `--robust`, sets that the data folder lacks are named and left out. `consistency` is the share of groups of a
-    contrast set that are right throughout, and `failure_rate` the share of CheckList cases that fail.
+    contrast set that are right throughout, `failure_rate` the share of CheckList cases that fail, and `name_gap` the
+    largest difference that names or terms of identity make to the mean score of sentences that are else the same.
 
     With `--explanations`, the words that an explanation ranks first are taken out of each text: `comprehensiveness` is
     how far the answer's probability then falls (higher is better), `sufficiency` how far it falls when only they are
@@ -100,6 +104,7 @@ def _show_metrics(model: Path, data: str, parts: Sequence[str], *, robust: bool,
     if not parts:
         raise typer.BadParameter(f"{model} does not say what it was measured on; name a part", param_hint="--part")
     need("train", *(() if is_package(model) else ("torch", "transformers")), "sklearn", "scipy", "seqeval")
+    from models.measuring.name_gap import measure_name_gap
     from models.measuring.robustness import measure_parts, measure_robustness
 
     evaluated = _open_evaluated_model(model)
@@ -107,7 +112,8 @@ def _show_metrics(model: Path, data: str, parts: Sequence[str], *, robust: bool,
     with watched_measuring() as progress:
         if robust:
             report = measure_robustness(evaluated, data, parts, progress)
-            found, left_out = report.found, report.left_out
+            gap = measure_name_gap(evaluated)
+            found, left_out = report.found | ({"names": {"name_gap": gap.gap}} if gap else {}), report.left_out
         else:
             found = measure_parts(evaluated, data, parts, progress)
     for name, reason in left_out.items():

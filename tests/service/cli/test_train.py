@@ -63,8 +63,9 @@ def test_a_checkpoint_and_its_package_are_measured_alike(workshop: Path) -> None
 def test_robustness_is_measured_too_where_it_is_asked_for(workshop: Path) -> None:
     measured = _run("evaluate", "package", "--data", "data", "--robust", "--json", cwd=workshop)
     found = json.loads(measured.stdout)
-    assert list(found) == ["validation", "validation, typos", "validation, word swaps", "validation, synonyms"]
+    assert list(found) == ["validation", "validation, typos", "validation, word swaps", "validation, synonyms", "names"]
     assert found["validation, typos"]["rows"] == 40
+    assert 0 <= found["names"]["name_gap"] <= 1
     assert "left out: IMDB contrast: data has no imdb_contrast_validation" in measured.stderr
 
 
