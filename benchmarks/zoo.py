@@ -57,7 +57,8 @@ def main(
 ) -> None:
     """Train packages as those of the zoo were trained, and measure them."""
     try:
-        steps = [step for task in tasks or TASKS for step in plan(task, data, base, out, tasks or TASKS)]
+        chosen = tasks or TASKS
+        steps = [step for place, task in enumerate(chosen) for step in plan(task, data, base, out, chosen[:place])]
         if not dry_run:
             check_folder(data)
     except UserError as error:
@@ -73,7 +74,8 @@ def plan(task: str, data: str, base: str, out: Path, made: Sequence[str] = TASKS
     """The steps for one task: the twin's stages, the package's own, and both exports, the twin's first.
 
     Raises:
-        NoRecipe: there is none for the task, or `made` lacks the task that it starts from.
+        NoRecipe: there is none for the task, or the task that it starts from is neither in `made`, which are made
+            before, nor there already.
     """
     stages = sorted((RECIPES / task).glob("*.toml"))
     if not stages:

@@ -40,4 +40,6 @@ class Passport(_Frozen):
     metrics: dict[str, dict[str, float]] = Field(
         description="Metrics under random noise, on sets made to mislead, and on behaviour tests, with their rows."
     )
-    name_gap: NameGap | None = Field(default=None, description="Null for a task that declares no sentences for it.")
+    name_gap: NameGap | None = Field(
+        default=None, description="Null for a task that declares no sentences for it, and for other labels than theirs."
+    )

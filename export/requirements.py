@@ -11,7 +11,9 @@ from models.errors import UserError
 from models.tasks import TASKS
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le}
-_PATTERN = re.compile(r"(?:(?P<task>[a-z-]+):)?(?P<figure>[^<>=:]+?)\s*(?P<comparison>>=|<=)\s*(?P<bound>\d*\.?\d+)")
+_PATTERN = re.compile(
+    r"(?:(?P<task>[a-z-]+):\s*)?(?P<figure>[^<>=:]+?)\s*(?P<comparison>>=|<=)\s*(?P<bound>\d*\.?\d+(?:[eE][-+]?\d+)?)"
+)
 
 
 class BadRequirement(UserError):
@@ -35,7 +37,7 @@ class Requirement:
     def __str__(self) -> str:
         """The demand as it is written."""
         prefix = f"{self.task}:" if self.task else ""
-        return f"{prefix}{self.figure}{self.comparison}{self.bound:g}"
+        return f"{prefix}{self.figure}{self.comparison}{self.bound!r}"
 
 
 def read_requirement(written: str) -> Requirement:
@@ -72,4 +74,4 @@ def check_requirements(manifest: Manifest, requirements: Iterable[Requirement], 
                 + ("" if manifest.passport else "; `steadfast export --robust` measures more")
             )
         if not _COMPARISONS[one.comparison](found, one.bound):
-            raise FallsShort(f"{origin}: {one} is required, and {one.figure} is {found:.4f}; train for it, or ask less")
+            raise FallsShort(f"{origin}: {one} is required, and {one.figure} is {found:.6g}; train for it, or ask less")

@@ -47,7 +47,10 @@ class Gap:
 
 
 def measure_name_gap(model: EvaluatedModel) -> Gap | None:
-    """The largest gap over all kinds; None for a task that declares no templates."""
+    """The largest gap over all kinds; None for a task that declares no templates, or a model without their labels."""
+    wanted = {one.label for one in model.task.robustness.templates}
+    if not wanted <= {None, *model.outputs.labels}:
+        return None
     gaps = [_gap(model, kind) for kind in GROUPS if _templates(model, kind)]
     return max(gaps, key=lambda one: one.gap, default=None)
 
@@ -74,4 +77,4 @@ def _score(answer: Any, label: str | None) -> float:
     """The probability of a label, or the normalised score of an answer that has no labels."""
     if label is None:
         return float(answer.normalized)
-    return next((float(one.score) for one in answer.scores if one.label == label), 0.0)
+    return next(float(one.score) for one in answer.scores if one.label == label)

@@ -11,6 +11,7 @@ import typer
 from export.package import Package
 from export.session import find_provider
 from models.errors import UserError
+from models.tables import format_count
 from service.answers.packages import open_packages
 from service.server.keys import read_access
 from service.server.tracing import check_tracing
@@ -50,7 +51,7 @@ def greeting(settings: Settings, models: int) -> str:
     """A line for people who start the server in a terminal."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{settings.port}"
-    return f"listening on {address}, {models} model{'s' * (models != 1)}, docs at {address}/docs.json"
+    return f"listening on {address}, {format_count(models, 'model')}, docs at {address}/docs.json"
 
 
 def _check_pins(settings: Settings, packages: Sequence[Package]) -> None:

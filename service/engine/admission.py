@@ -1,7 +1,7 @@
 """Which rows a queue lets in: those for which it has room, and those that can be done before their deadline."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -47,9 +47,9 @@ def has_room(backlog: Backlog, limits: EngineLimits, demand: Demand) -> bool:
         return True
     rows = demand.rows + sum(each.rows for each in mine)
     tokens = demand.tokens + sum(each.tokens for each in mine)
-    tenants = len(backlog.tenants)
-    return _fits(rows, backlog.rows + demand.rows, limits.queued_rows, tenants) and _fits(
-        tokens, backlog.tokens + demand.tokens, limits.queued_tokens, tenants
+    waiting = backlog.tenants.values()
+    return _fits(rows, demand.rows, [each.rows for each in waiting], limits.queued_rows) and _fits(
+        tokens, demand.tokens, [each.tokens for each in waiting], limits.queued_tokens
     )
 
 
@@ -119,8 +119,10 @@ def _others(backlog: Backlog, tenant: str) -> Iterable[int]:
     return (each.tokens for name, each in backlog.tenants.items() if name != tenant)
 
 
-def _fits(own: int, together: int, limit: int, tenants: int) -> bool:
-    most = limit if together <= TENANTS_WITH_ROOM * limit else TENANTS_WITH_ROOM * limit // tenants
+def _fits(own: int, wanted: int, waiting: Sequence[int], limit: int) -> bool:
+    # Of a request that was let in alone, however large, no more than the limit is counted against the others.
+    together = wanted + sum(min(each, limit) for each in waiting)
+    most = limit if together <= TENANTS_WITH_ROOM * limit else TENANTS_WITH_ROOM * limit // len(waiting)
     return own <= min(most, limit)
 
 

@@ -116,6 +116,9 @@ class Backlog:
         waiting = self._waiting.get(submission)
         for length in list(waiting.by_length) if waiting else ():
             self._pop_rows(submission, length, len(submission.rows))
+        tenant = self.tenants.get(submission.tenant)
+        if tenant:
+            tenant.forget_others(self._waiting)
 
     def clear(self) -> list[Submission]:
         """Remove all rows; returns the submissions that had rows waiting, the oldest first."""

@@ -85,6 +85,14 @@ class TenantBacklog:
             heapq.heappop(order)
         return order[0][2]
 
+    def forget_others(self, waiting: Container[Submission]) -> None:
+        """Let go of the submissions that are not `waiting`, where they are most of those that are held."""
+        for backlog in self.sizes.values():
+            # Those that wait have a row each at least.
+            if len(backlog.order) > 2 * backlog.rows:
+                backlog.order = [entry for entry in backlog.order if entry[2] in waiting]
+                heapq.heapify(backlog.order)
+
     def charge(self, size: int, tokens: int) -> None:
         """Give a class of sizes a turn that costs so many tokens."""
         self._turns.charge(size, tokens)

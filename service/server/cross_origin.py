@@ -13,7 +13,7 @@ _MAY_SEND = (
     (b"access-control-allow-methods", b"GET, HEAD, POST"),
     (
         b"access-control-allow-headers",
-        b"Authorization, Content-Type, X-Request-ID, X-Request-Timeout-Ms, traceparent, tracestate",
+        b"Authorization, Content-Encoding, Content-Type, X-Request-ID, X-Request-Timeout-Ms, traceparent, tracestate",
     ),
     (b"access-control-max-age", b"600"),
 )

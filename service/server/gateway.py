@@ -134,7 +134,7 @@ class Gateway:
         context = RequestContext(_request_id(scope["headers"]))
         current_request.set(context)
         for_pages = cross_origin_headers(self._cors_origins, scope["headers"])
-        sender = _Sender(context, pack_answer(scope, send), for_pages, with_body=scope["method"] != "HEAD")
+        sender = _Sender(context, scope, send, for_pages)
         asked = _usual_form(scope)
         cancel_scope = CancelScope()
         try:
@@ -199,7 +199,7 @@ class Gateway:
         if scope["method"] == "POST" and scope["path"] in self._addresses.taking_json:
             await self._answer_body(scope, receive, sender, cancel_scope)
         else:
-            await self._app(scope, receive, sender.send)
+            await self._app(scope, receive, sender.send_packed)
 
     async def _answer_body(self, scope: Scope, receive: Receive, sender: "_Sender", cancel_scope: CancelScope) -> None:
         """Read the body and answer it, unless time runs out or the caller leaves."""
@@ -217,7 +217,7 @@ class Gateway:
         try:
             answer = self._answers.get(scope["path"])
             if answer is None:
-                await self._app(scope, _replay(context.body, receive), sender.send)
+                await self._app(scope, _replay(context.body, receive), sender.send_packed)
             else:
                 await sender.respond(await answer())
         finally:
@@ -318,17 +318,18 @@ class _Sender:
     def __init__(
         self,
         context: RequestContext,
+        scope: Scope,
         send: Send,
         headers: Sequence[tuple[bytes, bytes]],
-        *,
-        with_body: bool,
     ) -> None:
         """Send by `send`, with these headers in every answer; the answer to HEAD has no body."""
+        # Packed before it is sent: until an answer is packed none has begun, and a problem may take its place.
+        self.send_packed = pack_answer(scope, self.send)
         self.status: int | None = None
         self.context = context
         self._send = send
         self._headers = [(b"x-request-id", context.request_id.encode()), *headers]
-        self._with_body = with_body
+        self._with_body = scope["method"] != "HEAD"
         self._held: Message | None = None
         self._held_body = b""
 
@@ -362,8 +363,8 @@ class _Sender:
     async def respond(self, response: Response) -> None:
         """Send a whole answer."""
         start = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
-        await self.send(start)
-        await self.send({"type": "http.response.body", "body": response.body})
+        await self.send_packed(start)
+        await self.send_packed({"type": "http.response.body", "body": response.body})
 
 
 def _is_foreign_error(start: Message) -> bool:

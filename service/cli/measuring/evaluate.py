@@ -42,6 +42,13 @@ Parts = Annotated[
         "Without it: the part that training measured on.",
     ),
 ]
+Robust = Annotated[
+    bool,
+    typer.Option(
+        "--robust",
+        help="Measure also with typos and other noise, on the task's robustness sets, and with exchanged names.",
+    ),
+]
 
 
 class NoModel(UserError):
@@ -52,13 +59,7 @@ def evaluate(
     model: Models,
     data: Data,
     part: Parts = None,
-    robust: Annotated[
-        bool,
-        typer.Option(
-            "--robust",
-            help="Measure also with typos and other noise, on the task's robustness sets, and with exchanged names.",
-        ),
-    ] = False,
+    robust: Robust = False,
     explanations: Annotated[
         bool,
         typer.Option("--explanations", help="Measure instead how faithful the explanations of packages are."),

@@ -147,7 +147,8 @@ def pack_answer(scope: Message, send: Send) -> Send:
         if held:
             start = held.pop()
             body = message.get("body", b"")
-            if len(body) >= SMALLEST_PACKED_BYTES and not message.get("more_body", False) and _is_packable(start):
+            is_whole = not message.get("more_body", False)
+            if len(body) >= SMALLEST_PACKED_BYTES and is_whole and _is_packable(start):
                 packed = await asyncio.to_thread(coding.pack, body) if len(body) >= LARGE_BYTES else coding.pack(body)
                 start["headers"] = _packed_headers(start["headers"], coding, len(packed))
                 message = {**message, "body": packed}
@@ -158,6 +159,9 @@ def pack_answer(scope: Message, send: Send) -> Send:
 
 
 def _is_packable(start: Message) -> bool:
+    # Errors are short, and those of BentoML are still to be turned into problems.
+    if start["status"] >= 400:
+        return False
     headers = {name.lower(): value for name, value in start["headers"]}
     return b"content-encoding" not in headers and bool(_PACKABLE.match(headers.get(b"content-type", b"")))
 

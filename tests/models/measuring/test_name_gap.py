@@ -1,6 +1,7 @@
 """The name gap, on models whose scores hang on names in a way that the test chose."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,12 @@ def test_every_kind_is_put_into_some_sentence_and_nothing_is_left_in_braces(task
         filled = [one.fill(kind, "X") for one in templates if any(f"{{{kind}}}" in text for text in one.item.values())]
         assert filled
         assert not any("{" in text for item in filled for text in item.values())
+
+
+def test_a_model_with_other_labels_has_none() -> None:
+    evaluated = _evaluated("sentiment", _holds("Sikh"))
+    renamed = replace(evaluated, outputs=replace(evaluated.outputs, labels=("bad", "good")))
+    assert measure_name_gap(renamed) is None
 
 
 def test_a_task_without_sentences_has_none() -> None:

@@ -124,7 +124,7 @@ def test_an_entity_is_explained_as_the_likelier_of_a_kinds_labels(number: int, s
         (
             "ner",
             "x" * 101,
-            f"no answer '{'x' * 100}' can be explained; name one, case counts: "
+            f"no answer '{'x' * 99}…' can be explained; name one, case counts: "
             "'corporation', 'creative-work', 'group', 'location', 'person', 'product'",
         ),
         ("reading-comprehension", "fly", "no choice is called so; give a choice's text, or its place: {places}"),

@@ -52,6 +52,13 @@ def test_a_flood_of_one_tenant_leaves_the_others_their_room() -> None:
     assert not has_room(backlog, LIMITS, demand("other", 2, 10))
 
 
+def test_one_request_without_bounds_takes_no_room_from_many_light_tenants() -> None:
+    light = [(f"tenant {number}", [5] * 2) for number in range(10)]
+    assert has_room(backlog_of(*light), LIMITS, demand("tenant 0", 3, 15))
+    # It was let in because nothing of its tenant waited.
+    assert has_room(backlog_of(*light, ("one", [2] * 500)), LIMITS, demand("tenant 0", 3, 15))
+
+
 @pytest.mark.parametrize(("rows", "tokens", "fits"), [(5, 900, True), (6, 900, False), (5, 901, False)])
 def test_both_rows_and_tokens_must_fit(rows: int, tokens: int, fits: bool) -> None:
     assert has_room(backlog_of(("one", [20] * 5)), LIMITS, demand("one", rows, tokens)) == fits

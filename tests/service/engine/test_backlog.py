@@ -1,5 +1,6 @@
 """The rows that wait for one model, against a plain list of them, and the turns that they get."""
 
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -191,3 +192,18 @@ def test_rows_without_a_deadline_are_overtaken_for_a_minute_at_most(monkeypatch:
     for deadline in (170.0, None, 150.0):
         backlog.add(submission_of([5 if deadline is None else 30], deadline=deadline))
     assert [len(take(backlog)[0][0].row) for _ in range(2)] == [30, 5]
+
+
+def test_requests_that_left_are_not_held() -> None:
+    backlog = Backlog(quantum=100)
+    first = Submission(rows_of(5), OUTPUTS, 1.0)
+    backlog.add(first)
+    left = []
+    for _ in range(100):
+        later = Submission(rows_of(5), OUTPUTS, 1_000.0)
+        left.append(weakref.ref(later))
+        backlog.add(later)
+        backlog.remove(later)
+        del later
+    assert sum(each() is not None for each in left) <= 2
+    assert backlog.next() is first

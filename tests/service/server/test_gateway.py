@@ -1,10 +1,12 @@
 """The gateway in front of applications that misbehave in every way."""
 
 import asyncio
+import gzip
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from service.server.in_flight import InFlight
 from service.server.keys import Access, KeyRing
 from service.server.logs import configure_logs
 from service.server.metrics import Metrics
+from service.server.transport import codings
 
 SECRET = "zebra"
 
@@ -167,7 +170,9 @@ def test_an_answer_that_breaks_off_is_left_as_it_is(capsys: pytest.CaptureFixtur
         raise RuntimeError(SECRET)
 
     with pytest.raises(AssertionError):  # httpx's transport wants the answer's end
-        ask(application)
+        ask(application, headers={"Accept-Encoding": "identity"})
+    # What may be packed is held until it is whole, and so can still become a problem.
+    assert ask(application).json()["code"] == "internal"
     assert SECRET not in capsys.readouterr().err
 
 
@@ -283,6 +288,22 @@ def test_an_answer_that_comes_too_late_is_not_waited_for() -> None:
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
     assert "0.02 s" in response.json()["detail"]
     assert cancelled
+
+
+def test_an_answer_that_is_packed_too_slowly_is_a_problem_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pack_slowly(body: bytes) -> bytes:
+        time.sleep(0.3)
+        return gzip.compress(body)
+
+    monkeypatch.setitem(codings.CODINGS, "gzip", replace(codings.CODINGS["gzip"], pack=pack_slowly))
+
+    async def handler(_: Request) -> Response:
+        return JSONResponse("x" * codings.LARGE_BYTES)
+
+    packed = {"Accept-Encoding": "gzip"}
+    response = ask(routed(handler), headers={"X-Request-Timeout-Ms": "100", **packed})
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+    assert ask(routed(handler), headers=packed).headers["content-encoding"] == "gzip"
 
 
 async def _slowly() -> Any:
