@@ -136,7 +136,9 @@ class Connection(HttpToolsProtocol):
             self._refuse(
                 cause
                 if isinstance(cause, Problem)
-                else Problem("bad_request", "this is no HTTP request; send HTTP/1.1 in plain text, without TLS")
+                else Problem(
+                    "bad_request", f"this cannot be read as HTTP: {error}; send HTTP/1.1 in plain text, without TLS"
+                )
             )
             return
         self._held = 0 if self._has_let_go else self._held + len(data)
