@@ -41,7 +41,7 @@ assert kept("column order", np.asfortranarray(weight)) == RIGHT
 assert kept("transposed and copied", np.ascontiguousarray(weight.T))
 PYTHON
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q safetensors==0.7.0 numpy==2.4.6
+"$folder/venv/bin/python" -m pip install -q safetensors==0.7.0 numpy==2.4.6
 "$folder/venv/bin/python" "$folder/try.py" right
-"$folder/venv/bin/pip" install -q safetensors==0.8.0
+"$folder/venv/bin/python" -m pip install -q safetensors==0.8.0
 "$folder/venv/bin/python" "$folder/try.py" wrong

@@ -18,7 +18,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q tokenizers==0.22.2
+"$folder/venv/bin/python" -m pip install -q tokenizers==0.22.2
 "$folder/venv/bin/python" - <<'PYTHON'
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 

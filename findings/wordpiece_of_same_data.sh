@@ -16,7 +16,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q tokenizers==0.22.2
+"$folder/venv/bin/python" -m pip install -q tokenizers==0.22.2
 TOKENIZERS_PARALLELISM=false RAYON_NUM_THREADS=1 PYTHONHASHSEED=0 "$folder/venv/bin/python" - <<'PYTHON'
 import random
 
