@@ -101,6 +101,12 @@ def strict(start_server: Callable[..., Server], package: Path) -> Server:
     return start_server(package, header_timeout_s=1, keep_alive_s=1, max_connections=8)
 
 
+@pytest.fixture(scope="module")
+def narrow(start_server: Callable[..., Server], package: Path) -> Server:
+    """A server with few connections, which closes none for its silence while a test looks."""
+    return start_server(package, header_timeout_s=60, max_connections=8)
+
+
 # Offers of other protocols.
 
 
@@ -313,14 +319,16 @@ def test_a_caller_who_does_not_read_its_answers_is_cut_off(strict: Server) -> No
         wait_for(lambda: not is_held(strict, connection))
 
 
-def test_a_connection_beyond_the_limit_takes_the_place_of_one_that_is_idle(strict: Server) -> None:
-    with connected(strict) as first:
+def test_a_connection_beyond_the_limit_takes_the_place_of_one_that_is_idle(narrow: Server) -> None:
+    with connected(narrow) as first:
         first.sendall(GET + b"\r\n")
         assert read_reply(first).status == 200
-        others = [socket.create_connection(("127.0.0.1", strict.port), timeout=60) for _ in range(20)]
+        others = [socket.create_connection(("127.0.0.1", narrow.port), timeout=20) for _ in range(20)]
         others[-1].sendall(GET + b"\r\n")
         assert read_reply(others[-1]).status == 200
+        first.settimeout(20)
         assert all(map(is_closed, [first, *others[:12]]))
+        assert all(is_held(narrow, other) for other in others[12:])
         for other in others:
             other.close()
 
