@@ -1,7 +1,9 @@
 """From text to rows: windows, limits, offsets, and what is refused."""
 
+import sys
+import threading
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import given, reject, settings
@@ -12,7 +14,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from models.text import BadInput, Encoded, Reader, ReadingLimits, Row, Truncation
+from models.text import LONG_TEXT, BadInput, Encoded, Reader, ReadingLimits, Row, Truncation
 from tests.tiny import make_byte_tokenizer
 
 TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "##b", "c", "!")
@@ -362,3 +364,23 @@ def test_tokens_of_bytes_are_read_without_the_space_before_them() -> None:
     assert pieces(encoded, row, "context") == ["a", "ab", "", "b"]
     assert pieces(encoded, row, "question") == ["ab", "a"]
     assert pieces(encoded, row, "choices/0") == ["b"]
+
+
+def test_other_threads_run_while_a_long_text_is_tokenized() -> None:
+    reader = Reader(make_tokenizer(), ReadingLimits(max_tokens=128, max_item_tokens=200_000))
+    is_read = threading.Event()
+    turns = count()
+    ticker = threading.Thread(target=lambda: [next(turns) for _ in iter(lambda: is_read.wait(0.001), True)])
+    interval = sys.getswitchinterval()
+    # So long that a thread runs only where another one lets it.
+    sys.setswitchinterval(60)
+    try:
+        ticker.start()
+        before = next(turns)
+        reader.read(text_of(LONG_TEXT * 10), truncation="right")
+        after = next(turns)
+    finally:
+        sys.setswitchinterval(interval)
+        is_read.set()
+        ticker.join()
+    assert after > before + 1
