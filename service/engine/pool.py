@@ -16,6 +16,7 @@ import structlog
 
 from service.engine.admission import Demand
 from service.engine.errors import DeadlineExceeded, EngineClosed, ordinary
+from service.engine.long_work import LongWork
 from service.engine.meter import EngineMeter, Unmetered
 from service.engine.model_queue import ModelQueue
 from service.engine.submission import QueuedRow, Submission
@@ -59,6 +60,8 @@ class Pool:
 
     def __init__(self, threads: int, meter: EngineMeter | None = None) -> None:
         """Start the threads; `meter` receives every batch and every change of what waits."""
+        self.long_work = LongWork()
+        """What makes rows of long texts and answers of theirs, beside the threads that compute."""
         self._meter = meter or Unmetered()
         self._lock = threading.RLock()
         """Guards everything below, and every queue."""

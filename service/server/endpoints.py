@@ -9,10 +9,11 @@ fails every batch-mate of a bad row.
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import bentoml
 from pydantic import ValidationError
@@ -40,6 +41,8 @@ from service.server.metrics import Metrics
 from service.server.problems import Fault, Problem, pointer
 from service.server.registry import ModelRegistry
 from service.server.tracing import Stage
+
+T = TypeVar("T")
 
 LARGE_BODY_BYTES = 8_192
 """Texts of a larger body are read in a thread: tokenising 8 KiB would hold up all other requests for some 5 ms."""
@@ -135,13 +138,13 @@ async def answer_items(
     submit = partial(predictor.submit, items, options, deadline=context.deadline, tenant=context.tenant)
     # To count the edits of a text, and to read WordNet for the first time, takes as long as to read a large body.
     is_long = context.is_large or options.certify is not None
-    pending = await _submit_in_thread(submit) if is_long else submit()
+    pending = await _submit_in_turn(predictor, submit) if is_long else submit()
     # When the caller leaves, this task is cancelled, and with it the future.
     batch = await asyncio.wrap_future(pending.future)
     # Set before the answers are made: a request that runs out of time meanwhile is traced with its stages too.
     context.stages = _stages(pending, batch)
     context.is_large |= pending.characters_to_explain > LARGE_EXPLANATION_CHARACTERS
-    answers = await asyncio.to_thread(pending.result) if context.is_large else pending.result()
+    answers = await asyncio.wrap_future(_in_turn(predictor, pending.result)) if context.is_large else pending.result()
     _count(answers, predictor.name, options, metrics)
     context.facts |= _usage(answers).model_dump()
     return answers
@@ -164,23 +167,29 @@ async def _answer(predictor: Predictor, request: Any, body_type: type[AnswerBody
     )
     is_shown = body.errors or request.on_error == "report"
     dump = partial(body.model_dump_json, exclude=None if is_shown else {"errors"})
-    content = await asyncio.to_thread(dump) if context.is_large else dump()
+    content = await asyncio.wrap_future(_in_turn(predictor, dump)) if context.is_large else dump()
     server_timing = ", ".join(f"{name};dur={value:.3f}" for name, value in timing)
     return Response(content, headers={"Server-Timing": server_timing}, media_type="application/json")
 
 
-async def _submit_in_thread(submit: Callable[[], PendingAnswers]) -> PendingAnswers:
-    """Call `submit` in a thread; if the caller leaves meanwhile, what it queues is taken out of the queue again."""
-    submitting = asyncio.ensure_future(asyncio.to_thread(submit))
+def _in_turn(predictor: Predictor, work: Callable[[], T]) -> Future[T]:
+    """Let the predictor's thread for long work do `work` for the current request when its turn has come."""
+    context = current_request.get()
+    return predictor.long_work.submit(work, tenant=context.tenant, size=len(context.body), since=context.started)
+
+
+async def _submit_in_turn(predictor: Predictor, submit: Callable[[], PendingAnswers]) -> PendingAnswers:
+    """Call `submit` in turn; if the caller leaves meanwhile, what it queues is taken out of the queue again."""
+    submitting = _in_turn(predictor, submit)
     try:
-        # Shielded, because the thread goes on whatever becomes of this task.
-        return await asyncio.shield(submitting)
+        return await asyncio.wrap_future(submitting)
     except asyncio.CancelledError:
+        # Where it has begun, it goes on whatever becomes of this task.
         submitting.add_done_callback(_withdraw)
         raise
 
 
-def _withdraw(submitted: asyncio.Future[PendingAnswers]) -> None:
+def _withdraw(submitted: Future[PendingAnswers]) -> None:
     if not submitted.cancelled() and submitted.exception() is None:
         submitted.result().future.cancel()
 
