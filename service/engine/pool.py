@@ -61,7 +61,7 @@ class Pool:
     def __init__(self, threads: int, meter: EngineMeter | None = None) -> None:
         """Start the threads; `meter` receives every batch and every change of what waits."""
         self.long_work = LongWork()
-        """What makes rows of long texts and answers of theirs, beside the threads that compute."""
+        """The thread that reads long texts and makes their answers."""
         self._meter = meter or Unmetered()
         self._lock = threading.RLock()
         """Guards everything below, and every queue."""
