@@ -27,8 +27,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from export.package import DamagedFile, file_digest
+from export.providers import PROVIDERS, ProviderName
 from export.runtime import onnxruntime
-from export.session import PROVIDERS, SLOW_FUSIONS, ProviderName, Session
+from export.session import SLOW_FUSIONS, Session
 from models.cpu import cpu_fingerprint
 from models.errors import UserError, first_mistake
 

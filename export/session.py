@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from export.package import ContributionOutput, ShareOutput, open_package
+from export.providers import PROVIDERS, ProviderMissing, ProviderName, find_provider
 from export.runtime import onnxruntime
-from models.errors import UserError
 from models.tasks.task import AnyTask, Logits, Outputs
 from models.text import Reader, Row, pad, pad_targets
 
@@ -40,30 +40,6 @@ choice to the graph, and without rows nothing is read."""
 # ONNX Runtime 1.31 fuses an addition and the LayerNormalization after it into a kernel that takes five times as long as
 # the two apart: a quarter of a MiniLM int8 run.
 SLOW_FUSIONS = ("SkipLayerNormFusion",)
-
-
-ProviderName = Literal["cpu", "cuda", "tensorrt", "openvino"]
-
-
-class Provider(NamedTuple):
-    """A part of ONNX Runtime that computes on one kind of device."""
-
-    called: str
-    """The name that ONNX Runtime gives it."""
-    distribution: str
-    """The pip package of ONNX Runtime that has it. Only one of these packages can be installed."""
-
-
-PROVIDERS: dict[ProviderName, Provider] = {
-    "cpu": Provider("CPUExecutionProvider", "onnxruntime"),
-    "cuda": Provider("CUDAExecutionProvider", "onnxruntime-gpu"),
-    "tensorrt": Provider("TensorrtExecutionProvider", "onnxruntime-gpu"),
-    "openvino": Provider("OpenVINOExecutionProvider", "onnxruntime-openvino"),
-}
-
-
-class ProviderMissing(UserError):
-    """The ONNX Runtime installed here lacks a provider, or cannot start it."""
 
 
 class Session:
@@ -158,22 +134,6 @@ def _share_memory() -> None:
     kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
     memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
     onnxruntime.create_and_register_allocator(memory, None)
-
-
-def find_provider(name: ProviderName) -> str:
-    """The name that ONNX Runtime gives a provider.
-
-    Raises:
-        ProviderMissing: it is not installed; the message names the pip package that has it.
-    """
-    provider = PROVIDERS[name]
-    offered = onnxruntime.get_available_providers()
-    if provider.called not in offered:
-        raise ProviderMissing(
-            f"the ONNX Runtime installed here has no {provider.called}, only: {', '.join(offered)}; for {name}: "
-            f"pip uninstall onnxruntime && pip install {provider.distribution}"
-        )
-    return provider.called
 
 
 def open_packaged_model(folder: Path) -> "EvaluatedModel":

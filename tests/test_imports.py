@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
             "export.preconditions",
             "export.prepacked",
             "export.probes",
+            "export.providers",
             "export.requirements",
             "export.runtime",
             "export.session",

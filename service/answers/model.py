@@ -10,7 +10,8 @@ import numpy as np
 
 from export.package import Package
 from export.prepacked import open_session
-from export.session import Arrays, ProviderName
+from export.providers import ProviderName
+from export.session import Arrays
 from models.tasks.task import Item, Prediction, contrast
 from models.text import Encoded, Row, Truncation
 from service.answers.batch import EncodedItem

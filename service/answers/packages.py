@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from export.package import Package, PackageError, is_package, open_package
+from export.providers import fit_to_device, is_made_for
 from export.requirements import check_requirements
 from service.settings import Settings
 
@@ -29,9 +30,11 @@ def open_packages(settings: Settings) -> tuple[Package, ...]:
     The first package of an endpoint answers requests that name no model. Named packages stand in the order in which
     they are named. In the zoo, the package called like its endpoint comes first, then the others by folder name.
 
+    Of two packages with one name, an fp16 one and another, the one made for the device of `settings.provider` answers.
+
     Raises:
-        PackageError: a package is damaged, not the one pinned or short of what is required, there is no package, or
-            two packages for one endpoint have the same name.
+        PackageError: a package is damaged, not the one pinned, short of what is required or of no use on the device,
+            there is no package, or two packages for one endpoint have the same name.
     """
     packages = [open_pinned(folder, settings) for folder in package_folders(settings)]
     if not settings.packages:
@@ -39,13 +42,15 @@ def open_packages(settings: Settings) -> tuple[Package, ...]:
     by_name: dict[tuple[str, str], Package] = {}
     for package in packages:
         key = (package.task.endpoint, package.manifest.name)
-        if key in by_name:
+        rivals = [by_name[key], package] if key in by_name else [package]
+        fitting = [rival for rival in rivals if is_made_for(rival, settings.provider)]
+        if len(rivals) != 1 and len(fitting) != 1:
             raise TwoPackages(
                 f"{by_name[key].folder} and {package.folder} are both called {package.manifest.name} and answer "
                 f"{package.task.endpoint}; name one of them, or export one under another --name"
             )
-        by_name[key] = package
-    return tuple(packages)
+        (by_name[key],) = fitting or rivals
+    return tuple(fit_to_device(package, settings.provider) for package in by_name.values())
 
 
 def open_pinned(folder: Path, settings: Settings) -> Package:

@@ -14,7 +14,7 @@ from typing import Self
 
 from export.package import Package, Probe
 from export.probes import distance, probe_rows
-from export.session import ProviderName
+from export.providers import ProviderName
 from models.tasks.task import Item, Logits
 from models.text import BadInput, ReadingLimits, Row
 from service.answers.answers import Answers, PendingAnswers

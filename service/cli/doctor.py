@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from export.prepacked import UnusableCache, entry_bytes, private_folder
+from export.providers import fit_to_device
 from export.runtime import onnxruntime
 from models.cpu import cpu_flags, cpu_model
 from models.errors import UserError
@@ -79,7 +80,7 @@ def examine_package(folder: Path, settings: Settings) -> Examination:
     from service.server.registry import start_predictor
 
     try:
-        package = open_pinned(folder, settings)
+        package = fit_to_device(open_pinned(folder, settings), settings.provider)
         with Pool(settings.threads) as pool, start_predictor(package, settings, pool) as predictor:
             fallback = (
                 "; int8 gives other answers here than where it was made" if predictor.package.uses_fallback else ""

@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from export.package import Package
-from export.session import find_provider
+from export.providers import find_provider
 from models.errors import UserError
 from models.tables import format_count
 from service.answers.packages import open_packages
@@ -31,9 +31,9 @@ def become_server(settings: Settings) -> NoReturn:
     """
     read_access(settings)
     check_tracing(settings)
+    find_provider(settings.provider)
     packages = open_packages(settings)
     _check_pins(settings, packages)
-    find_provider(settings.provider)
     listener = listen(settings.host, settings.port)
     # The supervisor that replaces this process inherits the socket, and all its workers share it.
     listener.set_inheritable(True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from export.package import Package, open_package
+from export.providers import fit_to_device
 from models.tasks import check_endpoint
 from service.answers.packages import open_package_for
 from service.answers.predictor import Predictor
@@ -32,7 +33,8 @@ def open_measured(folder: Path) -> Iterator[Predictor]:
 
     It need not be one that the settings pin, because it answers nobody.
     """
-    with _opened(open_package(folder), read_settings(packages=[folder])) as predictor:
+    settings = read_settings(packages=[folder])
+    with _opened(fit_to_device(open_package(folder), settings.provider), settings) as predictor:
         yield predictor
 
 

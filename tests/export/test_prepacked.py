@@ -24,7 +24,8 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from export.package import DamagedFile, file_digest
 from export.prepacked import DAY_S, FOLDER, MOST_ENTRIES, open_session
-from export.session import ProviderMissing, Session
+from export.providers import ProviderMissing
+from export.session import Session
 from models.text import Row
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from export.package import open_package
-from export.session import PROVIDERS, ProviderMissing, ProviderName, Session, find_provider
+from export.providers import PROVIDERS, ProviderMissing, ProviderName, find_provider
+from export.session import Session
 from models.text import Row
 
 RUNS = 2_000

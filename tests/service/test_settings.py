@@ -104,6 +104,23 @@ def test_an_unknown_provider_lists_those_there_are(monkeypatch: pytest.MonkeyPat
         read_settings()
 
 
+@pytest.mark.parametrize(
+    ("provider", "tokens", "threads"),
+    [("cpu", 512, 7), ("openvino", 512, 7), ("cuda", 16_384, 2), ("tensorrt", 16_384, 2)],
+)
+def test_a_gpu_gets_large_batches_on_few_threads(
+    monkeypatch: pytest.MonkeyPatch, provider: str, tokens: int, threads: int
+) -> None:
+    monkeypatch.setattr("service.settings.available_cores", lambda: 14)
+    settings = read_settings(provider=provider, workers=2)
+    assert (settings.batch_tokens, settings.engine_limits.batch_tokens, settings.threads) == (tokens, tokens, threads)
+
+
+def test_a_size_of_batches_that_is_set_wins_over_the_device() -> None:
+    settings = read_settings(provider="cuda", batch_tokens=100, threads=5)
+    assert (settings.batch_tokens, settings.threads) == (100, 5)
+
+
 def test_a_default_longer_than_the_most_that_may_be_asked_for_is_refused() -> None:
     with pytest.raises(SettingsError, match="timeout_ms 60000 is more than max_timeout_ms 1000"):
         read_settings(max_timeout_ms=1_000)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from export.providers import ProviderName, WrongDevice
 from export.requirements import FallsShort
 from service.answers.packages import NoPackage, NotThePinned, TwoPackages, open_package_for, open_packages
 from service.settings import Settings
-from tests.service.tiny import build_package
+from tests.service.tiny import build_package, reseal
 
 
 def names(settings: Settings) -> list[str]:
@@ -55,6 +56,33 @@ def test_two_packages_of_one_name_are_refused(package: Path, tmp_path: Path) -> 
     other = build_package(tmp_path / "other")
     with pytest.raises(TwoPackages, match="are both called tiny and answer sentiment; name one of them"):
         open_packages(Settings(packages=(package, other)))
+
+
+@pytest.mark.parametrize(("provider", "chosen"), [("cpu", "plain"), ("cuda", "half"), ("tensorrt", "half")])
+@pytest.mark.parametrize("first", ["plain", "half"])
+def test_of_two_packages_of_one_name_the_one_made_for_the_device_answers(
+    tmp_path: Path, provider: ProviderName, chosen: str, first: str
+) -> None:
+    folders = {name: build_package(tmp_path / name) for name in sorted(("plain", "half"), key=first.__ne__)}
+    reseal(folders["half"], precision="fp16")
+    reseal(folders["plain"], precision="int8")
+    opened = open_packages(Settings(packages=tuple(folders.values()), provider=provider))
+    assert [package.folder for package in opened] == [folders[chosen]]
+
+
+@pytest.mark.parametrize("provider", ["cpu", "cuda"])
+def test_two_packages_of_one_name_for_one_device_are_refused_on_any(tmp_path: Path, provider: ProviderName) -> None:
+    folders = tuple(build_package(tmp_path / name) for name in "12")
+    reseal(folders[0], precision="int8")
+    with pytest.raises(TwoPackages):
+        open_packages(Settings(packages=folders, provider=provider))
+
+
+def test_an_int8_package_is_not_opened_for_a_gpu(tmp_path: Path) -> None:
+    package = build_package(tmp_path / "one")
+    reseal(package, precision="int8")
+    with pytest.raises(WrongDevice, match="int8 graphs give other answers on a GPU"):
+        open_package_for("sentiment", Settings(packages=(package,), provider="cuda"))
 
 
 def test_the_package_that_is_pinned_is_opened(package: Path) -> None:

@@ -1,0 +1,75 @@
+"""The devices that ONNX Runtime computes on, and which graph of a package answers there."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from export.package import Package, PackageError
+from export.runtime import onnxruntime
+from models.errors import UserError
+
+ProviderName = Literal["cpu", "cuda", "tensorrt", "openvino"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """A part of ONNX Runtime that computes on one kind of device."""
+
+    called: str
+    """The name that ONNX Runtime gives it."""
+    distribution: str
+    """The pip package of ONNX Runtime that has it. Only one of these packages can be installed."""
+    is_gpu: bool = False
+    """Whether it computes on a GPU, which needs large batches, and graphs in fp16 or fp32."""
+
+
+PROVIDERS: dict[ProviderName, Provider] = {
+    "cpu": Provider(called="CPUExecutionProvider", distribution="onnxruntime"),
+    "cuda": Provider(called="CUDAExecutionProvider", distribution="onnxruntime-gpu", is_gpu=True),
+    "tensorrt": Provider(called="TensorrtExecutionProvider", distribution="onnxruntime-gpu", is_gpu=True),
+    "openvino": Provider(called="OpenVINOExecutionProvider", distribution="onnxruntime-openvino"),
+}
+
+
+class ProviderMissing(UserError):
+    """The ONNX Runtime installed here lacks a provider, or cannot start it."""
+
+
+class WrongDevice(PackageError):
+    """No graph of a package gives on a device the answers that its export checked."""
+
+
+def find_provider(name: ProviderName) -> str:
+    """The name that ONNX Runtime gives a provider.
+
+    Raises:
+        ProviderMissing: it is not installed; the message names the pip package that has it.
+    """
+    provider = PROVIDERS[name]
+    offered = onnxruntime.get_available_providers()
+    if provider.called not in offered:
+        raise ProviderMissing(
+            f"the ONNX Runtime installed here has no {provider.called}, only: {', '.join(offered)}; for {name}: "
+            f"pip uninstall onnxruntime && pip install {provider.distribution}"
+        )
+    return provider.called
+
+
+def fit_to_device(package: Package, provider: ProviderName) -> Package:
+    """The package as it answers on the device of `provider`: on a GPU by its fp32 graph where the main one is int8.
+
+    Raises:
+        WrongDevice: it has only an int8 graph, and the device is a GPU.
+    """
+    if not PROVIDERS[provider].is_gpu or package.precision != "int8":
+        return package
+    if package.fallback is None:
+        raise WrongDevice(
+            f"{package.folder}: int8 graphs give other answers on a GPU ({provider}) than those that their export "
+            "checked; export it again with --precision fp16, or serve it with --provider cpu"
+        )
+    return package.fallback
+
+
+def is_made_for(package: Package, provider: ProviderName) -> bool:
+    """Whether the package's precision is meant for the kind of device: fp16 for GPUs, the others for CPUs."""
+    return (package.manifest.precision == "fp16") == PROVIDERS[provider].is_gpu
