@@ -17,6 +17,7 @@ from models.text import Encoded, Row, Truncation
 from service.answers.batch import EncodedItem
 from service.answers.errors import BrokenModel, UnknownTarget
 from service.answers.unknown_words import UnknownWords
+from service.engine.demand import Expectation
 from service.engine.limits import EngineLimits
 from service.engine.model_engine import Engine
 from service.engine.pool import Pool
@@ -72,6 +73,10 @@ class LoadedModel:
         return self._engine.submit(
             rows, outputs, deadline=deadline, tenant=tenant, admitted=admitted, background=background
         )
+
+    def expect(self, size: int, *, deadline: float | None, tenant: str) -> Expectation:
+        """Announce a request that is about to be read from `size` bytes; see `Engine.expect`."""
+        return self._engine.expect(size, deadline=deadline, tenant=tenant)
 
     def refuse_background_overload(self, tenant: str) -> None:
         """Raise Overloaded where too many background rows wait; see the engine's method of this name."""

@@ -28,6 +28,7 @@ from service.answers.explainers.runs import RunSettings, answer_items, score_ite
 from service.answers.explanation import ExplainOptions, ExplanationMethod, ExplanationTooLong
 from service.answers.model import LoadedModel
 from service.answers.rendering import ExplanationStyle
+from service.engine.demand import Expectation, Load
 from service.engine.futures import one_by_one, settled, then, then_wait
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
@@ -102,15 +103,29 @@ class Predictor:
         known = ", ".join(map(repr, offered)) or "none"
         raise NotOffered(f"the model {self.name.name} gives no explanation {explain.method!r}; it gives: {known}")
 
+    def expect(self, size: int, *, deadline: float | None = None, tenant: str = "") -> Expectation:
+        """Announce items of about `size` bytes, which count as waiting until the answer is ended, here or by `submit`.
+
+        Raises:
+            Overloaded, DeadlineUnreachable: as `submit` does, as far as can be told before the items are read.
+        """
+        return self._model.expect(size, deadline=deadline, tenant=tenant)
+
     def submit(
-        self, items: Iterable[Item | BadInput], options: Options, *, deadline: float | None = None, tenant: str = ""
+        self,
+        items: Iterable[Item | BadInput],
+        options: Options,
+        *,
+        deadline: float | None = None,
+        tenant: str = "",
+        expected: Expectation | None = None,
     ) -> PendingAnswers:
         """Check and read the items and queue those that can be answered; does not wait for the answers.
 
         A BadInput in place of an item is rejected as it says.
 
         `deadline` is on the clock of `time.monotonic`. Rows that still wait at that time are not computed, and the
-        answers fail with DeadlineExceeded. The rows of each `tenant` take turns with those of others.
+        answers fail with DeadlineExceeded. Each `tenant` takes turns with others. Ends `expected`, if it is given.
 
         Raises:
             NotOffered: the package cannot explain as `options.explain` says.
@@ -127,10 +142,8 @@ class Predictor:
         began = time.perf_counter()
         if certifying:
             self._model.refuse_background_overload(tenant)
-        encoded_items, rejected = self._read(items, options)
+        encoded_items, rejected = self._read(items, options, expected)
         tokenize_s = time.perf_counter() - began
-        if rejected and options.on_error == "fail":
-            raise ItemsRejected(rejected)
         return PendingAnswers(
             task=self.task,
             items=encoded_items,
@@ -222,8 +235,14 @@ class Predictor:
             max_rows=self.max_certify_rows,
         )
 
-    def _read(self, items: Iterable[Item | BadInput], options: Options) -> tuple[list[EncodedItem], list[RejectedItem]]:
-        """The items that can be answered, encoded, and the reasons why the others cannot; raises UnknownTarget."""
+    def _read(
+        self, items: Iterable[Item | BadInput], options: Options, expected: Expectation | None
+    ) -> tuple[list[EncodedItem], list[RejectedItem]]:
+        """The items that can be answered, encoded, and the reasons why the others cannot; ends `expected`.
+
+        Raises:
+            UnknownTarget, ItemsRejected: as `submit` does.
+        """
         asked = options.explain.target if options.explain else None
         encoded_items: list[EncodedItem] = []
         rejected: list[RejectedItem] = []
@@ -244,6 +263,10 @@ class Predictor:
             if target is not None:
                 encoded = self._model.aimed(encoded, target)
             encoded_items.append(EncodedItem(index, item, encoded, target, unknown_share))
+        if expected:
+            expected.end(_load(encoded_items))
+        if rejected and options.on_error == "fail":
+            raise ItemsRejected(rejected)
         return encoded_items, rejected
 
     def _compute(
@@ -311,6 +334,11 @@ class Predictor:
             return then(one_by_one(starts), add)
 
         return then_wait(predicted, certify)
+
+
+def _load(items: Sequence[EncodedItem]) -> Load:
+    rows = [row for item in items for row in item.encoded.rows]
+    return Load(len(rows), sum(map(len, rows)))
 
 
 def _not_understood(share: float, most: float) -> BadInput:

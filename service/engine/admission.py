@@ -2,14 +2,11 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Self
 
 from service.engine.backlog import Backlog
+from service.engine.demand import Demand, Load
 from service.engine.errors import DeadlineUnreachable, Overloaded
 from service.engine.limits import EngineLimits
-from service.engine.submission import Submission
-from service.engine.tenant_backlog import SizeBacklog, size_class
 from service.engine.throughput import Throughput
 
 TENANTS_WITH_ROOM = 4
@@ -19,95 +16,88 @@ LONGEST_RETRY_S = 60
 """The longest time that a caller is told to stay away, since today's speed says little about a later load."""
 
 
-@dataclass(frozen=True)
-class Demand:
-    """The room that somebody asks for."""
-
-    tenant: str
-    rows: int = 0
-    tokens: int = 0
-    size: float = math.inf
-    """The class of its size (see `size_class`); infinite where all that waits is to count."""
-
-    @classmethod
-    def of(cls, submission: Submission, backlog: Backlog) -> Self:
-        """The room that a submission needs."""
-        size = size_class(submission.tokens, backlog.quantum)
-        return cls(submission.tenant, len(submission.rows), submission.tokens, size)
-
-
 def has_room(backlog: Backlog, limits: EngineLimits, demand: Demand) -> bool:
     """Whether there is room within the limits.
 
     Only the same tenant's requests of this size or smaller take it: a long request is not to refuse those that need
-    not wait for it. Where none of them waits, there is room for any.
+    not wait for it. Where none of them waits, there is room for any. What is being read counts as though it waited.
     """
     mine = _in_the_way(backlog, demand)
     if not mine:
         return True
-    rows = demand.rows + sum(each.rows for each in mine)
-    tokens = demand.tokens + sum(each.tokens for each in mine)
-    waiting = backlog.tenants.values()
-    return _fits(rows, demand.rows, [each.rows for each in waiting], limits.queued_rows) and _fits(
-        tokens, demand.tokens, [each.tokens for each in waiting], limits.queued_tokens
+    rows = demand.rows + sum(load.rows for load in mine)
+    tokens = demand.tokens + sum(load.tokens for load in mine)
+    waiting = backlog.loads_by_tenant().values()
+    return _fits(rows, demand.rows, [load.rows for load in waiting], limits.queued_rows) and _fits(
+        tokens, demand.tokens, [load.tokens for load in waiting], limits.queued_tokens
     )
 
 
 def overload(backlog: Backlog, throughput: Throughput, demand: Demand, threads: float) -> Overloaded:
     """The error where there is no room; `threads` is the number of threads that compute this backlog."""
     mine = _in_the_way(backlog, demand)
-    larger = (each.tokens for size, each in backlog.tenants[demand.tenant].sizes.items() if size > demand.size)
-    own = _in_turns(sum(each.tokens for each in mine), larger)
+    larger = (load.tokens for size, load in backlog.loads(demand.tenant).items() if size > demand.size)
+    own = _in_turns(sum(load.tokens for load in mine), larger)
     wait_s = throughput.seconds_for(_in_turns(own, _others(backlog, demand.tenant))) / threads
-    rows = sum(each.rows for each in mine)
+    rows = sum(load.rows for load in mine)
     return Overloaded(f"{rows:,} rows are waiting already; try again later", _retry_s(wait_s))
 
 
-def refuse_late(
-    backlog: Backlog, throughput: Throughput, submission: Submission, left_s: float, threads: float, all_threads: int
+def refuse_unreachable(
+    throughput: Throughput, demand: Demand, *, what: str = "", quantum: int, left_s: float, all_threads: int
 ) -> None:
-    """Refuse rows that cannot be done in the `left_s` seconds until their deadline, by the pace that was measured.
+    """Refuse rows that cannot be done in the `left_s` seconds until their deadline even if nothing else waits.
 
-    `threads` is the number of threads that compute this backlog as long as the others have work. Rows that fit one
-    batch are always tried when nothing waits, so that the pace is measured again.
+    Rows of at most `quantum` tokens together, which fit one batch, are always tried, so that the pace is measured
+    again. The error tells the caller `what` takes too long, the rows where nothing is given.
 
     Raises:
         DeadlineUnreachable: not even `all_threads` threads without other work would be done by then.
+    """
+    if demand.tokens <= quantum:
+        return
+    least_s = throughput.least_seconds_for(demand.tokens) / min(all_threads, demand.rows)
+    if least_s > left_s:
+        raise DeadlineUnreachable(
+            f"{what or f'{demand.rows:,} rows of {demand.tokens:,} tokens together take'} {_seconds(least_s)} even "
+            f"when nothing else waits, and the request allows {_seconds(left_s)}; send fewer or shorter inputs at "
+            "once, or allow more time"
+        )
+
+
+def refuse_late(backlog: Backlog, throughput: Throughput, demand: Demand, left_s: float, threads: float) -> None:
+    """Refuse rows that would be done too late because of what waits, by the pace that was measured.
+
+    `threads` is the number of threads that compute this backlog as long as the others have work. `left_s` is the time
+    until the deadline. Where nothing waits, all are tried.
+
+    Raises:
         Overloaded: what waits already takes too long.
     """
-    if submission.tokens > backlog.quantum:
-        least_s = throughput.least_seconds_for(submission.tokens) / min(all_threads, len(submission.rows))
-        if least_s > left_s:
-            raise DeadlineUnreachable(
-                f"{len(submission.rows):,} rows of {submission.tokens:,} tokens together take {_seconds(least_s)} even "
-                f"when nothing else waits, and the request allows {_seconds(left_s)}; send fewer or shorter inputs at "
-                "once, or allow more time"
-            )
-    most_s = throughput.seconds_for(backlog.tokens + submission.tokens) / threads
-    if not backlog.rows or most_s <= left_s:
+    waiting = backlog.loads_by_tenant().values()
+    most_s = throughput.seconds_for(demand.tokens + sum(load.tokens for load in waiting)) / threads
+    if not waiting or most_s <= left_s:
         return
-    wait_s = throughput.seconds_for(tokens_until_done(backlog, submission)) / threads
+    wait_s = throughput.seconds_for(tokens_until_done(backlog, demand)) / threads
     if wait_s > left_s:
+        rows = sum(load.rows for load in waiting)
         raise Overloaded(
-            f"{backlog.rows:,} rows are waiting already, so that an answer would take {_seconds(wait_s)}, and the "
-            f"request allows {_seconds(left_s)}; try again later",
+            f"{rows:,} rows are waiting already, so that an answer would take {_seconds(wait_s)}, and the request "
+            f"allows {_seconds(left_s)}; try again later",
             _retry_s(most_s - left_s),
         )
 
 
-def tokens_until_done(backlog: Backlog, submission: Submission) -> int:
-    """Tokens that are computed until `submission` is done if it is added last and nothing comes after it, at most."""
-    size = size_class(submission.tokens, backlog.quantum)
-    mine = backlog.tenants.get(submission.tenant)
-    sizes = mine.sizes if mine else {}
-    alike = submission.tokens + (sizes[size].tokens if size in sizes else 0)
-    own = _in_turns(alike, (each.tokens for other, each in sizes.items() if other != size))
-    return _in_turns(own, _others(backlog, submission.tenant))
+def tokens_until_done(backlog: Backlog, demand: Demand) -> int:
+    """Tokens that are computed until a request is done if it is added last and nothing comes after it, at most."""
+    sizes = backlog.loads(demand.tenant)
+    alike = demand.tokens + (sizes[demand.size].tokens if demand.size in sizes else 0)
+    own = _in_turns(alike, (load.tokens for size, load in sizes.items() if size != demand.size))
+    return _in_turns(own, _others(backlog, demand.tenant))
 
 
-def _in_the_way(backlog: Backlog, demand: Demand) -> list[SizeBacklog]:
-    mine = backlog.tenants.get(demand.tenant)
-    return [each for size, each in mine.sizes.items() if size <= demand.size] if mine else []
+def _in_the_way(backlog: Backlog, demand: Demand) -> list[Load]:
+    return [load for size, load in backlog.loads(demand.tenant).items() if size <= demand.size]
 
 
 def _in_turns(own: int, others: Iterable[int]) -> int:
@@ -116,7 +106,7 @@ def _in_turns(own: int, others: Iterable[int]) -> int:
 
 
 def _others(backlog: Backlog, tenant: str) -> Iterable[int]:
-    return (each.tokens for name, each in backlog.tenants.items() if name != tenant)
+    return (load.tokens for name, load in backlog.loads_by_tenant().items() if name != tenant)
 
 
 def _fits(own: int, wanted: int, waiting: Sequence[int], limit: int) -> bool:
@@ -131,4 +121,6 @@ def _retry_s(seconds: float) -> int:
 
 
 def _seconds(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds:.2g} s"
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:,.0f} s"

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 
+from service.engine.demand import Expected, Load
 from service.engine.fair_queue import FairQueue
 from service.engine.submission import QueuedRow, Submission
 from service.engine.tenant_backlog import TenantBacklog, WaitingRows, size_class
@@ -26,6 +27,8 @@ class Backlog:
         """Tokens of the rows that wait, without padding."""
         self.tenants: dict[str, TenantBacklog] = {}
         """The backlog of each tenant that has rows here."""
+        self.expected = Expected()
+        """Requests that are being read and will wait here; no row of theirs does yet."""
         self._turns: FairQueue[str] = FairQueue()
         self._waiting: dict[Submission, WaitingRows] = {}
         self._alike: dict[tuple[str, ...], dict[int, dict[Submission, None]]] = {}
@@ -52,6 +55,25 @@ class Backlog:
         self._earliest = min(self._earliest, submission.deadline)
         self.rows += len(submission.rows)
         self.tokens += submission.tokens
+
+    def loads(self, tenant: str) -> dict[float, Load]:
+        """The load of a tenant that waits or is expected, by the class of its size."""
+        mine = self.tenants.get(tenant)
+        loads: dict[float, Load] = (
+            {size: Load(one.rows, one.tokens) for size, one in mine.sizes.items()} if mine else {}
+        )
+        for size, (rows, tokens) in self.expected.tenants.get(tenant, {}).items():
+            there = loads.get(size, Load(0, 0))
+            loads[size] = Load(there.rows + rows, there.tokens + tokens)
+        return loads
+
+    def loads_by_tenant(self) -> dict[str, Load]:
+        """The load of each tenant that waits or is expected."""
+        whole = {name: Load(tenant.rows, tenant.tokens) for name, tenant in self.tenants.items()}
+        for name in self.expected.tenants:
+            loads = self.loads(name).values()
+            whole[name] = Load(sum(load.rows for load in loads), sum(load.tokens for load in loads))
+        return whole
 
     def next(self) -> Submission:
         """The submission whose turn it is; some row must wait."""

@@ -1,11 +1,14 @@
 """Rows in, arrays out: the engine of one model, which callers hand rows to."""
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Self
 
 from models.text import Row
+from service.engine.demand import Expectation
 from service.engine.limits import EngineLimits
 from service.engine.model_queue import ModelQueue, RunBatch
 from service.engine.pool import Pool
@@ -55,6 +58,19 @@ class Engine:
         self._pool.submit(queue, submission, admitted=admitted)
         submission.future.add_done_callback(self._withdrawal(queue, submission))
         return submission.future
+
+    def expect(self, size: int, *, deadline: float | None = None, tenant: str = "") -> Expectation:
+        """Announce a request that is about to be read from `size` bytes.
+
+        It counts as waiting until what is returned is ended.
+        End it with the rows and tokens that it turned out to have, just before they are handed in: the room of those to
+        come is estimated by them.
+
+        Raises:
+            Overloaded, DeadlineUnreachable: `submit` would raise it, by that estimate.
+        """
+        demand = self._pool.expect(self._queue, size, tenant, math.inf if deadline is None else deadline)
+        return Expectation(partial(self._pool.end_expected, self._queue, demand, size))
 
     def refuse_background_overload(self, tenant: str = "") -> None:
         """Raise Overloaded where more background rows of `tenant` wait than the limits allow.

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from export.session import Arrays
 from models.text import Row
-from service.engine.admission import Demand, has_room, overload, refuse_late
+from service.engine.admission import has_room, overload, refuse_late, refuse_unreachable
 from service.engine.backlog import Backlog
+from service.engine.demand import Demand, Density
 from service.engine.limits import EngineLimits
 from service.engine.submission import QueuedRow, Submission
 from service.engine.throughput import Throughput
@@ -18,6 +20,9 @@ BRIEF_PARTS = 4
 """Background batches are smaller by this factor, because an ordinary row that comes meanwhile must wait for their end.
 So are the batches of long requests while short ones keep coming. On one thread with MiniLM int8, a short text among
 long background rows took 8 ms instead of 34, and background rows 5 to 7 % more time."""
+
+UNLIKELY = 4
+"""No body is taken to hold this many times fewer tokens than others of its size: some are refused for good unread."""
 
 
 class ModelQueue:
@@ -37,6 +42,7 @@ class ModelQueue:
         """Most tokens in its batches, padding included."""
         self.backlog = Backlog(quantum=self.batch_tokens)
         self.throughput = Throughput()
+        self.density = Density()
         self.running = 0
         """Batches that threads have taken up and not finished."""
         self.is_closed = False
@@ -56,9 +62,32 @@ class ModelQueue:
             Overloaded: there is no room, or what waits takes too long.
             DeadlineUnreachable: there would be no time even if nothing waited.
         """
-        self.refuse_overload(Demand.of(submission, self.backlog), threads)
+        demand = Demand.of(submission, self.backlog.quantum)
+        self.refuse_overload(demand, threads)
         if left_s < math.inf:
-            refuse_late(self.backlog, self.throughput, submission, left_s, threads, all_threads)
+            quantum = self.backlog.quantum
+            refuse_unreachable(self.throughput, demand, quantum=quantum, left_s=left_s, all_threads=all_threads)
+            refuse_late(self.backlog, self.throughput, demand, left_s, threads)
+
+    def expect(self, size: int, tenant: str, left_s: float, threads: float, all_threads: int) -> Demand:
+        """Count a body of `size` bytes as waiting until it is read: remove what is returned from `backlog.expected`.
+
+        Raises:
+            Overloaded: there is no room, or what waits takes too long, by what such bodies held lately.
+            DeadlineUnreachable: there would be no time even if nothing waited and the body held much less than such.
+        """
+        quantum = self.backlog.quantum
+        demand = self.density.estimate(size, tenant, quantum)
+        self.refuse_overload(demand, threads)
+        if left_s < math.inf:
+            least = replace(demand, tokens=demand.tokens // UNLIKELY)
+            what = f"to compute a body of {size:,} bytes takes at least"
+            refuse_unreachable(
+                self.throughput, least, what=what, quantum=quantum, left_s=left_s, all_threads=all_threads
+            )
+            refuse_late(self.backlog, self.throughput, demand, left_s, threads)
+        self.backlog.expected.add(demand)
+        return demand
 
     def refuse_overload(self, demand: Demand, threads: float) -> None:
         """Raise Overloaded if there is no room for `demand`."""

@@ -14,7 +14,7 @@ from typing import ParamSpec, Self
 
 import structlog
 
-from service.engine.admission import Demand
+from service.engine.demand import Demand, Load
 from service.engine.errors import DeadlineExceeded, EngineClosed, ordinary
 from service.engine.long_work import LongWork
 from service.engine.meter import EngineMeter, Unmetered
@@ -133,6 +133,19 @@ class Pool:
             queue.backlog.remove(submission)
             self._work_done.notify_all()
             self._guard(self._report_queues)
+
+    def expect(self, queue: ModelQueue, size: int, tenant: str, deadline: float) -> Demand:
+        """Count a body as waiting in `queue` until `end_expected`; see `Engine.expect`."""
+        with self._lock:
+            left_s = deadline - time.monotonic()
+            return queue.expect(size, tenant, left_s, self._share(queue), len(self._threads))
+
+    def end_expected(self, queue: ModelQueue, demand: Demand, size: int, read: Load | None) -> None:
+        """Count a body of `size` bytes as waiting no more; `read` is what it held, if that is known."""
+        with self._lock:
+            queue.backlog.expected.remove(demand)
+            if read is not None:
+                queue.density.add(size, read)
 
     def refuse_overload(self, queue: ModelQueue, tenant: str) -> None:
         """Raise Overloaded where more rows of `tenant` wait in `queue` than its limits allow."""

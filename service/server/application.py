@@ -171,7 +171,7 @@ class GatewayService(bentoml.Service[Any]):  # type: ignore[misc]
         """A service of these parts; `routes` are the addresses beside the `endpoints`, which are its API methods."""
         super().__init__(**bentoml_options)
         self._parts = parts
-        self._answers = {one.path: one.answer for one in endpoints}
+        self._endpoints = {one.path: one for one in endpoints}
         self._addresses = Addresses.of(routes, (method.route for method in self.apis.values()))
 
     def to_asgi(self, is_main: bool = True) -> App:
@@ -190,7 +190,7 @@ class GatewayService(bentoml.Service[Any]):  # type: ignore[misc]
         return Gateway(
             HandlersOnlyApp(self, is_main=is_main)(),
             addresses=self._addresses,
-            answers=self._answers,
+            endpoints=self._endpoints,
             limits=GatewayLimits(
                 max_body_bytes=settings.max_body_bytes,
                 body_timeout_s=settings.body_timeout_s,

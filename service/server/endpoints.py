@@ -63,6 +63,8 @@ class Endpoint:
     """The method of a BentoML service that answers there."""
     answer: Answerer
     """The same for whoever has read the body."""
+    refuse_early: Callable[[int], None]
+    """Raises Problem where a body of so many bytes is refused whatever it says."""
 
 
 def endpoint(tasks: Sequence[AnyTask], registry: ModelRegistry, metrics: Metrics, max_items: int) -> Endpoint:
@@ -82,6 +84,11 @@ def endpoint(tasks: Sequence[AnyTask], registry: ModelRegistry, metrics: Metrics
         except Problem as problem:
             return respond(problem)
 
+    def refuse_early(size: int) -> None:
+        if size > LARGE_BODY_BYTES:
+            with errors_as_problems():
+                _refuse_early(registry.for_endpoint(task.endpoint), size)
+
     async def answer_current() -> Response:
         return await answer(read_body(Request))
 
@@ -89,7 +96,20 @@ def endpoint(tasks: Sequence[AnyTask], registry: ModelRegistry, metrics: Metrics
     api.__doc__ = task.answer.__doc__
     # BentoML asks for the signature at every request.
     api.__signature__ = inspect.signature(api)  # type: ignore[attr-defined]
-    return Endpoint(path=path, api=bentoml.api(route=path)(api), answer=answer_current)
+    return Endpoint(path=path, api=bentoml.api(route=path)(api), answer=answer_current, refuse_early=refuse_early)
+
+
+def _refuse_early(predictors: Sequence[Predictor], size: int) -> None:
+    """Raise as `Predictor.expect` does, if each would for a body of so many bytes: only the body names one."""
+    context = current_request.get()
+    for number, predictor in enumerate(predictors, start=1):
+        try:
+            predictor.expect(size, deadline=context.deadline, tenant=context.tenant).end()
+        except (Overloaded, DeadlineUnreachable):
+            if number == len(predictors):
+                raise
+        else:
+            return
 
 
 @contextmanager
@@ -138,7 +158,14 @@ async def answer_items(
     submit = partial(predictor.submit, items, options, deadline=context.deadline, tenant=context.tenant)
     # To count the edits of a text, and to read WordNet for the first time, takes as long as to read a large body.
     is_long = context.is_large or options.certify is not None
-    pending = await _submit_in_turn(predictor, submit) if is_long else submit()
+    if is_long:
+        expected = predictor.expect(len(context.body), deadline=context.deadline, tenant=context.tenant)
+        try:
+            pending = await _submit_in_turn(predictor, partial(submit, expected=expected))
+        finally:
+            expected.end()
+    else:
+        pending = submit()
     # When the caller leaves, this task is cancelled, and with it the future.
     batch = await asyncio.wrap_future(pending.future)
     # Set before the answers are made: a request that runs out of time meanwhile is traced with its stages too.

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from service.server.context import RequestContext, current_request, respond
 from service.server.cross_origin import cross_origin_headers, is_preflight, preflight_headers
-from service.server.endpoints import Answerer
+from service.server.endpoints import Endpoint
 from service.server.framework_errors import translate
 from service.server.in_flight import CancelScope, InFlight
 from service.server.keys import Access
@@ -104,7 +104,7 @@ class Gateway:
         app: App,
         *,
         addresses: Addresses,
-        answers: Mapping[str, Answerer],
+        endpoints: Mapping[str, Endpoint],
         limits: GatewayLimits,
         access: Access,
         in_flight: InFlight,
@@ -114,11 +114,11 @@ class Gateway:
     ) -> None:
         """Stand in front of `app`, which answers at `addresses`.
 
-        Bodies sent to the addresses in `answers` are answered by these; pages of `cors_origins` may read all answers.
+        Bodies sent to the addresses in `endpoints` are answered by these; pages of `cors_origins` may read all answers.
         """
         self._app = app
         self._addresses = addresses
-        self._answers = answers
+        self._endpoints = endpoints
         self._limits = limits
         self._access = access
         self._in_flight = in_flight
@@ -211,24 +211,26 @@ class Gateway:
             cancel_scope.cancel_after(limits.body_timeout_s, _too_slow(limits))
         else:
             cancel_scope.cancel_after(left_s, Problem(too_late.code, too_late.detail, headers=_CLOSE))
-        context.body = await self._read_body(scope["headers"], receive)
+        endpoint = self._endpoints.get(scope["path"])
+        context.body = await self._read_body(scope["headers"], receive, endpoint)
         cancel_scope.cancel_after(context.deadline - time.monotonic(), too_late)
         watch = _Watch(receive, cancel_scope)
         try:
-            answer = self._answers.get(scope["path"])
-            if answer is None:
+            if endpoint is None:
                 await self._app(scope, _replay(context.body, receive), sender.send_packed)
             else:
-                await sender.respond(await answer())
+                await sender.respond(await endpoint.answer())
         finally:
             watch.end()
 
-    async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
+    async def _read_body(self, headers: Headers, receive: Receive, endpoint: Endpoint | None) -> bytes:
         _check_type(headers)
         coding = body_coding(_values(headers, b"content-encoding"))
         declared = _values(headers, b"content-length")
         if declared and int(declared[0]) > self._limits.max_body_bytes:
             raise self._too_large()
+        if declared and endpoint is not None and coding is None:
+            endpoint.refuse_early(int(declared[0]))
         chunks: list[bytes] = []
         size = 0
         more = True

@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.admission import TENANTS_WITH_ROOM, Demand, has_room, overload, refuse_late, tokens_until_done
+from service.engine.admission import (
+    TENANTS_WITH_ROOM,
+    has_room,
+    overload,
+    refuse_late,
+    refuse_unreachable,
+    tokens_until_done,
+)
 from service.engine.backlog import Backlog
+from service.engine.demand import Demand, Density, Load
 from service.engine.errors import DeadlineUnreachable, Overloaded
 from service.engine.limits import EngineLimits
 from service.engine.submission import Submission
@@ -89,57 +97,59 @@ def test_the_wait_of_who_has_no_room_counts_the_turns_of_others(throughput: Thro
 
 
 def test_work_that_takes_too_long_even_alone_is_refused_for_good(throughput: Throughput) -> None:
-    work = submission_of("one", [100] * 40)
     with pytest.raises(
         DeadlineUnreachable,
         match=r"40 rows of 4,000 tokens together take 20 s even when nothing else waits, and the request allows 9\.0 s",
     ):
-        refuse_late(Backlog(100), throughput, work, 9.0, 2, 2)
-    refuse_late(Backlog(100), throughput, work, 20.0, 2, 2)
+        refuse_unreachable(throughput, demand("one", 40, 4_000), quantum=100, left_s=9.0, all_threads=2)
+    refuse_unreachable(throughput, demand("one", 40, 4_000), quantum=100, left_s=20.0, all_threads=2)
 
 
 def test_one_row_is_computed_by_one_thread(throughput: Throughput) -> None:
     with pytest.raises(DeadlineUnreachable):
-        refuse_late(Backlog(100), throughput, submission_of("one", [1_000]), 9.0, 8, 8)
+        refuse_unreachable(throughput, demand("one", 1, 1_000), quantum=100, left_s=9.0, all_threads=8)
 
 
 def test_a_batch_that_took_long_makes_no_work_hopeless(throughput: Throughput) -> None:
     throughput.add(100, 3_600.0)
-    refuse_late(Backlog(100), throughput, submission_of("one", [100] * 10), 10.0, 1, 1)
+    refuse_unreachable(throughput, demand("one", 10, 1_000), quantum=100, left_s=10.0, all_threads=1)
 
 
 def test_what_fits_one_batch_is_tried_when_nothing_waits(throughput: Throughput) -> None:
-    refuse_late(Backlog(100), throughput, submission_of("one", [50, 50]), 0.001, 1, 1)
+    refuse_unreachable(throughput, demand("one", 2, 100), quantum=100, left_s=0.001, all_threads=1)
+    refuse_late(Backlog(100), throughput, demand("one", 2, 100), 0.001, 1)
 
 
 def test_before_anything_is_measured_and_long_after_nothing_is_hopeless(
     throughput: Throughput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = submission_of("one", [100] * 40)
-    refuse_late(Backlog(100), Throughput(), work, 0.001, 1, 1)
+    def ask(measured: Throughput) -> None:
+        refuse_unreachable(measured, demand("one", 40, 4_000), quantum=100, left_s=0.001, all_threads=1)
+
+    ask(Throughput())
     now = 1e9
     monkeypatch.setattr("service.engine.throughput.time.monotonic", lambda: now)
     throughput.add(100, 1.0)
     now += FORGET_S - 1
     with pytest.raises(DeadlineUnreachable):
-        refuse_late(Backlog(100), throughput, work, 0.001, 1, 1)
+        ask(throughput)
     now += 1
-    refuse_late(Backlog(100), throughput, work, 0.001, 1, 1)
+    ask(throughput)
 
 
 def test_work_that_would_come_too_late_is_told_when_to_come_again(throughput: Throughput) -> None:
     backlog = backlog_of(*[("one", [100] * 10)] * 3)
     with pytest.raises(Overloaded, match="an answer would take 40 s, and the request allows 25 s") as refusal:
-        refuse_late(backlog, throughput, submission_of("one", [100] * 10), 25.0, 1, 1)
+        refuse_late(backlog, throughput, demand("one", 10, 1_000), 25.0, 1)
     assert refusal.value.retry_after_s == 15
     while backlog.tokens > 15 * 100:
         backlog.charge(backlog.take(backlog.next(), 100))
-    refuse_late(backlog, throughput, submission_of("one", [100] * 10), 25.0, 1, 1)
+    refuse_late(backlog, throughput, demand("one", 10, 1_000), 25.0, 1)
 
 
 def test_a_short_request_is_not_refused_for_a_long_one_that_waits(throughput: Throughput) -> None:
     for tenant in ("one", "other"):
-        refuse_late(backlog_of(("one", [100] * 1_000)), throughput, submission_of(tenant, [50]), 1.0, 1, 1)
+        refuse_late(backlog_of(("one", [100] * 1_000)), throughput, demand(tenant, 1, 50), 1.0, 1)
 
 
 @given(requests=REQUESTS, tenant=st.sampled_from(["one", "new"]), lengths=st.lists(st.integers(1, 300), min_size=1))
@@ -148,7 +158,7 @@ def test_nothing_takes_more_turns_than_was_foreseen(
 ) -> None:
     backlog = backlog_of(*requests)
     last = submission_of(tenant, lengths)
-    foreseen = tokens_until_done(backlog, last)
+    foreseen = tokens_until_done(backlog, Demand.of(last, backlog.quantum))
     assert last.tokens <= foreseen <= backlog.tokens + last.tokens
     backlog.add(last)
     served, left = 0, len(last.rows)
@@ -160,3 +170,34 @@ def test_nothing_takes_more_turns_than_was_foreseen(
         left -= queued.submission is last
     # A flow may be ahead by one turn, of a caller and of a size: no row is longer than 300.
     assert served <= foreseen + 300 * (len(requests) + 3)
+
+
+def test_what_is_being_read_counts_as_though_it_waited(throughput: Throughput) -> None:
+    backlog = Backlog(quantum=100)
+    for tenant in ("one", "other"):
+        backlog.expected.add(demand(tenant, 9, 900))
+    assert not has_room(backlog, LIMITS, demand("one", 2, 900))
+    assert has_room(backlog, LIMITS, demand("one", 1, 100)), "shorter ones need not wait for it"
+    assert has_room(backlog, LIMITS, demand("third", 10, 1_000))
+    assert tokens_until_done(backlog, demand("third", 10, 1_000)) == 2_800
+    with pytest.raises(Overloaded, match="18 rows are waiting already, so that an answer would take 28 s"):
+        refuse_late(backlog, throughput, demand("third", 10, 1_000), 27.0, 1)
+    backlog.expected.remove(demand("one", 9, 900))
+    assert backlog.loads_by_tenant() == {"other": (9, 900)}
+
+
+def test_what_is_being_read_is_added_to_what_waits() -> None:
+    backlog = backlog_of(("one", [100] * 3))
+    backlog.expected.add(demand("one", 2, 300))
+    backlog.expected.add(demand("one", 1, 50))
+    assert backlog.loads("one") == {size_class(300, 100): (5, 600), 0: (1, 50)}
+    assert backlog.loads_by_tenant() == {"one": (6, 650)}
+
+
+def test_a_body_is_expected_to_hold_what_others_held() -> None:
+    density = Density()
+    assert density.estimate(4_000, "one", 100) == demand("one", 1, 1_000)
+    for _ in range(200):
+        density.add(1_000, Load(rows=20, tokens=500))
+    expected = density.estimate(4_000, "one", 100)
+    assert (expected.rows, expected.tokens) == (80, 2_000)

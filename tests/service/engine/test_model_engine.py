@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from export.package import open_package
 from export.session import Arrays, Session
 from models.text import Row
+from service.engine.demand import Load
 from service.engine.errors import DeadlineExceeded, DeadlineUnreachable, EngineClosed, Overloaded
 from service.engine.limits import EngineLimits
 from service.engine.model_engine import Engine
@@ -329,3 +330,20 @@ def test_what_cannot_be_done_in_time_is_refused_at_once_by_the_pace_measured() -
         with pytest.raises(DeadlineUnreachable, match="1,000 rows of 100,000 tokens together take"):
             engine.submit(rows_of(*[100] * 1_000), OUTPUTS, deadline=time.monotonic() + 15)
         assert len(engine.submit(rows_of(*[100] * 4), OUTPUTS, deadline=time.monotonic() + 60).result(10).rows) == 4
+
+
+def test_what_is_announced_takes_room_until_it_is_ended(blocked: ControlledRun) -> None:
+    with engine_of(blocked, batch_tokens=100, queued_tokens=1_000) as engine:
+        expected = engine.expect(3_600, tenant="one")
+        with pytest.raises(Overloaded, match="1 rows are waiting already"):
+            engine.expect(3_600, tenant="one")
+        with pytest.raises(Overloaded):
+            engine.submit(rows_of(*[50] * 18), OUTPUTS, tenant="one")
+        engine.expect(3_600, tenant="other").end()
+        expected.end(Load(rows=18, tokens=900))
+        expected.end()
+        # Room is counted by what waits, so that one more is let in where nothing does.
+        engine.expect(3_600, tenant="one").end()
+        future = engine.submit(rows_of(*[50] * 18), OUTPUTS, tenant="one")
+        blocked.open.set()
+        future.result(10)

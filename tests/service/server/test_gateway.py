@@ -51,7 +51,7 @@ def behind_gateway(
     return Gateway(
         application,
         addresses=ADDRESSES,
-        answers={},
+        endpoints={},
         limits=GatewayLimits(**{**LIMITS, **limits}),
         access=Access(KeyRing(keys), KeyRing([]), is_open),
         in_flight=in_flight or InFlight(),

@@ -1,5 +1,6 @@
 """Each key has turns of its own: whoever floods a model is refused, and nobody else."""
 
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -57,3 +58,43 @@ def test_work_without_hope_is_told_apart_from_a_full_queue() -> None:
         with errors_as_problems():
             raise DeadlineUnreachable("they take 45 s; send fewer, or allow more time")
     assert (refused.value.status, refused.value.code) == (422, "deadline_unreachable")
+
+
+def test_a_deadline_that_no_queue_could_meet_is_refused_for_good(server: Server) -> None:
+    # One answer measures the pace.
+    assert server.client.post("/v1/sentiment", json={"inputs": [LONG]}, headers=headers("other")).status_code == 200
+    timeout = {"X-Request-Timeout-Ms": "5"}
+    response = server.client.post("/v1/sentiment", json={"inputs": [LONG] * 64}, headers=headers("other") | timeout)
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (422, "deadline_unreachable")
+    assert "to compute a body of 960,2" in problem["detail"]
+    assert "or allow more time in X-Request-Timeout-Ms" in problem["detail"]
+    assert "retry-after" not in response.headers
+
+
+def test_a_key_whose_queue_is_full_is_refused_before_its_body_has_come(server: Server) -> None:
+    """The head of a request is enough; short requests of the same key, and long ones of others, are taken."""
+    stop = threading.Event()
+
+    def flood() -> None:
+        with httpx.Client(base_url=server.client.base_url, timeout=60, headers=headers("flooding")) as client:
+            while not stop.is_set():
+                client.post("/v1/sentiment", json={"inputs": [LONG] * 8})
+
+    def knock(key: str) -> int:
+        """The status of the answer to a head alone; 100 where the server asks for the body."""
+        head = f"POST /v1/sentiment HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {key}\r\nExpect: 100-continue\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 120000\r\n\r\n".encode())
+            return int(connection.recv(100).split()[1])
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        asking = [pool.submit(flood) for _ in range(CALLERS)]
+        try:
+            wait_for(lambda: knock("flooding") == 429)
+            assert knock("other") == 100
+        finally:
+            stop.set()
+            for each in asking:
+                each.result(60)
+    wait_for(lambda: knock("flooding") == 100)
