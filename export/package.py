@@ -320,6 +320,7 @@ def _check_sense(folder: Path, manifest: Manifest) -> None:
         task.check_outputs(manifest.meaning)
     except ValueError as error:
         raise WrongFormat(f"{path}: {error}; was it made for another task?") from error
+    _check_labels(path, manifest)
     known = {tensor.name for tensor in manifest.outputs}
     for number, probe in enumerate((*manifest.probes, *manifest.fallback_probes), start=1):
         try:
@@ -330,6 +331,17 @@ def _check_sense(folder: Path, manifest: Manifest) -> None:
             raise WrongFormat(
                 f"{path}: probe {number} records other outputs than the graph has: {', '.join(sorted(known))}"
             )
+
+
+def _check_labels(path: Path, manifest: Manifest) -> None:
+    """Refuse labels that callers could not tell apart, or that do not fit the logits; raises WrongFormat."""
+    labels = manifest.labels
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise WrongFormat(f"{path}: labels: {', '.join(map(repr, twice))} stands there twice; export again")
+    width = next((tensor.axes[-1] for tensor in manifest.outputs if tensor.name == "logits" and tensor.axes), "")
+    if width.isdecimal() and int(width) != len(labels):
+        raise WrongFormat(f"{path}: {len(labels)} labels, and the graph has {width} logits for them; export again")
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from export.figures import list_figures
 from export.package import Manifest, PackageError
+from models.checkpoint import TrainingRecord
 from models.errors import UserError
 from models.tasks import TASKS
 
@@ -55,6 +56,20 @@ def read_requirement(written: str) -> Requirement:
     if found["task"] and found["task"] not in TASKS:
         raise BadRequirement(f"requirement {written!r}: no task {found['task']!r}; there are: {', '.join(TASKS)}")
     return Requirement(found["task"], found["figure"], found["comparison"], float(found["bound"]))
+
+
+def check_measured(record: TrainingRecord, requirements: Iterable[Requirement], *, is_robust: bool) -> None:
+    """Refuse demands on figures that an export of this training will not measure; with `is_robust` it may measure any.
+
+    Raises:
+        FallsShort: names the figure, and what to add.
+    """
+    for one in requirements:
+        if not is_robust and one.task in (None, record.task) and one.figure not in record.metrics:
+            raise FallsShort(
+                f"{one} is required, and without --robust only these are measured: {', '.join(record.metrics)}; add "
+                "--robust, or require one of them"
+            )
 
 
 def check_requirements(manifest: Manifest, requirements: Iterable[Requirement], *, origin: str) -> None:

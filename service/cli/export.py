@@ -9,7 +9,7 @@ from rich.console import Console
 
 from export.package import Manifest, Precision, read_manifest
 from export.preconditions import check_request
-from export.requirements import read_requirement
+from export.requirements import check_measured, read_requirement
 from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_count
@@ -110,11 +110,11 @@ def export(
         --robust --require 'typos-1>=0.70'
     ```
 
-    int8 takes its ranges from training texts. Where int8 costs more than half a point of the task's metric, parts of
-    the graph stay in fp32, or all of it.
+    Where int8 costs more than half a point of the task's metric, parts of the graph stay in fp32, or all of it.
     """
     requirements = [read_requirement(written) for written in require or ()]
     check_request(checkpoint, out, name=name, data=data, twins=twin or ())
+    check_measured(read_record(checkpoint), requirements, is_robust=robust)
     need("export", "torch", "transformers", "optimum", "onnx")
     if robust:
         need("train", "textblob", "lemminflect")

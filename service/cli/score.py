@@ -72,7 +72,7 @@ def score(
 
     With `--certify` the column `certificate` says whether a typo or a synonym would change the answer.
 
-    A record that cannot be answered says why in `error`, and the others are answered.
+    A record that cannot be answered says why in `error`. The exit code is 1 if not one of them could be answered.
 
     Interrupted, by Ctrl-C or a power cut, the same command continues where it stopped.
     """
@@ -98,3 +98,5 @@ def _score(task: str, package: Path | None, job: "ScoringJob") -> None:
             typer.echo(f"stopped{kept}; run the same command to continue", err=True)
             raise typer.Exit(130) from None
     typer.echo(str(summary), err=True)
+    if summary.is_fruitless:
+        raise typer.Exit(1)

@@ -82,6 +82,11 @@ class ScoringSummary:
     without_answer: int = 0
     error_column: str = ERROR
 
+    @property
+    def is_fruitless(self) -> bool:
+        """Whether there were records, and not one has an answer."""
+        return 0 < self.records == self.without_answer
+
     def __str__(self) -> str:
         kept = f", {self.kept:,} of them by an earlier run" if self.kept else ""
         bad = f"; {self.without_answer:,} without an answer, see the column {self.error_column!r}"

@@ -22,6 +22,11 @@ _KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _OF_OTHERS = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip", b"origin"})
 """Headers of requests that a proxy passes on, or that a web page makes: this machine sends them for somebody else."""
 
+_SHARED = (
+    f"a key is both a caller's ({PREFIX}API_KEYS or its file) and an admin's ({PREFIX}ADMIN_KEYS or its file): every "
+    "such caller could reload the models; make another key for admins"
+)
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 log = structlog.get_logger()
@@ -43,34 +48,39 @@ class KeyRing:
         self._given = tuple(given)
         self._file = file
         self._variable = variable
-        self._digests = self._read()
+        self.digests = self._read()
+        """The sha256 of each key."""
 
     def __bool__(self) -> bool:
         """Whether there are keys."""
-        return bool(self._digests)
+        return bool(self.digests)
 
     def identify(self, authorization: Sequence[bytes]) -> str | None:
         """A name of the key in these values of the header `Authorization`; None if they hold none.
 
         Without keys everybody has the same name. Every key is compared, in constant time.
         """
-        if not self._digests:
+        if not self.digests:
             return ""
         if len(authorization) != 1:
             return None
         scheme, _, key = authorization[0].partition(b" ")
         digest = sha256(key.strip()).digest()
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        matches = [hmac.compare_digest(digest, known) for known in self.digests]
         return digest.hex() if any(matches) and scheme.lower() == b"bearer" else None
+
+    def shares_key(self, other: "KeyRing") -> bool:
+        """Whether a key is in both."""
+        return not set(self.digests).isdisjoint(other.digests)
 
     def reload(self) -> None:
         """Read the file again; where that fails, the keys stay as they are and the log says why."""
         try:
-            self._digests = self._read()
+            self.digests = self._read()
         except BadKeys as error:
             log.error("keys_not_read", detail=str(error))
         else:
-            log.info("keys_read", variable=self._variable, keys=len(self._digests))
+            log.info("keys_read", variable=self._variable, keys=len(self.digests))
 
     def _read(self) -> tuple[bytes, ...]:
         keys = [*_checked(self._given, self._variable)]
@@ -124,13 +134,15 @@ class Access:
         self.keys.reload()
         if self.admin_keys:
             self.admin_keys.reload()
+        if self.keys.shares_key(self.admin_keys):
+            log.error("keys_shared", detail=_SHARED)
 
 
 def read_access(settings: Settings) -> Access:
     """Who may ask a server with these settings.
 
     Raises:
-        BadKeys: as KeyRing does.
+        BadKeys: as KeyRing does, or a key is both a caller's and an admin key.
         SettingsError: there are no keys, other machines reach the address, and `open_to_all` is not set.
     """
     keys = KeyRing([key.get_secret_value() for key in settings.api_keys], settings.api_keys_file)
@@ -142,6 +154,8 @@ def read_access(settings: Settings) -> Access:
     admin_keys = KeyRing(
         [key.get_secret_value() for key in settings.admin_keys], settings.admin_keys_file, f"{PREFIX}ADMIN_KEYS"
     )
+    if keys.shares_key(admin_keys):
+        raise BadKeys(_SHARED)
     return Access(keys, admin_keys, settings.open_to_all)
 
 

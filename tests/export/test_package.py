@@ -191,6 +191,8 @@ def test_an_absurd_number_is_refused_by_its_field(tmp_path: Path, field: str, va
     ("changes", "reason"),
     [
         ({"labels": ["a"]}, "two labels or more are needed"),
+        ({"labels": ["a", "a"]}, "labels: 'a' stands there twice; export again"),
+        ({"labels": ["a", "b", "c"]}, "3 labels, and the graph has 2 logits for them; export again"),
         ({"probes": [{"item": {"x": 1}, "outputs": {"logits": [[1.0]]}}]}, "probe 1 is no input of sentiment: text"),
         ({"probes": [{"item": {"text": "a"}, "outputs": {}}]}, "probe 1 records other outputs"),
         ({"probes": [{"item": {"text": "a"}, "outputs": {"logits": []}}]}, "probe 1 records other outputs"),

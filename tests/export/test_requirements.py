@@ -1,5 +1,7 @@
 """What is demanded of the figures of a package."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,16 @@ from hypothesis import strategies as st
 from export.figures import list_figures, list_headlines, passport_table
 from export.package import Manifest, Twin, read_manifest
 from export.passport import AttackFigure, NameGap, Passport
-from export.requirements import BadRequirement, FallsShort, Requirement, check_requirements, read_requirement
+from export.requirements import (
+    BadRequirement,
+    FallsShort,
+    Requirement,
+    check_measured,
+    check_requirements,
+    read_requirement,
+)
+from models.checkpoint import read_record
+from tests.service.conftest import steadfast
 from tests.service.tiny import build_package
 
 PASSPORT = Passport(
@@ -109,3 +120,21 @@ def test_a_task_that_is_not_there_is_named() -> None:
 def test_a_demand_reads_back_as_it_is_written(task: str | None, figure: str, comparison: str, bound: float) -> None:
     demand = Requirement(task, figure, comparison, bound)
     assert read_requirement(str(demand)) == demand
+
+
+@pytest.mark.parametrize("demand", ["accuracy>=0.5", "f1>=0.5", "nli:typos-1>=0.5"])
+def test_a_figure_that_every_export_measures_or_of_another_task_needs_nothing(checkpoint: Path, demand: str) -> None:
+    check_measured(read_record(checkpoint), [read_requirement(demand)], is_robust=False)
+
+
+def test_a_figure_of_the_passport_may_be_measured_with_robust(checkpoint: Path) -> None:
+    check_measured(read_record(checkpoint), [read_requirement("HANS/accuracy>=0.5")], is_robust=True)
+
+
+def test_an_export_that_will_not_measure_what_is_required_does_not_begin(checkpoint: Path, tmp_path: Path) -> None:
+    completed = steadfast("export", checkpoint, "-o", tmp_path / "out", "--require", "typos-1>=0.5")
+    assert completed.returncode == 2
+    said = " ".join(completed.stderr.split())
+    assert "typos-1>=0.5 is required, and without --robust only these are measured: accuracy, f1; add --robust" in said
+    assert completed.stdout == ""
+    assert list(tmp_path.iterdir()) == []

@@ -215,3 +215,11 @@ def test_the_command_says_how_it_went(package: Path, tmp_path: Path) -> None:
     completed = steadfast("score", "sentiment", source, "-o", tmp_path / "out.csv", "--package", package)
     assert (completed.returncode, completed.stdout) == (0, "")
     assert completed.stderr == "2 records; 1 without an answer, see the column 'error'\n"
+
+
+def test_a_run_without_one_answer_writes_its_reasons_and_ends_with_1(package: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": ""}, {"text": " "}])
+    completed = steadfast("score", "sentiment", source, "-o", tmp_path / "out.csv", "--package", package)
+    assert completed.returncode == 1
+    assert completed.stderr == "2 records; 2 without an answer, see the column 'error'\n"
+    assert "holds no words" in (tmp_path / "out.csv").read_text()

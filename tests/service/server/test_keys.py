@@ -152,3 +152,27 @@ def test_files_of_both_kinds_of_keys_are_read_again(file: Path, tmp_path: Path) 
     access.reload()
     assert [admits(access, key) for key in ("old", "new", "caller")] == [False, True, False]
     assert access.keys.identify([b"Bearer caller"])
+
+
+def test_a_key_of_callers_is_no_admin_key(file: Path) -> None:
+    named = {"api_keys": FIRST, "admin_keys_file": file}
+    file.write_text(f"other\n{FIRST}\n")
+    with pytest.raises(
+        BadKeys, match=r"a key is both a caller's .* and an admin's .*: .* make another key for admins"
+    ) as caught:
+        read_access(Settings.model_validate(named))
+    assert FIRST not in str(caught.value)
+    file.write_text("other\n")
+    assert read_access(Settings.model_validate(named)).admin_keys
+
+
+def test_a_key_that_a_file_puts_into_both_is_logged_when_it_is_read_again(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs()
+    admin_file = tmp_path / "admin"
+    admin_file.write_text("admin\n")
+    access = read_access(Settings(api_keys_file=file, admin_keys_file=admin_file))
+    file.write_text("admin\n")
+    access.reload()
+    assert "keys_shared" in capsys.readouterr().err
