@@ -67,10 +67,11 @@ def main(
     console.print(table)
     *_, flooded = parts.values()
     ratio = flooded.percentile(99) / alone
-    is_met = ratio <= MOST_RATIO and set(flooded.statuses) == {200}
+    unanswered = flooded.statuses.total() - flooded.statuses[200]
+    is_met = ratio <= MOST_RATIO and not unanswered
     console.print(
-        f"beside the flood, p99 is {ratio:.1f} times that alone (at most {MOST_RATIO:g}), and {flooded.statuses[429]} "
-        f"short texts were refused (none may be): {'met' if is_met else 'not met'}"
+        f"beside the flood, p99 is {ratio:.1f} times that alone (at most {MOST_RATIO:g}), and {unanswered} short texts "
+        f"were not answered (none may be): {'met' if is_met else 'not met'}"
     )
 
 
@@ -128,7 +129,7 @@ async def flood(server: Server, text: str, at_once: int) -> AsyncIterator[Counte
 
 
 def _counts(statuses: Counter[int]) -> str:
-    return ", ".join(f"{count:,} x {status}" for status, count in sorted(statuses.items())) or "none yet"
+    return ", ".join(f"{count:,} x {status}" for status, count in sorted(statuses.items())) or "none"
 
 
 def client_of(server: Server, key: str) -> httpx.AsyncClient:

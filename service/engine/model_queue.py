@@ -80,7 +80,8 @@ class ModelQueue:
         demand = self.density.estimate(size, tenant, quantum)
         self.refuse_overload(demand, threads)
         if left_s < math.inf:
-            least = replace(demand, tokens=demand.tokens // UNLIKELY)
+            # Nor are the rows known, among which all threads might share it.
+            least = replace(demand, rows=max(demand.rows, all_threads), tokens=demand.tokens // UNLIKELY)
             what = f"to compute a body of {size:,} bytes takes at least"
             refuse_unreachable(
                 self.throughput, least, what=what, quantum=quantum, left_s=left_s, all_threads=all_threads

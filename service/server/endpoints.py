@@ -157,8 +157,7 @@ async def answer_items(
     context.is_large = len(context.body) > LARGE_BODY_BYTES
     submit = partial(predictor.submit, items, options, deadline=context.deadline, tenant=context.tenant)
     # To count the edits of a text, and to read WordNet for the first time, takes as long as to read a large body.
-    is_long = context.is_large or options.certify is not None
-    if is_long:
+    if context.is_large or options.certify is not None:
         expected = predictor.expect(len(context.body), deadline=context.deadline, tenant=context.tenant)
         try:
             pending = await _submit_in_turn(predictor, partial(submit, expected=expected))
@@ -202,7 +201,9 @@ async def _answer(predictor: Predictor, request: Any, body_type: type[AnswerBody
 def _in_turn(predictor: Predictor, work: Callable[[], T]) -> Future[T]:
     """Let the predictor's thread for long work do `work` for the current request when its turn has come."""
     context = current_request.get()
-    return predictor.long_work.submit(work, tenant=context.tenant, size=len(context.body), since=context.started)
+    # A short body is here because work on it takes as long as on a large one.
+    size = max(len(context.body), LARGE_BODY_BYTES)
+    return predictor.long_work.submit(work, tenant=context.tenant, size=size, since=context.started)
 
 
 async def _submit_in_turn(predictor: Predictor, submit: Callable[[], PendingAnswers]) -> PendingAnswers:

@@ -20,8 +20,10 @@ def held_up(works: LongWork) -> Iterator[None]:
 
     holding = works.submit(hold, tenant="holder", size=0)
     assert begun.wait(10)
-    yield
-    ended.set()
+    try:
+        yield
+    finally:
+        ended.set()
     holding.result(10)
 
 
