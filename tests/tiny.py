@@ -3,7 +3,7 @@
 import gzip
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +27,25 @@ BAD = ("bad", "awful", "dull", "poor")
 NEUTRAL = ("the", "a", "film", "plot", "was", "is", "and", "very", "story", "it", "un", "##able", "!", ",", ".")
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A lower-casing WordPiece tokenizer of a few words, padded to a fixed length as published ones often are."""
-    letters = [letter for one in "abcdefghijklmnopqrstuvwxyz0123456789" for letter in (one, f"##{one}")]
-    words = [*SPECIAL, *GOOD, *BAD, *NEUTRAL, *letters]
-    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(words))}
-    backend = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
-    backend.normalizer = BertNormalizer(lowercase=True)
-    backend.pre_tokenizer = BertPreTokenizer()
-    backend.post_processor = TemplateProcessing(
+def word_piece(tokens: Iterable[str]) -> Tokenizer:
+    """A lower-casing tokenizer of the special tokens and these, as BERT's are."""
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys([*SPECIAL, *tokens]))}
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
     )
-    backend.enable_padding(length=32, pad_id=vocabulary["[PAD]"], pad_token="[PAD]")
+    return tokenizer
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A lower-casing WordPiece tokenizer of a few words, padded to a fixed length as published ones often are."""
+    letters = [letter for one in "abcdefghijklmnopqrstuvwxyz0123456789" for letter in (one, f"##{one}")]
+    backend = word_piece([*GOOD, *BAD, *NEUTRAL, *letters])
+    backend.enable_padding(length=32, pad_id=backend.token_to_id("[PAD]"), pad_token="[PAD]")
     backend.enable_truncation(32)
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,

@@ -3,11 +3,11 @@
 Where several packages answer at one endpoint, the first is its default.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from export.package import Package, PackageError, is_package, open_package
-from export.providers import fit_to_device, is_made_for
+from export.providers import ProviderName, fit_to_device, is_made_for
 from export.requirements import check_requirements
 from service.settings import Settings
 
@@ -39,18 +39,24 @@ def open_packages(settings: Settings) -> tuple[Package, ...]:
     packages = [open_pinned(folder, settings) for folder in package_folders(settings)]
     if not settings.packages:
         packages.sort(key=lambda package: package.manifest.name != package.task.endpoint)
-    by_name: dict[tuple[str, str], Package] = {}
+    by_name: dict[tuple[str, str], list[Package]] = {}
     for package in packages:
-        key = (package.task.endpoint, package.manifest.name)
-        rivals = [by_name[key], package] if key in by_name else [package]
-        fitting = [rival for rival in rivals if is_made_for(rival, settings.provider)]
-        if len(rivals) != 1 and len(fitting) != 1:
-            raise TwoPackages(
-                f"{by_name[key].folder} and {package.folder} are both called {package.manifest.name} and answer "
-                f"{package.task.endpoint}; name one of them, or export one under another --name"
-            )
-        (by_name[key],) = fitting or rivals
-    return tuple(fit_to_device(package, settings.provider) for package in by_name.values())
+        by_name.setdefault((package.task.endpoint, package.manifest.name), []).append(package)
+    return tuple(fit_to_device(_choose(rivals, settings.provider), settings.provider) for rivals in by_name.values())
+
+
+def _choose(rivals: Sequence[Package], provider: ProviderName) -> Package:
+    """The one that answers of packages with one name; raises TwoPackages."""
+    first, *others = rivals
+    if not others:
+        return first
+    fitting = [rival for rival in rivals if is_made_for(rival, provider)]
+    if len(rivals) > 2 or len(fitting) != 1:
+        raise TwoPackages(
+            f"{first.folder} and {others[0].folder} are both called {first.manifest.name} and answer "
+            f"{first.task.endpoint}; name one of them, or export one under another --name"
+        )
+    return fitting[0]
 
 
 def open_pinned(folder: Path, settings: Settings) -> Package:

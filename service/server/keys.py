@@ -130,12 +130,14 @@ class Access:
         return caller
 
     def reload(self) -> None:
-        """Read the files of keys again; see `KeyRing.reload`."""
+        """Read the files of keys again; see `KeyRing.reload`. Where a key would be in both, all stay as they are."""
+        before = self.keys.digests, self.admin_keys.digests
         self.keys.reload()
         if self.admin_keys:
             self.admin_keys.reload()
         if self.keys.shares_key(self.admin_keys):
-            log.error("keys_shared", detail=_SHARED)
+            self.keys.digests, self.admin_keys.digests = before
+            log.error("keys_not_read", detail=_SHARED)
 
 
 def read_access(settings: Settings) -> Access:

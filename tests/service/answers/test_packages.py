@@ -78,6 +78,16 @@ def test_two_packages_of_one_name_for_one_device_are_refused_on_any(tmp_path: Pa
         open_packages(Settings(packages=folders, provider=provider))
 
 
+@pytest.mark.parametrize("provider", ["cpu", "cuda"])
+@pytest.mark.parametrize("half", [0, 1, 2])
+def test_three_packages_of_one_name_are_refused_in_any_order(tmp_path: Path, provider: ProviderName, half: int) -> None:
+    folders = tuple(build_package(tmp_path / name) for name in "123")
+    for number, folder in enumerate(folders):
+        reseal(folder, precision="fp16" if number == half else "int8")
+    with pytest.raises(TwoPackages):
+        open_packages(Settings(packages=folders, provider=provider))
+
+
 def test_an_int8_package_is_not_opened_for_a_gpu(tmp_path: Path) -> None:
     package = build_package(tmp_path / "one")
     reseal(package, precision="int8")

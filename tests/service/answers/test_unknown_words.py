@@ -4,35 +4,23 @@ from collections.abc import Iterable
 
 import pytest
 from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE, WordLevel, WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.processors import TemplateProcessing
+from tokenizers.models import BPE, WordLevel
 
 from models.text import Reader, ReadingLimits
 from service.answers.unknown_words import UnknownWords, unknown_ids
+from tests.tiny import SPECIAL, word_piece
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
-def word_piece(words: Iterable[str]) -> Tokenizer:
+def bert_of(words: Iterable[str]) -> Tokenizer:
     """A tokenizer of these words and of all English letters, as BERT's are."""
-    tokens = dict.fromkeys([*SPECIAL, *words, *LETTERS, *(f"##{letter}" for letter in LETTERS), *"!.7"])
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
-    )
+    tokenizer = word_piece([*words, *LETTERS, *(f"##{letter}" for letter in LETTERS), *"!.7"])
     tokenizer.add_special_tokens(list(SPECIAL))
     return tokenizer
 
 
-ENGLISH = word_piece(["the", "film", "was", "fine", "un", "##fine", "\u5929", "\u5730"])
+ENGLISH = bert_of(["the", "film", "was", "fine", "un", "##fine", "\u5929", "\u5730"])
 
 
 def share(tokenizer: Tokenizer, text: str, max_tokens: int = 32) -> float:
@@ -64,15 +52,15 @@ def test_the_share_is_of_tokens_without_a_known_word(text: str, expected: float)
 
 
 def test_a_model_whose_words_are_single_signs_knows_them() -> None:
-    chinese = word_piece(map(chr, range(0x4E00, 0x4E80)))
+    chinese = bert_of(map(chr, range(0x4E00, 0x4E80)))
     assert share(chinese, "\u4e00\u4e01") == 0.0
 
 
 def test_a_script_of_many_longer_words_is_known_however_large_the_vocabulary() -> None:
     english = [f"w{first}{second}{third}" for first in LETTERS for second in LETTERS for third in LETTERS[:5]]
     russian = ["\u0434\u0430" + chr(0x430 + first) + chr(0x430 + second) for first in range(10) for second in range(10)]
-    assert share(word_piece([*english, *russian, "\u044f"]), "\u044f") == 0.0
-    assert share(word_piece([*english, *russian[:50], "\u044f"]), "\u044f") == 1.0
+    assert share(bert_of([*english, *russian, "\u044f"]), "\u044f") == 0.0
+    assert share(bert_of([*english, *russian[:50], "\u044f"]), "\u044f") == 1.0
 
 
 def test_windows_and_pairs_count_no_special_tokens() -> None:

@@ -166,7 +166,7 @@ def test_a_key_of_callers_is_no_admin_key(file: Path) -> None:
     assert read_access(Settings.model_validate(named)).admin_keys
 
 
-def test_a_key_that_a_file_puts_into_both_is_logged_when_it_is_read_again(
+def test_keys_stay_as_they_are_where_a_file_would_put_one_into_both(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logs()
@@ -174,5 +174,7 @@ def test_a_key_that_a_file_puts_into_both_is_logged_when_it_is_read_again(
     admin_file.write_text("admin\n")
     access = read_access(Settings(api_keys_file=file, admin_keys_file=admin_file))
     file.write_text("admin\n")
+    before = access.keys.digests, access.admin_keys.digests
     access.reload()
-    assert "keys_shared" in capsys.readouterr().err
+    assert (access.keys.digests, access.admin_keys.digests) == before
+    assert "keys_not_read" in capsys.readouterr().err
