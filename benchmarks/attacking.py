@@ -14,11 +14,12 @@ from models.attack.settings import AttackSettings
 from models.attack.subjects import load_subjects
 from models.tasks.task import Item
 from service.answers.contract import Options
+from service.answers.opening import open_measured
 from service.answers.predictor import Predictor
 from service.attacks.run import Campaign
 from service.attacks.victims import package_victim
-from service.cli.opening import open_measured
 from service.files.scoring import ScoringJob, score_file
+from service.outcomes.columns import WantedColumns
 
 TEXTS = 40
 ROUNDS = 3
@@ -71,7 +72,11 @@ def _campaign(predictor: Predictor, folder: Path) -> Campaign:
 
 def _score(predictor: Predictor, folder: Path) -> None:
     job = ScoringJob(
-        source=folder / "asked.jsonl", target=folder / "scored.jsonl", columns={}, options=Options(), overwrite=True
+        source=folder / "asked.jsonl",
+        target=folder / "scored.jsonl",
+        columns={},
+        wanted=WantedColumns(),
+        overwrite=True,
     )
     score_file(predictor, job, lambda _done, _total: None)
 

@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("service.supervision",), ("service.engine",)),
     (("service.settings",),),
     (("service.answers",),),
+    (("service.outcomes",),),
     (("service.pages",),),
     (("service.server",), ("service.files",)),
     (("service.attacks",),),

@@ -14,8 +14,8 @@ from models.attack.subjects import Subject
 from models.errors import UserError
 from models.folders import check_writable
 from service.attacks.run import Campaign
-from service.files.columns import free_names
 from service.files.partial import PartialOutput
+from service.outcomes.columns import free_names
 
 COLUMN = "attack"
 """The column beside the record's own: the attack, its edits, and the answers before and after."""

@@ -43,7 +43,7 @@ def certify(
 
     Texts are given as to `steadfast predict`. `steadfast score --certify` does the same for a file.
     """
-    from service.cli.opening import open_predictor
+    from service.answers.opening import open_predictor
 
     read = read_texts(texts)
     with open_predictor(task, package) as predictor:

@@ -57,7 +57,7 @@ def explain(
 
     Texts are read as `steadfast predict` reads them; `steadfast predict --explain METHOD --json` has the numbers.
     """
-    from service.cli.opening import open_predictor
+    from service.answers.opening import open_predictor
 
     if html is not None:
         _check_page(html)

@@ -147,7 +147,7 @@ def _say_made(out: Path, manifest: Manifest) -> None:
 def _measure(checkpoint: Path, data: str | None, explanations: bool, robust: bool, package: Path) -> "Measured":
     """The figures of a package that were asked for, on the validation part of the checkpoint that it is made from."""
     from export.build import Measured
-    from service.cli.opening import open_measured
+    from service.answers.opening import open_measured
     from service.measuring.passport import measure_passport
 
     source = read_record(checkpoint).source

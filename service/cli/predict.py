@@ -36,7 +36,7 @@ def predict(
         "Who won?" "the red team" "the blue team" < report.txt
     ```
     """
-    from service.cli.opening import open_predictor
+    from service.answers.opening import open_predictor
 
     read = read_texts(texts)
     with open_predictor(task, package) as predictor:

@@ -15,6 +15,25 @@ from service.cli.options import Certify, Explain, PackageFolder, TaskName, expla
 if TYPE_CHECKING:
     from service.files.scoring import ScoringJob
 
+Source = Annotated[
+    Path, typer.Argument(metavar="FILE", help="File to read: .csv, .jsonl, either with .gz, or .parquet.")
+]
+Target = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, of any of the same kinds.")
+]
+Scores = Annotated[
+    bool,
+    typer.Option(
+        "--scores/--no-scores", help="Write the score of every label, choice or span, or of the answer alone."
+    ),
+]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE", help="Add the column `review`: true where the answer is less probable than this, or none."
+    ),
+]
+
 _SUFFIX = "_column"
 
 
@@ -39,14 +58,12 @@ def column_options() -> Iterator[inspect.Parameter]:
 @with_options(column_options())
 def score(
     task: TaskName,
-    source: Annotated[
-        Path, typer.Argument(metavar="FILE", help="File to read: .csv, .jsonl, either with .gz, or .parquet.")
-    ],
-    target: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, of any of the same kinds.")
-    ],
+    source: Source,
+    target: Target,
     explain: Explain = None,
     certify: Certify = None,
+    scores: Scores = True,
+    min_confidence: MinConfidence = None,
     package: PackageFolder = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the output, and start a run that was interrupted anew.")
@@ -67,25 +84,26 @@ def score(
     input has a column of that name, the answer's is called `prediction_...`. Nested answers, such as entities, are JSON
     in csv, and lists and structs in parquet.
 
-    With `--explain` the column `explanation` lists the words with their scores; `explanation_method`,
-    `explanation_target` and `explanation_rest` say how to read them.
-
-    With `--certify` the column `certificate` says whether a typo or a synonym would change the answer.
+    `--explain` adds the column `explanation`, which lists the words with their scores; `explanation_method`,
+    `explanation_target` and `explanation_rest` say how to read them. `--certify` adds `certificate`, which says whether
+    a typo or a synonym would change the answer, and `--min-confidence` adds `review`, for a person to look at.
 
     A record that cannot be answered says why in `error`. The exit code is 1 if not one of them could be answered.
 
     Interrupted, by Ctrl-C or a power cut, the same command continues where it stopped.
     """
     from service.files.scoring import ScoringJob
+    from service.outcomes.columns import WantedColumns
 
     chosen = {name.removesuffix(_SUFFIX): column for name, column in columns.items() if column is not None}
     options = Options(explain=explain_options(explain), certify=certify)
-    job = ScoringJob(source=source, target=target, columns=chosen, options=options, overwrite=overwrite)
+    wanted = WantedColumns(options=options, scores=scores, min_confidence=min_confidence)
+    job = ScoringJob(source=source, target=target, columns=chosen, wanted=wanted, overwrite=overwrite)
     _score(task, package, job)
 
 
 def _score(task: str, package: Path | None, job: "ScoringJob") -> None:
-    from service.cli.opening import open_predictor
+    from service.answers.opening import open_predictor
     from service.cli.progress import shown_progress
     from service.files.scoring import score_file
 

@@ -1,12 +1,11 @@
 """Answers for every record of a file, computed on the same path as over HTTP.
 
 All cores stay busy, memory stays flat, and a stopped run loses nothing. There are three passes. The first counts
-records and columns. The second computes predictions, which are kept beside the output. The third writes the records of
-the input with their predictions; the output gets its name only when it is complete.
+records and columns. The second computes outcomes, which are kept beside the output. The third writes the records of
+the input with their outcomes; the output gets its name only when it is complete.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,24 +18,14 @@ from models.errors import UserError, first_mistake
 from models.folders import check_writable
 from models.records import BadRecord, Record, UnknownColumn, file_format, find_column, read_records
 from models.tables import format_count
-from models.tasks.task import read_item
-from service.answers.answers import PendingAnswers
+from models.tasks.task import Item, read_item
 from service.answers.certifying import find_certified
-from service.answers.contract import Options
-from service.answers.errors import BrokenModel, ItemsRejected, UnknownTarget
 from service.answers.predictor import Predictor
-from service.files.columns import ERROR, as_columns, column_types, free_names
 from service.files.partial import PartialOutput
 from service.files.tables import survey, write_records
-
-WINDOW_RECORDS = 2_048
-"""Records under way at once. Among so many the engine finds rows of similar length for its batches."""
-
-WINDOW_CERTIFIED = 32
-"""Records under way at once where edits of each are tried, because these are many rows."""
-
-WINDOW_TOKENS = 262_144
-"""Tokens of the records under way, which bound memory when texts are long."""
+from service.outcomes.answering import Failure, answer_each
+from service.outcomes.columns import ERROR, WantedColumns, column_types, free_names
+from service.outcomes.outcome import Outcome
 
 
 class OutputError(UserError):
@@ -55,7 +44,7 @@ class ScoringJob:
     target: Path
     columns: Mapping[str, str]
     """The column that holds each field of an item. For a field that is not given, the usual column names are tried."""
-    options: Options
+    wanted: WantedColumns
     overwrite: bool
 
     def __post_init__(self) -> None:
@@ -68,7 +57,7 @@ class ScoringJob:
 
     @property
     def partial(self) -> Path:
-        """The folder that keeps the predictions so far."""
+        """The folder that keeps the outcomes so far."""
         return self.target.with_name(self.target.name + ".partial")
 
 
@@ -101,31 +90,28 @@ def score_file(predictor: Predictor, job: ScoringJob, progress: ReportRecords) -
     """Write `job.target`: all records and columns of the source in their order, and the columns of the predictions.
 
     Raises:
-        NotOffered, CertificateNotOffered, RecordsError, UnknownColumn, PartialError: before anything is computed.
+        NotOffered, CertificateNotOffered, NoConfidence, RecordsError, UnknownColumn, PartialError: before anything is
+            computed.
         InputChanged: the source changed during the run.
     """
-    if job.options.explain:
-        predictor.choose(job.options.explain)
-    if job.options.certify:
-        find_certified(job.options.certify)
+    options = job.wanted.options
+    if options.explain:
+        predictor.choose(options.explain)
+    if options.certify:
+        find_certified(options.certify)
+    manifest = predictor.package.manifest
+    types = column_types(predictor.task, manifest.labels, job.wanted, has_corrections=manifest.correction is not None)
     records, columns = survey(job.source)
     texts = _find_texts(predictor, job, tuple(columns))
-    identity = {
-        "format": 3,
-        "source": file_digest(job.source),
-        "package": predictor.name.digest,
-        "texts": texts,
-        "options": job.options.model_dump(mode="json"),
-    }
+    identity = _identify(predictor, job, texts)
     with PartialOutput(job.partial, identity, discard_other=job.overwrite) as partial:
         summary = ScoringSummary(records, kept=partial.records)
         progress(partial.records, records)
         missing = islice(read_records(job.source), partial.records, None)
-        for prediction in _predict(predictor, missing, texts, job.options):
-            partial.add(prediction)
+        items = (_read(predictor, record, texts) for record in missing)
+        for answered in answer_each(predictor, items, options):
+            partial.add(Outcome.of(answered, job.wanted).as_json())
             progress(partial.records, records)
-    manifest = predictor.package.manifest
-    types = column_types(predictor.task, manifest.labels, job.options, has_corrections=manifest.correction is not None)
     names = free_names(list(types), set(columns))
     summary.error_column = names[ERROR]
     all_columns = {**columns, **{names[name]: kind for name, kind in types.items()}}
@@ -139,6 +125,19 @@ def score_file(predictor: Predictor, job: ScoringJob, progress: ReportRecords) -
 
     partial.complete(write, job.target)
     return summary
+
+
+def _identify(predictor: Predictor, job: ScoringJob, texts: Mapping[str, str]) -> dict[str, Any]:
+    """The things on which outcomes depend, so that those of another run are not mixed in."""
+    return {
+        "format": 4,
+        "source": file_digest(job.source),
+        "package": predictor.name.digest,
+        "texts": texts,
+        "options": job.wanted.options.model_dump(mode="json"),
+        "scores": job.wanted.scores,
+        "min_confidence": job.wanted.min_confidence,
+    }
 
 
 def _find_texts(predictor: Predictor, job: ScoringJob, available: tuple[str, ...]) -> dict[str, str]:
@@ -156,63 +155,25 @@ def _find_texts(predictor: Predictor, job: ScoringJob, available: tuple[str, ...
     return found
 
 
-def _predict(
-    predictor: Predictor, records: Iterable[Record | BadRecord], texts: Mapping[str, str], options: Options
-) -> Iterator[dict[str, Any]]:
-    """The prediction for each record, in the order of the records; several thousand records are under way at once."""
-    window: deque[PendingAnswers | str] = deque()
-    most = WINDOW_CERTIFIED if options.certify else WINDOW_RECORDS
-    tokens = 0
-    for record in records:
-        window.append(_start(predictor, record, texts, options))
-        tokens += _tokens(window[-1])
-        while len(window) >= most or tokens > WINDOW_TOKENS:
-            tokens -= _tokens(window[0])
-            yield _finish(window.popleft())
-    for started in window:
-        yield _finish(started)
-
-
-def _start(
-    predictor: Predictor, record: Record | BadRecord, texts: Mapping[str, str], options: Options
-) -> PendingAnswers | str:
-    """The answer to a record, still to come; or the reason why there will be none."""
+def _read(predictor: Predictor, record: Record | BadRecord, texts: Mapping[str, str]) -> Item | Failure:
+    """The item that a record holds, or the reason why it holds none."""
     if isinstance(record, BadRecord):
-        return record.reason
+        return Failure("unreadable_record", record.reason)
     try:
-        item = read_item(predictor.task.item, {field: record.values.get(column) for field, column in texts.items()})
+        item: Item = read_item(
+            predictor.task.item, {field: record.values.get(column) for field, column in texts.items()}
+        )
     except ValidationError as error:
-        return str(first_mistake(error))
-    try:
-        return predictor.submit([item], options)
-    except ItemsRejected as error:
-        return str(error.rejected[0])
-    except UnknownTarget as error:
-        return str(error)
-
-
-def _tokens(started: PendingAnswers | str) -> int:
-    return 0 if isinstance(started, str) else started.tokens
-
-
-def _finish(started: PendingAnswers | str) -> dict[str, Any]:
-    if isinstance(started, str):
-        return {ERROR: started}
-    try:
-        answers = started.result()
-    except BrokenModel as error:
-        return {ERROR: str(error)}
-    (result,) = answers.results
-    withheld = [str(one.reason) for one in answers.unexplained] + [str(one.reason) for one in answers.uncertified]
-    return as_columns(result) | ({ERROR: "; ".join(withheld)} if withheld else {})
+        return Failure("validation", str(first_mistake(error)))
+    return item
 
 
 def _merge(
     job: ScoringJob, partial: PartialOutput, names: Mapping[str, str], summary: ScoringSummary
 ) -> Iterator[dict[str, Any]]:
     # The lengths differ only where the source has changed, which is checked when everything is written.
-    for record, prediction in zip(read_records(job.source), partial.predictions(), strict=False):
-        # A record with an answer may have an error too, which says why it has no explanation or no certificate.
-        summary.without_answer += prediction.keys() == {ERROR}
+    for record, stored in zip(read_records(job.source), partial.predictions(), strict=False):
+        outcome = Outcome.from_json(stored)
+        summary.without_answer += not outcome.is_answered
         values = record.values if isinstance(record, Record) else {}
-        yield {**values, **{free: prediction.get(name) for name, free in names.items()}}
+        yield {**values, **{free: outcome.columns.get(name) for name, free in names.items()}}

@@ -166,10 +166,10 @@ def _attack(job: _Job, attacks: Sequence[AttackSettings]) -> None:
 def _prepare(job: _Job, attacks: Sequence[AttackSettings], stack: ExitStack) -> "Campaign":
     """Open the models and read the records."""
     from models.attack.subjects import load_subjects
+    from service.answers.opening import open_measured
     from service.attacks.run import Campaign
     from service.attacks.similarity import measured_by
     from service.attacks.victims import server_victim
-    from service.cli.opening import open_measured
 
     if job.url is not None:
         victim = stack.enter_context(server_victim(job.url, job.key))
@@ -184,8 +184,8 @@ def _prepare(job: _Job, attacks: Sequence[AttackSettings], stack: ExitStack) -> 
 
 
 def _open(package: Path, stack: ExitStack) -> "Victim":
+    from service.answers.opening import open_measured
     from service.attacks.victims import package_victim
-    from service.cli.opening import open_measured
 
     return package_victim(stack.enter_context(open_measured(package)))
 

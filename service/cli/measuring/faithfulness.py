@@ -113,7 +113,7 @@ def _measure(
     progress: "ReportProgress",
 ) -> Iterator["MeasuredPackage"]:
     from models.measuring.rationales import read_marked_texts
-    from service.cli.opening import open_measured
+    from service.answers.opening import open_measured
     from service.measuring.package import measure_package
 
     most, bound = (rows, None) if rows else (MEASURED_ROWS, MEASURED_TOKENS)

@@ -12,7 +12,7 @@ from models.tasks.sentiment import SENTIMENT
 from models.tasks.task import AnyTask, Item, LabelScore
 from service.answers.contract import Options, answer_type, request_type, result_type
 from service.answers.explanation import ExplainOptions, ExplanationMethod
-from service.files.columns import as_columns, column_types, free_names
+from service.outcomes.columns import WantedColumns, as_columns, column_types, free_names
 
 
 class Pair(Item):
@@ -56,7 +56,7 @@ def test_a_new_task_has_its_types_without_a_line_here() -> None:
 
 
 def test_a_new_task_has_its_columns_without_a_line_here() -> None:
-    types = column_types(LIKENESS, ("a", "b"), Options())
+    types = column_types(LIKENESS, ("a", "b"), WantedColumns())
     assert {name: str(kind) for name, kind in types.items() if name in ("score", "matches", "best")} == {
         "score": "double",
         "matches": "list<item: list<item: int64>>",
@@ -151,7 +151,7 @@ def test_scores_become_a_column_for_each_label() -> None:
     )
     columns = as_columns(result)
     assert (columns["score_x"], columns["score_y"]) == (0.75, 0.25)
-    assert set(columns) | {"error"} == set(column_types(SENTIMENT, ("x", "y"), Options()))
+    assert set(columns) | {"error"} == set(column_types(SENTIMENT, ("x", "y"), WantedColumns()))
 
 
 def test_taken_names_get_a_prefix_until_they_are_free() -> None:

@@ -30,7 +30,7 @@ STARTS = {
 
 
 @pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("module", ["typer", "pydantic", "service.cli.commands", "numpy", "service.cli.opening"])
+@pytest.mark.parametrize("module", ["typer", "pydantic", "service.cli.commands", "numpy", "service.answers.opening"])
 def test_a_command_that_is_interrupted_while_it_starts_is_quiet(start: str, module: str) -> None:
     code = INTERRUPTING.format(module=module, start=STARTS[start])
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

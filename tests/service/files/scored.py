@@ -15,6 +15,7 @@ from models.records import Record, read_records
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
 from service.files.scoring import ScoringJob, ScoringSummary, score_file
+from service.outcomes.columns import WantedColumns
 
 
 def texts_of_many_lengths(count: int) -> list[str]:
@@ -45,5 +46,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def run(predictor: Predictor, source: Path, target: Path, **changes: Any) -> ScoringSummary:
     options = Options(explain=changes.pop("explain", None), certify=changes.pop("certify", None))
-    job = ScoringJob(source=source, target=target, options=options, **{"columns": {}, "overwrite": False, **changes})
+    beside = {name: changes.pop(name) for name in ("scores", "min_confidence") if name in changes}
+    wanted = WantedColumns(options=options, **beside)
+    job = ScoringJob(source=source, target=target, wanted=wanted, **{"columns": {}, "overwrite": False, **changes})
     return score_file(predictor, job, lambda *_: None)

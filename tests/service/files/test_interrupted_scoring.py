@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from service.answers.contract import Options
 from service.answers.predictor import Predictor
 from service.files.partial import PartialError
 from service.files.scoring import InputChanged, ScoringJob, score_file
+from service.outcomes.columns import WantedColumns
 from tests.service.conftest import ROOT, steadfast, wait_for
 from tests.service.files.scored import read, run, texts_of_many_lengths, write
 
@@ -42,7 +42,7 @@ def stop_at(row: int) -> Any:
 def test_a_stopped_run_goes_on_where_it_was(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": text} for text in texts_of_many_lengths(300)])
     run(predictor, source, tmp_path / "whole.csv")
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, wanted=WantedColumns(), overwrite=False)
     for row in (100, 101, 250):
         with pytest.raises(Stopped):
             score_file(predictor, job, stop_at(row))
@@ -57,7 +57,7 @@ def test_a_stopped_run_goes_on_where_it_was(predictor: Predictor, tmp_path: Path
 @pytest.mark.parametrize("change", ["source", "options"])
 def test_what_another_run_left_is_not_mixed_in(predictor: Predictor, tmp_path: Path, change: str) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, wanted=WantedColumns(), overwrite=False)
     with pytest.raises(Stopped):
         score_file(predictor, job, stop_at(10))
     if change == "source":
@@ -75,7 +75,7 @@ def test_a_source_that_changes_in_place_is_noticed(predictor: Predictor, tmp_pat
         if done == total:
             source.write_text(source.read_text().replace("good", "evil"))
 
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, wanted=WantedColumns(), overwrite=False)
     with pytest.raises(InputChanged, match="run the command again"):
         score_file(predictor, job, change)
     assert not (tmp_path / "out.csv").exists()
@@ -111,7 +111,7 @@ def test_a_damaged_beginning_is_refused_until_it_is_discarded(
     predictor: Predictor, tmp_path: Path, damage: str
 ) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, wanted=WantedColumns(), overwrite=False)
     for row in (5, 10):
         with pytest.raises(Stopped):
             score_file(predictor, job, stop_at(row))

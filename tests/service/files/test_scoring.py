@@ -20,6 +20,7 @@ from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from service.files.scoring import InputChanged, OutputError, ScoringJob, ScoringSummary, score_file
+from service.outcomes.columns import WantedColumns
 from tests.service.conftest import Server, steadfast
 from tests.service.files.scored import read, run, texts_of_many_lengths, write
 from tests.service.tiny import OPINIONS, build_package
@@ -306,7 +307,20 @@ def test_a_source_that_grows_meanwhile_is_noticed(predictor: Predictor, tmp_path
         if done == total:
             source.write_text(source.read_text() + "more\n")
 
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, options=Options(), overwrite=False)
+    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, wanted=WantedColumns(), overwrite=False)
     with pytest.raises(InputChanged, match="run the command again"):
         score_file(predictor, job, grow)
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_scores_of_labels_may_be_left_out_and_a_review_asked_for(package: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": "the film"}, {"text": " "}])
+    asked = ("--no-scores", "--min-confidence", "0.9", "--package", package)
+    completed = steadfast("score", "sentiment", source, "-o", tmp_path / "out.jsonl", *asked)
+    assert completed.returncode == 0, completed.stderr
+    rows = read(tmp_path / "out.jsonl")
+    assert list(rows[0]) == ["text", *(name for name in ADDED if not name.startswith("score_")), "review", "error"]
+    assert [row["review"] for row in rows] == [False, True, True]
+    refused = steadfast("score", "sentiment", source, "-o", tmp_path / "no.csv", "--min-confidence", "90")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "a confidence of 90: it is a probability" in refused.stderr

@@ -20,6 +20,7 @@ from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from service.files.scoring import ScoringJob, score_file
+from service.outcomes.columns import WantedColumns
 from tests.service.answers.test_explanation import TEXTS
 from tests.service.conftest import Server, steadfast
 from tests.tiny import make_items
@@ -70,7 +71,9 @@ def score(predictor: Predictor, items: list[dict[str, Any]], folder: Path, endin
     source.write_text("".join(json.dumps(item) + "\n" for item in items))
     given = Options.model_validate(options)
     score_file(
-        predictor, ScoringJob(source=source, target=target, columns={}, options=given, overwrite=True), lambda *_: None
+        predictor,
+        ScoringJob(source=source, target=target, columns={}, wanted=WantedColumns(options=given), overwrite=True),
+        lambda *_: None,
     )
     return target
 
@@ -248,7 +251,7 @@ def test_choices_in_csv_are_json_lists(predictors: Callable[[str], Predictor], t
                 ("good", "what", "[" * 100_000),
             ]
         )
-    job = ScoringJob(source=source, target=tmp_path / "out.jsonl", columns={}, options=Options(), overwrite=False)
+    job = ScoringJob(source=source, target=tmp_path / "out.jsonl", columns={}, wanted=WantedColumns(), overwrite=False)
     summary = score_file(predictors("reading-comprehension"), job, lambda *_: None)
     rows = [json.loads(line) for line in job.target.read_text().splitlines()]
     assert summary.without_answer == 2

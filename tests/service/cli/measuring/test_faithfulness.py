@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 
 from export.package import open_package
 from models.errors import UserError
+from service.answers import opening
 from service.answers.explanation import ExplanationMethod
 from service.answers.predictor import Predictor
-from service.cli import opening
 from service.cli.commands import app
 from tests.tiny import write_sentiment
 
@@ -137,7 +137,7 @@ def test_ctrl_c_shows_what_was_measured(package: Path, data: Path, monkeypatch: 
         with really(folder) as predictor:
             yield predictor
 
-    monkeypatch.setattr("service.cli.opening.open_measured", interrupt_second)
+    monkeypatch.setattr("service.answers.opening.open_measured", interrupt_second)
     ran = _evaluate(package, package, package, "--data", data, "--part", "validation", "--json")
     assert (ran.exit_code, len(json.loads(ran.stdout))) == (130, 1)
     assert "stopped after 1 of 3 measurements" in ran.stderr
@@ -165,7 +165,7 @@ def test_packages_are_checked_before_the_first_is_measured(
     made: Callable[[str], Path], package: Path, data: Path, marked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Path] = []
-    monkeypatch.setattr("service.cli.opening.open_measured", opened.append)
+    monkeypatch.setattr("service.answers.opening.open_measured", opened.append)
     other = made("nli") / "package"
     ran = _evaluate(package, other, "--data", data, "--part", "validation")
     assert str(ran.exception).startswith(f"{other} answers nli: validation: ")

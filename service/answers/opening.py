@@ -1,4 +1,4 @@
-"""Opens the package that answers a command's texts or is measured, with threads to compute on."""
+"""Opens the package that answers texts or is measured, with threads to compute on."""
 
 import sys
 from collections.abc import Iterator

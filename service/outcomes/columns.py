@@ -1,11 +1,14 @@
 """Turns a result into columns of a table, whose names and types are fixed before the first result is known."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pyarrow as pa
 from pydantic import BaseModel
 
+from models.errors import UserError
 from models.tasks.task import AnyTask, LabelScore
 from service.answers.contract import ItemPosition, Options, WithCertificate, result_type
 from service.answers.explanation import ExplainedUnit, Explanation
@@ -16,6 +19,9 @@ ERROR = "error"
 EXPLANATION = "explanation"
 """Name of the column with the words, or tokens, of an explanation and their scores."""
 
+REVIEW = "review"
+"""Name of the column that says whether a person should look at the record."""
+
 PREFIX = "prediction_"
 """Put before the name of a column that the input has already."""
 
@@ -24,39 +30,82 @@ _METHOD, _TARGET, _REST = (f"{EXPLANATION}_{name}" for name in ("method", "targe
 _SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 
 
+class NoConfidence(UserError):
+    """A share was asked for that no answer can have, or of answers that have none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedColumns:
+    """The columns wanted beside those that each answer has."""
+
+    options: Options = field(default_factory=Options)
+    """Those of the request; explanations and certificates have columns where they are asked for."""
+    scores: bool = True
+    """Whether there are columns for the scores of all labels, choices or spans."""
+    min_confidence: float | None = None
+    """From this probability on an answer needs no review; None for no column that says so."""
+
+    def __post_init__(self) -> None:
+        if self.min_confidence is not None and not 0 < self.min_confidence <= 1:
+            raise NoConfidence(
+                f"a confidence of {self.min_confidence:g}: it is a probability, more than 0 and at most 1, such as 0.8"
+            )
+
+
 def column_types(
-    task: AnyTask, labels: tuple[str, ...], options: Options, *, has_corrections: bool = False
+    task: AnyTask, labels: tuple[str, ...], wanted: WantedColumns, *, has_corrections: bool = False
 ) -> dict[str, pa.DataType]:
-    """The columns of a result of `task`, in order; those of explanations and certificates only where asked for.
+    """The columns of a result of `task`, in order.
 
     The scores of labels become one column `score_LABEL` each. An explanation becomes a list of its words, and
     `explanation_method`, `explanation_target` and `explanation_rest`. Where each part of an answer is explained, all
     but the method are lists with an entry for each part. Only a package that corrects texts has a column for that.
+
+    Raises:
+        NoConfidence: a review is wanted by the confidence of answers that have none.
     """
+    review = {} if wanted.min_confidence is None else {REVIEW: pa.bool_()}
+    if review and task.outputs.score_range is not None:
+        raise NoConfidence(f"{task.name} gives a number, which has no confidence; leave the least confidence out")
     left_out = {
         *ItemPosition.model_fields,
-        *(() if options.certify else WithCertificate.model_fields),
+        *(() if wanted.options.certify else WithCertificate.model_fields),
         *(() if has_corrections else ("corrections",)),
     }
     columns: dict[str, pa.DataType] = {}
-    for name, field in result_type(task).model_fields.items():
-        if field.annotation == tuple[LabelScore, ...]:
-            columns |= {f"score_{label}": pa.float64() for label in labels}
+    for name, known in result_type(task).model_fields.items():
+        if _holds_scores(known.annotation):
+            columns |= _score_types(name, known.annotation, labels) if wanted.scores else {}
         elif name == EXPLANATION:
-            columns |= _explanation_types(several=task.explains_each) if options.explain else {}
+            columns |= _explanation_types(several=task.explains_each) if wanted.options.explain else {}
         elif name not in left_out:
-            columns[name] = arrow_type(field.annotation)
-    return columns | {ERROR: pa.string()}
+            columns[name] = arrow_type(known.annotation)
+    return columns | review | {ERROR: pa.string()}
 
 
-def as_columns(result: BaseModel) -> dict[str, Any]:
+def as_columns(result: BaseModel, *, scores: bool = True) -> dict[str, Any]:
     """The values of a result, by the column names that `column_types` gives; none for what the result lacks."""
     lacking = {name for name in WithCertificate.model_fields if getattr(result, name) is None}
-    values = result.model_dump(mode="json", exclude={*ItemPosition.model_fields, EXPLANATION, *lacking})
-    for name, field in type(result).model_fields.items():
-        if field.annotation == tuple[LabelScore, ...]:
+    fields = type(result).model_fields
+    unwanted = set() if scores else {name for name, known in fields.items() if _holds_scores(known.annotation)}
+    left_out = {*ItemPosition.model_fields, EXPLANATION, *lacking, *unwanted}
+    values = result.model_dump(mode="json", exclude=left_out)
+    for name, known in fields.items():
+        if scores and known.annotation == tuple[LabelScore, ...]:
             values |= {f"score_{entry['label']}": entry["score"] for entry in values.pop(name)}
     return values | _explanation_values(getattr(result, EXPLANATION))
+
+
+def _holds_scores(annotation: Any) -> bool:
+    inner = get_args(annotation)[0] if get_origin(annotation) is tuple else None
+    return isinstance(inner, type) and issubclass(inner, LabelScore)
+
+
+def _score_types(name: str, annotation: Any, labels: tuple[str, ...]) -> Mapping[str, pa.DataType]:
+    """A column for each label; where the labels are texts of the record, one column that lists them."""
+    if annotation == tuple[LabelScore, ...]:
+        return {f"score_{label}": pa.float64() for label in labels}
+    return {name: arrow_type(annotation)}
 
 
 def _explanation_types(*, several: bool) -> dict[str, pa.DataType]:
@@ -110,5 +159,5 @@ def arrow_type(annotation: Any) -> pa.DataType:
     if origin in (tuple, list):
         return pa.list_(arrow_type(arguments[0]))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return pa.struct([(name, arrow_type(field.annotation)) for name, field in annotation.model_fields.items()])
+        return pa.struct([(name, arrow_type(known.annotation)) for name, known in annotation.model_fields.items()])
     raise TypeError(f"no column type for {annotation}")
