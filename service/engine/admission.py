@@ -39,8 +39,10 @@ def overload(backlog: Backlog, throughput: Throughput, demand: Demand, threads: 
     larger = (load.tokens for size, load in backlog.loads(demand.tenant).items() if size > demand.size)
     own = _in_turns(sum(load.tokens for load in mine), larger)
     wait_s = throughput.seconds_for(_in_turns(own, _others(backlog, demand.tenant))) / threads
-    rows = sum(load.rows for load in mine)
-    return Overloaded(f"{rows:,} rows are waiting already; try again later", _retry_s(wait_s))
+    announced = backlog.expected.tenants.get(demand.tenant, {}).items()
+    read = sum(load.rows for size, load in announced if size <= demand.size)
+    ahead = _ahead(sum(load.rows for load in mine) - read, read)
+    return Overloaded(f"{ahead}; try again later", _retry_s(wait_s))
 
 
 def refuse_unreachable(
@@ -80,10 +82,10 @@ def refuse_late(backlog: Backlog, throughput: Throughput, demand: Demand, left_s
         return
     wait_s = throughput.seconds_for(tokens_until_done(backlog, demand)) / threads
     if wait_s > left_s:
-        rows = sum(load.rows for load in waiting)
+        read = sum(load.rows for loads in backlog.expected.tenants.values() for load in loads.values())
         raise Overloaded(
-            f"{rows:,} rows are waiting already, so that an answer would take {_seconds(wait_s)}, and the request "
-            f"allows {_seconds(left_s)}; try again later",
+            f"{_ahead(backlog.rows, read)}, so that an answer would take {_seconds(wait_s)}, and the request allows "
+            f"{_seconds(left_s)}; try again later",
             _retry_s(most_s - left_s),
         )
 
@@ -114,6 +116,19 @@ def _fits(own: int, wanted: int, waiting: Sequence[int], limit: int) -> bool:
     together = wanted + sum(min(each, limit) for each in waiting)
     most = limit if together <= TENANTS_WITH_ROOM * limit else TENANTS_WITH_ROOM * limit // len(waiting)
     return own <= min(most, limit)
+
+
+def _ahead(waiting: int, read: int) -> str:
+    """A clause about the rows that wait, and about those that are being read, whose number is an estimate."""
+    if not read:
+        return f"{_rows(waiting)} waiting already"
+    if not waiting:
+        return f"about {_rows(read)} being read already"
+    return f"{_rows(waiting)} waiting already and about {_rows(read)} being read"
+
+
+def _rows(number: int) -> str:
+    return "1 row is" if number == 1 else f"{number:,} rows are"
 
 
 def _retry_s(seconds: float) -> int:

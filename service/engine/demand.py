@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -82,6 +83,31 @@ class Density:
         rows = max(1, round(size * self._rows / self._bytes))
         tokens = max(rows, round(size * self._tokens / self._bytes))
         return Demand(tenant, rows, tokens, size_class(tokens, quantum))
+
+
+class Densities:
+    """The density of each tenant's bodies: what one sends says nothing about what another will.
+
+    Not safe to share between threads.
+    """
+
+    MOST = 1_000
+    """Most tenants that are remembered; the one whose last body came first is forgotten."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._by_tenant: OrderedDict[str, Density] = OrderedDict()
+
+    def add(self, size: int, tenant: str, load: Load) -> None:
+        """Count in a tenant's body of so many bytes."""
+        self._by_tenant.setdefault(tenant, Density()).add(size, load)
+        self._by_tenant.move_to_end(tenant)
+        if len(self._by_tenant) > self.MOST:
+            self._by_tenant.popitem(last=False)
+
+    def estimate(self, size: int, tenant: str, quantum: int) -> Demand:
+        """The room that a tenant's body of so many bytes will need; see `Density.estimate`."""
+        return self._by_tenant.get(tenant, Density()).estimate(size, tenant, quantum)
 
 
 class Expectation:

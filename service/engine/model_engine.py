@@ -63,8 +63,8 @@ class Engine:
         """Announce a request that is about to be read from `size` bytes.
 
         It counts as waiting until what is returned is ended.
-        End it with the rows and tokens that it turned out to have, just before they are handed in: the room of those to
-        come is estimated by them.
+        End it with the rows and tokens that it turned out to have, just before they are handed in: the room of the same
+        tenant's next ones is estimated by them.
 
         Raises:
             Overloaded, DeadlineUnreachable: `submit` would raise it, by that estimate.

@@ -8,7 +8,7 @@ from export.session import Arrays
 from models.text import Row
 from service.engine.admission import has_room, overload, refuse_late, refuse_unreachable
 from service.engine.backlog import Backlog
-from service.engine.demand import Demand, Density
+from service.engine.demand import Demand, Densities
 from service.engine.limits import EngineLimits
 from service.engine.submission import QueuedRow, Submission
 from service.engine.throughput import Throughput
@@ -42,7 +42,7 @@ class ModelQueue:
         """Most tokens in its batches, padding included."""
         self.backlog = Backlog(quantum=self.batch_tokens)
         self.throughput = Throughput()
-        self.density = Density()
+        self.densities = Densities()
         self.running = 0
         """Batches that threads have taken up and not finished."""
         self.is_closed = False
@@ -73,11 +73,11 @@ class ModelQueue:
         """Count a body of `size` bytes as waiting until it is read: remove what is returned from `backlog.expected`.
 
         Raises:
-            Overloaded: there is no room, or what waits takes too long, by what such bodies held lately.
+            Overloaded: there is no room, or what waits takes too long, by what such bodies of this tenant held lately.
             DeadlineUnreachable: there would be no time even if nothing waited and the body held much less than such.
         """
         quantum = self.backlog.quantum
-        demand = self.density.estimate(size, tenant, quantum)
+        demand = self.densities.estimate(size, tenant, quantum)
         self.refuse_overload(demand, threads)
         if left_s < math.inf:
             # Nor are the rows known, among which all threads might share it.

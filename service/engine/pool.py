@@ -145,7 +145,7 @@ class Pool:
         with self._lock:
             queue.backlog.expected.remove(demand)
             if read is not None:
-                queue.density.add(size, read)
+                queue.densities.add(size, demand.tenant, read)
 
     def refuse_overload(self, queue: ModelQueue, tenant: str) -> None:
         """Raise Overloaded where more rows of `tenant` wait in `queue` than its limits allow."""

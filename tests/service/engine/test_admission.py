@@ -15,7 +15,7 @@ from service.engine.admission import (
     tokens_until_done,
 )
 from service.engine.backlog import Backlog
-from service.engine.demand import Demand, Density, Load
+from service.engine.demand import Demand, Densities, Density, Load
 from service.engine.errors import DeadlineUnreachable, Overloaded
 from service.engine.limits import EngineLimits
 from service.engine.submission import Submission
@@ -180,10 +180,24 @@ def test_what_is_being_read_counts_as_though_it_waited(throughput: Throughput) -
     assert has_room(backlog, LIMITS, demand("one", 1, 100)), "shorter ones need not wait for it"
     assert has_room(backlog, LIMITS, demand("third", 10, 1_000))
     assert tokens_until_done(backlog, demand("third", 10, 1_000)) == 2_800
-    with pytest.raises(Overloaded, match="18 rows are waiting already, so that an answer would take 28 s"):
+    with pytest.raises(Overloaded, match="about 18 rows are being read already, so that an answer would take 28 s"):
         refuse_late(backlog, throughput, demand("third", 10, 1_000), 27.0, 1)
     backlog.expected.remove(demand("one", 9, 900))
     assert backlog.loads_by_tenant() == {"other": (9, 900)}
+
+
+def test_a_refusal_tells_rows_that_wait_from_those_that_are_being_read(throughput: Throughput) -> None:
+    backlog = backlog_of(("one", [100] * 3), ("other", [100]))
+    backlog.expected.add(demand("one", 2, 200))
+    backlog.expected.add(demand("one", 8, 10_000))
+    small, large = demand("one", 9, 300), demand("one", 9, 20_000)
+    said = [str(overload(backlog, throughput, wanted, threads=1)) for wanted in (small, large)]
+    assert said == [
+        "3 rows are waiting already and about 2 rows are being read; try again later",
+        "3 rows are waiting already and about 10 rows are being read; try again later",
+    ]
+    with pytest.raises(Overloaded, match="4 rows are waiting already and about 10 rows are being read, so that an"):
+        refuse_late(backlog, throughput, small, 1.0, 1)
 
 
 def test_what_is_being_read_is_added_to_what_waits() -> None:
@@ -201,3 +215,20 @@ def test_a_body_is_expected_to_hold_what_others_held() -> None:
         density.add(1_000, Load(rows=20, tokens=500))
     expected = density.estimate(4_000, "one", 100)
     assert (expected.rows, expected.tokens) == (80, 2_000)
+
+
+def test_what_the_bodies_of_one_held_is_not_expected_of_another() -> None:
+    densities = Densities()
+    for _ in range(200):
+        densities.add(1_000, "one", Load(rows=900, tokens=1_000))
+    assert densities.estimate(4_000, "one", 100).rows > 3_000
+    assert densities.estimate(4_000, "other", 100) == Density().estimate(4_000, "other", 100)
+
+
+def test_of_many_tenants_those_are_forgotten_that_have_sent_nothing_for_longest() -> None:
+    densities = Densities()
+    usual = Density().estimate(4_000, "", 100).tokens
+    for name in ("kept", "forgotten", "kept", *map(str, range(Densities.MOST - 1))):
+        densities.add(100_000, name, Load(rows=1_000, tokens=90_000))
+    assert densities.estimate(4_000, "forgotten", 100).tokens == usual
+    assert all(densities.estimate(4_000, name, 100).tokens > 2 * usual for name in ("kept", "0"))

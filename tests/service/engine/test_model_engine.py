@@ -332,10 +332,25 @@ def test_what_cannot_be_done_in_time_is_refused_at_once_by_the_pace_measured() -
         assert len(engine.submit(rows_of(*[100] * 4), OUTPUTS, deadline=time.monotonic() + 60).result(10).rows) == 4
 
 
+def test_what_the_bodies_of_one_tenant_held_refuses_no_body_of_another() -> None:
+    def run(rows: Sequence[Row], _: Sequence[str]) -> list[Arrays]:
+        time.sleep(0.02)
+        return [{} for _ in rows]
+
+    with engine_of(run, batch_tokens=100) as engine:
+        # 0.2 ms a token.
+        engine.submit(rows_of(*[50] * 20), OUTPUTS).result(10)
+        for _ in range(50):
+            engine.expect(10_000, tenant="odd").end(Load(rows=5_000, tokens=500_000))
+        with pytest.raises(DeadlineUnreachable, match="to compute a body of 10,000 bytes takes at least"):
+            engine.expect(10_000, deadline=time.monotonic() + 5, tenant="odd")
+        engine.expect(10_000, deadline=time.monotonic() + 5, tenant="plain").end()
+
+
 def test_what_is_announced_takes_room_until_it_is_ended(blocked: ControlledRun) -> None:
     with engine_of(blocked, batch_tokens=100, queued_tokens=1_000) as engine:
         expected = engine.expect(3_600, tenant="one")
-        with pytest.raises(Overloaded, match="1 rows are waiting already"):
+        with pytest.raises(Overloaded, match="about 1 row is being read already"):
             engine.expect(3_600, tenant="one")
         with pytest.raises(Overloaded):
             engine.submit(rows_of(*[50] * 18), OUTPUTS, tenant="one")
