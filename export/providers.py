@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from export.package import Package, PackageError
+from export.package import Manifest, Package, PackageError
 from export.runtime import onnxruntime
 from models.errors import UserError
 
@@ -70,6 +70,6 @@ def fit_to_device(package: Package, provider: ProviderName) -> Package:
     return package.fallback
 
 
-def is_made_for(package: Package, provider: ProviderName) -> bool:
-    """Whether the package's precision is meant for the kind of device: fp16 for GPUs, the others for CPUs."""
-    return (package.manifest.precision == "fp16") == PROVIDERS[provider].is_gpu
+def is_made_for(manifest: Manifest, provider: ProviderName) -> bool:
+    """Whether a package's precision is meant for the kind of device: fp16 for GPUs, the others for CPUs."""
+    return (manifest.precision == "fp16") == PROVIDERS[provider].is_gpu

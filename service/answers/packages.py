@@ -3,12 +3,13 @@
 Where several packages answer at one endpoint, the first is its default.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from export.package import Package, PackageError, is_package, open_package
+from export.package import Manifest, Package, PackageError, is_package, open_package, read_manifest
 from export.providers import ProviderName, fit_to_device, is_made_for
 from export.requirements import check_requirements
+from models.tasks import find_task
 from service.settings import Settings
 
 
@@ -25,38 +26,55 @@ class NotThePinned(PackageError):
 
 
 def open_packages(settings: Settings) -> tuple[Package, ...]:
-    """All packages that the settings name, or that the zoo holds, each checked to the last byte.
+    """The packages that answer, of those that the settings name or that the zoo holds, each checked to the last byte.
 
     The first package of an endpoint answers requests that name no model. Named packages stand in the order in which
     they are named. In the zoo, the package called like its endpoint comes first, then the others by folder name.
 
     Of two packages with one name, an fp16 one and another, the one made for the device of `settings.provider` answers.
+    Of the other one only the manifest is read.
 
     Raises:
         PackageError: a package is damaged, not the one pinned, short of what is required or of no use on the device,
             there is no package, or two packages for one endpoint have the same name.
     """
-    packages = [open_pinned(folder, settings) for folder in package_folders(settings)]
+    found = [(folder, read_manifest(folder)) for folder in package_folders(settings)]
     if not settings.packages:
-        packages.sort(key=lambda package: package.manifest.name != package.task.endpoint)
-    by_name: dict[tuple[str, str], list[Package]] = {}
-    for package in packages:
-        by_name.setdefault((package.task.endpoint, package.manifest.name), []).append(package)
-    return tuple(fit_to_device(_choose(rivals, settings.provider), settings.provider) for rivals in by_name.values())
+        found.sort(key=lambda one: one[1].name != find_task(one[1].task).endpoint)
+    replaced = find_replaced(found, settings.provider)
+    answering: dict[tuple[str, str], Path] = {}
+    for folder, manifest in found:
+        if folder in replaced:
+            continue
+        endpoint, name = key = _address(manifest)
+        if key in answering:
+            raise TwoPackages(
+                f"{answering[key]} and {folder} are both called {name} and answer {endpoint}; name one of them, or "
+                "export one under another --name"
+            )
+        answering[key] = folder
+    return tuple(fit_to_device(open_pinned(folder, settings), settings.provider) for folder in answering.values())
 
 
-def _choose(rivals: Sequence[Package], provider: ProviderName) -> Package:
-    """The one that answers of packages with one name; raises TwoPackages."""
-    first, *others = rivals
-    if not others:
-        return first
-    fitting = [rival for rival in rivals if is_made_for(rival, provider)]
-    if len(rivals) > 2 or len(fitting) != 1:
-        raise TwoPackages(
-            f"{first.folder} and {others[0].folder} are both called {first.manifest.name} and answer "
-            f"{first.task.endpoint}; name one of them, or export one under another --name"
-        )
-    return fitting[0]
+def find_replaced(found: Iterable[tuple[Path, Manifest]], provider: ProviderName) -> dict[Path, Path]:
+    """The folders whose package does not answer on the device of `provider`, each with the one that does in its place.
+
+    That is, of two packages with one name, the one made for another kind of device.
+    """
+    by_name: dict[tuple[str, str], list[tuple[Path, Manifest]]] = {}
+    for folder, manifest in found:
+        by_name.setdefault(_address(manifest), []).append((folder, manifest))
+    replaced: dict[Path, Path] = {}
+    for rivals in by_name.values():
+        fitting, others = ([f for f, one in rivals if is_made_for(one, provider) is fits] for fits in (True, False))
+        if len(fitting) == len(others) == 1:
+            replaced[others[0]] = fitting[0]
+    return replaced
+
+
+def _address(manifest: Manifest) -> tuple[str, str]:
+    """The endpoint and the name by which a request means a package."""
+    return find_task(manifest.task).endpoint, manifest.name
 
 
 def open_pinned(folder: Path, settings: Settings) -> Package:

@@ -2,20 +2,22 @@
 
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from export.package import Manifest, read_manifest
 from export.prepacked import UnusableCache, entry_bytes, private_folder
 from export.providers import fit_to_device
 from export.runtime import onnxruntime
 from models.cpu import cpu_flags, cpu_model
 from models.errors import UserError
 from models.machine import available_cores, available_memory, cpu_quotas
-from service.answers.packages import open_pinned, package_folders
+from service.answers.packages import find_replaced, open_pinned, package_folders
 from service.cli.options import PackageFolders
 from service.settings import Settings, read_settings
 
@@ -45,10 +47,17 @@ def doctor(packages: PackageFolders = None) -> None:
     settings = read_settings(packages=packages or None)
     for name, found in describe_machine(settings):
         typer.echo(f"{name:<14}{found}")
-    examinations = [examine_package(folder, settings) for folder in package_folders(settings)]
-    for examination in examinations:
+    folders = package_folders(settings)
+    replaced = find_replaced(_readable(folders), settings.provider)
+    all_run = True
+    for folder in folders:
+        if folder in replaced:
+            typer.echo(f"{'passed over':<14}{folder}: on {settings.provider}, {replaced[folder]} answers in its place")
+            continue
+        examination = examine_package(folder, settings)
+        all_run &= examination.runs
         typer.echo(f"{'runs' if examination.runs else 'FAILS':<14}{examination.detail}")
-    if not all(examination.runs for examination in examinations):
+    if not all_run:
         raise typer.Exit(1)
 
 
@@ -94,6 +103,13 @@ def examine_package(folder: Path, settings: Settings) -> Examination:
         f"{folder}: {name.name} answers {predictor.task.endpoint} in {name.precision} on {settings.provider}{fallback}"
     )
     return Examination(True, f"{graph}; probes reproduce; {speed}")
+
+
+def _readable(folders: Iterable[Path]) -> Iterator[tuple[Path, Manifest]]:
+    """The folders whose manifest can be read; the others fail when they are examined."""
+    for folder in folders:
+        with suppress(UserError):
+            yield folder, read_manifest(folder)
 
 
 def _describe_cache(cache: Path | None) -> str:

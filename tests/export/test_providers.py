@@ -63,4 +63,4 @@ def test_an_int8_graph_alone_is_refused_on_a_gpu_with_what_to_do(opened: Package
     [("fp16", "cuda", True), ("fp16", "cpu", False), ("int8", "cpu", True), ("int8", "tensorrt", False)],
 )
 def test_fp16_is_made_for_gpus(opened: Package, precision: Precision, provider: ProviderName, is_made: bool) -> None:
-    assert is_made_for(changed(opened, precision), provider) is is_made
+    assert is_made_for(changed(opened, precision).manifest, provider) is is_made

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from export.package import read_manifest
 from export.providers import ProviderName, WrongDevice
 from export.requirements import FallsShort
 from service.answers.packages import NoPackage, NotThePinned, TwoPackages, open_package_for, open_packages
@@ -68,6 +69,32 @@ def test_of_two_packages_of_one_name_the_one_made_for_the_device_answers(
     reseal(folders["plain"], precision="int8")
     opened = open_packages(Settings(packages=tuple(folders.values()), provider=provider))
     assert [package.folder for package in opened] == [folders[chosen]]
+
+
+@pytest.mark.parametrize(("provider", "chosen"), [("cpu", "plain"), ("cuda", "half")])
+def test_of_two_packages_of_one_name_only_the_one_that_answers_is_judged(
+    tmp_path: Path, provider: ProviderName, chosen: str
+) -> None:
+    folders = {name: build_package(tmp_path / name) for name in ("plain", "half")}
+    for name, folder in folders.items():
+        reseal(
+            folder,
+            precision="fp16" if name == "half" else "fp32",
+            metrics={"test": {"accuracy": 0.9 if name == chosen else 0.1}},
+            labels=["negative", "positive"] if name == chosen else ["negative", "negative"],
+        )
+    with (folders["half" if chosen == "plain" else "plain"] / "model.onnx").open("ab") as graph:
+        graph.write(b"another byte")
+    pinned = {"tiny": read_manifest(folders[chosen]).digest}
+    settings = Settings(
+        packages=tuple(folders.values()),
+        provider=provider,
+        pinned=pinned,
+        require="accuracy>=0.9",  # type: ignore[arg-type]
+    )
+    assert [package.folder for package in open_packages(settings)] == [folders[chosen]]
+    with pytest.raises(NotThePinned):
+        open_packages(settings.model_copy(update={"pinned": {"tiny": "0" * 64}}))
 
 
 @pytest.mark.parametrize("provider", ["cpu", "cuda"])

@@ -72,5 +72,17 @@ def test_every_package_is_examined_and_one_that_fails_fails_all(package: Path, s
     assert (completed.returncode, verdicts) == (1, ["FAILS", "runs"])
 
 
+def test_of_two_packages_of_one_name_only_the_one_that_would_answer_is_examined(
+    package: Path, strange: Path, tmp_path: Path
+) -> None:
+    half = Path(shutil.copytree(strange, tmp_path / "half"))
+    reseal(half, precision="fp16")
+    completed = steadfast("doctor", half, package)
+    passed_over, runs = completed.stdout.splitlines()[-2:]
+    assert completed.returncode == 0
+    assert passed_over == f"passed over   {half}: on cpu, {package} answers in its place"
+    assert runs.startswith(f"runs          {package}: ")
+
+
 def test_where_all_packages_run_all_is_well(package: Path) -> None:
     assert steadfast("doctor", package).returncode == 0
