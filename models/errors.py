@@ -1,5 +1,6 @@
 """The root of every error that the user can put right, and how a mistake in a file or a request is named."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -26,11 +27,34 @@ _PLAIN = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
     "string_type": "must be a text",
-    "model_type": "must be an object with the fields of an input",
+    "string_unicode": "holds half of a surrogate pair; send whole characters",
+    "string_too_short": "must have at least {min_length:,} {characters}",
+    "string_too_long": "must have at most {max_length:,} {characters}",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
     "tuple_type": 'must be a list, such as ["walk", "drive"]',
-    "list_type": 'must be a list, such as ["walk", "drive"]',
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "too_short": "must hold at least {min_length:,} {entries}",
+    "too_long": "must hold at most {max_length:,} {entries}",
+    "literal_error": "must be {expected}",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number of fewer digits",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "greater_than": "must be more than {gt:,}",
+    "greater_than_equal": "must be at least {ge:,}",
+    "less_than": "must be less than {lt:,}",
+    "less_than_equal": "must be at most {le:,}",
+    "string_pattern_mismatch": "must match {pattern}",
+    "json_invalid": "is no JSON: {error}",
 }
-"""Sentences by the kind of a mistake, where pydantic's own speak of Python."""
+"""Sentences by the kind of a mistake; pydantic's own speak of Python."""
 
 
 class Mistake(NamedTuple):
@@ -45,8 +69,19 @@ class Mistake(NamedTuple):
         return f"{self.place}: {self.reason}" if self.place else self.reason
 
 
+def describe_mistake(mistake: Mapping[str, Any]) -> str:
+    """A plain sentence for one entry of pydantic's list of errors: it says what is wrong, and what is accepted."""
+    plain = _PLAIN.get(mistake["type"])
+    context = mistake.get("ctx", {})
+    if plain is None:
+        # Errors that validators of ours raise are plain already.
+        return str(mistake["msg"]).removeprefix("Value error, ")
+    most = context.get("max_length", context.get("min_length"))
+    nouns = {"characters": "character", "entries": "entry"} if most == 1 else {}
+    return plain.format_map({"characters": "characters", "entries": "entries"} | nouns | context)
+
+
 def first_mistake(error: "ValidationError") -> Mistake:
     """The first mistake that pydantic found; as text it reads `place: reason`."""
     found = error.errors()[0]
-    reason = _PLAIN.get(found["type"], found["msg"].removeprefix("Value error, "))
-    return Mistake(".".join(shorten(str(part)) for part in found["loc"]), reason, found["input"])
+    return Mistake(".".join(shorten(str(part)) for part in found["loc"]), describe_mistake(found), found["input"])

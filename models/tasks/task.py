@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args, g
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from models.errors import shorten
 from models.tasks.goals import Goal
@@ -38,6 +39,15 @@ class Item(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str | None = Field(default=None, max_length=256, description="Echoed with the item's result.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_others(cls, value: Any) -> Any:
+        if isinstance(value, Mapping | Item):
+            return value
+        names = " and ".join(name for name, field in cls.model_fields.items() if field.is_required())
+        also = "a text, or " if issubclass(cls, TextItem) else ""
+        raise PydanticCustomError("item", f"must be {also}an object with {names}")
 
     def as_request(self) -> "Item":
         """The item as callers send it; examples of data files may be of another kind."""

@@ -14,6 +14,7 @@ from pydantic import (
     create_model,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from export.package import DeterminismReport, Faithfulness, ParityReport, Precision, QualityReport, Twin
 from export.passport import Passport
@@ -176,9 +177,11 @@ class Reload(BaseModel):
 
     @field_validator("reload", mode="before")
     @classmethod
-    def _refuse_numbers(cls, value: Any) -> Any:
+    def _refuse_others(cls, value: Any) -> Any:
         # 1 equals True.
-        return value if isinstance(value, bool) else None
+        if value is not True:
+            raise PydanticCustomError("reload", "must be true, which reads the packages again")
+        return value
 
 
 class Usage(BaseModel):

@@ -65,14 +65,14 @@ class ExplainOptions(BaseModel):
         if isinstance(value, str) and value in get_args(ExplanationMethod):
             return {"method": value}
         names = ", ".join(map(repr, get_args(ExplanationMethod)))
-        raise PydanticCustomError("explanation_method", f"Input should be one of {names}, or true, or an object")
+        raise PydanticCustomError("explanation_method", f"must be one of {names}, or true, or an object")
 
     @field_validator("target", mode="before")
     @classmethod
     def _refuse_other_targets(cls, value: Any) -> Any:
         # The errors of a union would name its members as if they were fields.
         if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
-            raise PydanticCustomError("explanation_target", "Input should be a string or an integer")
+            raise PydanticCustomError("explanation_target", "must be a text or a whole number")
         return value
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, NoReturn
 
+from models.errors import describe_mistake
 from service.server.problems import Fault, Problem, pointer
 
 _BY_STATUS = {
@@ -18,6 +19,10 @@ _BY_STATUS = {
     429: ("overloaded", "too many requests at once; try again later"),
     503: ("not_ready", "the models are not loaded; GET /readyz tells when they are"),
     504: ("deadline_exceeded", "the answer took too long; send fewer or shorter inputs at once"),
+}
+_WHERE_TO_LOOK = {
+    "extra_forbidden": "; GET /docs.json lists the fields",
+    "model_type": "; GET /docs.json lists its fields",
 }
 _KEPT_HEADERS = (b"allow", b"retry-after")
 
@@ -42,14 +47,19 @@ def explain_mistakes(mistakes: Sequence[Mapping[str, Any]], request_body: bytes)
     """The problem of a body that does not fit, from pydantic's list of errors."""
     first = mistakes[0]
     if first["type"] == "json_invalid":
-        return Problem("malformed_json", first["msg"])
+        return Problem("malformed_json", f"the body {describe_mistake(first)}; send one object in UTF-8")
     if not _is_strict_json(request_body):
-        return Problem("malformed_json", "NaN and Infinity are not JSON")
-    faults = [Fault(pointer=pointer(*mistake["loc"]), detail=mistake["msg"]) for mistake in mistakes]
+        return Problem("malformed_json", "NaN and Infinity are no JSON; send numbers or null")
+    faults = [_fault(mistake) for mistake in mistakes]
     if any(mistake["type"] == "too_long" and mistake["loc"] == ["inputs"] for mistake in mistakes):
-        return Problem("too_many_items", f"{faults[0].detail}; send them in several requests", faults)
+        return Problem("too_many_items", f"/inputs {faults[0].detail}; send several requests", faults)
     more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
     return Problem("validation", f"{faults[0].pointer or 'the body'}: {faults[0].detail}{more}", faults)
+
+
+def _fault(mistake: Mapping[str, Any]) -> Fault:
+    detail = describe_mistake(mistake) + _WHERE_TO_LOOK.get(mistake["type"], "")
+    return Fault(pointer=pointer(*mistake["loc"]), detail=detail)
 
 
 def _validation_mistakes(body: bytes) -> list[dict[str, Any]]:

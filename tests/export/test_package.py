@@ -67,7 +67,7 @@ def test_a_folder_that_is_not_there_is_refused_by_its_name(tmp_path: Path) -> No
 def test_a_manifest_that_is_cut_short_is_refused(package: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
     folder = copied(package, tmp_path)
     damage(folder / "package.json")
-    with pytest.raises(WrongFormat, match=r"package\.json: Invalid JSON"):
+    with pytest.raises(WrongFormat, match=r"package\.json: is no JSON"):
         open_package(folder)
 
 
@@ -93,10 +93,10 @@ def test_a_manifest_that_was_edited_is_refused(package: Path, tmp_path: Path, fi
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("format", 2, "format: Input should be 1; was it made by another version"),
+        ("format", 2, "format: must be 1; was it made by another version"),
         ("surprise", 1, "surprise: is not known here"),
-        ("labels", [], "labels: Tuple should have at least 1 item"),
-        ("pad_id", None, "pad_id: Input should be a valid integer"),
+        ("labels", [], "labels: must hold at least 1 entry"),
+        ("pad_id", None, "pad_id: must be a whole number"),
     ],
 )
 def test_a_manifest_of_another_format_is_refused_by_the_field(

@@ -1,0 +1,142 @@
+"""The sentences about bodies that do not fit are ours: none speaks of Python, whatever is sent."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+from pydantic_core.core_schema import ErrorType
+
+from models.errors import describe_mistake
+from models.tasks import ENDPOINTS
+from service.answers.contract import Reload, request_type
+from service.server.framework_errors import explain_mistakes
+from tests.service.conftest import Server
+
+REQUESTS: dict[str, type[BaseModel]] = {name: request_type(tasks[0], 64) for name, tasks in ENDPOINTS.items()} | {
+    "models": Reload
+}
+
+SILENT = (
+    "nullable",
+    "default",
+    "function-before",
+    "function-wrap",
+    "no-info",
+    "with-info",
+    "definitions",
+    "model-field",
+    "union",
+)
+"""Parts of a pydantic schema that raise nothing of their own; what our functions raise is said by them."""
+
+RAISED: Mapping[str, set[str]] = {
+    "model": {"model_type"},
+    "model-fields": {"missing", "extra_forbidden"},
+    "str": {"string_type", "string_unicode", "string_too_long", "string_too_short"},
+    "int": {"int_type", "int_parsing", "int_parsing_size", "int_from_float", "greater_than_equal", "less_than_equal"},
+    "list": {"list_type", "too_short", "too_long"},
+    "tuple": {"tuple_type", "too_short", "too_long"},
+    "literal": {"literal_error"},
+    **{name: set() for name in SILENT},
+}
+"""The types of errors that each part of a pydantic schema raises."""
+
+CONTEXT = {"min_length": 1, "max_length": 64, "expected": "'a' or 'b'", "ge": 1, "le": 5, "error": "EOF"}
+
+
+def kinds_in(schema: Any) -> Iterator[str]:
+    """The kind of every part of a schema."""
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("type"), str):
+            yield schema["type"]
+        parts: Any = [part for name, part in schema.items() if name not in ("metadata", "default", "serialization")]
+    else:
+        parts = schema if isinstance(schema, list | tuple) else ()
+    for part in parts:
+        yield from kinds_in(part)
+
+
+@pytest.mark.parametrize("kind", REQUESTS.values(), ids=REQUESTS)
+def test_every_mistake_that_a_request_can_hold_has_a_sentence_of_ours(kind: type[BaseModel]) -> None:
+    raised = set[str]().union(*(RAISED[part] for part in kinds_in(kind.__pydantic_core_schema__)), {"json_invalid"})
+    assert raised <= set(get_args(ErrorType))
+    for name in raised:
+        said = describe_mistake({"type": name, "msg": "PYDANTIC", "ctx": CONTEXT})
+        assert "PYDANTIC" not in said
+        assert "{" not in said
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+ITEM_FIELDS = ("id", "text", "premise", "hypothesis", "text_a", "text_b", "context", "question", "choices")
+ITEMS = VALUES | st.dictionaries(st.sampled_from(ITEM_FIELDS), VALUES, max_size=5)
+BODIES = VALUES | st.fixed_dictionaries(
+    {},
+    optional={
+        "inputs": st.lists(ITEMS, max_size=3) | st.just([""] * 65) | VALUES,
+        "explain": VALUES | st.dictionaries(st.sampled_from(["method", "target", "top_k", "unit"]), VALUES),
+        "on_error": st.just("report") | VALUES,
+        **dict.fromkeys(["certify", "truncation", "top_k", "offset_unit", "model", "reload", "other"], VALUES),
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(endpoint=st.sampled_from(list(REQUESTS)), value=BODIES)
+def test_no_body_is_answered_in_the_words_of_pydantic(endpoint: str, value: Any) -> None:
+    body = json.dumps(value).encode()
+    try:
+        REQUESTS[endpoint].model_validate_json(body)
+    except ValidationError as error:
+        for mistake in error.errors():
+            known = mistake["type"] in get_args(ErrorType)
+            assert describe_mistake(mistake) != mistake["msg"] if known else mistake["msg"].startswith("must be ")
+        problem = explain_mistakes([{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()], body)
+        assert "Input should" not in problem.document("1").decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"[]", "the body: must be an object; GET /docs.json lists its fields"),
+        (b"{}", "/inputs: is missing"),
+        (b'{"inputs": "a"}', "/inputs: must be a list"),
+        (b'{"inputs": []}', "/inputs: must hold at least 1 entry"),
+        (b'{"inputs": [' + b'"a",' * 64 + b'"a"]}', "/inputs must hold at most 64 entries; send several requests"),
+        (b'{"inputs": [5]}', "/inputs/0: must be a text, or an object with text"),
+        (b'{"inputs": [{"text": 5}]}', "/inputs/0/text: must be a text"),
+        (b'{"inputs": [{"text": "a", "id": "%s"}]}' % (b"x" * 257), "/inputs/0/id: must have at most 256 characters"),
+        (b'{"inputs": ["a"], "top_k": 0}', "/top_k: must be at least 1"),
+        (b'{"inputs": ["a"], "top_k": 1.5}', "/top_k: must be a whole number"),
+        (b'{"inputs": ["a"], "top_k": 1e400}', "/top_k: must be a whole number"),
+        (b'{"inputs": ["a"], "truncation": "left"}', "/truncation: must be 'error', 'right' or 'window'"),
+        (b'{"inputs": ["a"], "x": 1, "y": 2}', "/x: is not known here; GET /docs.json lists the fields, and 1 more"),
+        (b'{', "the body is no JSON: EOF while parsing an object at line 1 column 1; send one object in UTF-8"),
+        (b'{"inputs": ["a"], "top_k": NaN}', "NaN and Infinity are no JSON; send numbers or null"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_is_wrong_and_what_is_accepted_is_said_in_one_sentence(server: Server, body: bytes, said: str) -> None:
+    answer = server.client.post("/v1/sentiment", content=body, headers={"Content-Type": "application/json"})
+    assert answer.json()["detail"] == said
+
+
+def test_a_reported_input_gets_the_same_sentences(server: Server) -> None:
+    answer = server.ask(inputs=["good", 5, {"text": "a", "x": 1}], on_error="report").json()
+    assert [error["detail"] for error in answer["errors"]] == [
+        "must be a text, or an object with text",
+        "x: is not known here",
+    ]
+
+
+def test_a_pair_that_is_none_is_told_its_fields() -> None:
+    with pytest.raises(ValidationError) as refused:
+        REQUESTS["nli"].model_validate_json(b'{"inputs": ["It rains."]}')
+    assert describe_mistake(refused.value.errors()[0]) == "must be an object with premise and hypothesis"
