@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.answers.contract import ModelName
 from service.server.metrics import Metrics
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 
 
@@ -29,12 +31,12 @@ def exported() -> set[str]:
 
 
 def _rules() -> list[dict[str, Any]]:
-    groups = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())["groups"]
+    groups = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def _panels() -> list[dict[str, Any]]:
-    panels: list[dict[str, Any]] = json.loads((DEPLOY / "dashboard.json").read_text())["panels"]
+    panels: list[dict[str, Any]] = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
     return panels
 
 
@@ -77,3 +79,14 @@ def test_every_rule_says_what_is_wrong_and_how_bad_that_is() -> None:
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
         assert re.fullmatch(r"\d+[mh]", rule["for"])
         assert rule["annotations"]["summary"]
+
+
+def test_promtool_finds_no_fault() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian's package prometheus has it)")
+    done = subprocess.run(
+        [promtool, "check", "rules", str(MONITORING / "alerts.yaml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"SUCCESS: {len(_rules())} rules found" in done.stdout
