@@ -5,20 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from models.atomic import UNFINISHED, atomic_write
-from models.errors import UserError
-from models.folders import check_writable
 from models.tasks.task import AnyTask
 from service.answers.contract import Options
 from service.answers.explanation import ExplainOptions, ExplanationMethod
 from service.cli.inputs import Texts, read_items, read_texts
 from service.cli.options import PackageFolder, TaskName
+from service.cli.pages import check_page, write_beside
 from service.cli.terminal import show, warn_unexplained
-
-
-class PageError(UserError):
-    """The page cannot be written under the name that was given."""
-
 
 Page = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write a page for a browser; a page of that name is replaced.")
@@ -60,7 +53,7 @@ def explain(
     from service.answers.opening import open_predictor
 
     if html is not None:
-        _check_page(html)
+        check_page(html, "--html")
     read = read_texts(texts)
     with open_predictor(task, package) as predictor:
         items = read_items(predictor.task, read)
@@ -73,7 +66,7 @@ def explain(
         from service.pages.page import page
 
         reasons = {one.index: str(one.reason) for one in answers.unexplained}
-        _write(html, page(name, items, answers.results, reasons))
+        write_beside(html, page(name, items, answers.results, reasons))
         typer.echo(f"wrote {html}", err=True)
     warn_unexplained(answers.unexplained)
 
@@ -82,15 +75,3 @@ def _read_target(task: AnyTask, target: str | None) -> str | int | None:
     """A number is a place where answers are the caller's texts, and else a label's name."""
     by_place = task.targets is not None and task.targets.are_texts
     return int(target) if target and by_place and target.isascii() and target.isdigit() else target
-
-
-def _check_page(path: Path) -> None:
-    """Refuse a name that no page can have, before anything is computed; raises PageError, NotWritable."""
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise PageError(f"{path}: a page's name ends in .html; choose another name with --html")
-    check_writable(path, "--html")
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path, unfinished=path.with_name(f".{path.name}{UNFINISHED}")) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Explained answers as one HTML file, which opens anywhere: no script, and nothing loaded from elsewhere."""
+"""Whole pages of one HTML file each, which open anywhere: no script, and nothing loaded from elsewhere."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,11 +39,16 @@ def page(
     )
     title = escape(f"{model.task}: {format_count(len(results), 'answer')}")
     name = escape(f"Model {model.name} ({model.method}, {model.precision}), digest {model.digest[:12]}")
+    body = f"<header><h1>{title}</h1><p>{name}</p>{notes}</header>\n<main>{shown}</main>"
+    return document(f"{model.task}: {format_count(len(results), 'answer')}", body)
+
+
+def document(title: str, body: str, rules: str = "") -> str:
+    """A whole HTML file with the rules of `style()` and further `rules`; only `title` is made harmless here."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_PAGE_STYLE}{style()}</style></head>\n"
-        f'<body class="steadfast"><header><h1>{title}</h1><p>{name}</p>{notes}</header>\n'
-        f"<main>{shown}</main></body></html>\n"
+        f"<title>{escape(title)}</title><style>{_PAGE_STYLE}{style()}{rules}</style></head>\n"
+        f'<body class="steadfast">{body}</body></html>\n'
     )
