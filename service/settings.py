@@ -14,9 +14,8 @@ from export.providers import PROVIDERS, ProviderName
 from export.requirements import BadRequirement, Requirement, read_requirement
 from models.errors import UserError, first_mistake
 from models.machine import available_cores
+from service.address import DEFAULT_HOST, DEFAULT_PORT, PREFIX
 from service.engine.limits import EngineLimits
-
-PREFIX = "STEADFAST_"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """sha256 in hex."""
@@ -93,12 +92,12 @@ class Settings(BaseSettings):
         json_schema_extra={"group": "Models"},
     )
     host: str = Field(
-        default="127.0.0.1",
+        default=DEFAULT_HOST,
         description="IP address to listen on. Only this machine reaches 127.0.0.1; 0.0.0.0 is every address it has.",
         json_schema_extra={"group": "Address"},
     )
     port: int = Field(
-        default=3000, ge=1, le=65_535, description="Port to listen on.", json_schema_extra={"group": "Address"}
+        default=DEFAULT_PORT, ge=1, le=65_535, description="Port to listen on.", json_schema_extra={"group": "Address"}
     )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),

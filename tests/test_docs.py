@@ -24,9 +24,10 @@ from typer.main import get_command
 from models.methods import METHODS
 from models.tasks import TASKS, TRAINED
 from models.tasks.masked_words import MASKED_WORDS
+from service.address import PREFIX
 from service.cli.commands import app
 from service.server.problems import KINDS
-from service.settings import PREFIX, Settings
+from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

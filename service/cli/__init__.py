@@ -1,6 +1,7 @@
 """The `steadfast` command: its entry, which holds what happens to Ctrl-C and to errors.
 
 Nothing of ours, and no library, is imported before Ctrl-C is caught: from the first moment it ends the command quietly.
+A question for a server's health is answered without importing the other commands.
 """
 
 import os
@@ -18,6 +19,12 @@ def main() -> None:
     if usual is signal.default_int_handler:
         # A KeyboardInterrupt inside an import may come out as another error; nothing is under way that could be lost.
         signal.signal(signal.SIGINT, _leave)
+    if sys.argv[1:2] == ["health"]:
+        from service.health import plain_request, report_health
+
+        request = plain_request(sys.argv[1:])
+        if request is not None:
+            sys.exit(report_health(*request, os.environ))
     from service.cli.commands import run
 
     if usual is signal.default_int_handler:

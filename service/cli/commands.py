@@ -11,9 +11,10 @@ import typer
 
 from models.errors import UserError
 from models.tasks.masked_words import MASKED_WORDS
-from service.cli import certify, doctor, explain, export, listing, predict, score, serve
+from service.cli import certify, doctor, explain, export, listing, predict, score
 from service.cli.measuring import attack, evaluate
 from service.cli.options import Command, Group
+from service.cli.serving import health, serve
 from service.cli.training import compare, train
 from service.cli.training.options import list_methods
 
@@ -34,6 +35,7 @@ app.command(cls=Command, rich_help_panel=USING)(explain.explain)
 app.command(cls=Command, rich_help_panel=USING)(score.score)
 app.command(cls=Command, rich_help_panel=USING)(certify.certify)
 app.command(cls=Command, rich_help_panel=USING)(serve.serve)
+app.command(cls=Command, rich_help_panel=USING)(health.health)
 app.command(cls=Command, rich_help_panel=USING)(listing.models)
 app.command(cls=Command, rich_help_panel=USING)(doctor.doctor)
 app.command(cls=Command, rich_help_panel=MAKING, epilog=list_methods())(train.train)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import structlog
 
+from service.address import PREFIX
 from service.server.problems import Problem
-from service.settings import PREFIX, Settings, SettingsError
+from service.settings import Settings, SettingsError
 
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """A token as it may stand behind `Bearer` (RFC 6750)."""

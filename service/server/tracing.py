@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from service.settings import PREFIX, Settings, SettingsError
+from service.address import PREFIX
+from service.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.launch import become_server
-from service.cli.serve import GROUPS, setting_options
+from service.cli.serving.launch import become_server
+from service.cli.serving.serve import GROUPS, setting_options
 from service.settings import Settings, SettingsError, read_settings
 from tests.service.conftest import free_port
 

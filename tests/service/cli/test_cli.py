@@ -21,7 +21,7 @@ from models.tasks import TASKS
 from models.training.settings import TrainingSettings
 from service.cli import main
 from service.cli.commands import app
-from service.cli.launch import AddressTaken
+from service.cli.serving.launch import AddressTaken
 from service.settings import Settings
 from tests.service.conftest import ROOT, Server, steadfast
 from tests.service.tiny import build_package

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.cli.launch import greeting
+from service.cli.serving.launch import greeting
 from service.settings import Settings
 from service.supervision import SHORT_LIFE_S
 from tests.service.conftest import ROOT, Server, free_port, steadfast, wait_for

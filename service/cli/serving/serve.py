@@ -75,7 +75,7 @@ def serve(
     Keys are no option, since the list of processes would show them: set `STEADFAST_API_KEYS=KEY,...`, or name a file
     by `--api-keys-file`. In the same way, `STEADFAST_ADMIN_KEYS` and `--admin-keys-file` give keys for reloads.
     """
-    from service.cli.launch import become_server
+    from service.cli.serving.launch import become_server
 
     chosen = read_settings(packages=packages or None, **settings)
     if print_config:
