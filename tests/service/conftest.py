@@ -155,11 +155,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], *, every_s: float = 0.05) -> None:
     deadline = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 def steadfast(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -16,16 +16,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.server.problems import REFUSAL, Problem
+from service.server.transport.discarding import Discarding
+from service.server.transport.heads import HeadMeter, check_head
 from service.server.transport.limits import ConnectionLimits, reserve_files
-
-DISCARD_S = 20.0
-"""Time for a caller to read an answer that came before the end of its request."""
-DISCARD_BYTES = 100_000_000
-"""Most bytes of such a request that are read and thrown away. Were they not read, the system would reset the
-connection, and the caller would lose the answer."""
-
-QUIET_S = 3.0
-"""Time without a byte after which such a request counts as ended."""
 
 SPARE_CONNECTIONS = 64
 """Connections beyond the limit that are told so; any more are cut without a word."""
@@ -72,14 +65,9 @@ class Connection(HttpToolsProtocol):
         self._idle = idle
         self._in_head = False
         self._in_body = False
-        self._lines = 0
-        self._bytes = 0
-        self._held = 0
-        """The most bytes that the parser may keep for a header, trailer or line that is not whole."""
-        self._has_let_go = False
-        self._is_deaf = False
-        """Whether what comes is thrown away."""
-        self._discarded = 0
+        self._head = HeadMeter(limits)
+        self._discarding: Discarding | None = None
+        """Throws away all that comes, once nothing more is answered."""
         self._has_ended = False
         """Whether the caller sends no more."""
         self._lingers = False
@@ -109,6 +97,8 @@ class Connection(HttpToolsProtocol):
         """Forget the connection."""
         self._idle.pop(self, None)
         self._untime()
+        if self._discarding is not None:
+            self._discarding.stop()
         self._unset_keepalive_if_required()
         self.resume_writing()
         if self._answering is not None and not self._answering.response_complete:
@@ -120,17 +110,17 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read what came, or throw it away where nothing more is answered."""
         self._unset_keepalive_if_required()
-        if self._is_deaf:
-            self._discarded += len(data)
-            if self._discarded > DISCARD_BYTES:
-                self.transport.abort()
+        if self._discarding is not None:
+            self._discarding.discard(len(data))
             return
         if not self._in_head and not self._in_body and data.startswith(_HTTP_2_PREFACE):
             self._refuse(Problem("version_not_supported", "this server speaks HTTP/1.1; send that"))
             return
-        self._has_let_go = False
         try:
             self._parse(data)
+        except Problem as problem:
+            self._refuse(problem)
+            return
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(
@@ -141,10 +131,7 @@ class Connection(HttpToolsProtocol):
                 )
             )
             return
-        self._held = 0 if self._has_let_go else self._held + len(data)
-        if self._held > self._limits.max_header_bytes:
-            self._refuse(self._too_large())
-        elif self._in_body or not self._is_answered():
+        if self._in_body or not self._is_answered():
             self._untime()
         elif self._timer is None:
             self._time(self._limits.header_timeout_s, self._end_slow_head)
@@ -152,7 +139,7 @@ class Connection(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Close the connection, but answer what was refused before."""
         self._has_ended = True
-        return self._is_deaf and not self._is_answered()
+        return self._discarding is not None and not self._is_answered()
 
     def pause_writing(self) -> None:
         """Give a caller who does not read its answer as long as one who sends nothing."""
@@ -170,7 +157,7 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close when the request under way is answered; wait for no caller who only has to read."""
-        if self._is_deaf and self._is_answered():
+        if self._discarding is not None and self._is_answered():
             self.transport.close()
         else:
             super().shutdown()
@@ -204,29 +191,28 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._idle.pop(self, None)
         self._in_head = True
-        self._lines = self._bytes = 0
+        self._head.begin()
 
     def on_url(self, url: bytes) -> None:
         """Take the address, or a part of it."""
-        self._count(len(url))
+        self._head.count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header. One behind a body is counted and dropped: the request may be under way without it."""
-        self._lines += 1
-        self._count(len(name) + len(value) + len(": \r\n"))
+        self._head.count(len(name) + len(value) + len(": \r\n"), lines=1)
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Start the request, unless its head asks for what is not here."""
-        self._has_let_go = True
+        self._head.let_go()
         if self.parser.get_method() == b"CONNECT":
             raise Problem("not_implemented", "this server is no proxy; ask it for its own addresses")
         if self.parser.should_upgrade():
             # The parser stops here. `_parse` goes on without the offer.
             return
-        _check_head(self.headers, self.parser.get_http_version())
+        check_head(self.headers, self.parser.get_http_version())
         if len(self.pipeline) >= MOST_PIPELINED:
             raise Problem("overloaded", f"more than {MOST_PIPELINED} requests were sent ahead of their answers")
         super().on_headers_complete()
@@ -234,12 +220,12 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        self._has_let_go = True
+        self._head.let_go()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the request."""
-        self._has_let_go = True
+        self._head.let_go()
         if self._in_body:
             self._in_body = False
             super().on_message_complete()
@@ -258,9 +244,12 @@ class Connection(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         """Parse `data`, and ignore offers of other protocols, as RFC 9110 (section 7.8) lets servers do."""
+        self._head.begin_piece()
+        size = len(data)
         while True:
             try:
                 self.parser.feed_data(data)
+                self._head.end_piece(size)
                 return
             except httptools.HttpParserUpgrade as stop:
                 data = self._head_without_offer() + data[stop.args[0] :]
@@ -274,18 +263,6 @@ class Connection(HttpToolsProtocol):
         lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
         lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
-
-    def _count(self, size: int) -> None:
-        self._bytes += size
-        if self._bytes > self._limits.max_header_bytes or self._lines > self._limits.max_header_lines:
-            raise self._too_large()
-
-    def _too_large(self) -> Problem:
-        return Problem(
-            "headers_too_large",
-            f"the headers are more than {self._limits.max_header_bytes:,} bytes or {self._limits.max_header_lines} "
-            "lines; send fewer, and texts in the body",
-        )
 
     def _is_answered(self) -> bool:
         """Whether no request is under way."""
@@ -314,7 +291,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer no more than `problem`, after the requests that came before."""
-        self._is_deaf = True
+        self._discarding = Discarding(self.transport, self.loop)
         self._untime()
         self._idle.pop(self, None)
         if self._in_body and not self._is_answered():
@@ -357,24 +334,16 @@ class Connection(HttpToolsProtocol):
 
     def _linger(self) -> None:
         """End our side, and read what still comes, so that the caller gets the answer."""
-        self._is_deaf = True
         self._untime()
         if self._has_ended:
             self.transport.close()
             return
         self.flow.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._read_on(self.loop.time() + DISCARD_S, -1)
+        if self._discarding is None:
+            self._discarding = Discarding(self.transport, self.loop)
+        self._discarding.linger(self.close_idle)
         # It is the first to go where another caller needs room.
         self._idle[self] = None
-
-    def _read_on(self, end: float, discarded: int) -> None:
-        """Wait for more to throw away, unless the time is over or nothing came since `discarded` bytes had."""
-        if self.loop.time() >= end or self._discarded == discarded:
-            self.close_idle()
-        else:
-            self._time(QUIET_S, partial(self._read_on, end, self._discarded))
 
     def _time(self, seconds: float, end: Callable[[], None]) -> None:
         self._timer = self.loop.call_later(seconds, end)
@@ -387,13 +356,3 @@ class Connection(HttpToolsProtocol):
     def _time_stall(self) -> None:
         if self._stalled is None:
             self._stalled = self.loop.call_later(self._limits.keep_alive_s, self.transport.abort)
-
-
-def _check_head(headers: list[tuple[bytes, bytes]], version: str) -> None:
-    """Refuse heads that two servers may read in two ways; RFC 9112, sections 3.2 and 6.1."""
-    hosts = sum(name == b"host" for name, _ in headers)
-    if hosts > 1 or (version == "1.1" and not hosts):
-        raise Problem("bad_request", f"HTTP/1.1 takes one header Host, and there are {hosts}")
-    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
-    if codings not in ([], [b"chunked"]):
-        raise Problem("not_implemented", "the one Transfer-Encoding read here is chunked, once")
