@@ -1,7 +1,7 @@
 """The devices that ONNX Runtime computes on, and which graph of a package answers there."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from export.package import Manifest, Package, PackageError
 from export.runtime import onnxruntime
@@ -20,11 +20,19 @@ class Provider:
     """The pip package of ONNX Runtime that has it. Only one of these packages can be installed."""
     is_gpu: bool = False
     """Whether it computes on a GPU, which needs large batches, and graphs in fp16 or fp32."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Names and values of those of its options that answers depend on."""
 
 
 PROVIDERS: dict[ProviderName, Provider] = {
     "cpu": Provider(called="CPUExecutionProvider", distribution="onnxruntime"),
-    "cuda": Provider(called="CUDAExecutionProvider", distribution="onnxruntime-gpu", is_gpu=True),
+    "cuda": Provider(
+        called="CUDAExecutionProvider",
+        distribution="onnxruntime-gpu",
+        is_gpu=True,
+        # By default, products of fp32 matrices are made of numbers with 10 bits in place of 23.
+        options=(("use_tf32", "0"),),
+    ),
     "tensorrt": Provider(called="TensorrtExecutionProvider", distribution="onnxruntime-gpu", is_gpu=True),
     "openvino": Provider(called="OpenVINOExecutionProvider", distribution="onnxruntime-openvino"),
 }
@@ -52,6 +60,18 @@ def find_provider(name: ProviderName) -> str:
             f"pip uninstall onnxruntime && pip install {provider.distribution}"
         )
     return provider.called
+
+
+def chosen_providers(name: ProviderName) -> list[tuple[str, dict[str, Any]]]:
+    """The providers of a session with their options: the one wanted, and the CPU for nodes that it has no kernel for.
+
+    Raises:
+        ProviderMissing: as `find_provider` does.
+    """
+    wanted = find_provider(name)
+    by_name = {wanted: dict(PROVIDERS[name].options)}
+    by_name.setdefault(PROVIDERS["cpu"].called, {})
+    return list(by_name.items())
 
 
 def fit_to_device(package: Package, provider: ProviderName) -> Package:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.package import ContributionOutput, ShareOutput, open_package
-from export.providers import PROVIDERS, ProviderMissing, ProviderName, find_provider
+from export.providers import PROVIDERS, ProviderMissing, ProviderName, chosen_providers
 from export.runtime import onnxruntime
 from models.tasks.task import AnyTask, Logits, Outputs
 from models.text import Reader, Row, pad, pad_targets
@@ -53,7 +53,7 @@ class Session:
         Raises:
             ProviderMissing: the provider is not installed here, or does not start.
         """
-        wanted = find_provider(provider)
+        providers = chosen_providers(provider)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -69,11 +69,10 @@ class Session:
         options.log_severity_level = 3
         if not optimize:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # The CPU computes the nodes for which another provider has no kernel.
-        providers = list(dict.fromkeys([wanted, PROVIDERS["cpu"].called]))
         self._session = onnxruntime.InferenceSession(
             str(graph), options, providers=providers, disabled_optimizers=SLOW_FUSIONS
         )
+        wanted = PROVIDERS[provider].called
         if wanted not in self._session.get_providers():
             raise ProviderMissing(
                 f"ONNX Runtime has {wanted} but could not start it; its log says which library or device is missing"

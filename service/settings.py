@@ -39,6 +39,9 @@ GPU_THREADS = 2
 """Batches at once on a GPU: one is prepared while another is computed. Rows that wait are shared out among the idle
 threads, so more threads make batches smaller."""
 
+GPU_LONG_WORK_THREADS = 4
+"""Most threads of a worker that read long texts where a GPU computes. On a CPU one does, and the others compute."""
+
 CACHE_OFF = "off"
 """Stands for no cache, in place of a folder."""
 
@@ -326,6 +329,13 @@ class Settings(BaseSettings):
             else None
         )
         return value if pins is None else {name.strip(): digest.strip() for name, _, digest in pins}
+
+    @property
+    def long_work_threads(self) -> int:
+        """Threads of a worker that read long texts and make their answers."""
+        if not PROVIDERS[self.provider].is_gpu:
+            return 1
+        return max(1, min(GPU_LONG_WORK_THREADS, available_cores() // self.workers))
 
     @property
     def engine_limits(self) -> EngineLimits:

@@ -65,7 +65,7 @@ class Predictor:
             precision=package.precision,
         )
         self.long_work = pool.long_work
-        """The thread for what would hold up an event loop: reading long texts, and making their answers."""
+        """The threads for what would hold up an event loop: reading long texts, and making their answers."""
         self.max_certify_rows = max_certify_rows
         """Most rows to compute for the certificate of an item."""
         self.max_unknown_share = max_unknown_share

@@ -1,7 +1,7 @@
-"""Work on long texts, which would hold up the event loop: one thread does it, and callers take turns.
+"""Work on long texts, which would hold up the event loop: threads of its own do it, and callers take turns.
 
-More threads would not do it sooner, because they share Python's global lock, and the event loop has to wait for that
-lock behind each of them.
+Where the cores compute batches, more than one thread would not do it sooner. The threads also share Python's global
+lock, which the event loop has to wait for behind each of them.
 """
 
 import heapq
@@ -23,11 +23,11 @@ PACE = 100_000
 
 
 class LongWork:
-    """A thread for long work. Safe to share between threads; it needs no closing."""
+    """Threads for long work. Safe to share between threads; it needs no closing."""
 
-    def __init__(self) -> None:
-        """Start without work; the thread starts with the first."""
-        self._thread = ThreadPoolExecutor(1, "long-work")
+    def __init__(self, threads: int = 1) -> None:
+        """Start without work; the threads start with the first."""
+        self._threads = ThreadPoolExecutor(threads, "long-work")
         self._lock = threading.Lock()
         """Guards everything below."""
         self._turns: FairQueue[str] = FairQueue()
@@ -51,7 +51,7 @@ class LongWork:
             if tenant not in self._waiting:
                 self._turns.begin(tenant)
             heapq.heappush(self._waiting.setdefault(tenant, []), job)
-        self._thread.submit(self._do_next)
+        self._threads.submit(self._do_next)
         return future
 
     def _do_next(self) -> None:

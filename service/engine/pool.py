@@ -58,10 +58,10 @@ class Pool:
     the thread has at hand fail with it, and the first error of each type is logged as `engine_fault`.
     """
 
-    def __init__(self, threads: int, meter: EngineMeter | None = None) -> None:
+    def __init__(self, threads: int, meter: EngineMeter | None = None, *, long_work_threads: int = 1) -> None:
         """Start the threads; `meter` receives every batch and every change of what waits."""
-        self.long_work = LongWork()
-        """The thread that reads long texts and makes their answers."""
+        self.long_work = LongWork(long_work_threads)
+        """The threads that read long texts and make their answers."""
         self._meter = meter or Unmetered()
         self._lock = threading.RLock()
         """Guards everything below, and every queue."""

@@ -199,7 +199,7 @@ async def _answer(predictor: Predictor, request: Any, body_type: type[AnswerBody
 
 
 def _in_turn(predictor: Predictor, work: Callable[[], T]) -> Future[T]:
-    """Let the predictor's thread for long work do `work` for the current request when its turn has come."""
+    """Let the predictor's threads for long work do `work` for the current request when its turn has come."""
     context = current_request.get()
     # A short body is here because work on it takes as long as on a large one.
     size = max(len(context.body), LARGE_BODY_BYTES)

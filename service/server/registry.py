@@ -163,7 +163,7 @@ class ModelRegistry:
         """Load the packages that there are now and answer with them."""
         before = {predictor.name.digest: predictor for predictor in self._predictors}
         started: list[Predictor] = []
-        self._pool = self._pool or Pool(self._settings.threads, self._meter)
+        self._pool = self._pool or _start_pool(self._settings, self._meter)
         try:
             after = []
             for package in open_packages(self._settings):
@@ -204,6 +204,10 @@ def _pass_over_what_stays() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def _start_pool(settings: Settings, meter: EngineMeter | None) -> Pool:
+    return Pool(settings.threads, meter, long_work_threads=settings.long_work_threads)
 
 
 def start_predictor(package: Package, settings: Settings, pool: Pool) -> Predictor:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from export.package import FALLBACK_FILE, Package, Precision, open_package
-from export.providers import PROVIDERS, ProviderName, WrongDevice, fit_to_device, is_made_for
+from export.providers import PROVIDERS, ProviderName, WrongDevice, chosen_providers, fit_to_device, is_made_for
 
 GPUS: list[ProviderName] = [name for name, provider in PROVIDERS.items() if provider.is_gpu]
 CPUS: list[ProviderName] = [name for name, provider in PROVIDERS.items() if not provider.is_gpu]
@@ -19,6 +19,13 @@ def changed(package: Package, precision: Precision, *, has_fp32: bool = False) -
 @pytest.fixture(scope="module")
 def opened(package: Path) -> Package:
     return open_package(package)
+
+
+def test_a_session_is_told_to_round_no_products_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [provider.called for provider in PROVIDERS.values()]
+    monkeypatch.setattr("export.providers.onnxruntime.get_available_providers", lambda: names)
+    assert chosen_providers("cuda") == [("CUDAExecutionProvider", {"use_tf32": "0"}), ("CPUExecutionProvider", {})]
+    assert chosen_providers("cpu") == [("CPUExecutionProvider", {})]
 
 
 def test_cuda_and_tensorrt_are_the_gpus() -> None:

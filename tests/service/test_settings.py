@@ -164,3 +164,14 @@ def test_a_cache_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("STEADFAST_CACHE", "")
     with pytest.raises(SettingsError, match=r"cache \(STEADFAST_CACHE\): .*names no folder; name one, or write off"):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    ("provider", "workers", "threads"),
+    [("cpu", 1, 1), ("openvino", 1, 1), ("cuda", 1, 4), ("tensorrt", 2, 3), ("cuda", 16, 1)],
+)
+def test_several_threads_read_long_texts_where_a_gpu_computes(
+    monkeypatch: pytest.MonkeyPatch, provider: str, workers: int, threads: int
+) -> None:
+    monkeypatch.setattr("service.settings.available_cores", lambda: 7)
+    assert read_settings(provider=provider, workers=workers).long_work_threads == threads

@@ -1,4 +1,4 @@
-"""One thread for long work: whose turn it is, and what becomes of work that nobody waits for any more."""
+"""Threads for long work: whose turn it is, and what becomes of work that nobody waits for any more."""
 
 import threading
 from collections.abc import Iterator
@@ -61,6 +61,12 @@ def test_cancelled_work_is_never_begun() -> None:
         assert left.cancel()
     kept.result(10)
     assert works.submit(lambda: list(done), tenant="one", size=1).result(10) == ["kept"]
+
+
+def test_several_threads_work_at_the_same_time() -> None:
+    works, meeting = LongWork(2), threading.Barrier(2)
+    both = [works.submit(lambda: meeting.wait(10), tenant=name, size=1) for name in ("one", "other")]
+    assert {future.result(10) for future in both} == {0, 1}
 
 
 def test_work_that_fails_fails_alone() -> None:
