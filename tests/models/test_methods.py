@@ -12,7 +12,7 @@ from models.folders import NoSuchFolder, check_folder
 from models.methods import METHODS, UnknownMethod, find_method
 from models.robust import IMPLEMENTATIONS
 from models.tasks.task import Head
-from tests.service.test_lightness import BLOCK
+from tests.service.test_lightness import HEAVY, environment_without
 
 
 def test_every_method_that_is_listed_can_be_built_and_every_one_that_can_be_built_is_listed() -> None:
@@ -49,7 +49,7 @@ def test_an_unknown_method_is_refused_with_the_names_there_are() -> None:
 def test_wrong_settings_are_refused_before_torch_is_loaded(
     changed: dict[str, object], message: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(BLOCK)
+    environment_without(tmp_path, *HEAVY)
     given = {"task": "sentiment", "base": "some-base", "source": {"data": "some-data"}} | changed
     program = f"from models.training.settings import check_settings; check_settings({given!r})"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(Path(__file__).parents[2])))}

@@ -1,4 +1,4 @@
-"""Serving loads nothing that trains: every process that is started here is kept from importing it."""
+"""Serving loads nothing that trains or reads files: every process that is started here is kept from importing it."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 from tests.service.conftest import Server, steadfast
 
 HEAVY = ("torch", "transformers", "optimum", "sklearn", "datasets", "accelerate", "onnx")
+FILES = ("pyarrow", "pandas", "huggingface_hub")
 
 
 def block(*modules: str) -> str:
@@ -28,27 +29,42 @@ sys.meta_path.insert(0, Blocked())
 """
 
 
-BLOCK = block(*HEAVY)
+@pytest.fixture
+def light(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no Python process imports what trains."""
+    return environment_without(tmp_path, *HEAVY)
 
 
 @pytest.fixture
-def light(tmp_path: Path) -> dict[str, str]:
-    """An environment in which every Python process starts with the blocker."""
-    (tmp_path / "sitecustomize.py").write_text(BLOCK)
-    return {"PYTHONPATH": str(tmp_path)}
+def lightest(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no Python process imports what trains, or what reads files other than text."""
+    return environment_without(tmp_path, *HEAVY, *FILES)
 
 
-def test_the_blocker_blocks(light: dict[str, str]) -> None:
-    command = [sys.executable, "-c", "import torch"]
-    tried = subprocess.run(command, env={**os.environ, **light}, capture_output=True, text=True, check=False)
-    assert "torch is not there when serving" in tried.stderr
+def environment_without(folder: Path, *modules: str) -> dict[str, str]:
+    """Variables with which every Python process starts with a blocker, which is written to `folder`."""
+    (folder / "sitecustomize.py").write_text(block(*modules))
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize("module", ["torch", "pyarrow"])
+def test_the_blocker_blocks(lightest: dict[str, str], module: str) -> None:
+    command = [sys.executable, "-c", f"import {module}"]
+    tried = subprocess.run(command, env={**os.environ, **lightest}, capture_output=True, text=True, check=False)
+    assert f"{module} is not there when serving" in tried.stderr
 
 
 def test_a_server_answers_without_them(
-    start_server: Callable[..., Server], package: Path, light: dict[str, str]
+    start_server: Callable[..., Server], package: Path, lightest: dict[str, str]
 ) -> None:
-    server = start_server(package, environment=light)
+    server = start_server(package, environment=lightest)
     assert server.ask(inputs=["the film was good"], explain="rollout").json()["results"][0]["label"] == "positive"
+
+
+def test_predict_answers_without_the_extra_for_files(package: Path, lightest: dict[str, str]) -> None:
+    environment = {**os.environ, **lightest}
+    said = steadfast("predict", "sentiment", "awful", "--json", "--package", package, env=environment).stdout
+    assert json.loads(said)[0]["label"] == "negative"
 
 
 def test_predict_and_score_answer_without_them(package: Path, tmp_path: Path, light: dict[str, str]) -> None:
