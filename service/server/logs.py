@@ -3,10 +3,13 @@
 An exception is logged by its type and the place where it was raised: its message may quote a text.
 """
 
+import asyncio
+import atexit
 import json
 import logging
 import sys
 import traceback
+from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
@@ -16,6 +19,13 @@ from pydantic import ValidationError
 from structlog.typing import EventDict
 
 from service.server.context import current_request
+
+WRITTEN_AFTER_S = 0.02
+"""Time for which the line of a request may wait for others: a write costs an eighth of what the event loop does for a
+short text."""
+
+_requests: deque[str] = deque()
+"""Lines of requests that are not written yet."""
 
 
 def configure_logs() -> None:
@@ -35,6 +45,8 @@ def configure_logs() -> None:
     handler = logging.StreamHandler(_Stderr())
     handler.setFormatter(_JsonFormatter())
     handler.addFilter(_is_worth_a_line)
+    write_requests()
+    atexit.register(write_requests)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name in ("bentoml", "uvicorn.error", "circus"):
         library = logging.getLogger(name)
@@ -44,18 +56,35 @@ def configure_logs() -> None:
 
 
 def log_request(**facts: Any) -> None:
-    """Write the line of a request at once: structlog takes twice as long, and there is one for every request."""
+    """Log a request from the event loop, by one call instead of structlog's many: there is one for every request.
+
+    The line is written within WRITTEN_AFTER_S, in one piece with those of other requests, and before any other line.
+    """
     moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    _Stderr().write(json.dumps(facts | {"event": "request", "level": "info", "timestamp": moment}) + "\n")
+    line = json.dumps(facts | {"event": "request", "level": "info", "timestamp": moment}) + "\n"
+    is_first = not _requests
+    _requests.append(line)
+    if is_first:
+        asyncio.get_running_loop().call_later(WRITTEN_AFTER_S, write_requests)
+
+
+def write_requests() -> None:
+    """Write the lines of requests that wait to be written."""
+    _Stderr().write("")
 
 
 class _Stderr:
     """Writes to the standard error of the moment, and drops what cannot be written: a full disk must fail no answer."""
 
     def write(self, text: str) -> None:
+        waiting = []
+        # Popped one by one: other threads may write at the same time.
+        with suppress(IndexError):
+            while True:
+                waiting.append(_requests.popleft())
         # ValueError is raised where the stream is closed.
         with suppress(OSError, ValueError):
-            sys.stderr.write(text)
+            sys.stderr.write("".join([*waiting, text]))
 
     def flush(self) -> None:
         with suppress(OSError, ValueError):

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.server.problems import REFUSAL, Problem
+from service.server.transport.answers import AnswerWriter
 from service.server.transport.discarding import Discarding
 from service.server.transport.heads import HeadMeter, check_head
 from service.server.transport.limits import ConnectionLimits, reserve_files
@@ -270,6 +271,8 @@ class Connection(HttpToolsProtocol):
 
     async def _answer(self, cycle: RequestResponseCycle, app: App, scope: Message, receive: Any, send: Any) -> None:
         """Answer a request, and say that the connection ends where the answer begins before the request has ended."""
+        writer = AnswerWriter(self.transport)
+        cycle.transport = writer  # type: ignore[assignment]
 
         async def receive_unless_broken() -> Any:
             message = await receive()
@@ -278,6 +281,8 @@ class Connection(HttpToolsProtocol):
             return message
 
         async def send_and_linger(message: Message) -> None:
+            if message["type"] == "http.response.start" and scope["method"] != "HEAD":
+                writer.hold_next()
             if message["type"] != "http.response.start" or not cycle.more_body:
                 await send(message)
                 return

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,7 +23,7 @@ from service.server.context import current_request
 from service.server.gateway import Addresses, Gateway, GatewayLimits
 from service.server.in_flight import InFlight
 from service.server.keys import Access, KeyRing
-from service.server.logs import configure_logs
+from service.server.logs import configure_logs, log_request, write_requests
 from service.server.metrics import Metrics
 from service.server.transport import codings
 
@@ -221,10 +222,40 @@ def test_handlers_know_the_request_by_its_name() -> None:
 
 
 def test_a_line_of_log_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs()
+    capsys.readouterr()
     ask(returning(Response()), path="/v1/task", headers={"X-Request-ID": "abc"})
+    write_requests()
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["method"], line["path"], line["status"]) == ("request", "POST", "/v1/task", 200)
     assert line["request_id"] == "abc"
+
+
+def test_lines_of_requests_are_written_together_and_before_any_other(capsys: pytest.CaptureFixture[str]) -> None:
+    async def log_three() -> list[str]:
+        log_request(number=1)
+        log_request(number=2)
+        early = capsys.readouterr().err
+        structlog.get_logger().warning("other")
+        return [early, capsys.readouterr().err]
+
+    configure_logs()
+    capsys.readouterr()
+    early, late = asyncio.run(log_three())
+    assert early == ""
+    assert [line.get("number", line["event"]) for line in map(json.loads, late.splitlines())] == [1, 2, "other"]
+
+
+def test_the_line_of_a_request_is_written_though_nothing_follows(capsys: pytest.CaptureFixture[str]) -> None:
+    async def log_one() -> None:
+        log_request(number=1)
+        while not (written := capsys.readouterr().err):
+            await asyncio.sleep(0)
+        assert json.loads(written)["number"] == 1
+
+    configure_logs()
+    capsys.readouterr()
+    asyncio.run(log_one())
 
 
 KEY = {"Authorization": "Bearer right"}
@@ -251,7 +282,9 @@ def test_probes_need_no_key() -> None:
 def test_a_key_is_never_logged(capsys: pytest.CaptureFixture[str]) -> None:
     ask(behind_gateway(broken, keys=["right"]), headers=KEY)
     ask(behind_gateway(broken, keys=["right"]), headers={"Authorization": "Bearer wrong"})
+    write_requests()
     said = capsys.readouterr().err
+    assert '"status": 401' in said
     assert "right" not in said
     assert "wrong" not in said
 
@@ -326,6 +359,7 @@ def test_a_body_that_never_ends_is_not_waited_for(headers: dict[str, str], statu
 
 def test_nobody_computes_for_a_caller_who_left(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs()
+    capsys.readouterr()
     cancelled = []
 
     async def application(_scope: Any, receive: Any, _send: Any) -> None:
@@ -345,6 +379,7 @@ def test_nobody_computes_for_a_caller_who_left(capsys: pytest.CaptureFixture[str
     scope = {"type": "http", "method": "POST", "path": "/v1/task", "headers": [(b"content-type", b"application/json")]}
     asyncio.run(behind_gateway(application)(scope, receive, broken))
     assert cancelled
+    write_requests()
     assert json.loads(capsys.readouterr().err)["status"] == 499
 
 
@@ -366,6 +401,7 @@ def test_a_full_disk_for_the_log_breaks_no_answer(monkeypatch: pytest.MonkeyPatc
     with suppress(OSError), Path("/dev/full").open("w") as full:
         monkeypatch.setattr("sys.stderr", full)
         statuses = [ask(application).status_code for application in (returning(Response()), broken)]
+        write_requests()
     assert statuses == [200, 500]
 
 
