@@ -47,7 +47,7 @@ from export.verification import verify_package
 from models.networks.loading import load_served
 from models.progress import Say
 from models.tables import format_count
-from models.text import without_padding
+from models.tokenizer import without_padding
 
 TRACED = "traced.onnx"
 CARD_FILE = "README.md"

@@ -17,6 +17,7 @@ from tokenizers import Encoding, Tokenizer
 from models.correction.reading import Correction
 from models.correction.rewriting import Change, Rewriting
 from models.errors import UserError
+from models.tokenizer import ReadingTokenizer, open_tokenizer
 from models.words import Span, is_blank, line_up
 
 Truncation = Literal["error", "right", "window"]
@@ -179,14 +180,6 @@ def pad_targets(rows: Sequence[Row], sizes: Sequence[int]) -> npt.NDArray[np.flo
     return targets
 
 
-def without_padding(tokenizer: Tokenizer) -> Tokenizer:
-    """Copy a tokenizer without padding and truncation; many published files pad every text to a fixed length."""
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.no_padding()
-    copy.no_truncation()
-    return copy
-
-
 class Reader:
     """Turns texts into rows. Threads may share a reader: nothing in it changes after construction.
 
@@ -194,23 +187,20 @@ class Reader:
     of the room that a text beside them leaves.
     """
 
-    def __init__(self, tokenizer: Tokenizer, limits: ReadingLimits, correction: Correction | None = None) -> None:
-        """Take a copy of `tokenizer`, without its own padding and truncation; texts are corrected before it."""
+    def __init__(
+        self, tokenizer: Tokenizer | ReadingTokenizer, limits: ReadingLimits, correction: Correction | None = None
+    ) -> None:
+        """Read by copies of `tokenizer` without its own padding and truncation; texts are corrected before it."""
         self.limits = limits
         self._correction = correction
-        self._tokenizer = without_padding(tokenizer)
-        # A text that spells out "[SEP]" is text, not an instruction to the model.
-        self._tokenizer.encode_special_tokens = True
-        # Special tokens go around windows, not around texts, and a processor that moves offsets must run only once. So
-        # texts are tokenized without the processor, which runs on each window.
-        self._bare = Tokenizer.from_str(self._tokenizer.to_str())
-        self._bare.encode_special_tokens = True
-        self._bare.post_processor = None
+        self._tokenizers = tokenizer if isinstance(tokenizer, ReadingTokenizer) else ReadingTokenizer.of(tokenizer)
+        self._tokenizer = self._tokenizers.whole
+        self._bare = self._tokenizers.bare
 
     @classmethod
     def from_file(cls, path: Path, limits: ReadingLimits, correction: Correction | None = None) -> Self:
-        """Read a `tokenizer.json`."""
-        return cls(Tokenizer.from_file(str(path)), limits, correction)
+        """Read a `tokenizer.json`; readers of equal files share what it says."""
+        return cls(open_tokenizer(path), limits, correction)
 
     @property
     def tokenizer(self) -> Tokenizer:

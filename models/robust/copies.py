@@ -13,7 +13,8 @@ from models.networks.batches import batch_rows
 from models.networks.encoder import Batch
 from models.networks.heads import IGNORED
 from models.synonyms.triples import Copy, Piece
-from models.text import Encoded, Row, without_padding
+from models.text import Encoded, Row
+from models.tokenizer import without_padding
 
 Form = Literal["article", "code"]
 """The source of labels and losses: the article, or the code released for it."""

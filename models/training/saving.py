@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from models.atomic import atomic_write, atomic_write_text
 from models.checkpoint import METHOD_FILE, RECORD_FILE, EpochRecord, MethodRecord, TrainingRecord
 from models.robust import read_settings
-from models.text import without_padding
+from models.tokenizer import without_padding
 from models.training.resume import load_state, save_state
 from models.training.run import Run, RunState
 from models.training.settings import TrainingError, TrainingSettings

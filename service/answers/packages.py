@@ -4,11 +4,14 @@ Where several packages answer at one endpoint, the first is its default.
 """
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from export.package import Manifest, Package, PackageError, is_package, open_package, read_manifest
 from export.providers import ProviderName, fit_to_device, is_made_for
 from export.requirements import check_requirements
+from models.machine import available_cores
 from models.tasks import find_task
 from service.settings import Settings
 
@@ -53,7 +56,10 @@ def open_packages(settings: Settings) -> tuple[Package, ...]:
                 "export one under another --name"
             )
         answering[key] = folder
-    return tuple(fit_to_device(open_pinned(folder, settings), settings.provider) for folder in answering.values())
+    # Most of the time goes into digests, and they let other threads run.
+    with ThreadPoolExecutor(available_cores()) as threads:
+        opened = threads.map(partial(open_pinned, settings=settings), answering.values())
+        return tuple(fit_to_device(package, settings.provider) for package in opened)
 
 
 def find_replaced(found: Iterable[tuple[Path, Manifest]], provider: ProviderName) -> dict[Path, Path]:

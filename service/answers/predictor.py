@@ -166,15 +166,14 @@ class Predictor:
         return [by_length[length] for length in sorted(by_length)]
 
     def warm_up(self) -> None:
-        """Compute rows of several lengths with every output, so that the first callers wait no longer than others."""
-        rows = {len(row).bit_length(): row for row in self.sample_rows()}
-        names = [tensor.name for tensor in self.package.manifest.outputs if tensor.name != "logits"]
-        futures = [
-            self._model.submit([row], outputs, admitted=True)
-            for row in rows.values()
-            for outputs in (("logits",), *(("logits", name) for name in names))
-        ]
-        for future in futures:
+        """Compute rows of several lengths, and the shortest with every output, so that the first callers do not wait.
+
+        The probes compute every output at all lengths. A server replays them before it has callers.
+        """
+        rows = list({len(row).bit_length(): row for row in self.sample_rows()}.values())
+        every_output = tuple(tensor.name for tensor in self.package.manifest.outputs)
+        asked = [*(([row], ("logits",)) for row in rows), *(([row], every_output) for row in rows[:1])]
+        for future in [self._model.submit(wanted, outputs, admitted=True) for wanted, outputs in asked]:
             future.result()
 
     def compute(self, rows: Sequence[Row]) -> list[Logits]:

@@ -3,10 +3,11 @@
 A tokenizer takes any text. What it has no word for becomes its unknown token, or falls apart into single letters.
 """
 
+import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from tokenizers import Tokenizer
@@ -22,13 +23,17 @@ KNOWN_SCRIPT_SHARE = 0.05
 KNOWN_SCRIPT_TOKENS = 100
 """or so many tokens of two letters or more."""
 
+_LOOKING = threading.Lock()
+"""Models that are loaded at once and share a tokenizer wait for the first of them."""
+
 
 class UnknownWords:
     """The tokens of one model that stand for no word that it knows. Threads may share it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Look through the vocabulary once."""
-        self.ids = unknown_ids(tokenizer)
+        """Look through the vocabulary, unless that of the same tokenizer was looked through lately."""
+        with _LOOKING:
+            self.ids = unknown_ids(tokenizer)
         self._special = [int(tokenizer.num_special_tokens_to_add(is_pair)) for is_pair in (False, True)]
 
     def share(self, encoded: Encoded) -> float:
@@ -42,6 +47,7 @@ class UnknownWords:
         return unknown / (encoded.tokens - special)
 
 
+@lru_cache(maxsize=2)
 def unknown_ids(tokenizer: Tokenizer) -> frozenset[int]:
     """The ids of tokens without a known word.
 

@@ -165,25 +165,23 @@ class ModelRegistry:
     def _replace_predictors(self) -> None:
         """Load the packages that there are now and answer with them."""
         before = {predictor.name.digest: predictor for predictor in self._predictors}
-        started: list[Predictor] = []
         self._pool = self._pool or _start_pool(self._settings, self._meter)
         try:
-            after = []
-            for package in open_packages(self._settings):
-                digest = package.manifest.digest
-                if digest not in before:
-                    started.append(start_predictor(package, self._settings, self._pool))
-                after.append(before[digest] if digest in before else started[-1])
+            packages = open_packages(self._settings)
+            new = [package for package in packages if package.manifest.digest not in before]
+            # A reload leaves the other cores to callers.
+            at_once = 1 if before else self._settings.threads
+            started = start_predictors(new, self._settings, self._pool, at_once=at_once)
         except Exception:
-            for predictor in started:
-                predictor.close(drain=False)
             if not before:
                 self._pool.close()
                 self._pool = None
             raise
+        known = before | {predictor.name.digest: predictor for predictor in started}
+        after = tuple(known[package.manifest.digest] for package in packages)
         _pass_over_what_stays()
         with self._changed:
-            self._predictors = tuple(after)
+            self._predictors = after
         log.info("ready", models=[predictor.name.model_dump() for predictor in after])
         left = set(before.values()) - set(after)
         if left:
@@ -213,6 +211,37 @@ def _pass_over_what_stays() -> None:
 
 def _start_pool(settings: Settings, meter: EngineMeter | None) -> Pool:
     return Pool(settings.threads, meter, long_work_threads=settings.long_work_threads)
+
+
+def start_predictors(packages: Sequence[Package], settings: Settings, pool: Pool, *, at_once: int) -> list[Predictor]:
+    """A predictor for each package, in their order, started in so many threads; raises as `start_predictor` does.
+
+    Where one cannot be started, those after it are not begun, and none is left open.
+    """
+    waiting = iter(enumerate(packages))
+    started: dict[int, Predictor] = {}
+    failures: list[tuple[int, Exception]] = []
+
+    def work() -> None:
+        for number, package in waiting:
+            if failures:
+                return
+            try:
+                started[number] = start_predictor(package, settings, pool)
+            except Exception as error:
+                failures.append((number, error))
+
+    # They end with the process: a server that is told to stop while it loads does not wait for them.
+    threads = [threading.Thread(target=work, name="load-models", daemon=True) for _ in range(at_once)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        for predictor in started.values():
+            predictor.close(drain=False)
+        raise min(failures, key=lambda failure: failure[0])[1]
+    return [started[number] for number in sorted(started)]
 
 
 def start_predictor(package: Package, settings: Settings, pool: Pool) -> Predictor:

@@ -16,9 +16,10 @@ from service.answers.contract import Options
 from service.answers.packages import open_packages
 from service.cli.inputs import read_items
 from service.engine.errors import EngineClosed
+from service.engine.model_queue import ModelQueue
 from service.engine.pool import Pool
 from service.server.problems import Problem
-from service.server.registry import ModelRegistry, ProbeFailed, start_predictor
+from service.server.registry import ModelRegistry, ProbeFailed, start_predictor, start_predictors
 from service.settings import Settings
 from tests.service.conftest import Server, wait_for
 from tests.service.tiny import build_package, reseal
@@ -235,6 +236,43 @@ def test_of_reloads_asked_for_meanwhile_one_is_done(
     wait_for(lambda: not any(thread.name == "load-models" for thread in threading.enumerate()))
     assert len(begun) == 2
     assert [predictor.name.digest for predictor in registry.predictors] == [digest]
+
+
+class WatchedPool(Pool):
+    """A pool that remembers whose queues it began and ended to serve."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        self.served: set[ModelQueue] = set()
+        self.retired: set[ModelQueue] = set()
+
+    def serve(self, *queues: ModelQueue) -> None:
+        self.served |= set(queues)
+        super().serve(*queues)
+
+    def retire(self, *queues: ModelQueue, drain: bool) -> None:
+        self.retired |= set(queues)
+        super().retire(*queues, drain=drain)
+
+
+def test_predictors_that_start_at_once_stand_in_the_order_of_their_packages(folder: Path, tmp_path: Path) -> None:
+    names = ["first", "second", "third", "fourth"]
+    packages = [open_package(folder), *(open_package(build_package(tmp_path / name, name=name)) for name in names[1:])]
+    with Pool(2) as pool:
+        predictors = start_predictors(packages, Settings(), pool, at_once=3)
+        assert [predictor.name.name for predictor in predictors] == names
+        for predictor in predictors:
+            predictor.close()
+
+
+def test_predictors_that_start_beside_one_that_cannot_are_closed(folder: Path, tmp_path: Path) -> None:
+    bad = build_package(tmp_path / "bad", name="bad")
+    probe = open_package(bad).manifest.probes[0]
+    reseal(bad, probes=[probe.model_copy(update={"outputs": {"logits": [[50.0, 50.0]]}}).model_dump()])
+    with WatchedPool(1) as pool:
+        with pytest.raises(ProbeFailed, match="bad: probe 1"):
+            start_predictors([open_package(folder), open_package(bad)], Settings(), pool, at_once=2)
+        assert pool.served == pool.retired != set()
 
 
 def test_int8_that_gives_something_else_here_is_replaced_by_fp32(made: Callable[[str], Path], tmp_path: Path) -> None:
