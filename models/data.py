@@ -1,7 +1,7 @@
 """Reads examples for training and evaluation from a folder of files or from a data hub.
 
-A folder holds csv, jsonl or parquet files, and a part is named by its file without the ending: part `sst2_train` is
-`sst2_train.jsonl.gz`. On a hub, a part is a split.
+A folder holds files of any kind that `models.files` reads. A part is named by its file without the ending: part
+`sst2_train` is `sst2_train.jsonl.gz`. On a hub, a part is a split.
 """
 
 import hashlib
@@ -17,8 +17,9 @@ from pydantic import ValidationError
 
 from models.checkpoint import DataFile, DataSource
 from models.errors import UserError, first_mistake
+from models.files.formats import Records, read_records, stem_of
+from models.files.rows import BadRecord, Record, UnknownColumn, find_column
 from models.hub import give_up_at_first_failure
-from models.records import BadRecord, Record, Records, UnknownColumn, find_column, read_records
 from models.tasks.task import AnyTask, Item, Outputs, read_item
 from models.text import Encoded, Reader, Truncation
 
@@ -27,8 +28,6 @@ ONE_OF = TypeVar("ONE_OF")
 Use = Literal["train", "unlabelled", "validation"]
 
 GROUP_COLUMN = "pair_id"
-
-_ENDINGS = (".jsonl.gz", ".jsonl", ".csv.gz", ".csv", ".parquet")
 
 
 class DataError(UserError):
@@ -330,7 +329,7 @@ def _open(data: str, name: str) -> tuple[Records, str | None]:
         return _open_hub(data, name), None
     found = _part_files(folder, name)
     if not found:
-        there = sorted({path.name.split(".")[0] for path in folder.iterdir() if path.name.endswith(_ENDINGS)})
+        there = sorted({stem for path in folder.iterdir() if (stem := stem_of(path.name))})
         raise DataError(f"{folder}: no part {name!r}; there are: {', '.join(there) or 'no data files at all'}")
     if len(found) > 1:
         raise DataError(f"{folder}: part {name!r} is there twice: {', '.join(path.name for path in found)}")
@@ -339,7 +338,10 @@ def _open(data: str, name: str) -> tuple[Records, str | None]:
 
 
 def _part_files(folder: Path, name: str) -> list[Path]:
-    return [path for path in (folder / f"{name}{ending}" for ending in _ENDINGS) if path.is_file()]
+    wanted = folder / name
+    if not wanted.parent.is_dir():
+        return []
+    return [path for path in sorted(wanted.parent.iterdir()) if stem_of(path.name) == wanted.name and path.is_file()]
 
 
 def _open_hub(data: str, name: str) -> Iterator[Record]:

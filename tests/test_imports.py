@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("models", "export", "service")
 
 LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
-    (("models.*", "models.correction", "models.tasks"),),
+    (("models.*", "models.correction", "models.files", "models.tasks"),),
     (("models.networks",), ("models.synonyms",)),
     (("models.edits",),),
     (("models.attack",), ("models.robust",)),

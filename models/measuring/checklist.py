@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.data import DataError, read_part
 from models.errors import first_mistake
 from models.evaluation import EvaluatedModel, predict_all
-from models.records import Record
+from models.files.rows import Record
 from models.tasks.classification import LabelAnswer
 
 LABELS = ("negative", "neutral", "positive")

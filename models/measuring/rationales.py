@@ -15,7 +15,8 @@ from typing import Any
 
 from models.data import draw_rows
 from models.errors import UserError
-from models.records import BadRecord, read_records
+from models.files.formats import read_records
+from models.files.rows import BadRecord
 
 NEUTRAL = 2
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from models.data import ONE_OF, DataError, Example, draw_rows, has_part, load_part
 from models.evaluation import EvaluatedModel, predict_all
+from models.files.formats import Records
+from models.files.rows import Record
 from models.measuring.checklist import LABELS as CHECKLIST_LABELS
 from models.measuring.checklist import failure_rates, judge, read_cases
 from models.measuring.perturbations import PERTURBATIONS, Perturbation
 from models.progress import ReportProgress
-from models.records import Record, Records
 from models.synonyms.wordnet import WordNetError
 from models.tasks.robustness import NoiseName, RobustnessSet
 from models.tasks.task import AnyTask, Item, Outputs

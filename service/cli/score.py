@@ -103,18 +103,29 @@ def score(
 
 
 def _score(task: str, package: Path | None, job: "ScoringJob") -> None:
+    from models.files.rows import DamagedFile
     from service.answers.opening import open_predictor
     from service.cli.progress import shown_progress
-    from service.files.scoring import score_file
+    from service.files.counts import FAILED
+    from service.files.scoring import RunStopped, score_file
+    from service.files.source import InputChanged
 
     with open_predictor(task, package) as predictor:
         try:
             with shown_progress() as progress:
-                summary = score_file(predictor, job, progress)
+                counts = score_file(predictor, job, progress)
         except KeyboardInterrupt:
             kept = f"; {job.partial} holds the answers so far" if job.partial.exists() else ""
             typer.echo(f"stopped{kept}; run the same command to continue", err=True)
             raise typer.Exit(130) from None
-    typer.echo(str(summary), err=True)
-    if summary.is_fruitless:
-        raise typer.Exit(1)
+        except (RunStopped, DamagedFile, InputChanged) as error:
+            typer.echo(f"steadfast: {error}", err=True)
+            raise typer.Exit(FAILED) from None
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else f"{job.target}: "
+            kept = f"; make room, and run the same command to go on from {job.partial}" if job.partial.exists() else ""
+            typer.echo(f"steadfast: {place}{error.strerror or error}{kept}", err=True)
+            raise typer.Exit(FAILED) from None
+    typer.echo(str(counts), err=True)
+    if counts.exit_code:
+        raise typer.Exit(counts.exit_code)

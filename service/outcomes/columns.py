@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from types import GenericAlias
+from typing import Any, get_args, get_origin
 
-import pyarrow as pa
 from pydantic import BaseModel
 
 from models.errors import UserError
@@ -26,8 +25,6 @@ PREFIX = "prediction_"
 """Put before the name of a column that the input has already."""
 
 _METHOD, _TARGET, _REST = (f"{EXPLANATION}_{name}" for name in ("method", "target", "rest"))
-
-_SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 
 
 class NoConfidence(UserError):
@@ -54,8 +51,8 @@ class WantedColumns:
 
 def column_types(
     task: AnyTask, labels: tuple[str, ...], wanted: WantedColumns, *, has_corrections: bool = False
-) -> dict[str, pa.DataType]:
-    """The columns of a result of `task`, in order.
+) -> dict[str, Any]:
+    """The columns of a result of `task` in order, each with the type of its values in Python.
 
     The scores of labels become one column `score_LABEL` each. An explanation becomes a list of its words, and
     `explanation_method`, `explanation_target` and `explanation_rest`. Where each part of an answer is explained, all
@@ -64,7 +61,7 @@ def column_types(
     Raises:
         NoConfidence: a review is wanted by the confidence of answers that have none.
     """
-    review = {} if wanted.min_confidence is None else {REVIEW: pa.bool_()}
+    review = {} if wanted.min_confidence is None else {REVIEW: bool}
     if review and task.outputs.score_range is not None:
         raise NoConfidence(f"{task.name} gives a number, which has no confidence; leave the least confidence out")
     left_out = {
@@ -72,15 +69,15 @@ def column_types(
         *(() if wanted.options.certify else WithCertificate.model_fields),
         *(() if has_corrections else ("corrections",)),
     }
-    columns: dict[str, pa.DataType] = {}
+    columns: dict[str, Any] = {}
     for name, known in result_type(task).model_fields.items():
         if _holds_scores(known.annotation):
             columns |= _score_types(name, known.annotation, labels) if wanted.scores else {}
         elif name == EXPLANATION:
             columns |= _explanation_types(several=task.explains_each) if wanted.options.explain else {}
         elif name not in left_out:
-            columns[name] = arrow_type(known.annotation)
-    return columns | review | {ERROR: pa.string()}
+            columns[name] = known.annotation
+    return columns | review | {ERROR: str}
 
 
 def as_columns(result: BaseModel, *, scores: bool = True) -> dict[str, Any]:
@@ -101,17 +98,18 @@ def _holds_scores(annotation: Any) -> bool:
     return isinstance(inner, type) and issubclass(inner, LabelScore)
 
 
-def _score_types(name: str, annotation: Any, labels: tuple[str, ...]) -> Mapping[str, pa.DataType]:
+def _score_types(name: str, annotation: Any, labels: tuple[str, ...]) -> Mapping[str, Any]:
     """A column for each label; where the labels are texts of the record, one column that lists them."""
     if annotation == tuple[LabelScore, ...]:
-        return {f"score_{label}": pa.float64() for label in labels}
-    return {name: arrow_type(annotation)}
+        return {f"score_{label}": float for label in labels}
+    return {name: annotation}
 
 
-def _explanation_types(*, several: bool) -> dict[str, pa.DataType]:
-    of_part = {EXPLANATION: arrow_type(tuple[ExplainedUnit, ...]), _TARGET: pa.string(), _REST: pa.float64()}
-    types = {name: pa.list_(kind) for name, kind in of_part.items()} if several else of_part
-    return {EXPLANATION: types[EXPLANATION], _METHOD: pa.string(), _TARGET: types[_TARGET], _REST: types[_REST]}
+def _explanation_types(*, several: bool) -> dict[str, Any]:
+    of_part: dict[str, Any] = {EXPLANATION: tuple[ExplainedUnit, ...], _TARGET: str, _REST: float}
+    if several:
+        of_part = {name: GenericAlias(tuple, (kind, ...)) for name, kind in of_part.items()}
+    return {EXPLANATION: of_part[EXPLANATION], _METHOD: str, _TARGET: of_part[_TARGET], _REST: of_part[_REST]}
 
 
 def _explanation_values(given: Explanation | tuple[Explanation, ...] | None) -> dict[str, Any]:
@@ -139,25 +137,3 @@ def free_names(wanted: list[str], taken: set[str]) -> dict[str, str]:
         names[name] = free
         taken = taken | {free}
     return names
-
-
-def arrow_type(annotation: Any) -> pa.DataType:
-    """The column type that stores values of a pydantic field.
-
-    Raises:
-        TypeError: there is none, so that an answer with such a field cannot be scored to a file.
-    """
-    if annotation in _SCALARS:
-        return _SCALARS[annotation]
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return pa.string()
-    if origin in (Union, UnionType):
-        inner = [argument for argument in arguments if argument is not NoneType]
-        if len(inner) == 1:
-            return arrow_type(inner[0])
-    if origin in (tuple, list):
-        return pa.list_(arrow_type(arguments[0]))
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return pa.struct([(name, arrow_type(known.annotation)) for name, known in annotation.model_fields.items()])
-    raise TypeError(f"no column type for {annotation}")

@@ -66,7 +66,7 @@ def test_an_empty_part_is_an_error(tmp_path: Path, reader: Reader) -> None:
 def test_a_part_that_is_there_twice_is_refused(tmp_path: Path, reader: Reader) -> None:
     for ending in ("jsonl", "csv"):
         (tmp_path / f"a.{ending}").write_text("x")
-    with pytest.raises(DataError, match=r"part 'a' is there twice: a\.jsonl, a\.csv"):
+    with pytest.raises(DataError, match=r"part 'a' is there twice: a\.csv, a\.jsonl"):
         _load(tmp_path, "a", reader)
 
 

@@ -15,7 +15,7 @@ from models.attack.settings import AttackSettings, budget
 from models.attack.subjects import Subject, plain_reader
 from models.data import AnsweredRecord
 from models.edits import find_family
-from models.records import Record
+from models.files.rows import Record
 from models.tasks.classification import LabelAnswer
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.task import Item, LabelScore, Outputs

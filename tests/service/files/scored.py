@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from models.records import Record, read_records
+from models.files.formats import read_records
+from models.files.rows import Record
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
-from service.files.scoring import ScoringJob, ScoringSummary, score_file
+from service.files.counts import Counts
+from service.files.scoring import ScoringJob, score_file
 from service.outcomes.columns import WantedColumns
 
 
@@ -44,7 +46,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [dict(row.values) for row in rows if isinstance(row, Record)]
 
 
-def run(predictor: Predictor, source: Path, target: Path, **changes: Any) -> ScoringSummary:
+def run(predictor: Predictor, source: Path, target: Path, **changes: Any) -> Counts:
     options = Options(explain=changes.pop("explain", None), certify=changes.pop("certify", None))
     beside = {name: changes.pop(name) for name in ("scores", "min_confidence") if name in changes}
     wanted = WantedColumns(options=options, **beside)

@@ -14,7 +14,8 @@ import pytest
 
 from service.answers.predictor import Predictor
 from service.files.partial import PartialError
-from service.files.scoring import InputChanged, ScoringJob, score_file
+from service.files.scoring import ScoringJob, score_file
+from service.files.source import InputChanged
 from service.outcomes.columns import WantedColumns
 from tests.service.conftest import ROOT, steadfast, wait_for
 from tests.service.files.scored import read, run, texts_of_many_lengths, write
@@ -168,7 +169,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_output(package: Path, tmp_pat
     completed = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, preexec_fn=limit_files
     )
-    assert completed.returncode == 2
+    assert completed.returncode == 1
     assert completed.stderr.count("\n") == 1
     assert "File too large" in completed.stderr
     assert not target.exists()
@@ -183,7 +184,7 @@ def test_the_limits_of_a_server_do_not_concern_a_file(package: Path, tmp_path: P
     completed = steadfast(
         "score", "sentiment", source, "-o", tmp_path / "out.csv", "--package", package, env=environment
     )
-    assert completed.stderr == "100 records\n"
+    assert completed.stderr == "100 records: 100 answered, 0 refused\n"
 
 
 def test_a_number_that_is_missing_is_null_in_json(predictor: Predictor, tmp_path: Path) -> None:
@@ -213,13 +214,13 @@ def test_memory_does_not_grow_with_the_file(package: Path, tmp_path: Path) -> No
 def test_the_command_says_how_it_went(package: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": " "}])
     completed = steadfast("score", "sentiment", source, "-o", tmp_path / "out.csv", "--package", package)
-    assert (completed.returncode, completed.stdout) == (0, "")
-    assert completed.stderr == "2 records; 1 without an answer, see the column 'error'\n"
+    assert (completed.returncode, completed.stdout) == (3, "")
+    assert completed.stderr == "2 records: 1 answered, 1 refused; the column 'error' says why\n"
 
 
 def test_a_run_without_one_answer_writes_its_reasons_and_ends_with_1(package: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": ""}, {"text": " "}])
     completed = steadfast("score", "sentiment", source, "-o", tmp_path / "out.csv", "--package", package)
     assert completed.returncode == 1
-    assert completed.stderr == "2 records; 2 without an answer, see the column 'error'\n"
+    assert completed.stderr == "2 records: 0 answered, 2 refused; the column 'error' says why\n"
     assert "holds no words" in (tmp_path / "out.csv").read_text()

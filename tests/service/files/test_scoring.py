@@ -12,14 +12,16 @@ import pytest
 from pydantic import ValidationError
 
 from export.package import open_package
+from models.files.rows import RecordsError, UnknownColumn
 from models.folders import NotWritable
-from models.records import RecordsError, UnknownColumn
 from service.answers.contract import Options
 from service.answers.errors import CertificateNotOffered
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
-from service.files.scoring import InputChanged, OutputError, ScoringJob, ScoringSummary, score_file
+from service.files.counts import Counts
+from service.files.scoring import OutputError, ScoringJob, score_file
+from service.files.source import InputChanged
 from service.outcomes.columns import WantedColumns
 from tests.service.conftest import Server, steadfast
 from tests.service.files.scored import read, run, texts_of_many_lengths, write
@@ -101,7 +103,7 @@ def test_bad_rows_are_kept_and_say_why(predictor: Predictor, tmp_path: Path) -> 
     rows = read(tmp_path / "out.jsonl")
     assert [row["label"] for row in rows] == ["positive", *[None] * 9, "negative"]
     assert [bool(row["error"]) for row in rows] == [False, *[True] * 9, False]
-    assert (summary.records, summary.without_answer) == (11, 9)
+    assert (summary.records, summary.refused) == (11, 9)
 
 
 def test_a_mistake_of_ours_is_not_taken_for_one_in_a_record(
@@ -112,8 +114,10 @@ def test_a_mistake_of_ours_is_not_taken_for_one_in_a_record(
         run(predictor, write(tmp_path / "in.csv", [{"text": "good"}]), tmp_path / "out.csv")
 
 
-def test_the_summary_counts_one_record_in_the_singular() -> None:
-    assert str(ScoringSummary(1, kept=0)) == "1 record"
+def test_counts_that_do_not_add_up_are_a_bug() -> None:
+    assert str(Counts(records=3, answered=1, refused=0, skipped=2)) == "3 records: 1 answered, 0 refused, 2 skipped"
+    with pytest.raises(ArithmeticError, match="a record is lost"):
+        Counts(records=3, answered=1, refused=1, skipped=0)
 
 
 def test_a_csv_with_broken_lines_keeps_its_good_ones(predictor: Predictor, tmp_path: Path) -> None:
@@ -122,10 +126,10 @@ def test_a_csv_with_broken_lines_keeps_its_good_ones(predictor: Predictor, tmp_p
     rows = read(tmp_path / "out.csv")
     assert [(row["id"], row["label"]) for row in rows] == [
         ("1", "positive"),
+        ("2", ""),
+        ("3", ""),
         ("", ""),
-        ("", ""),
-        ("", ""),
-        ("", ""),
+        ("5", ""),
         ("6", "negative"),
     ]
     assert rows[-1]["text"] == 'bad, "really"\nbad'
@@ -190,7 +194,7 @@ def test_an_answer_with_too_much_to_explain_stands_beside_the_reason(
     )
     assert short["explanation_rest"] is not None
     assert (long["label"], long["explanation"]) == ("positive", None)
-    assert (empty["label"], summary.without_answer) == (None, 1)
+    assert (empty["label"], summary.refused) == (None, 1)
 
 
 def test_a_certificate_is_a_struct_or_the_reason_why_there_is_none(predictor: Predictor, tmp_path: Path) -> None:
@@ -202,7 +206,7 @@ def test_a_certificate_is_a_struct_or_the_reason_why_there_is_none(predictor: Pr
     assert held["certificate"] == {"family": "typos", "edits": 0, "tried": 0, "holds": True, "counterexample": None}
     assert (long["label"], long["certificate"]) == ("positive", None)
     assert "4,096 rows are computed for a certificate" in long["error"]
-    assert summary.without_answer == 0
+    assert summary.refused == 0
 
 
 def test_synonyms_without_wordnet_stop_a_run_before_it_begins(
@@ -259,7 +263,7 @@ def test_a_row_that_the_model_has_no_numbers_for_stops_nothing(tmp_path: Path, m
     rows = read(tmp_path / "out.csv")
     assert [row["label"] for row in rows] == ["positive", "", "negative"]
     assert "an output is not finite" in rows[1]["error"]
-    assert summary.without_answer == 1
+    assert summary.refused == 1
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -287,11 +291,11 @@ def test_the_input_is_never_replaced(predictor: Predictor, tmp_path: Path) -> No
         run(predictor, source, source, overwrite=True)
 
 
-@pytest.mark.parametrize("name", ["in.txt", "missing.csv", "in.parquet", "cut.csv.gz"])
+@pytest.mark.parametrize("name", ["in.pdf", "missing.csv", "in.parquet", "cut.csv.gz"])
 def test_a_file_that_cannot_be_read_is_an_error_before_anything_is_written(
     predictor: Predictor, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / "in.txt").write_text("good")
+    (tmp_path / "in.pdf").write_text("good")
     (tmp_path / "in.parquet").write_text("no parquet")
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"text\n" + b"good\n" * 10_000)[:-20])
     before = set(tmp_path.iterdir())
@@ -317,7 +321,7 @@ def test_scores_of_labels_may_be_left_out_and_a_review_asked_for(package: Path, 
     source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": "the film"}, {"text": " "}])
     asked = ("--no-scores", "--min-confidence", "0.9", "--package", package)
     completed = steadfast("score", "sentiment", source, "-o", tmp_path / "out.jsonl", *asked)
-    assert completed.returncode == 0, completed.stderr
+    assert completed.returncode == 3, completed.stderr
     rows = read(tmp_path / "out.jsonl")
     assert list(rows[0]) == ["text", *(name for name in ADDED if not name.startswith("score_")), "review", "error"]
     assert [row["review"] for row in rows] == [False, True, True]

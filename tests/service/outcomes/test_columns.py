@@ -16,10 +16,10 @@ from service.outcomes.columns import (
     REVIEW,
     NoConfidence,
     WantedColumns,
-    arrow_type,
     as_columns,
     column_types,
 )
+from service.outcomes.schema import arrow_type
 from tests.tiny import make_items
 
 
@@ -45,7 +45,9 @@ def test_the_columns_of_an_explanation_hold_all_that_differs_between_answers(
     for result in predictor.answer(items, options).results:
         columns = as_columns(result)
         assert columns.keys() <= types.keys()
-        assert pa.array([columns[EXPLANATION]], type=types[EXPLANATION]).to_pylist() == [columns[EXPLANATION]]
+        assert pa.array([columns[EXPLANATION]], type=arrow_type(types[EXPLANATION])).to_pylist() == [
+            columns[EXPLANATION]
+        ]
         given = result.model_dump(mode="json")["explanation"]
         whole = given if isinstance(given, list) else [given]
         names = {EXPLANATION: "items", "explanation_target": "target", "explanation_rest": "rest"}

@@ -254,7 +254,7 @@ def test_choices_in_csv_are_json_lists(predictors: Callable[[str], Predictor], t
     job = ScoringJob(source=source, target=tmp_path / "out.jsonl", columns={}, wanted=WantedColumns(), overwrite=False)
     summary = score_file(predictors("reading-comprehension"), job, lambda *_: None)
     rows = [json.loads(line) for line in job.target.read_text().splitlines()]
-    assert summary.without_answer == 2
+    assert summary.refused == 2
     assert rows[0]["answer"] in ("good", "bad")
     assert rows[1]["error"].startswith("choices: ")
 

@@ -1,6 +1,7 @@
-"""Tables written and read back: nothing of a text is lost in any kind of file."""
+"""Files written and read back: nothing of a text is lost in any kind of file, and columns of Arrow stay as they are."""
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -9,17 +10,28 @@ from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.records import Record, read_records
-from service.files.tables import survey, write_records
+from models.files.formats import OutputColumns, opened_writer, read_blocks, read_records, survey
+from models.files.opening import DataFile
+from models.files.rows import Record, RecordBlock, RecordsError
+from tests.models.files.arrows import every_type, same_bits
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.text(
     ",\"'\r\n\t\x00 é漢👩‍🚀a=;|\\", max_size=20
 )
-ENDINGS = ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"]
+ENDINGS = ["csv", "tsv", "csv.gz", "jsonl", "JSONL.zst", "json", "parquet", "arrow"]
+
+
+def write_records(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, pa.DataType]) -> None:
+    """Write rows whose columns are all added ones."""
+    schemas = (pa.schema([]), pa.schema(dict(columns)))
+    with opened_writer(path, path.name, None, OutputColumns((), tuple(columns), lambda: schemas)) as writer:
+        writer.write(RecordBlock(1, [Record(number, {}) for number in range(len(rows))]), rows)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -38,9 +50,9 @@ def test_texts_read_back_as_they_were_written(ending: str, rows: list[tuple[str,
 def test_a_table_without_rows_keeps_what_it_can(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"rows.{ending}"
     write_records(path, [], {"a": pa.string()})
-    rows, columns = survey(path)
-    assert rows == 0
-    assert list(columns) == ([] if "jsonl" in ending else ["a"])
+    surveyed = survey(DataFile.local(path))
+    assert surveyed.records == 0
+    assert list(surveyed.columns) == ([] if "json" in ending.lower() else ["a"])
 
 
 @pytest.mark.parametrize(
@@ -65,9 +77,10 @@ def test_the_kind_of_a_column_holds_all_its_values(
     # Far apart, the lines lie in batches of their own, whose kinds are joined.
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(line + "\n" + "{}\n" * apart for line in lines))
-    rows, columns = survey(path)
-    assert rows == len(lines) * (1 + apart)
-    assert {name: str(kind) for name, kind in columns.items()} == kinds
+    surveyed = survey(DataFile.local(path), typed=True)
+    assert surveyed.records == len(lines) * (1 + apart)
+    assert surveyed.schema is not None
+    assert {field.name: str(field.type) for field in surveyed.schema} == kinds
 
 
 PLAIN = {
@@ -106,3 +119,41 @@ def test_whole_numbers_among_others_are_written_however_large(tmp_path: Path) ->
         {"x": float(2**60)},
         {"x": 0.5},
     ]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_columns_of_arrow_are_copied_to_the_bit(tmp_path: Path, ending: str) -> None:
+    table = every_type(500)
+    source = tmp_path / f"in.{ending}"
+    (parquet.write_table if ending == "parquet" else feather.write_feather)(table, source)
+    file = DataFile.local(source)
+    found = survey(file)
+    schemas = (found.schema, pa.schema({"label": pa.string()}))
+    target = tmp_path / f"out.{ending}"
+    columns = OutputColumns(found.columns, ("label",), lambda: schemas)
+    with opened_writer(target, target.name, None, columns) as writer:
+        for block in read_blocks(file):
+            writer.write(block.cut(0, 100), [{"label": "x"}] * 100)
+            writer.write(block.cut(100, len(block)), [{"label": "y"}] * (len(block) - 100))
+    read = parquet.read_table if ending == "parquet" else feather.read_table
+    before, after = read(source), read(target)
+    assert after.drop_columns(["label"]).schema.equals(before.schema, check_metadata=True)
+    for name in before.column_names:
+        assert same_bits(after[name], before[name]), name
+
+
+def test_json_lines_keep_their_numbers_to_the_letter(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"a": 1.10, "b": 1e400, "c": 123456789012345678901234567890.5 }\n{}\n')
+    columns = OutputColumns(("a", "b", "c"), ("label",), lambda: (pa.schema([]), pa.schema([])))
+    with opened_writer(target, target.name, None, columns) as writer:
+        for block in read_blocks(DataFile.local(source)):
+            writer.write(block, [{"label": "x"}] * len(block))
+    assert target.read_text() == (
+        '{"a": 1.10, "b": 1e400, "c": 123456789012345678901234567890.5, "label": "x"}\n{"label": "x"}\n'
+    )
+
+
+def test_plain_text_has_no_place_for_answers(tmp_path: Path) -> None:
+    with pytest.raises(RecordsError, match=r"out\.txt: plain text has no place for answers; name it \.csv"):
+        write_records(tmp_path / "out.txt", [], {})

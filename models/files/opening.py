@@ -1,0 +1,111 @@
+"""Opens the files that data are read from, wherever they lie and however they are packed."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol, cast
+
+from backports import zstd
+
+from models.files.rows import DamagedFile, RecordsError
+
+PACKINGS = {".gz": "gzip", ".zst": "zstd"}
+"""The endings of packed files, and how they are packed."""
+
+
+class Storage(Protocol):
+    """A place where files lie."""
+
+    def open(self, path: str) -> BinaryIO:
+        """The bytes of a file, which can be read from any place on."""
+
+    def is_file(self, path: str) -> bool:
+        """Whether there is a file of that path."""
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is a folder of that path."""
+
+
+class LocalDisk:
+    """The files of this machine."""
+
+    def open(self, path: str) -> BinaryIO:
+        """The bytes of a file."""
+        return Path(path).open("rb")
+
+    def is_file(self, path: str) -> bool:
+        """Whether there is something of that path that can be read, a pipe too."""
+        return Path(path).exists() and not Path(path).is_dir()
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is a folder of that path."""
+        return Path(path).is_dir()
+
+
+LOCAL_DISK = LocalDisk()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How the text of a file is to be taken where the file does not say so itself."""
+
+    delimiter: str | None = None
+    """The sign between values of csv; None to find it in the first line."""
+    skips_open_quotes: bool = False
+    """Whether a line with a quote that is never closed is one bad record; else it is an error of the whole file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """A file of data: its name as the user knows it, where it lies, and how it is to be taken."""
+
+    name: str
+    path: str
+    storage: Storage = LOCAL_DISK
+    dialect: Dialect = field(default_factory=Dialect)
+    kind: str | None = None
+    """The name of its format, where the file's name does not say so."""
+
+    @classmethod
+    def local(cls, path: Path, dialect: Dialect | None = None) -> "DataFile":
+        """A file of this machine."""
+        return cls(name=str(path), path=str(path), dialect=dialect or Dialect())
+
+    @property
+    def packing(self) -> str | None:
+        """How the file is packed, by its name: "gzip", "zstd" or None."""
+        return PACKINGS.get(PurePosixPath(self.name).suffix.lower())
+
+    def check(self) -> None:
+        """Refuse a file that is not there; raises RecordsError."""
+        if self.storage.is_folder(self.path):
+            raise RecordsError(f"{self.name}: is a folder; name a file in it")
+        if not self.storage.is_file(self.path):
+            raise RecordsError(f"{self.name}: no such file")
+
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """The unpacked bytes of the file.
+
+        Raises:
+            DamagedFile: the bytes cannot be read or unpacked; also from the block that reads them.
+        """
+        try:
+            with self.storage.open(self.path) as file, self._unpacked(file) as unpacked:
+                yield unpacked
+        except (gzip.BadGzipFile, EOFError, zlib.error, zstd.ZstdError) as error:
+            raise DamagedFile(f"{self.name}: damaged {self.packing} file ({error})") from error
+        except OSError as error:
+            raise DamagedFile(f"{self.name}: cannot be read to its end ({error.strerror or error})") from error
+
+    def _unpacked(self, file: BinaryIO) -> BinaryIO:
+        match self.packing:
+            case "gzip":
+                return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+            case "zstd":
+                return cast(BinaryIO, zstd.ZstdFile(file))
+            case _:
+                return file
