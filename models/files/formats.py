@@ -3,20 +3,16 @@
 Libraries that only some kinds need are loaded when a file of that kind is opened.
 """
 
-import gzip
-import importlib.util
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
-
-from backports import zstd
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from models.errors import UserError
 from models.files import delimited, json_lines, plain
-from models.files.opening import PACKINGS, DataFile, Dialect
+from models.files.opening import PACKINGS, DataFile, Dialect, pack
 from models.files.rows import BadRecord, Block, Record, RecordBlock, RecordsError
 
 if TYPE_CHECKING:
@@ -95,9 +91,18 @@ def find_format(name: str, kind: str | None = None) -> Format:
         if ending not in by_ending or (is_packed and not by_ending[ending].is_text):
             raise RecordsError(f"{name}: not a known kind of file; name it {ENDINGS}")
         found = by_ending[ending]
-    if not found.is_text and importlib.util.find_spec("pyarrow") is None:
-        raise MissingLibrary(f"{name}: parquet and Arrow files need pyarrow; run: pip install 'steadfast[files]'")
+    if not found.is_text:
+        _need_pyarrow(name)
     return found
+
+
+def _need_pyarrow(name: str) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise MissingLibrary(
+            f"{name}: parquet and Arrow need pyarrow; run: pip install 'steadfast[files]', or use csv or JSON lines"
+        ) from error
 
 
 def read_blocks(file: DataFile, columns: Sequence[str] | None = None) -> Iterator[Block]:
@@ -135,13 +140,8 @@ def opened_writer(path: Path, name: str, kind: str | None, columns: OutputColumn
         raise RecordsError(f"{name}: plain text has no place for answers; name it .csv, .jsonl or .parquet")
     with ExitStack() as stack:
         file: BinaryIO = stack.enter_context(path.open("wb"))
-        match PACKINGS.get(PurePosixPath(name).suffix.lower()):
-            case "gzip":
-                # Without name and time, so that the same records are the same bytes.
-                file = cast(BinaryIO, stack.enter_context(gzip.GzipFile("", "wb", 6, file, mtime=0)))
-            case "zstd":
-                file = cast(BinaryIO, stack.enter_context(zstd.ZstdFile(file, "wb")))
-        writer = begin(file, columns)
+        packed = pack(file, PACKINGS.get(PurePosixPath(name).suffix.lower()))
+        writer = begin(file if packed is file else stack.enter_context(packed), columns)
         yield writer
         writer.close()
 

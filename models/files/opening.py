@@ -1,6 +1,7 @@
 """Opens the files that data are read from, wherever they lie and however they are packed."""
 
 import gzip
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol, cast
 
-from backports import zstd
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 from models.files.rows import DamagedFile, RecordsError
 
@@ -109,3 +113,15 @@ class DataFile:
                 return cast(BinaryIO, zstd.ZstdFile(file))
             case _:
                 return file
+
+
+def pack(file: BinaryIO, packing: str | None) -> BinaryIO:
+    """A file whose bytes are packed into `file`; the same bytes always become the same ones."""
+    match packing:
+        case "gzip":
+            # Without the name and the time that would stand in the header.
+            return cast(BinaryIO, gzip.GzipFile("", "wb", 6, file, mtime=0))
+        case "zstd":
+            return cast(BinaryIO, zstd.ZstdFile(file, "wb"))
+        case _:
+            return file

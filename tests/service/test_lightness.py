@@ -76,3 +76,15 @@ def test_predict_and_score_answer_without_them(package: Path, tmp_path: Path, li
         "score", "sentiment", tmp_path / "in.csv", "-o", tmp_path / "out.parquet", "--package", package, env=environment
     )
     assert completed.returncode == 0
+
+
+def test_text_is_scored_without_the_extra_for_files(package: Path, tmp_path: Path, lightest: dict[str, str]) -> None:
+    environment = {**os.environ, **lightest}
+    (tmp_path / "in.csv").write_text("text\nawful\n")
+    for source, target in (("in.csv", "out.jsonl.zst"), ("out.jsonl.zst", "again.csv")):
+        words = ("score", "sentiment", tmp_path / source, "-o", tmp_path / target, "--package", package)
+        assert steadfast(*words, env=environment).returncode == 0
+    refused = steadfast(*words[:3], "-o", tmp_path / "out.parquet", "--package", package, env=environment)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "need pyarrow; run: pip install 'steadfast[files]'" in refused.stderr
