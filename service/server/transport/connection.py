@@ -19,6 +19,7 @@ from service.server.problems import REFUSAL, Problem
 from service.server.transport.answers import AnswerWriter
 from service.server.transport.discarding import Discarding
 from service.server.transport.heads import HeadMeter, check_head
+from service.server.transport.http2 import PREFACE, Http2Connection, Idle
 from service.server.transport.limits import ConnectionLimits, reserve_files
 
 SPARE_CONNECTIONS = 64
@@ -27,11 +28,8 @@ SPARE_CONNECTIONS = 64
 MOST_PIPELINED = 100
 """Most requests that a caller may send ahead of their answers."""
 
-_HTTP_2_PREFACE = b"PRI * HTTP/2.0\r\n"
-
 Message = MutableMapping[str, Any]
 App = Callable[[Any, Any, Any], Awaitable[None]]
-Idle = dict["Connection", None]
 
 
 def install(limits: ConnectionLimits) -> None:
@@ -67,6 +65,8 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._in_body = False
         self._head = HeadMeter(limits)
+        self._start: bytes | None = b""
+        """Holds what came as long as it may be the beginning of HTTP/2; then None."""
         self._discarding: Discarding | None = None
         """Throws away all that comes, once nothing more is answered."""
         self._has_ended = False
@@ -114,8 +114,17 @@ class Connection(HttpToolsProtocol):
         if self._discarding is not None:
             self._discarding.discard(len(data))
             return
-        if not self._in_head and not self._in_body and data.startswith(_HTTP_2_PREFACE):
-            self._refuse(Problem("version_not_supported", "this server speaks HTTP/1.1; send that"))
+        if self._start is not None:
+            self._start = data = self._start + data
+            if data.startswith(PREFACE):
+                self._change_to_http_2(data)
+                return
+            if PREFACE.startswith(data):
+                return
+            self._start = None
+        elif not self._in_head and not self._in_body and data.startswith(PREFACE):
+            detail = "HTTP/2 is spoken from the beginning of a connection, or not on it; open another one"
+            self._refuse(Problem("version_not_supported", detail))
             return
         try:
             self._parse(data)
@@ -243,6 +252,16 @@ class Connection(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def _change_to_http_2(self, data: bytes) -> None:
+        """Hand the connection to another protocol, with what came."""
+        self._untime()
+        self._idle.pop(self, None)
+        self.connections.discard(self)
+        other = Http2Connection(self.config, self.server_state, self.app_state, limits=self._limits, idle=self._idle)
+        self.transport.set_protocol(other)
+        other.connection_made(self.transport)
+        other.data_received(data)
+
     def _parse(self, data: bytes) -> None:
         """Parse `data`, and ignore offers of other protocols, as RFC 9110 (section 7.8) lets servers do."""
         self._head.begin_piece()
@@ -331,7 +350,7 @@ class Connection(HttpToolsProtocol):
     def _end_slow_head(self) -> None:
         """End the wait for a request: without a word where nothing came of it."""
         self._timer = None
-        if self._in_head and not self.transport.is_closing():
+        if (self._in_head or self._start) and not self.transport.is_closing():
             seconds = f"{self._limits.header_timeout_s:g}"
             self._refuse(Problem("header_timeout", f"the headers were not there within {seconds} s"))
         else:

@@ -21,6 +21,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.server.transport.http2 import PREFACE
 from tests.service.conftest import ROOT, Server, free_port, wait_for
 
 BODY = b'{"inputs": ["the film was good"]}'
@@ -177,16 +178,25 @@ def test_a_websocket_gets_the_problem_that_a_plain_request_gets(
         (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
         (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "not_implemented"),
         (b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n", 501, "not_implemented"),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", 505, "version_not_supported"),
         (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "bad_request"),
     ],
-    ids=["tls", "words", "no-host", "two-hosts", "two-lengths", "coding", "proxy", "http-2", "chunk"],
+    ids=["tls", "words", "no-host", "two-hosts", "two-lengths", "coding", "proxy", "chunk"],
 )
 def test_what_is_no_request_gets_a_problem_and_the_end(server: Server, sent: bytes, status: int, code: str) -> None:
     with connected(server) as connection:
         connection.sendall(sent)
         reply = read_reply(connection)
         assert (reply.status, reply.code, reply.headers["connection"]) == (status, code, "close")
+        assert is_closed(connection)
+
+
+def test_http_2_is_not_begun_in_the_middle_of_a_connection(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(GET + b"\r\n")
+        assert read_reply(connection).status == 200
+        connection.sendall(PREFACE)
+        reply = read_reply(connection)
+        assert (reply.status, reply.code) == (505, "version_not_supported")
         assert is_closed(connection)
 
 
@@ -273,7 +283,7 @@ def test_silent_connections_are_closed(strict: Server) -> None:
         assert is_closed(connection)
 
 
-@pytest.mark.parametrize("start", [GET, b"G", b"GET /livez HTTP/1.1\r\nHo"])
+@pytest.mark.parametrize("start", [GET, b"G", b"P", PREFACE[:20], b"GET /livez HTTP/1.1\r\nHo"])
 def test_headers_without_an_end_are_a_408(strict: Server, start: bytes) -> None:
     with connected(strict) as connection:
         connection.sendall(start)
