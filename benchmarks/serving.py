@@ -178,17 +178,22 @@ def _score_cpu(texts: list[str]) -> float:
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 
-@contextmanager
-def serving(packages: Sequence[Path], **settings: object) -> Iterator[Server]:
-    """A server with these packages that is ready to answer, while the context lasts."""
+def server_command(packages: Sequence[Path], **settings: object) -> tuple[list[str], dict[str, str], str]:
+    """The words and the variables that start a server with these packages on a free port, and its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     chosen = {f"STEADFAST_{name.upper()}": str(value) for name, value in settings.items()}
     environment = os.environ | {"STEADFAST_PORT": str(port)} | chosen
     command = [sys.executable, "-m", "service.cli", "serve", *map(str, packages)]
+    return command, environment, f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def serving(packages: Sequence[Path], **settings: object) -> Iterator[Server]:
+    """A server with these packages that is ready to answer, while the context lasts."""
+    command, environment, url = server_command(packages, **settings)
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        url = f"http://127.0.0.1:{port}"
         try:
             _wait_until_ready(url)
             yield Server(url, psutil.Process(process.pid))
