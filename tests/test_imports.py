@@ -1,6 +1,8 @@
 """Imports point one way: a module may import what stands below it in the list of layers, and its own wing."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +44,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("service.answers",),),
     (("service.outcomes",),),
     (("service.pages",),),
-    (("service.server",), ("service.files",)),
+    (("service.server",), ("service.files",), ("service.python",)),
     (("service.attacks",),),
     (("service.measuring",),),
     (("service.app",), ("service.cli",)),
@@ -87,7 +89,7 @@ def read_imports(module: str, source: str) -> Iterator[str]:
             names = [f"{origin}.{alias.name}" for alias in node.names] if origin in PACKAGES else [origin]
         else:
             continue
-        # A package itself holds no code, so that `import service` imports nothing.
+        # `import service` imports nothing else, and the other packages hold no code.
         yield from (name for name in names if name.partition(".")[0] in PACKAGES and name not in PACKAGES)
 
 
@@ -123,9 +125,16 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", ["models", "export"])
 def test_the_packages_themselves_hold_no_code(package: str) -> None:
     assert (ROOT / package / "__init__.py").read_text() == ""
+
+
+def test_the_entry_of_python_programs_imports_nothing_before_it_is_called() -> None:
+    code = "import sys; known = set(sys.modules); import service; print(*sorted(set(sys.modules) - known))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {name.partition(".")[0] for name in ran.stdout.split()} - sys.stdlib_module_names == {"service"}
+    assert "service.python" not in ran.stdout
 
 
 def test_every_module_belongs_to_one_wing() -> None:

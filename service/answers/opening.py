@@ -16,13 +16,15 @@ from service.settings import Settings, read_settings
 
 
 @contextmanager
-def open_predictor(task: str, folder: Path | None) -> Iterator[Predictor]:
+def open_predictor(task: str, folder: Path | None, *, threads: int | None = None) -> Iterator[Predictor]:
     """Answers `task` by the package in `folder`, or by the zoo's, while the context lasts.
+
+    `threads` batches are computed at once; None for as many as the settings say.
 
     Raises:
         UnknownTask, PackageError, SettingsError: with what to do.
     """
-    settings = read_settings(packages=[folder] if folder else None)
+    settings = read_settings(packages=[folder] if folder else None, threads=threads)
     with _opened(open_package_for(check_endpoint(task), settings), settings) as predictor:
         yield predictor
 

@@ -47,19 +47,25 @@ class Answered:
 def answer_each(predictor: Predictor, items: Iterable[Item | Failure], options: Options) -> Iterator[Answered]:
     """The answer to each item, in order; several thousand items are under way at once.
 
-    What failed before it became an item passes through. No item fails another.
+    What failed before it became an item passes through. No item fails another. Whoever stops early takes what still
+    waits out of the queue.
     """
     under_way: deque[PendingAnswers | Failure] = deque()
     most = WINDOW_CERTIFIED if options.certify else WINDOW_RECORDS
     tokens = 0
-    for item in items:
-        under_way.append(item if isinstance(item, Failure) else _start(predictor, item, options))
-        tokens += _tokens(under_way[-1])
-        while len(under_way) >= most or tokens > WINDOW_TOKENS:
-            tokens -= _tokens(under_way[0])
+    try:
+        for item in items:
+            under_way.append(item if isinstance(item, Failure) else _start(predictor, item, options))
+            tokens += _tokens(under_way[-1])
+            while len(under_way) >= most or tokens > WINDOW_TOKENS:
+                tokens -= _tokens(under_way[0])
+                yield _finish(under_way.popleft())
+        while under_way:
             yield _finish(under_way.popleft())
-    for started in under_way:
-        yield _finish(started)
+    finally:
+        for started in under_way:
+            if isinstance(started, PendingAnswers):
+                started.future.cancel()
 
 
 def _start(predictor: Predictor, item: Item, options: Options) -> PendingAnswers | Failure:

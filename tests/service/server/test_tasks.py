@@ -1,4 +1,4 @@
-"""Every task the whole way: the same numbers by HTTP, `predict` and `score`, long texts, offsets, explanations."""
+"""Every task the whole way: the same numbers by HTTP, Python, `predict` and `score`; long texts, offsets, words."""
 
 import csv
 import json
@@ -14,6 +14,7 @@ from hypothesis import given, reject, settings
 
 from export.package import open_package
 from models.tasks import ENDPOINTS, TASKS
+from service import load
 from service.answers.contract import Options, answer_type
 from service.answers.errors import ItemsRejected
 from service.answers.predictor import Predictor
@@ -83,8 +84,9 @@ def answer_of(result: dict[str, Any], task: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_http_predict_and_score_give_equal_numbers(
+def test_http_python_predict_and_score_give_equal_numbers(
     task: str,
+    made: Callable[[str], Path],
     predictors: Callable[[str], Predictor],
     server: Server,
     extractive_server: Server,
@@ -97,6 +99,8 @@ def test_http_predict_and_score_give_equal_numbers(
     by_http = [result for part in parts for result in part["results"]]
     lines = score(predictors(task), items, tmp_path, "jsonl").read_text().splitlines()
     scored = [json.loads(line) for line in lines]
+    with load(TASKS[task].endpoint, package=made(task) / "package") as model:
+        assert [json.loads(result.model_dump_json()) for result in model.score(items)] == by_hand
     for one, other, row in zip(by_hand, by_http, scored, strict=True):
         expected = answer_of(one, task)
         assert answer_of(other, task) == expected
