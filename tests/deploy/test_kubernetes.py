@@ -11,6 +11,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def render(kubectl: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         (deploy / "kubernetes" / "overlays" / overlay / "keys.txt").write_text("k3y-for-the-shop\nk3y-for-metrics\n")
         (deploy / "kubernetes" / "overlays" / overlay / "metrics-key.txt").write_text("k3y-for-metrics")
 
+    @cache
     def run(overlay: str) -> list[Manifest]:
         words = [kubectl, "kustomize", str(deploy / "kubernetes" / "overlays" / overlay)]
         done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
