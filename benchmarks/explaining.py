@@ -3,7 +3,6 @@
 `python -m benchmarks.explaining` prints them for the model of `zoo/sentiment` with the graph that is exported today.
 """
 
-import asyncio
 import statistics
 import tempfile
 import time
@@ -71,7 +70,7 @@ def _compare_graphs(old: Package, new: Package, bare: Path, cache: Path) -> Iter
 def _compare_requests(package: Package) -> Iterator[str]:
     texts = make_texts(TEXTS)
     with serving([package.folder]) as server:
-        asyncio.run(load(server, texts, REQUEST, None))
+        load(server, texts, REQUEST, None)
         seconds = take_turns(
             {
                 name or "none": partial(http_seconds, server, texts[: _text_count(name)], REQUEST, name)

@@ -24,12 +24,14 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
+from benchmarks.closed_loop import ask_all
 from benchmarks.texts import make_texts
 from export.package import Package, open_package
 from export.session import Session
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.task import TextItem
 
+ROOT = Path(__file__).parents[1]
 ROUNDS = 4
 JSON = {"Content-Type": "application/json"}
 CONCURRENCY = {1: 32, 32: 4}
@@ -59,7 +61,7 @@ def report(zoo: Path) -> Iterator[str]:
     package = open_package(zoo / "sentiment")
     texts = make_texts(1_024)
     with serving([zoo / "sentiment"]) as server:
-        asyncio.run(load(server, texts[:256], 1, None))
+        load(server, texts[:256], 1, None)
         measured = take_turns(
             {
                 "raw": lambda: raw_seconds(package, texts) / len(texts),
@@ -67,7 +69,7 @@ def report(zoo: Path) -> Iterator[str]:
                 "32 texts a request, 4 at once": lambda: http_seconds(server, texts, 32, None),
                 "32 texts, explain=attention": lambda: http_seconds(server, texts, 32, "attention"),
                 "32 texts, explain=rollout": lambda: http_seconds(server, texts, 32, "rollout"),
-                "score, 2,048 texts": lambda: _score_seconds(make_texts(2_048, seed=1)),
+                "score, 2,048 texts": lambda: score_seconds(make_texts(2_048, seed=1)),
             }
         )
         alone = take_turns(
@@ -126,22 +128,14 @@ def _raw_latency(package: Package, texts: list[str]) -> float:
 def http_seconds(server: Server, texts: list[str], size: int, explain: str | None) -> float:
     """The server's CPU time for a text, asked in requests of `size` texts."""
     before = server.cpu_seconds()
-    asyncio.run(load(server, texts, size, explain))
+    load(server, texts, size, explain)
     return (server.cpu_seconds() - before) / len(texts)
 
 
-async def load(server: Server, texts: list[str], size: int, explain: str | None) -> None:
-    """Ask for all texts in requests of `size`, several of them at once."""
+def load(server: Server, texts: list[str], size: int, explain: str | None) -> list[float]:
+    """Ask for all texts in requests of `size`, several of them at once; the seconds that each request took."""
     bodies = [{"inputs": texts[start : start + size], "explain": explain} for start in range(0, len(texts), size)]
-    async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
-
-        async def work(share: Sequence[Mapping[str, object]]) -> None:
-            for body in share:
-                answer = await client.post("/v1/sentiment", json=body)
-                answer.raise_for_status()
-
-        workers = CONCURRENCY[size]
-        await asyncio.gather(*(work(bodies[number::workers]) for number in range(workers)))
+    return asyncio.run(ask_all(f"{server.url}/v1/sentiment", bodies, CONCURRENCY[size]))
 
 
 def latency(server: Server, texts: list[str]) -> float:
@@ -162,20 +156,25 @@ def latency(server: Server, texts: list[str]) -> float:
     return statistics.median(walls)
 
 
-def _score_seconds(texts: list[str]) -> float:
-    """The CPU time of the whole command for each further text; a run over one text is taken off."""
-    return (_score_cpu(texts) - _score_cpu(texts[:1])) / (len(texts) - 1)
+def score_seconds(texts: list[str], code: Path = ROOT) -> float:
+    """The CPU time of `steadfast score` for each further text; a run over one text is taken off."""
+    return (_score_cpu(texts, code) - _score_cpu(texts[:1], code)) / (len(texts) - 1)
 
 
-def _score_cpu(texts: list[str]) -> float:
+def _score_cpu(texts: list[str], code: Path) -> float:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "texts.jsonl"
         source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
         before = os.times()
         command = [sys.executable, "-m", "service.cli", "score", "sentiment", str(source), "-o", f"{folder}/out.jsonl"]
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, cwd=code, env=environment_of(code))
         after = os.times()
     return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def environment_of(code: Path) -> dict[str, str]:
+    """The variables with which Python runs the code in this folder, whichever is installed."""
+    return os.environ | {"PYTHONPATH": str(code)}
 
 
 def server_command(packages: Sequence[Path], **settings: object) -> tuple[list[str], dict[str, str], str]:
@@ -190,10 +189,12 @@ def server_command(packages: Sequence[Path], **settings: object) -> tuple[list[s
 
 
 @contextmanager
-def serving(packages: Sequence[Path], **settings: object) -> Iterator[Server]:
-    """A server with these packages that is ready to answer, while the context lasts."""
-    command, environment, url = server_command(packages, **settings)
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+def serving(packages: Sequence[Path], code: Path = ROOT, /, **settings: object) -> Iterator[Server]:
+    """A server with these packages, run by the code in a folder, that is ready to answer while the context lasts."""
+    command, environment, url = server_command([package.absolute() for package in packages], **settings)
+    environment |= {"PYTHONPATH": str(code)}
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=code, env=environment, stdout=quiet, stderr=quiet) as process:
         try:
             _wait_until_ready(url)
             yield Server(url, psutil.Process(process.pid))

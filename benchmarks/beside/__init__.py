@@ -1,7 +1,8 @@
 """Steadfast beside other servers of the same graph, in turn: mosec, and FastAPI with ONNX Runtime written by hand.
 
 Each runs in an environment of its own under `build/peers/`, made the first time; one that cannot be installed is left
-out, and a line says so.
+out, and a line says so. `python -m benchmarks.beside --earlier COMMIT` puts the server of an earlier commit among them,
+with the package for sentiment that it came with.
 """
 
 import os
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import numpy as np
 import psutil
 
-from benchmarks.serving import Server, http_seconds, latency, serving
+from benchmarks.serving import Server, http_seconds, latency, load, serving
 from benchmarks.texts import make_texts
 
 HERE = Path(__file__).parent
@@ -36,11 +38,13 @@ ROUNDS = 5
 START_S = 60
 
 
-def report(zoo: Path) -> Iterator[str]:
-    """The lines to print."""
+def report(zoo: Path, earlier: Path | None = None) -> Iterator[str]:
+    """The lines to print; `earlier` is a folder with the code and the packages of an earlier version."""
     package, texts = zoo / "sentiment", make_texts(512)
     with ExitStack() as stack:
-        servers = {"Steadfast": stack.enter_context(serving([package]))}
+        servers = {"Steadfast": stack.enter_context(serving([package.absolute()]))}
+        if earlier is not None:
+            servers["earlier"] = stack.enter_context(serving([earlier / "zoo" / "sentiment"], earlier))
         for name in PINNED:
             try:
                 servers[name] = stack.enter_context(_peer(name, package))
@@ -71,16 +75,20 @@ class Measured(NamedTuple):
     """CPU time of a text, 32 callers at once."""
     at_once_per_s: float
     """Texts a second, 32 callers at once."""
+    at_once_p99_to_p50: float
+    """The time of the slowest hundredth of the texts as a multiple of the median, 32 callers at once."""
     together_cpu_ms: float
     """CPU time of a text, 32 texts a request."""
 
 
 def _measure(server: Server, texts: list[str]) -> Measured:
     alone = latency(server, texts[:128])
-    began = time.perf_counter()
-    at_once = http_seconds(server, texts, 1, None)
-    took = time.perf_counter() - began
-    return Measured(alone * 1000, at_once * 1000, len(texts) / took, http_seconds(server, texts, 32, None) * 1000)
+    before, began = server.cpu_seconds(), time.perf_counter()
+    walls = load(server, texts * 2, 1, None)
+    took, used = time.perf_counter() - began, server.cpu_seconds() - before
+    p50, p99 = np.percentile(walls, [50, 99])
+    together = http_seconds(server, texts, 32, None)
+    return Measured(alone * 1000, used / len(walls) * 1000, len(walls) / took, p99 / p50, together * 1000)
 
 
 def _line(name: str, values: Iterable[float]) -> str:
