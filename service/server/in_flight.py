@@ -28,6 +28,7 @@ class CancelScope:
         self._reason: Exception | None = None
         self._is_open = False
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf
         self._ends_at = math.inf
         self._end_reason: Exception | None = None
 
@@ -43,12 +44,14 @@ class CancelScope:
         loop = asyncio.get_running_loop()
         self._ends_at, self._end_reason = loop.time() + max(seconds, 0.0), reason
         # A timer that rings too early is set again when it does: nearly all requests are answered before.
-        if self._timer is None or self._ends_at < self._timer.when():
+        if self._ends_at < self._rings_at:
             self._set_timer(loop)
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        # Not asked of the timer: uvloop's have no time where that has all but come.
+        self._rings_at = self._ends_at
         self._timer = loop.call_at(self._ends_at, self._ring, loop)
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:

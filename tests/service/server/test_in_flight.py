@@ -4,9 +4,11 @@ import asyncio
 import time
 
 import pytest
+import uvloop
 
 from service.server.in_flight import CancelScope, InFlight
 from service.server.problems import Problem
+from tests.service.conftest import Server
 
 
 class Reason(Exception):
@@ -84,6 +86,30 @@ def test_a_later_time_replaces_an_earlier_one() -> None:
 
     with pytest.raises(Reason):
         asyncio.run(replaced())
+
+
+def test_a_time_that_has_all_but_come_can_be_replaced() -> None:
+    # A timer of uvloop has no time then.
+    async def replaced(first_s: float) -> str:
+        cancel_scope = CancelScope()
+        async with cancel_scope:
+            cancel_scope.cancel_after(first_s, ValueError())
+            cancel_scope.cancel_after(60.0, Reason())
+            await asyncio.sleep(0.005)
+        return "answered"
+
+    assert [uvloop.run(replaced(first_s)) for first_s in (-1.0, 0.0, 1e-6, 4e-4, 1e-3)] == ["answered"] * 5
+
+
+@pytest.mark.parametrize("timeout_ms", [1, 2])
+def test_no_time_is_so_short_that_a_request_fails(server: Server, timeout_ms: int) -> None:
+    headers = {"X-Request-Timeout-Ms": str(timeout_ms)}
+    statuses = {
+        server.client.post(path, json={"inputs": ["good film"]}, headers=headers).status_code
+        for path in ("/v1/sentiment", "/v1/ner", "/v1/nli")
+        for _ in range(200)
+    }
+    assert statuses <= {200, 404, 422, 504}
 
 
 async def requested(in_flight: InFlight, seconds: float) -> str:
