@@ -57,6 +57,11 @@ _PLAIN = {
 """Sentences by the kind of a mistake; pydantic's own speak of Python."""
 
 
+MOST_MISTAKES = 1_000
+"""Most mistakes of one value that are looked at: pydantic lists all or none, and a list of half a million takes
+seconds."""
+
+
 class Mistake(NamedTuple):
     """One value that does not fit its field."""
 
@@ -81,7 +86,14 @@ def describe_mistake(mistake: Mapping[str, Any]) -> str:
     return plain.format_map({"characters": "characters", "entries": "entries"} | nouns | context)
 
 
+def say_how_many(error: "ValidationError") -> str:
+    """A plain sentence for more mistakes than are looked at."""
+    return f"holds {error.error_count():,} mistakes, more than are listed"
+
+
 def first_mistake(error: "ValidationError") -> Mistake:
     """The first mistake that pydantic found; as text it reads `place: reason`."""
+    if error.error_count() > MOST_MISTAKES:
+        return Mistake("", say_how_many(error), None)
     found = error.errors()[0]
     return Mistake(".".join(shorten(str(part)) for part in found["loc"]), describe_mistake(found), found["input"])

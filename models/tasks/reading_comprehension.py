@@ -44,7 +44,7 @@ class ReadingItem(Item):
 
     context: str
     question: str
-    choices: tuple[str, ...] | None = Field(default=None, min_length=2, max_length=20)
+    choices: tuple[str, ...] | None = Field(default=None, min_length=2, max_length=20, fail_fast=True)
 
 
 class ChoiceScore(LabelScore):

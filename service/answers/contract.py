@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from export.package import DeterminismReport, Faithfulness, ParityReport, Precision, QualityReport, Twin
 from export.passport import Passport
 from models.checkpoint import DataFile, Licences
-from models.errors import first_mistake
+from models.errors import MOST_MISTAKES, first_mistake
 from models.tasks.task import AnyTask
 from models.text import BadInput, BadInputCode, Truncation
 from service.answers.certificate import Certificate, CertifiedFamily
@@ -251,7 +251,7 @@ def _report_unreadable(value: Any, read: ValidatorFunctionWrapHandler, info: Val
         if info.data.get("on_error") != "report":
             raise
         mistake = first_mistake(error)
-        more = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+        more = f", and {error.error_count() - 1} more" if 1 < error.error_count() <= MOST_MISTAKES else ""
         return BadInput("validation", mistake.place.replace(".", "/"), f"{mistake}{more}")
 
 

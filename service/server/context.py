@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from models.errors import MOST_MISTAKES, say_how_many
 from service.server.framework_errors import explain_mistakes
 from service.server.problems import CONTENT_TYPE, Problem
 from service.server.tracing import Stage
@@ -49,6 +50,8 @@ def read_body(kind: type[BodyT]) -> BodyT:
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
+        if error.error_count() > MOST_MISTAKES:
+            raise Problem("validation", f"the body {say_how_many(error)}; GET /docs.json lists the fields") from None
         raise explain_mistakes([{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()], body) from None
 
 

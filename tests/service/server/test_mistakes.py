@@ -1,7 +1,7 @@
 """The sentences about bodies that do not fit are ours: none speaks of Python, whatever is sent."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import pytest
@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 from pydantic_core.core_schema import ErrorType
 
-from models.errors import describe_mistake
+from models.errors import MOST_MISTAKES, describe_mistake
 from models.tasks import ENDPOINTS
 from service.answers.contract import Reload, request_type
+from service.server.context import RequestContext, current_request, read_body
 from service.server.framework_errors import explain_mistakes
+from service.server.problems import Problem
 from tests.service.conftest import Server
 
 REQUESTS: dict[str, type[BaseModel]] = {name: request_type(tasks[0], 64) for name, tasks in ENDPOINTS.items()} | {
@@ -140,3 +142,44 @@ def test_a_pair_that_is_none_is_told_its_fields() -> None:
     with pytest.raises(ValidationError) as refused:
         REQUESTS["nli"].model_validate_json(b'{"inputs": ["It rains."]}')
     assert describe_mistake(refused.value.errors()[0]) == "must be an object with premise and hypothesis"
+
+
+MANY = b",".join(b'"%x": 0' % number for number in range(150_000))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "said"),
+    [
+        ("sentiment", b'{"inputs": ["a"], %s}' % MANY, "150,000 mistakes"),
+        ("sentiment", b'{"inputs": [{"text": "a", %s}]}' % MANY, "150,000 mistakes"),
+        ("sentiment", b'{"inputs": [%s]}' % b",".join([b"{}"] * 600_000), "at most 64 entries"),
+        ("sentiment", b'{"inputs": ["a"], "explain": {%s}}' % MANY, "150,000 mistakes"),
+        (
+            "reading-comprehension",
+            b'{"inputs": [{"context": "a", "question": "b", "choices": [%s]}]}' % b",".join([b"1"] * 900_000),
+            "must be a text",
+        ),
+    ],
+    ids=["fields", "fields-of-an-input", "inputs", "fields-of-explain", "choices"],
+)
+@pytest.mark.parametrize("on_error", ["fail", "report"])
+def test_mistakes_without_number_are_not_listed(
+    endpoint: str, body: bytes, said: str, on_error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these held up the event loop for seconds."""
+    listed: list[int] = []
+
+    def explain(found: Sequence[Mapping[str, Any]], body: bytes) -> Problem:
+        listed.append(len(found))
+        return explain_mistakes(found, body)
+
+    monkeypatch.setattr("service.server.context.explain_mistakes", explain)
+    whole = body[:-1] + b', "on_error": "%s"}' % on_error.encode()
+    current_request.set(RequestContext("1", body=whole))
+    try:
+        request: Any = read_body(REQUESTS[endpoint])
+        told = str(request.inputs[0])
+    except Problem as problem:
+        told = problem.detail
+    assert said in told
+    assert sum(listed) <= MOST_MISTAKES
