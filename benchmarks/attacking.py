@@ -18,8 +18,9 @@ from service.answers.opening import open_measured
 from service.answers.predictor import Predictor
 from service.attacks.run import Campaign
 from service.attacks.victims import package_victim
-from service.files.scoring import ScoringJob, score_file
-from service.outcomes.columns import WantedColumns
+from service.files.job import ScoringJob
+from service.files.scoring import score_file
+from service.files.target import Target
 
 TEXTS = 40
 ROUNDS = 3
@@ -71,14 +72,8 @@ def _campaign(predictor: Predictor, folder: Path) -> Campaign:
 
 
 def _score(predictor: Predictor, folder: Path) -> None:
-    job = ScoringJob(
-        source=folder / "asked.jsonl",
-        target=folder / "scored.jsonl",
-        columns={},
-        wanted=WantedColumns(),
-        overwrite=True,
-    )
-    score_file(predictor, job, lambda _done, _total: None)
+    job = ScoringJob(sources=[str(folder / "asked.jsonl")], target=Target(str(folder / "scored.jsonl")), overwrite=True)
+    score_file(predictor, job, lambda _: None)
 
 
 def _write(path: Path, records: Sequence[dict[str, Any]]) -> None:

@@ -20,18 +20,18 @@ def atomic_write(target: Path, *, unfinished: Path | None = None) -> Iterator[Pa
     first.
     """
     unfinished = unfinished or target.with_suffix(UNFINISHED)
-    _remove(unfinished)
+    remove(unfinished)
     try:
         yield unfinished
         if unfinished.is_dir():
             shutil.rmtree(target, ignore_errors=True)
         else:
-            _flush(unfinished)
+            flush(unfinished)
         unfinished.replace(target)
     except BaseException:
-        _remove(unfinished)
+        remove(unfinished)
         raise
-    _flush_names(target.parent)
+    flush_names(target.parent)
 
 
 def atomic_write_text(target: Path, text: str) -> None:
@@ -40,20 +40,26 @@ def atomic_write_text(target: Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
-    """Have the contents of a file written to disk."""
+def flush(path: Path) -> None:
+    """Have the contents of a file written to disk, or those of all files in a folder."""
+    if path.is_dir():
+        for inner in path.rglob("*"):
+            if inner.is_file():
+                flush(inner)
+        return
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
-def _flush_names(folder: Path) -> None:
+def flush_names(folder: Path) -> None:
     """Have the list of the files in `folder` written to disk; only POSIX can do this, and only there it is needed."""
     if os.name != "posix":
         return

@@ -81,19 +81,25 @@ def stem_of(name: str) -> str | None:
 
 def find_format(name: str, kind: str | None = None) -> Format:
     """The format of a file by its name, or by the name of the format; raises RecordsError, MissingLibrary."""
-    if kind is not None:
-        found = FORMATS[kind]
-    else:
-        path = PurePosixPath(name.lower())
-        is_packed = path.suffix in PACKINGS
-        ending = PurePosixPath(path.stem).suffix if is_packed else path.suffix
-        by_ending = {one: known for known in FORMATS.values() for one in known.endings}
-        if ending not in by_ending or (is_packed and not by_ending[ending].is_text):
-            raise RecordsError(f"{name}: not a known kind of file; name it {ENDINGS}")
-        found = by_ending[ending]
+    found = FORMATS[find_kind(name, kind)]
     if not found.is_text:
         _need_pyarrow(name)
     return found
+
+
+def find_kind(name: str, kind: str | None = None) -> str:
+    """The name of the format of a file, by the file's name where `kind` does not say it; raises RecordsError."""
+    if kind is not None:
+        if kind not in FORMATS:
+            raise RecordsError(f"{kind}: not a known kind of file; choose one of: {', '.join(FORMATS)}")
+        return kind
+    path = PurePosixPath(name.lower())
+    is_packed = path.suffix in PACKINGS
+    ending = PurePosixPath(path.stem).suffix if is_packed else path.suffix
+    for found, known in FORMATS.items():
+        if ending in known.endings and (known.is_text or not is_packed):
+            return found
+    raise RecordsError(f"{name}: not a known kind of file; name it {ENDINGS}")
 
 
 def _need_pyarrow(name: str) -> None:

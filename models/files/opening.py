@@ -7,49 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
+from models.errors import UserError
 from models.files.rows import DamagedFile, RecordsError
+from models.files.storage import LOCAL_DISK, Storage
 
 PACKINGS = {".gz": "gzip", ".zst": "zstd"}
 """The endings of packed files, and how they are packed."""
-
-
-class Storage(Protocol):
-    """A place where files lie."""
-
-    def open(self, path: str) -> BinaryIO:
-        """The bytes of a file, which can be read from any place on."""
-
-    def is_file(self, path: str) -> bool:
-        """Whether there is a file of that path."""
-
-    def is_folder(self, path: str) -> bool:
-        """Whether there is a folder of that path."""
-
-
-class LocalDisk:
-    """The files of this machine."""
-
-    def open(self, path: str) -> BinaryIO:
-        """The bytes of a file."""
-        return Path(path).open("rb")
-
-    def is_file(self, path: str) -> bool:
-        """Whether there is something of that path that can be read, a pipe too."""
-        return Path(path).exists() and not Path(path).is_dir()
-
-    def is_folder(self, path: str) -> bool:
-        """Whether there is a folder of that path."""
-        return Path(path).is_dir()
-
-
-LOCAL_DISK = LocalDisk()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +30,10 @@ class Dialect:
     """The sign between values of csv; None to find it in the first line."""
     skips_open_quotes: bool = False
     """Whether a line with a quote that is never closed is one bad record; else it is an error of the whole file."""
+
+    def __post_init__(self) -> None:
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise RecordsError(f"delimiter {self.delimiter!r}: it is one sign, such as ; or a tab")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +46,8 @@ class DataFile:
     dialect: Dialect = field(default_factory=Dialect)
     kind: str | None = None
     """The name of its format, where the file's name does not say so."""
+    relative: str = ""
+    """Its path below the folder or the pattern by which it was found; empty where it was named itself."""
 
     @classmethod
     def local(cls, path: Path, dialect: Dialect | None = None) -> "DataFile":
@@ -104,6 +80,13 @@ class DataFile:
             raise DamagedFile(f"{self.name}: damaged {self.packing} file ({error})") from error
         except OSError as error:
             raise DamagedFile(f"{self.name}: cannot be read to its end ({error.strerror or error})") from error
+        except UserError:
+            raise
+        except Exception as error:
+            if self.storage is LOCAL_DISK:
+                raise
+            # Object stores raise errors of their own libraries.
+            raise DamagedFile(f"{self.name}: cannot be read to its end ({error})") from error
 
     def _unpacked(self, file: BinaryIO) -> BinaryIO:
         match self.packing:

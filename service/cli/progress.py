@@ -1,6 +1,6 @@
-"""Progress bars on stderr, with rate or remaining time."""
+"""Progress bars on stderr, with the time that is left."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,48 +9,17 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
-    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
 
 if TYPE_CHECKING:
     from models.progress import ReportProgress
     from models.training.run import Watcher
 
 console = Console(stderr=True)
-
-REDRAW_RECORDS = 50
-"""The bar moves once in so many records: moving it takes a lock, which costs nearly as much as a record."""
-
-
-@contextmanager
-def shown_progress() -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with rate and remaining time, if stderr is a terminal; yields the function that moves it.
-
-    The function takes the number of records that are done and their total.
-    """
-    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("records", total=None)
-
-        def show(done: int, total: int) -> None:
-            if bar.tasks[task].total is None:
-                # Records of an earlier run count as done, but not for the rate.
-                bar.reset(task, completed=done, total=total)
-            elif done % REDRAW_RECORDS == 0 or done == total:
-                bar.update(task, completed=done, total=total)
-
-        yield show
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f} records/s" if task.speed else "", style="dim")
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""`steadfast score`: answers for every record of a file."""
+"""`steadfast score`: answers for every record of files."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,16 +11,32 @@ import typer
 from models.tasks import ENDPOINTS
 from models.tasks.task import takes_list
 from service.answers.contract import Options
+from service.cli.file_options import dialect_of, file_options, selection_of
 from service.cli.options import Certify, Explain, PackageFolder, TaskName, explain_options, optional, with_options
+from service.cli.standing import ProgressKind, shown_standing
 
 if TYPE_CHECKING:
-    from service.files.scoring import ScoringJob
+    from service.files.job import ScoringJob
+    from service.outcomes.columns import WantedColumns
 
-Source = Annotated[
-    Path, typer.Argument(metavar="FILE", help="File to read: .csv, .jsonl, either with .gz, or .parquet.")
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE...",
+        help="Files to read, folders, patterns in quotes, `-`, or names such as `s3://bucket/a.parquet`.",
+    ),
 ]
-Target = Annotated[
-    Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, of any of the same kinds.")
+OutputName = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="File to write; `-`; `FOLDER/` for a file of each one read, or `FOLDER/*.parquet`.",
+    ),
+]
+ShowProgress = Annotated[
+    ProgressKind, typer.Option("--progress", help="A bar or lines for people, a line of JSON a second, or nothing.")
 ]
 Scores = Annotated[
     bool,
@@ -55,11 +72,11 @@ def column_options() -> Iterator[inspect.Parameter]:
         )
 
 
-@with_options(column_options())
+@with_options([*file_options(), *column_options()])
 def score(
     task: TaskName,
-    source: Source,
-    target: Target,
+    sources: Sources,
+    target: OutputName,
     explain: Explain = None,
     certify: Certify = None,
     scores: Scores = True,
@@ -68,9 +85,10 @@ def score(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the output, and start a run that was interrupted anew.")
     ] = False,
-    **columns: Any,
+    progress: ShowProgress = "auto",
+    **given: Any,
 ) -> None:
-    """Answer for every record of a file.
+    """Answer for every record of files.
 
     ```sh
     steadfast score sentiment reviews.csv.gz -o scored.parquet \\
@@ -88,44 +106,68 @@ def score(
     `explanation_target` and `explanation_rest` say how to read them. `--certify` adds `certificate`, which says whether
     a typo or a synonym would change the answer, and `--min-confidence` adds `review`, for a person to look at.
 
-    A record that cannot be answered says why in `error`. The exit code is 1 if not one of them could be answered.
-
-    Interrupted, by Ctrl-C or a power cut, the same command continues where it stopped.
+    A record that cannot be answered says why in `error`. Exit codes: 0 all answered, 1 failed, 2 wrong use, 3 some
+    records refused, 130 interrupted. After Ctrl-C or a power cut, the same command continues where it stopped.
     """
-    from service.files.scoring import ScoringJob
     from service.outcomes.columns import WantedColumns
 
-    chosen = {name.removesuffix(_SUFFIX): column for name, column in columns.items() if column is not None}
     options = Options(explain=explain_options(explain), certify=certify)
     wanted = WantedColumns(options=options, scores=scores, min_confidence=min_confidence)
-    job = ScoringJob(source=source, target=target, columns=chosen, wanted=wanted, overwrite=overwrite)
-    _score(task, package, job)
+    _score(task, package, _make_job(sources, target, wanted, given, overwrite=overwrite), progress)
 
 
-def _score(task: str, package: Path | None, job: "ScoringJob") -> None:
-    from models.files.rows import DamagedFile
+def _make_job(
+    sources: list[str], target: str, wanted: "WantedColumns", given: Mapping[str, Any], *, overwrite: bool
+) -> "ScoringJob":
+    from service.files.job import ScoringJob
+    from service.files.target import Target
+
+    return ScoringJob(
+        sources=sources,
+        target=Target(target, given["output_format"]),
+        columns={name.removesuffix(_SUFFIX): one for name, one in given.items() if one and name.endswith(_SUFFIX)},
+        wanted=wanted,
+        overwrite=overwrite,
+        dialect=dialect_of(given),
+        kind=given["input_format"],
+        selection=selection_of(given),
+        errors=given["errors"],
+        max_errors=given["max_errors"],
+    )
+
+
+def _score(task: str, package: Path | None, job: "ScoringJob", kind: ProgressKind) -> None:
     from service.answers.opening import open_predictor
-    from service.cli.progress import shown_progress
-    from service.files.counts import FAILED
-    from service.files.scoring import RunStopped, score_file
-    from service.files.source import InputChanged
+    from service.files.scoring import score_file
 
     with open_predictor(task, package) as predictor:
         try:
-            with shown_progress() as progress:
+            with ending_well(job.partial), shown_standing(kind) as progress:
                 counts = score_file(predictor, job, progress)
         except KeyboardInterrupt:
             kept = f"; {job.partial} holds the answers so far" if job.partial.exists() else ""
             typer.echo(f"stopped{kept}; run the same command to continue", err=True)
             raise typer.Exit(130) from None
-        except (RunStopped, DamagedFile, InputChanged) as error:
-            typer.echo(f"steadfast: {error}", err=True)
-            raise typer.Exit(FAILED) from None
-        except OSError as error:
-            place = f"{error.filename}: " if error.filename else f"{job.target}: "
-            kept = f"; make room, and run the same command to go on from {job.partial}" if job.partial.exists() else ""
-            typer.echo(f"steadfast: {place}{error.strerror or error}{kept}", err=True)
-            raise typer.Exit(FAILED) from None
     typer.echo(str(counts), err=True)
     if counts.exit_code:
         raise typer.Exit(counts.exit_code)
+
+
+@contextmanager
+def ending_well(partial: Path) -> Iterator[None]:
+    """End the command with 1 and one sentence where its work fails, which is another thing than wrong use."""
+    from models.files.rows import DamagedFile
+    from service.files.counts import FAILED
+    from service.files.scoring import RunStopped
+    from service.files.source import InputChanged
+
+    try:
+        yield
+    except (RunStopped, DamagedFile, InputChanged) as error:
+        typer.echo(f"steadfast: {error}", err=True)
+        raise typer.Exit(FAILED) from None
+    except OSError as error:
+        kept = f"; make room, and run the same command to go on from {partial}" if partial.exists() else ""
+        place = f"{error.filename or partial}: "
+        typer.echo(f"steadfast: {place}{error.strerror or error}{kept}", err=True)
+        raise typer.Exit(FAILED) from None

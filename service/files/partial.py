@@ -6,19 +6,23 @@ moment it has its name. A journal says which run the predictions belong to.
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from models.atomic import UNFINISHED, atomic_write, atomic_write_text
+from models.atomic import UNFINISHED, atomic_write, atomic_write_text, flush, flush_names
 from models.errors import UserError
+from models.files.storage import is_remote, open_storage
 
 FLUSH_RECORDS = 2_000
 """Predictions in one file: some seconds of work, which is all that a power cut costs."""
 
 FLUSH_CHARACTERS = 16_000_000
 """The limit of one file in characters, which explanations of long texts reach first."""
+
+FINISHED = "finished.json"
+"""The file from which on the output is complete, and only names are missing."""
 
 _JOURNAL = "journal.json"
 _ENDING = ".rows"
@@ -98,6 +102,14 @@ class PartialOutput:
             write(unfinished)
         shutil.rmtree(self._folder)
 
+    def finish(self, moves: Mapping[str, str], record: Mapping[str, Any]) -> None:
+        """Give each file or folder in this folder its place among `moves`, and remove this folder.
+
+        `record` is kept until all have their names, so that `settle` can go on where this was stopped.
+        """
+        atomic_write_text(self._folder / FINISHED, json.dumps({"moves": dict(moves), "record": record}))
+        settle(self._folder)
+
     def __enter__(self) -> Self:
         return self
 
@@ -130,6 +142,41 @@ class PartialOutput:
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{_ENDING}"))
+
+
+def settle(folder: Path) -> dict[str, Any] | None:
+    """Give what a complete run left in its folder the names it lacks, and remove the folder.
+
+    Returns the record of the run; None where no complete run left the folder.
+    """
+    try:
+        finished = json.loads((folder / FINISHED).read_bytes())
+    except FileNotFoundError:
+        return None
+    for name, place in finished["moves"].items():
+        made = folder / name
+        if made.exists():
+            _move(made, place)
+    shutil.rmtree(folder)
+    return dict(finished["record"])
+
+
+def _move(made: Path, place: str) -> None:
+    if is_remote(place):
+        storage, path = open_storage(place)
+        storage.put(made, path)
+        return
+    target = Path(place)
+    if made.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+    if made.stat().st_dev != target.absolute().parent.stat().st_dev:
+        # A name cannot be given on another disk.
+        beside = target.with_name(target.name + UNFINISHED)
+        shutil.copyfile(made, beside)
+        made = beside
+    flush(made)
+    made.replace(target)
+    flush_names(target.parent)
 
 
 def _is_as_good_as_empty(folder: Path) -> bool:

@@ -1,130 +1,234 @@
-"""Answers for every record of a file, computed on the same path as over HTTP.
+"""Answers for every record of files, computed on the same path as over HTTP.
 
 All cores stay busy, memory stays flat, and a stopped run loses nothing. There are three passes. The first counts
 records and columns. The second computes outcomes, which are kept beside the output. The third writes the records of
 the input with their outcomes; the output gets its name only when it is complete.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import chain, islice
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from export.package import file_digest
+from models.atomic import remove
 from models.errors import UserError, first_mistake
-from models.files.formats import OutputColumns, find_format, opened_writer
-from models.files.opening import DataFile, Dialect
-from models.files.rows import BadRecord, Block, Record, RecordsError, look_up
-from models.folders import check_writable
+from models.files.formats import find_format
+from models.files.locating import locate
+from models.files.rows import BadRecord, Record, RecordsError, look_up
 from models.tasks.task import Item, read_item
 from service.answers.certifying import find_certified
 from service.answers.predictor import Predictor
 from service.files.counts import Counts
-from service.files.partial import PartialOutput
-from service.files.selection import Selection
+from service.files.job import ScoringJob
+from service.files.partial import PartialOutput, settle
 from service.files.source import InputChanged, Source, find_texts, survey_source
+from service.files.target import STDOUT
+from service.files.writing import Writing, opened_errors
 from service.outcomes.answering import Failure, answer_each
-from service.outcomes.columns import ERROR, WantedColumns, column_types, free_names
+from service.outcomes.columns import ERROR, column_types
 from service.outcomes.outcome import Outcome
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+RECORD_FORMAT = 1
+"""The format number of the record of a run."""
 
-
-class OutputError(UserError):
-    """The output cannot be written under the name that was given."""
+_RESULT, _ERRORS = "result", "errors"
 
 
 class RunStopped(UserError):
     """A run that ended before its output was complete, and that can go on."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoringJob:
-    """The file to score, the file to write, and how."""
+class Standing(NamedTuple):
+    """How far a run is, in records; those of an earlier run count as done."""
 
-    source: Path
-    target: Path
-    columns: Mapping[str, str]
-    """The column that holds each field of an item. For a field that is not given, the usual column names are tried."""
-    wanted: WantedColumns
-    overwrite: bool
-    dialect: Dialect = field(default_factory=Dialect)
-    selection: Selection = field(default_factory=Selection)
-
-    def __post_init__(self) -> None:
-        find_format(str(self.target))
-        check_writable(self.target, "-o")
-        if self.target.exists() and self.target.samefile(self.source):
-            raise OutputError(f"{self.target}: is the input; choose another name with -o")
-        if self.target.exists() and not self.overwrite:
-            raise OutputError(f"{self.target}: exists already; choose another name with -o, or pass --overwrite")
-
-    @property
-    def partial(self) -> Path:
-        """The folder that keeps the outcomes so far."""
-        return self.target.with_name(self.target.name + ".partial")
+    done: int
+    total: int
+    refused: int = 0
+    """Refused in this run."""
+    tokens: int = 0
+    """Tokens of the answers of this run."""
 
 
-ReportRecords = Callable[[int, int], None]
-"""Takes the number of records that are done and their total; the first call counts those of an earlier run."""
+ReportStanding = Callable[[Standing], None]
+"""Takes how far a run is, first before anything is computed and then after each record."""
 
 
-def score_file(predictor: Predictor, job: ScoringJob, progress: ReportRecords) -> Counts:
-    """Write `job.target`: the records and columns of the source in their order, and the columns of the outcomes.
+def score_file(predictor: Predictor, job: ScoringJob, progress: ReportStanding) -> Counts:
+    """Write the output: the records and columns of the input in their order, and the columns of the outcomes.
 
     Raises:
         NotOffered, CertificateNotOffered, NoConfidence, RecordsError, UnknownColumn, PartialError: before anything is
             computed.
-        InputChanged: the source changed during the run.
-        RunStopped: the source could not be read to its end.
+        RunStopped: the input could not be read to its end, or too many records were refused.
+        InputChanged: the input was changed during the run.
     """
+    _check_options(predictor, job)
+    with tempfile.TemporaryDirectory(prefix="steadfast-") as spool:
+        run = _Run.begin(predictor, job, Path(spool))
+        try:
+            return run.complete(progress)
+        except RecordsError as error:
+            raise RunStopped(
+                f"{error}; {job.partial} holds the answers so far, and the same command goes on from there"
+            ) from error
+        finally:
+            if job.target.name == STDOUT:
+                shutil.rmtree(job.partial, ignore_errors=True)
+
+
+def _check_options(predictor: Predictor, job: ScoringJob) -> None:
+    """Refuse what the package cannot do, before the input is read."""
     options = job.wanted.options
     if options.explain:
         predictor.choose(options.explain)
     if options.certify:
         find_certified(options.certify)
-    manifest = predictor.package.manifest
-    types = column_types(predictor.task, manifest.labels, job.wanted, has_corrections=manifest.correction is not None)
-    file = DataFile.local(job.source, job.dialect)
-    source = survey_source([file], job.selection, typed=not find_format(str(job.target)).is_text)
-    texts = [find_texts(predictor.task, part, job.columns) for part in source.parts]
-    identity = _identify(predictor, job, texts)
-    try:
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A job whose input was surveyed."""
+
+    predictor: Predictor
+    job: ScoringJob
+    source: Source
+    texts: Sequence[Mapping[str, str]]
+    """For each file of the input, the column of each field of an item."""
+    types: Mapping[str, Any]
+    digests: Sequence[str]
+
+    @classmethod
+    def begin(cls, predictor: Predictor, job: ScoringJob, spool: Path) -> "_Run":
+        """Find the files of the input, count their records and find their columns."""
+        manifest = predictor.package.manifest
+        types = column_types(
+            predictor.task, manifest.labels, job.wanted, has_corrections=manifest.correction is not None
+        )
+        files = locate(job.sources, job.dialect, job.kind, spool)
+        for file in files:
+            file.check()
+        is_typed = any(not find_format(name, kind).is_text for name, kind in job.target.outputs(files))
+        source = survey_source(files, job.selection, typed=is_typed)
+        if is_typed and not job.target.is_folder:
+            source.schema()
+        texts = [find_texts(predictor.task, part, job.columns) for part in source.parts]
+        return cls(predictor, job, source, texts, types, _digests(source))
+
+    def complete(self, progress: ReportStanding) -> Counts:
+        """Compute what an earlier run has not, and write the output."""
+        job, picked = self.job, self.source.picked
+        identity = self._identify()
         with PartialOutput(job.partial, identity, discard_other=job.overwrite) as partial:
+            done = settle(job.partial)
+            if done is not None:
+                return Counts(**done["counts"], kept=picked, error_column=done["error_column"])
             kept = partial.records
-            progress(kept, source.picked)
-            items = islice(_items(predictor, source, texts), kept, None)
-            for answered in answer_each(predictor, items, options):
-                partial.add(Outcome.of(answered, job.wanted).as_json())
-                progress(partial.records, source.picked)
-        names = free_names(list(types), set(source.columns))
-        writing = _Writing(source, partial, names, types)
-        partial.complete(lambda path: _write(writing, path, job, identity["source"]), job.target)
-    except RecordsError as error:
-        raise RunStopped(f"{error}; {job.partial} holds the answers so far: run the same command to go on") from error
-    return writing.counts(kept)
+            refused = self._check_kept(partial)
+            tokens = 0
+            progress(Standing(kept, picked))
+            for answered in answer_each(self.predictor, self._items(kept), job.wanted.options):
+                outcome = Outcome.of(answered, job.wanted)
+                partial.add(outcome.as_json())
+                if not outcome.is_answered:
+                    refused += 1
+                    self._check_errors(refused, outcome)
+                else:
+                    tokens += answered.result.tokens  # type: ignore[union-attr]
+                progress(Standing(partial.records, picked, refused, tokens))
+        return self._write(partial, identity, kept)
+
+    def _identify(self) -> dict[str, Any]:
+        """The things on which outcomes depend, so that those of another run are not mixed in."""
+        return {
+            "format": 6,
+            "input": list(self.digests),
+            "package": self.predictor.name.digest,
+            "texts": [dict(one) for one in self.texts],
+            **self.job.describe(),
+        }
+
+    def _items(self, kept: int) -> Iterator[Item | Failure]:
+        """The items that the picked records hold, or the reasons why they hold none, but for the first ones."""
+        return islice(_read_items(self.predictor, self.source, self.texts), kept, None)
+
+    def _check_kept(self, partial: PartialOutput) -> int:
+        if self.job.max_errors is None:
+            return 0
+        return sum(not Outcome.from_json(one).is_answered for one in partial.predictions())
+
+    def _check_errors(self, refused: int, last: Outcome) -> None:
+        most = self.job.max_errors
+        if most is not None and refused > most:
+            raise RunStopped(
+                f"{refused:,} records were refused, and --max-errors allows {most:,}; the last one: "
+                f"{last.columns[ERROR]}; {self.job.partial} holds the answers so far: mend the input, or run the "
+                "command with a higher --max-errors to go on"
+            )
+
+    def _write(self, partial: PartialOutput, identity: Mapping[str, Any], kept: int) -> Counts:
+        job, folder = self.job, self.job.partial
+        try:
+            with ExitStack() as stack:
+                errors = None
+                if job.errors is not None:
+                    errors = stack.enter_context(opened_errors(folder / _ERRORS, str(job.errors)))
+                writing = Writing(self.source, partial, self.types, self.texts, errors)
+                self._write_files(writing, folder / _RESULT)
+        except BaseException:
+            # On a full disk, half an output would only be in the way.
+            remove(folder / _RESULT)
+            remove(folder / _ERRORS)
+            raise
+        if _digests(self.source) != list(self.digests):
+            raise InputChanged(
+                f"{', '.join(job.sources)}: was written to while it was read; run the command again with --overwrite"
+            )
+        counts = writing.counts(kept)
+        self._finish(partial, identity, counts)
+        return counts
+
+    def _write_files(self, writing: Writing, result: Path) -> None:
+        files = [part.file for part in self.source.parts]
+        outputs = self.job.target.outputs(files)
+        if not self.job.target.is_folder:
+            ((name, kind),) = outputs
+            writing.write(result, range(len(files)), name, kind)
+            return
+        shutil.rmtree(result, ignore_errors=True)
+        for place, (name, kind) in enumerate(outputs):
+            path = result / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writing.write(path, [place], name, kind)
+
+    def _finish(self, partial: PartialOutput, identity: Mapping[str, Any], counts: Counts) -> None:
+        job, target = self.job, self.job.target
+        moves = {_ERRORS: str(job.errors)} if job.errors is not None else {}
+        record = {
+            "format": RECORD_FORMAT,
+            "run": dict(identity),
+            "sources": [{"name": part.file.name, "records": part.survey.records} for part in self.source.parts],
+            "counts": counts.as_json(),
+            "error_column": counts.error_column,
+        }
+        if target.name == STDOUT:
+            with (job.partial / _RESULT).open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            moves[_RESULT] = target.destination
+            record["output"] = target.digest(job.partial / _RESULT)
+            moves |= target.place_record(job.partial, record)
+        partial.finish(moves, record)
 
 
-def _identify(predictor: Predictor, job: ScoringJob, texts: list[dict[str, str]]) -> dict[str, Any]:
-    """The things on which outcomes depend, so that those of another run are not mixed in."""
-    return {
-        "format": 5,
-        "source": file_digest(job.source),
-        "package": predictor.name.digest,
-        "texts": texts,
-        "options": job.wanted.options.model_dump(mode="json"),
-        "scores": job.wanted.scores,
-        "min_confidence": job.wanted.min_confidence,
-        "selection": job.selection.describe(),
-    }
-
-
-def _items(predictor: Predictor, source: Source, texts: list[dict[str, str]]) -> Iterator[Item | Failure]:
-    """The items that the picked records hold, or the reasons why they hold none."""
+def _read_items(predictor: Predictor, source: Source, texts: Sequence[Mapping[str, str]]) -> Iterator[Item | Failure]:
     for part, columns in zip(source.parts, texts, strict=True):
         for block in part.blocks(list(columns.values())):
             for record in block.records():
@@ -132,6 +236,7 @@ def _items(predictor: Predictor, source: Source, texts: list[dict[str, str]]) ->
 
 
 def _read(predictor: Predictor, record: Record | BadRecord, texts: Mapping[str, str]) -> Item | Failure:
+    """The item that a record holds, or the reason why it holds none."""
     if isinstance(record, BadRecord):
         return Failure("unreadable_record", record.reason)
     values = {name: look_up(record.values, column) for name, column in texts.items()}
@@ -142,57 +247,5 @@ def _read(predictor: Predictor, record: Record | BadRecord, texts: Mapping[str, 
     return item
 
 
-class _Writing:
-    """The last pass: the records of the source beside their outcomes, which it counts."""
-
-    def __init__(
-        self, source: Source, partial: PartialOutput, names: Mapping[str, str], types: Mapping[str, Any]
-    ) -> None:
-        """Write the columns of outcomes under the names that `names` gives for those of `types`."""
-        self._source = source
-        self._partial = partial
-        self._names = names
-        self._types = types
-        self._answered = 0
-        self._refused = 0
-
-    def write(self, path: Path, name: str) -> None:
-        """Write the output as one file, of the kind that `name` says."""
-        columns = OutputColumns(self._source.columns, tuple(self._names.values()), self._schemas)
-        outcomes = map(Outcome.from_json, self._partial.predictions())
-        blocks = chain.from_iterable(part.blocks() for part in self._source.parts)
-        with opened_writer(path, name, None, columns) as writer:
-            for block in blocks:
-                writer.write(block, self._added(block, outcomes))
-
-    def counts(self, kept: int) -> Counts:
-        """The counts of the run, of which an earlier one did `kept` records."""
-        return Counts(
-            records=self._source.records,
-            answered=self._answered,
-            refused=self._refused,
-            skipped=self._source.records - self._source.picked,
-            kept=kept,
-            error_column=self._names[ERROR],
-        )
-
-    def _added(self, block: Block, outcomes: Iterator[Outcome]) -> list[dict[str, Any]]:
-        found = list(islice(outcomes, len(block)))
-        if len(found) < len(block):
-            raise InputChanged("the input has more records than when the run began; run the command again")
-        self._answered += sum(outcome.is_answered for outcome in found)
-        self._refused += sum(not outcome.is_answered for outcome in found)
-        return [{free: one.columns.get(name) for name, free in self._names.items()} for one in found]
-
-    def _schemas(self) -> tuple["pa.Schema", "pa.Schema"]:
-        # Only now: csv and JSON lines need no pyarrow.
-        from service.outcomes.schema import arrow_schema
-
-        added = arrow_schema({free: self._types[name] for name, free in self._names.items()})
-        return self._source.schema(), added
-
-
-def _write(writing: _Writing, path: Path, job: ScoringJob, digest: str) -> None:
-    writing.write(path, str(job.target))
-    if file_digest(job.source) != digest:
-        raise InputChanged(f"{job.source}: was written to while it was read; run the command again with --overwrite")
+def _digests(source: Source) -> list[str]:
+    return [part.file.storage.digest(part.file.path) for part in source.parts]

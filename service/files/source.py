@@ -44,7 +44,9 @@ class Part:
             found += len(block)
             yield block
         if found < self.picked:
-            raise InputChanged(f"{self.file.name}: has fewer records than when the run began; run the command again")
+            raise InputChanged(
+                f"{self.file.name}: has fewer records than when the run began; run the command again with --overwrite"
+            )
 
 
 @dataclass(frozen=True)

@@ -257,10 +257,10 @@ def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
             ("score", "sentiment", "x.csv", "-o", "/nowhere/x.csv", "--package", "PACKAGE"),
             "/nowhere/x.csv: there is no folder /nowhere",
         ),
-        (("score", "sentiment", "x.csv", "-o", "x.xlsx", "--package", "PACKAGE"), "name it .csv, .jsonl"),
+        (("score", "sentiment", "x.csv", "-o", "x.xlsx", "--package", "PACKAGE"), "name it .csv, .tsv, .jsonl"),
         (
             ("score", "sentiment", "tests", "-o", "x.csv", "--package", "PACKAGE"),
-            "tests: is a folder; name a file in it",
+            "tests: no file of a known kind",
         ),
         (
             ("evaluate", "tests", "--data", "x"),

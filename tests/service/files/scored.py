@@ -16,7 +16,9 @@ from models.files.rows import Record
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
 from service.files.counts import Counts
-from service.files.scoring import ScoringJob, score_file
+from service.files.job import ScoringJob
+from service.files.scoring import score_file
+from service.files.target import Target
 from service.outcomes.columns import WantedColumns
 
 
@@ -50,5 +52,10 @@ def run(predictor: Predictor, source: Path, target: Path, **changes: Any) -> Cou
     options = Options(explain=changes.pop("explain", None), certify=changes.pop("certify", None))
     beside = {name: changes.pop(name) for name in ("scores", "min_confidence") if name in changes}
     wanted = WantedColumns(options=options, **beside)
-    job = ScoringJob(source=source, target=target, wanted=wanted, **{"columns": {}, "overwrite": False, **changes})
+    job = ScoringJob(
+        sources=[str(source)],
+        target=Target(str(target)),
+        wanted=wanted,
+        **{"columns": {}, "overwrite": False, **changes},
+    )
     return score_file(predictor, job, lambda *_: None)

@@ -13,10 +13,11 @@ import pyarrow.parquet as parquet
 import pytest
 
 from service.answers.predictor import Predictor
+from service.files.job import ScoringJob
 from service.files.partial import PartialError
-from service.files.scoring import ScoringJob, score_file
+from service.files.scoring import Standing, score_file
 from service.files.source import InputChanged
-from service.outcomes.columns import WantedColumns
+from service.files.target import Target
 from tests.service.conftest import ROOT, steadfast, wait_for
 from tests.service.files.scored import read, run, texts_of_many_lengths, write
 
@@ -33,8 +34,8 @@ class Stopped(Exception):
 
 
 def stop_at(row: int) -> Any:
-    def progress(done: int, _: int) -> None:
-        if done == row:
+    def progress(at: Standing) -> None:
+        if at.done == row:
             raise Stopped
 
     return progress
@@ -43,13 +44,13 @@ def stop_at(row: int) -> Any:
 def test_a_stopped_run_goes_on_where_it_was(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": text} for text in texts_of_many_lengths(300)])
     run(predictor, source, tmp_path / "whole.csv")
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, wanted=WantedColumns(), overwrite=False)
+    job = ScoringJob(sources=[str(source)], target=Target(str(tmp_path / "out.csv")))
     for row in (100, 101, 250):
         with pytest.raises(Stopped):
             score_file(predictor, job, stop_at(row))
         assert not (tmp_path / "out.csv").exists()
     told: list[int] = []
-    summary = score_file(predictor, job, lambda done, _: told.append(done))
+    summary = score_file(predictor, job, lambda at: told.append(at.done))
     assert summary.kept == told[0] == 250
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not job.partial.exists()
@@ -58,7 +59,7 @@ def test_a_stopped_run_goes_on_where_it_was(predictor: Predictor, tmp_path: Path
 @pytest.mark.parametrize("change", ["source", "options"])
 def test_what_another_run_left_is_not_mixed_in(predictor: Predictor, tmp_path: Path, change: str) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, wanted=WantedColumns(), overwrite=False)
+    job = ScoringJob(sources=[str(source)], target=Target(str(tmp_path / "out.csv")))
     with pytest.raises(Stopped):
         score_file(predictor, job, stop_at(10))
     if change == "source":
@@ -72,11 +73,11 @@ def test_what_another_run_left_is_not_mixed_in(predictor: Predictor, tmp_path: P
 def test_a_source_that_changes_in_place_is_noticed(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 50)
 
-    def change(done: int, total: int) -> None:
-        if done == total:
+    def change(at: Standing) -> None:
+        if at.done == at.total:
             source.write_text(source.read_text().replace("good", "evil"))
 
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, wanted=WantedColumns(), overwrite=False)
+    job = ScoringJob(sources=[str(source)], target=Target(str(tmp_path / "out.csv")))
     with pytest.raises(InputChanged, match="run the command again"):
         score_file(predictor, job, change)
     assert not (tmp_path / "out.csv").exists()
@@ -112,7 +113,7 @@ def test_a_damaged_beginning_is_refused_until_it_is_discarded(
     predictor: Predictor, tmp_path: Path, damage: str
 ) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, wanted=WantedColumns(), overwrite=False)
+    job = ScoringJob(sources=[str(source)], target=Target(str(tmp_path / "out.csv")))
     for row in (5, 10):
         with pytest.raises(Stopped):
             score_file(predictor, job, stop_at(row))

@@ -20,9 +20,10 @@ from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from service.files.counts import Counts
-from service.files.scoring import OutputError, ScoringJob, score_file
+from service.files.job import ScoringJob
+from service.files.scoring import Standing, score_file
 from service.files.source import InputChanged
-from service.outcomes.columns import WantedColumns
+from service.files.target import OutputError, Target
 from tests.service.conftest import Server, steadfast
 from tests.service.files.scored import read, run, texts_of_many_lengths, write
 from tests.service.tiny import OPINIONS, build_package
@@ -307,11 +308,11 @@ def test_a_file_that_cannot_be_read_is_an_error_before_anything_is_written(
 def test_a_source_that_grows_meanwhile_is_noticed(predictor: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "good"}] * 50)
 
-    def grow(done: int, total: int) -> None:
-        if done == total:
+    def grow(at: Standing) -> None:
+        if at.done == at.total:
             source.write_text(source.read_text() + "more\n")
 
-    job = ScoringJob(source=source, target=tmp_path / "out.csv", columns={}, wanted=WantedColumns(), overwrite=False)
+    job = ScoringJob(sources=[str(source)], target=Target(str(tmp_path / "out.csv")))
     with pytest.raises(InputChanged, match="run the command again"):
         score_file(predictor, job, grow)
     assert not (tmp_path / "out.csv").exists()

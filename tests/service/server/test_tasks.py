@@ -20,7 +20,9 @@ from service.answers.errors import ItemsRejected
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
-from service.files.scoring import ScoringJob, score_file
+from service.files.job import ScoringJob
+from service.files.scoring import score_file
+from service.files.target import Target
 from service.outcomes.columns import WantedColumns
 from tests.service.answers.test_explanation import TEXTS
 from tests.service.conftest import Server, steadfast
@@ -73,7 +75,12 @@ def score(predictor: Predictor, items: list[dict[str, Any]], folder: Path, endin
     given = Options.model_validate(options)
     score_file(
         predictor,
-        ScoringJob(source=source, target=target, columns={}, wanted=WantedColumns(options=given), overwrite=True),
+        ScoringJob(
+            sources=[str(source)],
+            target=Target(str(target)),
+            wanted=WantedColumns(options=given),
+            overwrite=True,
+        ),
         lambda *_: None,
     )
     return target
@@ -255,9 +262,9 @@ def test_choices_in_csv_are_json_lists(predictors: Callable[[str], Predictor], t
                 ("good", "what", "[" * 100_000),
             ]
         )
-    job = ScoringJob(source=source, target=tmp_path / "out.jsonl", columns={}, wanted=WantedColumns(), overwrite=False)
+    job = ScoringJob(sources=[str(source)], target=Target(str(tmp_path / "out.jsonl")))
     summary = score_file(predictors("reading-comprehension"), job, lambda *_: None)
-    rows = [json.loads(line) for line in job.target.read_text().splitlines()]
+    rows = [json.loads(line) for line in job.target.path.read_text().splitlines()]
     assert summary.refused == 2
     assert rows[0]["answer"] in ("good", "bad")
     assert rows[1]["error"].startswith("choices: ")

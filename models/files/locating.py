@@ -1,0 +1,93 @@
+"""Finds the files that a name stands for: a file, a folder, a pattern, standard input, or files that lie elsewhere."""
+
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from models.files.formats import stem_of
+from models.files.opening import DataFile, Dialect
+from models.files.rows import RecordsError
+from models.files.storage import LOCAL_DISK, Storage, is_remote, open_storage
+
+STDIN = "-"
+
+RUN_RECORD = ".run.json"
+"""The end of the name of a file that says how another was made. It holds no records."""
+
+_PATTERN = re.compile(r"[*?\[]")
+
+_MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
+_PACKED = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
+
+
+def locate(names: Sequence[str], dialect: Dialect, kind: str | None, spool: Path) -> list[DataFile]:
+    """The files that names stand for, in the order of the names, and below one name in that of the alphabet.
+
+    Standard input is copied to the folder `spool`, because a run reads its input more than once. `kind` says the
+    format of all files; without it, names say it, and the contents of standard input.
+
+    Raises:
+        RecordsError, StorageError: a name stands for no file.
+    """
+    files = [file for name in names for file in _locate(name, spool)]
+    return [replace(file, dialect=dialect, kind=kind or file.kind) for file in files]
+
+
+def _locate(name: str, spool: Path) -> list[DataFile]:
+    if name == STDIN:
+        return [_spool_stdin(spool)]
+    storage: Storage = LOCAL_DISK
+    path = name
+    if is_remote(name):
+        storage, path = open_storage(name)
+    if storage.is_folder(path):
+        found = [one for one in storage.find(path) if _holds_records(one.removeprefix(path))]
+        base = path
+        wanted = "no file of a known kind"
+    elif _PATTERN.search(path) and not storage.is_file(path):
+        found = [one for one in storage.match(path) if not one.endswith(RUN_RECORD)]
+        base = path[: _PATTERN.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+        wanted = "fits no file"
+    else:
+        return [DataFile(name=name, path=path, storage=storage)]
+    if not found:
+        raise RecordsError(f"{name}: {wanted}")
+    return [
+        DataFile(name=storage.full_name(one), path=one, storage=storage, relative=one.removeprefix(base).lstrip("/"))
+        for one in found
+    ]
+
+
+def _holds_records(path: str) -> bool:
+    """Whether a file in a folder is one to read; names that begin with a dot or `_` are for the machines' own use."""
+    is_hidden = any(part[:1] in (".", "_") for part in PurePosixPath(path.lstrip("/")).parts)
+    return not is_hidden and not path.endswith(RUN_RECORD) and stem_of(PurePosixPath(path).name) is not None
+
+
+def _spool_stdin(spool: Path) -> DataFile:
+    spool.mkdir(parents=True, exist_ok=True)
+    copy = spool / "stdin"
+    with copy.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+    with copy.open("rb") as file:
+        head = file.read(4_096)
+    packed = next((ending for magic, ending in _PACKED.items() if head.startswith(magic)), "")
+    file_ = DataFile(name=f"standard input{packed}", path=str(copy))
+    if packed:
+        with file_.opened() as unpacked:
+            head = unpacked.read(4_096)
+    return replace(file_, kind=_tell_kind(head))
+
+
+def _tell_kind(head: bytes) -> str:
+    """The format of a file by its first bytes."""
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text[:1] in (b"{", b"["):
+        return "jsonl"
+    return "csv"
