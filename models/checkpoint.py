@@ -6,7 +6,7 @@ The record is read without torch, so that a package and its card can be made and
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from models.correction.reading import CorrectionKind
 from models.errors import UserError, first_mistake
@@ -87,7 +87,7 @@ class TrainingRecord(BaseModel):
     format: Literal[1] = 1
     task: str
     labels: tuple[str, ...] = Field(min_length=1)
-    score_range: tuple[float, float] | None = None
+    score_range: tuple[FiniteFloat, FiniteFloat] | None = None
     no_answer_threshold: float = 0.5
     method: MethodRecord
     base: str

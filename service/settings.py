@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     `group` is the heading that `steadfast serve --help` shows a setting under.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", allow_inf_nan=False)
 
     packages: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),

@@ -42,9 +42,9 @@ def quantize_rows(table: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8],
 def _lookup(table: str, indices: str, output: str) -> list[onnx.NodeProto]:
     return [
         helper.make_node("Gather", [f"{table}_quantized", indices], [f"{output}_quantized"], f"{output}_rows"),
-        helper.make_node("Gather", [f"{table}_scale", indices], [f"{output}_scale"], f"{output}_scales"),
+        helper.make_node("Gather", [f"{table}_scale", indices], [f"{output}_row_scale"], f"{output}_row_scales"),
         helper.make_node(
             "Cast", [f"{output}_quantized"], [f"{output}_cast"], f"{output}_floats", to=onnx.TensorProto.FLOAT
         ),
-        helper.make_node("Mul", [f"{output}_cast", f"{output}_scale"], [output], f"{output}_product"),
+        helper.make_node("Mul", [f"{output}_cast", f"{output}_row_scale"], [output], f"{output}_product"),
     ]

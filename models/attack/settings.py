@@ -33,7 +33,7 @@ WordBudget = Annotated[str, BeforeValidator(_read_budget)]
 class AttackSettings(BaseModel):
     """One attack, by all that its outcome depends on beside the model and the record."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     family: str
     """The name of the family of edits that it tries."""

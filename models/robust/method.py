@@ -21,7 +21,7 @@ from models.tasks.task import Head
 class MethodSettings(BaseModel):
     """A method's own settings, from a TOML table or from `--set NAME=VALUE`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True)

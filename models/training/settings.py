@@ -33,7 +33,7 @@ BILSTM = "bilstm"
 class BilstmSettings(BaseModel):
     """The sizes, words and vectors of a new BiLSTM."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     min_documents: int = Field(
         default=1,
@@ -51,7 +51,7 @@ class BilstmSettings(BaseModel):
 class TextNoise(BaseModel):
     """Noise that is learnt from beside any method: copies of texts with changed words, and moved word vectors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     families: tuple[str, ...] = Field(
         default=(), description="Kinds of noise in the copies, by families of edits; with none there are no copies."
@@ -108,7 +108,7 @@ class TextNoise(BaseModel):
 class TrainingSettings(BaseModel):
     """Everything that a run depends on, from a TOML file or the command line."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     task: str
     method: str = "plain"

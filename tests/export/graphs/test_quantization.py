@@ -8,9 +8,9 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from export.graphs.embeddings import quantize_rows
+from export.graphs.embeddings import quantize_rows, quantize_tables
 from export.session import Session
 from models.text import Reader, Row, pad
 from tests.tiny import make_tokenizer
@@ -77,6 +77,37 @@ def test_every_product_with_weights_is_int8(model: onnx.ModelProto) -> None:
 def test_biases_are_added_by_the_products_that_they_belong_to(model: onnx.ModelProto) -> None:
     merged = [node for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
     assert [len(node.input) for node in merged] == 12 * [7]
+
+
+def test_a_lookup_may_feed_a_product_with_nothing_between(tmp_path: Path) -> None:
+    """As where embeddings have no LayerNorm: ONNX Runtime has named the scale of the activations by then."""
+    draw = np.random.default_rng(0)
+    table = draw.normal(size=(8, 16)).astype(np.float32)
+    activations = ["embeddings_scale", "embeddings_zero_point"]
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["embeddings"], "lookup"),
+        helper.make_node("QuantizeLinear", ["embeddings", *activations], ["embeddings_quantized_activations"]),
+        helper.make_node("DequantizeLinear", ["embeddings_quantized_activations", *activations], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "lookup",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["sequence"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["sequence", 16])],
+        [
+            numpy_helper.from_array(table, "table"),
+            numpy_helper.from_array(np.float32(6 / 255), activations[0]),
+            numpy_helper.from_array(np.uint8(128), activations[1]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    quantize_tables(model)
+    file = tmp_path / "int8.onnx"
+    onnx.save(model, file)
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"input_ids": np.arange(8)})
+    # A step of the activations is 0.024, and values beyond 3 are cut.
+    np.testing.assert_allclose(logits, table.clip(-3, 2.98), atol=0.04)
 
 
 def _weights_of_products(model: onnx.ModelProto) -> list[npt.NDArray[np.generic]]:
