@@ -11,7 +11,8 @@ import typer
 
 from models.errors import UserError
 from models.tasks.masked_words import MASKED_WORDS
-from service.cli import certify, doctor, explain, export, listing, predict, score
+from service.cli import certify, doctor, explain, export, listing, predict
+from service.cli.files import merge, score
 from service.cli.measuring import attack, evaluate
 from service.cli.options import Command, Group
 from service.cli.serving import health, serve
@@ -33,6 +34,7 @@ MAKING = "Make a model"
 app.command(cls=Command, rich_help_panel=USING)(predict.predict)
 app.command(cls=Command, rich_help_panel=USING)(explain.explain)
 app.command(cls=Command, rich_help_panel=USING)(score.score)
+app.command(cls=Command, rich_help_panel=USING)(merge.merge)
 app.command(cls=Command, rich_help_panel=USING)(certify.certify)
 app.command(cls=Command, rich_help_panel=USING)(serve.serve)
 app.command(cls=Command, rich_help_panel=USING)(health.health)

@@ -11,9 +11,9 @@ import typer
 from models.tasks import ENDPOINTS
 from models.tasks.task import takes_list
 from service.answers.contract import Options
-from service.cli.file_options import dialect_of, file_options, selection_of
+from service.cli.files.options import dialect_of, file_options, selection_of
+from service.cli.files.standing import ProgressKind, shown_standing
 from service.cli.options import Certify, Explain, PackageFolder, TaskName, explain_options, optional, with_options
-from service.cli.standing import ProgressKind, shown_standing
 
 if TYPE_CHECKING:
     from service.files.job import ScoringJob
@@ -120,17 +120,20 @@ def _make_job(
     sources: list[str], target: str, wanted: "WantedColumns", given: Mapping[str, Any], *, overwrite: bool
 ) -> "ScoringJob":
     from service.files.job import ScoringJob
+    from service.files.merging import name_of_shard
     from service.files.target import Target
 
+    selection = selection_of(given)
+    name = target if selection.shard is None else name_of_shard(target, selection.shard)
     return ScoringJob(
         sources=sources,
-        target=Target(target, given["output_format"]),
+        target=Target(name, given["output_format"]),
         columns={name.removesuffix(_SUFFIX): one for name, one in given.items() if one and name.endswith(_SUFFIX)},
         wanted=wanted,
         overwrite=overwrite,
         dialect=dialect_of(given),
         kind=given["input_format"],
-        selection=selection_of(given),
+        selection=selection,
         errors=given["errors"],
         max_errors=given["max_errors"],
     )

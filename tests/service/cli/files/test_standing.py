@@ -7,7 +7,7 @@ from io import StringIO
 
 import pytest
 
-from service.cli.standing import Pace, as_line, shown_standing
+from service.cli.files.standing import Pace, as_line, shown_standing
 from service.files.scoring import Standing
 
 

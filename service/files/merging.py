@@ -1,0 +1,116 @@
+"""Joins the outputs of all shards of a run into one, if they belong together and none is missing."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.atomic import atomic_write, atomic_write_text
+from models.errors import UserError
+from models.files.formats import OutputColumns, find_format, opened_writer, stem_of
+from models.files.opening import DataFile
+from models.files.storage import LOCAL_DISK
+from service.files.counts import Counts
+from service.files.selection import Selection, Shard
+from service.files.source import Source, survey_source
+from service.files.target import STDOUT, OutputError, Target
+
+
+class ShardsError(UserError):
+    """Outputs that are not all shards of one run."""
+
+
+def name_of_shard(name: str, shard: Shard) -> str:
+    """The name of a shard's output: `scored.2-of-8.csv` where the whole is `scored.csv`; raises OutputError."""
+    if Target(name).is_folder or name == STDOUT:
+        raise OutputError(f"{name}: a shard is written to a file of its own; name the whole, such as scored.csv")
+    folder, slash, last = name.rpartition("/")
+    stem = stem_of(last) or last
+    return f"{folder}{slash}{stem}.{shard.number}-of-{shard.of}{last[len(stem) :]}"
+
+
+def merge(name: str, *, overwrite: bool) -> Counts:
+    """Write the output `name` from those of its shards, which lie beside it and stay there.
+
+    Raises:
+        ShardsError: a shard is missing, of another run, or was changed since.
+        OutputError, NotWritable, RecordsError: the output cannot be written.
+    """
+    target = Target(name)
+    if target.is_folder or not target.is_local:
+        raise OutputError(f"{name}: shards are joined into one file of this machine")
+    target.check([], overwrite=overwrite)
+    paths = _find_shards(target.path)
+    records = [_read_record(path) for path in paths]
+    first = records[0]
+    for path, record in zip(paths, records, strict=True):
+        if _without_shard(record) != _without_shard(first):
+            raise ShardsError(f"{path}: is of another run than {paths[0]}: other input, package or options")
+        if LOCAL_DISK.digest(str(path)) != record["output"]:
+            raise ShardsError(f"{path}: was changed since it was written; score that shard again with --overwrite")
+    is_typed = not find_format(name).is_text
+    source = survey_source([DataFile.local(path) for path in paths], Selection(), typed=is_typed)
+    with atomic_write(target.path, unfinished=target.path.with_name(target.path.name + ".merging")) as unfinished:
+        _write(source, unfinished, name)
+    counts = _add_up(records)
+    whole = {**_without_shard(first), "counts": counts.as_json(), "output": LOCAL_DISK.digest(str(target.path))}
+    atomic_write_text(target.record, json.dumps(whole, indent=1) + "\n")
+    return counts
+
+
+def _find_shards(path: Path) -> list[Path]:
+    """The outputs of all shards beside the whole, in order; raises ShardsError."""
+    stem = stem_of(path.name) or path.name
+    ending = re.escape(path.name[len(stem) :])
+    found: dict[tuple[int, int], Path] = {}
+    for other in path.parent.iterdir():
+        if shard := re.fullmatch(rf"{re.escape(stem)}\.(\d+)-of-(\d+){ending}", other.name):
+            found[int(shard[2]), int(shard[1])] = other
+    of = {of for of, _ in found}
+    if not found:
+        raise ShardsError(f"{path}: there is no {name_of_shard(path.name, Shard(1, 2))} or the like beside it")
+    if len(of) > 1:
+        raise ShardsError(f"{path}: there are shards of {' and of '.join(map(str, sorted(of)))}; remove one kind")
+    (total,) = of
+    missing = [str(number) for number in range(1, total + 1) if (total, number) not in found]
+    if missing:
+        raise ShardsError(f"{path}: of {total} shards, these are missing: {', '.join(missing)}")
+    return [found[total, number] for number in range(1, total + 1)]
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(Target(str(path)).record.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise ShardsError(f"{path}: its record {Target(str(path)).record.name} is missing or damaged") from error
+
+
+def _without_shard(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a run's record that all its shards have in common."""
+    run = {**record["run"], "selection": {**record["run"]["selection"], "shard": None}}
+    return {name: record[name] for name in ("format", "sources", "error_column")} | {"run": run}
+
+
+def _write(source: Source, path: Path, name: str) -> None:
+    def schemas() -> Any:
+        import pyarrow as pa
+
+        return source.schema(), pa.schema([])
+
+    with opened_writer(path, name, None, OutputColumns(source.columns, (), schemas)) as writer:
+        for part in source.parts:
+            for block in part.blocks():
+                writer.write(block, [{}] * len(block))
+
+
+def _add_up(records: Sequence[Mapping[str, Any]]) -> Counts:
+    whole = records[0]["counts"]["records"]
+    answered, refused = (sum(one["counts"][name] for one in records) for name in ("answered", "refused"))
+    return Counts(
+        records=whole,
+        answered=answered,
+        refused=refused,
+        skipped=whole - answered - refused,
+        error_column=records[0]["error_column"],
+    )

@@ -1,0 +1,84 @@
+"""Shards of a run joined into what one run would have written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.answers.contract import Options
+from service.answers.predictor import Predictor
+from service.files.job import ScoringJob
+from service.files.merging import ShardsError, merge, name_of_shard
+from service.files.scoring import score_file
+from service.files.selection import Selection, Shard
+from service.files.target import OutputError, Target
+from service.outcomes.columns import WantedColumns
+from tests.service.conftest import steadfast
+from tests.service.files.scored import texts_of_many_lengths, write
+
+
+def score(predictor: Predictor, source: Path, target: Path, shard: Shard | None = None, **given: Any) -> None:
+    name = name_of_shard(str(target), shard) if shard else str(target)
+    job = ScoringJob(sources=[str(source)], target=Target(name), selection=Selection(shard=shard), **given)
+    score_file(predictor, job, lambda _: None)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    rows = [{"n": number, "text": text} for number, text in enumerate([*texts_of_many_lengths(300), " "])]
+    return write(tmp_path / "in.jsonl", rows)
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "jsonl", "json", "parquet"])
+def test_merged_shards_are_what_one_run_writes(predictor: Predictor, source: Path, tmp_path: Path, ending: str) -> None:
+    score(predictor, source, tmp_path / f"whole.{ending}")
+    for number in (3, 1, 2):
+        score(predictor, source, tmp_path / f"out.{ending}", Shard(number, 3))
+    counts = merge(str(tmp_path / f"out.{ending}"), overwrite=False)
+    assert (counts.records, counts.answered, counts.refused, counts.skipped) == (301, 300, 1, 0)
+    assert (tmp_path / f"out.{ending}").read_bytes() == (tmp_path / f"whole.{ending}").read_bytes()
+    records = [json.loads((tmp_path / f"{name}.{ending}.run.json").read_text()) for name in ("out", "whole")]
+    assert records[0] == records[1]
+
+
+def test_a_missing_shard_is_named(predictor: Predictor, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ShardsError, match=r"there is no .*out\.1-of-2\.csv or the like"):
+        merge(str(tmp_path / "out.csv"), overwrite=False)
+    score(predictor, source, tmp_path / "out.csv", Shard(2, 3))
+    with pytest.raises(ShardsError, match="of 3 shards, these are missing: 1, 3"):
+        merge(str(tmp_path / "out.csv"), overwrite=False)
+
+
+def test_shards_of_two_runs_are_not_mixed(predictor: Predictor, source: Path, tmp_path: Path) -> None:
+    score(predictor, source, tmp_path / "out.csv", Shard(1, 2))
+    other = WantedColumns(options=Options(truncation="right"))
+    score(predictor, source, tmp_path / "out.csv", Shard(2, 2), wanted=other)
+    with pytest.raises(ShardsError, match=r"out\.2-of-2\.csv: is of another run than .*out\.1-of-2\.csv"):
+        merge(str(tmp_path / "out.csv"), overwrite=False)
+
+
+def test_a_shard_that_was_changed_is_refused(predictor: Predictor, source: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        score(predictor, source, tmp_path / "out.csv", Shard(number, 2))
+    with (tmp_path / "out.2-of-2.csv").open("a") as file:
+        file.write("more\n")
+    with pytest.raises(ShardsError, match=r"out\.2-of-2\.csv: was changed since"):
+        merge(str(tmp_path / "out.csv"), overwrite=False)
+
+
+def test_a_shard_needs_a_file_of_its_own() -> None:
+    for name in ("-", "out/"):
+        with pytest.raises(OutputError, match="a file of its own"):
+            name_of_shard(name, Shard(1, 2))
+    assert name_of_shard("s3://bucket/a.b.csv.gz", Shard(1, 2)) == "s3://bucket/a.b.1-of-2.csv.gz"
+
+
+def test_the_command_merges_what_the_command_wrote(package: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": " "}, {"text": "bad"}])
+    for number in (1, 2):
+        words = ("score", "sentiment", source, "-o", tmp_path / "out.csv", "--shard", f"{number}/2")
+        assert steadfast(*words, "--package", package).returncode in (0, 3, 1)
+    merged = steadfast("merge", tmp_path / "out.csv")
+    assert merged.returncode == 3
+    assert merged.stderr == "3 records: 2 answered, 1 refused; the column 'error' says why\n"
