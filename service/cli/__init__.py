@@ -25,12 +25,16 @@ def main() -> None:
         request = plain_request(sys.argv[1:])
         if request is not None:
             sys.exit(report_health(*request, os.environ))
-    from service.cli.commands import run
+    if sys.argv[1:2] == ["serve"]:
+        from service.cli.serving.alone import app
+    else:
+        from service.cli.commands import app
+    from service.cli.root import run
 
     if usual is signal.default_int_handler:
         signal.signal(signal.SIGINT, usual)
     try:
-        run()
+        run(app)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

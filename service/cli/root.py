@@ -1,0 +1,69 @@
+"""The root of the `steadfast` command: what holds whichever of its commands runs, and what happens to their errors."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from models.errors import UserError
+from service.cli.options import Group
+
+
+def make_app() -> typer.Typer:
+    """The command line without commands yet."""
+    app = typer.Typer(
+        name="steadfast",
+        cls=Group,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(steadfast)
+    return app
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command. An error that the user can put right becomes one sentence and exit code 2; a bug its traceback."""
+    try:
+        app()
+    except (UserError, OSError) as error:
+        typer.echo(f"steadfast: {_sentence(error)}", err=True)
+        sys.exit(2)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        # Imported here: it takes as long as all else that a command needs to begin.
+        from importlib.metadata import version
+
+        typer.echo(f"steadfast {version('steadfast')}")
+        raise typer.Exit
+
+
+def steadfast(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop."),
+    ] = False,
+) -> None:
+    """Train text classifiers and taggers for robustness, check them, serve them, and explain their answers.
+
+    Ask a model by hand, put it behind HTTP, or run it over a file:
+
+    ```sh
+    steadfast predict sentiment "not bad at all" --explain best
+    steadfast serve
+    steadfast score sentiment reviews.csv -o scored.parquet
+    ```
+
+    `steadfast COMMAND --help` explains a command. Every option of `serve` is also a variable, such as
+    `STEADFAST_PORT`; those that concern models count for the other commands that use one, too.
+    """
+    del version
