@@ -108,6 +108,13 @@ class Session:
         feeds = {name: arrays[name] for name in self._inputs}
         return dict(zip(outputs, self._session.run(list(outputs), feeds), strict=True))
 
+    def release_memory(self, row: Row) -> None:
+        """Compute `row`, and give the system back what earlier, larger batches of any graph took and none uses now."""
+        arrays = {**pad([row], self._pad_id), **self._explaining_inputs([row], ("logits",))}
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._session.run(["logits"], {name: arrays[name] for name in self._inputs}, options)
+
     def _explaining_inputs(self, rows: Sequence[Row], outputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         """The inputs that tell a graph which explanations to compute, and of which logits.
 

@@ -113,6 +113,10 @@ class LoadedModel:
         if not all(np.isfinite(array).all() for row in arrays for array in row.values()):
             raise BrokenModel(f"{self.package.folder}: an output is not finite")
 
+    def release_memory(self, row: Row) -> None:
+        """Give the system back what is free of the memory that all graphs share; see the session's method."""
+        self._session.release_memory(row)
+
     def close(self, *, drain: bool = True) -> None:
         """Stop the engine; what is queued is computed first, or fails where `drain` is False."""
         self._engine.close(drain=drain)

@@ -176,6 +176,12 @@ class Predictor:
         for future in [self._model.submit(wanted, outputs, admitted=True) for wanted, outputs in asked]:
             future.result()
 
+    def release_memory(self) -> None:
+        """Give the system back the memory of this process's largest batches so far; short texts need far less."""
+        rows = self.sample_rows()
+        if rows:
+            self._model.release_memory(rows[0])
+
     def compute(self, rows: Sequence[Row]) -> list[Logits]:
         """The logits of rows, in their order, from the graph that answers; they are taken even if the queue is full.
 

@@ -177,6 +177,9 @@ class ModelRegistry:
                 self._pool.close()
                 self._pool = None
             raise
+        if started:
+            # The longest probes have just been replayed, with every explanation: 40 MB that a short text does not need.
+            started[0].release_memory()
         known = before | {predictor.name.digest: predictor for predictor in started}
         after = tuple(known[package.manifest.digest] for package in packages)
         _pass_over_what_stays()

@@ -58,6 +58,16 @@ def test_memory_does_not_grow_with_the_runs(package: Path, rows: list[Row]) -> N
     assert run(RUNS) - after_some < 2 * MEBIBYTE
 
 
+def test_memory_of_large_batches_can_be_given_back_without_another_answer(package: Path, rows: list[Row]) -> None:
+    session = Session(package / "model.onnx", pad_id=0)
+    before = session.run(rows[:1], ("logits",))[0]["logits"]
+    session.run(rows * (2_000 // len(rows)), session.outputs)
+    largest = psutil.Process().memory_info().rss
+    session.release_memory(rows[0])
+    assert largest - psutil.Process().memory_info().rss > 8 * MEBIBYTE
+    assert session.run(rows[:1], ("logits",))[0]["logits"].tobytes() == before.tobytes()
+
+
 def test_texts_are_read_by_many_threads_at_once(package: Path) -> None:
     reader = open_package(package).reader()
     texts = [f"the film number {number} was {'very ' * (number % 40)}good" for number in range(64)]
