@@ -225,7 +225,7 @@ class Reader:
         """
         taken = self._tokenize(text, field)
         room = self._room(pair=False)
-        fits = self._check_fit(len(taken.tokens) <= room, field, truncation)
+        fits = self._check_fit(len(taken.tokens), room, field, truncation)
         windows = _cut(taken.tokens, room, truncation, shared=self.limits.max_tokens // 4)
         rows = self._rows([_Group(windows, None, (taken.segment(field, 0),))], field)
         return Encoded(
@@ -251,7 +251,7 @@ class Reader:
         first, second = taken[first_field].tokens, taken[second_field].tokens
         room = self._room(pair=True)
         longer = first_field if len(first) >= len(second) else second_field
-        fits = self._check_fit(len(first) + len(second) <= room, longer, truncation)
+        fits = self._check_fit(len(first) + len(second), room, longer, truncation)
         rooms = _share_room(len(first), len(second), room)
         windows = _cut(first, rooms[0], truncation, shared=rooms[0] // 4)
         segments = tuple(one.segment(name, number) for number, (name, one) in enumerate(taken.items()))
@@ -288,7 +288,7 @@ class Reader:
             self._tokenize_question({name: taken_parts[name].read for name in question}, room // 2)
             for question in questions
         ]
-        fits = self._check_fit(len(tokens) + max(map(len, beside)) <= room, field, truncation)
+        fits = self._check_fit(len(tokens) + max(map(len, beside)), room, field, truncation)
         groups = [
             _Group(
                 _cut(tokens, left, truncation, shared=left // 4),
@@ -356,7 +356,12 @@ class Reader:
         """Number of tokens that a row has room for beside its special tokens."""
         return self.limits.max_tokens - int(self._tokenizer.num_special_tokens_to_add(pair))
 
-    def _check_fit(self, fits: bool, field: str, truncation: Truncation) -> bool:
+    def _check_fit(self, length: int, room: int, field: str, truncation: Truncation) -> bool:
+        """Whether so many tokens fit in a row; raises BadInput where they may not be cut, or no windows would do."""
+        most, fits = self.limits.max_item_tokens, length <= room
+        if truncation == "window" and length > most:
+            # Windows have more, and to cut them takes long.
+            raise BadInput("input_too_long", field, f"{length:,} tokens; at most {most:,} are read: split it")
         if not fits and truncation == "error":
             raise BadInput(
                 "input_too_long",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
 from models.tasks import ENDPOINTS
 from models.tasks.sentiment import SENTIMENT
@@ -19,7 +20,7 @@ from service.answers.answers import Answers, PendingAnswers
 from service.answers.contract import Options, request_type
 from service.answers.predictor import Predictor
 from service.server import endpoints
-from service.server.context import RequestContext, current_request
+from service.server.context import RequestContext, current_request, read_body
 from service.server.endpoints import endpoint
 from service.server.metrics import Metrics
 from service.server.registry import ModelRegistry
@@ -65,6 +66,31 @@ def test_what_takes_long_to_explain_holds_up_no_other_caller(
     response = ask(predictor, inputs=["good " * words], explain="attention", truncation=truncation)
     assert response.status_code == 200
     assert [thread is not threading.main_thread() for thread in threads] == [in_a_thread]
+
+
+@pytest.mark.parametrize(("words", "in_a_thread"), [(100, False), (2_100, True)])
+def test_a_large_body_is_parsed_in_turn_with_others(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, words: int, in_a_thread: bool
+) -> None:
+    threads: list[str] = []
+
+    def record_thread(kind: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return read_body(kind)
+
+    registry = ModelRegistry(Settings())
+    monkeypatch.setattr(endpoints, "read_body", record_thread)
+    monkeypatch.setattr(registry, "using", lambda *_: nullcontext(predictor))
+    monkeypatch.setattr(registry, "for_endpoint", lambda *_: [predictor])
+    body = json.dumps({"inputs": ["good " * words]}).encode()
+    current_request.set(RequestContext("id", body=body))
+
+    async def answer() -> Response:
+        return await endpoint(ENDPOINTS["sentiment"], registry, Metrics(), 1).answer()
+
+    response = asyncio.run(answer())
+    assert response.status_code == 200
+    assert [name.startswith("long-work") for name in threads] == [in_a_thread]
 
 
 def test_a_request_that_runs_out_of_time_while_its_answers_are_made_is_traced_with_its_stages(
