@@ -77,7 +77,7 @@ class Supervisor:
 
     async def _keep_running(self, number: int) -> int:
         """Replace worker `number` each time it dies, until told to stop; returns the exit code of the last one."""
-        while True:
+        while not self._stopping.is_set():
             began = time.monotonic()
             process = await self._start(number)
             if process is None:
@@ -98,6 +98,7 @@ class Supervisor:
                     await asyncio.wait_for(self._stopping.wait(), RESTART_PAUSE_S)
             if self._stopping.is_set():
                 return code
+        return 0
 
     async def _start(self, number: int) -> asyncio.subprocess.Process | None:
         """Start a worker; returns None, after a pause, if the machine has no room for one just now."""
@@ -119,6 +120,9 @@ class Supervisor:
         if not self._stopping.is_set():
             self._stopping.set()
             self._signal_workers(signal.SIGTERM)
+            # The workers hold the socket for as long as they answer. Held here too, it would go on taking connections
+            # that nobody reads, and the end of this process would break them; now they are refused.
+            os.close(self._spec.listener)
             asyncio.get_running_loop().call_later(self._spec.drain_s + STOPPING_S, self._signal_workers, signal.SIGKILL)
 
     def _signal_workers(self, number: signal.Signals) -> None:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from service.cli.serving.launch import greeting
@@ -166,6 +167,37 @@ def test_every_request_taken_before_sigterm_is_answered(start_server: Callable[.
     assert set(before) <= {200, 503}
     # Callers that came during draining were told so, or could not connect.
     assert {status for began, status in outcomes if began >= told} <= {503, None}
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    return any(
+        connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+        for connection in process.net_connections("tcp")
+    )
+
+
+def test_only_those_who_answer_hold_the_socket_while_the_server_drains(
+    start_server: Callable[..., Server], package: Path
+) -> None:
+    """Else callers would queue up on it after the last answer, until the end of the process broke their connections."""
+    server = start_server(package)
+    supervisor = psutil.Process(server.process.pid)
+    (worker,) = supervisor.children()
+    body = b'{"inputs": ["good"]}'
+    head = (
+        f"POST /v1/sentiment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        # The go-ahead tells that the request is under way.
+        assert connection.recv(4_096).startswith(b"HTTP/1.1 100 ")
+        assert _listens(supervisor, server.port)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: not _listens(supervisor, server.port))
+        assert _listens(worker, server.port)
+        connection.sendall(body)
+        assert connection.recv(4_096).startswith(b"HTTP/1.1 200 ")
+    assert server.process.wait(timeout=30) == 0
 
 
 def test_what_takes_longer_than_the_drain_is_refused_and_the_server_ends(
