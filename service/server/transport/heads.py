@@ -62,6 +62,8 @@ def check_head(headers: Iterable[tuple[bytes, bytes]], version: str) -> None:
     hosts = sum(name == b"host" for name, _ in headers)
     if hosts > 1 or (version == "1.1" and not hosts):
         raise Problem("bad_request", f"HTTP/1.1 takes one header Host, and there are {hosts}")
+    if version == "1.0" and any(name == b"transfer-encoding" for name, _ in headers):
+        raise Problem("bad_request", "HTTP/1.0 knows no Transfer-Encoding; send Content-Length, or HTTP/1.1")
     codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     if codings not in ([], [b"chunked"]):
         raise Problem("not_implemented", "the one Transfer-Encoding read here is chunked, once")

@@ -171,7 +171,9 @@ class Http2Connection(asyncio.Protocol):
             return
         is_final = not headers[0][1].startswith(b"1")
         self._h2.send_headers(stream_id, [*headers, *(self._server_state.default_headers if is_final else ())])
-        self._flush()
+        if not is_final:
+            # Others go out with the body.
+            self._flush()
 
     async def send_body(self, stream_id: int, body: bytes, *, is_last: bool) -> None:
         """Send a part of a body when the caller has room for it; a caller who leaves none for long is given up."""
@@ -279,6 +281,7 @@ class Http2Connection(asyncio.Protocol):
                 self._flush()
 
     async def _wait_for_room(self, stream_id: int, stream: Stream) -> None:
+        self._flush()
         opened = self._may_write if not self._may_write.is_set() else self._window_opened
         try:
             async with asyncio.timeout(self._limits.keep_alive_s):

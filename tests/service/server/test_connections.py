@@ -176,11 +176,12 @@ def test_a_websocket_gets_the_problem_that_a_plain_request_gets(
         (b"GET /livez HTTP/1.1\r\n\r\n", 400, "bad_request"),
         (b"GET /livez HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400, "bad_request"),
         (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
+        (POST.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
         (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "not_implemented"),
         (b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n", 501, "not_implemented"),
         (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "bad_request"),
     ],
-    ids=["tls", "words", "no-host", "two-hosts", "two-lengths", "coding", "proxy", "chunk"],
+    ids=["tls", "words", "no-host", "two-hosts", "two-lengths", "old-chunks", "coding", "proxy", "chunk"],
 )
 def test_what_is_no_request_gets_a_problem_and_the_end(server: Server, sent: bytes, status: int, code: str) -> None:
     with connected(server) as connection:
@@ -536,6 +537,7 @@ def test_no_segments_make_the_server_fail(server: Server, segments: list[bytes])
         except (BrokenPipeError, ConnectionResetError):
             pass
     assert not re.search(rb"HTTP/1\.[01] 5(?!01|05)\d\d", said)
+    assert len(re.findall(rb"HTTP/1\.1 [45]\d\d ", said)) == said.count(b"content-type: application/problem+json")
     assert server.ask(inputs=["good"]).status_code == 200
 
 
