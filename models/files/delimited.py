@@ -175,13 +175,15 @@ def _answer_error(table: _Table, error: csv.Error, number: int, line: int) -> Ba
 
 
 def _find_open_quote(lines: Sequence[str], delimiter: str) -> int:
-    """The place of the line in which the last quote opens, by the rules of csv."""
+    """The place of the line in which the last quote opens, up to where the lines break the rules of csv."""
     opened, is_open, closed_at = 0, False, (-1, -1)
     for place, line in enumerate(lines):
         for found in re.finditer('"', line):
             at = found.start()
             if is_open:
                 is_open, closed_at = False, (place, at)
+                if line[at + 1 : at + 2] not in ("", '"', delimiter, "\r", "\n"):
+                    return opened
             elif closed_at == (place, at - 1):
                 is_open = True  # Two quotes stand for one, and the value goes on.
             elif at == 0 or line[at - 1] == delimiter:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from models.files.opening import DataFile
+from models.files.rows import DamagedFile
 
 _LOOK_BYTES = 65_536
 
@@ -20,7 +21,7 @@ def opened_text(file: DataFile) -> Iterator[io.TextIOWrapper]:
     byte order mark says so, and else UTF-8. A byte that is neither becomes half of a surrogate pair.
 
     Raises:
-        DamagedFile: it cannot be read or unpacked; also from the block that reads it.
+        DamagedFile: it cannot be read, unpacked or decoded; also from the block that reads it.
     """
     with file.opened() as raw:
         head = raw.read(_LOOK_BYTES)
@@ -28,4 +29,8 @@ def opened_text(file: DataFile) -> Iterator[io.TextIOWrapper]:
         encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
         start = head.decode(encoding, "replace")
         newline = "\r" if "\r" in start and "\n" not in start else "\n"
-        yield io.TextIOWrapper(raw, encoding=encoding, errors="surrogateescape", newline=newline)
+        try:
+            yield io.TextIOWrapper(raw, encoding=encoding, errors="surrogateescape", newline=newline)
+        except UnicodeError as error:
+            # Only in UTF-16: there a bad byte is not of one line alone.
+            raise DamagedFile(f"{file.name}: not {encoding.upper()}, as its byte order mark says ({error})") from error
