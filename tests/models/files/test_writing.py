@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.arrow_tables import every_type, same_bits
 from models.files.formats import OutputColumns, opened_writer, read_blocks, read_records, survey
 from models.files.opening import DataFile
 from models.files.rows import Record, RecordBlock, RecordsError
-from tests.models.files.arrows import every_type, same_bits
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.text(
     ",\"'\r\n\t\x00 é漢👩‍🚀a=;|\\", max_size=20
