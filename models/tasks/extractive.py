@@ -287,4 +287,14 @@ EXTRACTIVE_READING = Task(
     # The context stays as it is, because the answer is a span of it.
     robustness=Robustness(noisy_fields=("question",)),
     corrected_fields=("question",),
+    sample_items={
+        "words of the text": {
+            "context": "The ferry leaves Galway at nine, calls at two islands, and comes back at four.",
+            "question": "When does the ferry come back?",
+        },
+        "no answer": {
+            "context": "The ferry leaves Galway at nine, calls at two islands, and comes back at four.",
+            "question": "Who is the skipper?",
+        },
+    },
 )

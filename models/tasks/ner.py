@@ -287,4 +287,9 @@ NER = Task(
     robustness=Robustness(noisy_fields=("tokens",), edited_fields=("text",), noises=("typos",)),
     explains_each=True,
     targets=Targets(names=_kinds, aim=aim_at_kind),
+    sample_items={
+        "people and places": {"text": "Ada Lovelace met Charles Babbage in London in 1833."},
+        "from a social network": {"text": "off to Galway with @skipper_tom, listening to The Cranberries #Ireland"},
+        "one name for two things": {"text": "Washington spoke in Washington about the new iPhone."},
+    },
 )

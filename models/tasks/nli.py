@@ -115,4 +115,12 @@ NLI = Task(
             RobustnessSet(name="RTE", part="rte_validation", merged={"not_entailment": NOT_ENTAILED}),
         ),
     ),
+    sample_items={
+        "entailment": {"premise": "A man plays the guitar on a stage.", "hypothesis": "A musician is performing."},
+        "contradiction": {"premise": "It rained all day.", "hypothesis": "The sun shone."},
+        "same words, other roles": {
+            "premise": "The doctor was paid by the lawyer.",
+            "hypothesis": "The doctor paid the lawyer.",
+        },
+    },
 )

@@ -60,4 +60,14 @@ PARAPHRASE = Task(
             RobustnessSet(name="MRPC", part="mrpc_test"),
         ),
     ),
+    sample_items={
+        "other words": {
+            "text_a": "How long does the ferry to the island take?",
+            "text_b": "What is the duration of the crossing to the island?",
+        },
+        "same words, other question": {
+            "text_a": "Can I bring my dog on the boat?",
+            "text_b": "Can I bring my boat to the dog show?",
+        },
+    },
 )

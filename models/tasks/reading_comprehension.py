@@ -183,4 +183,17 @@ READING_COMPREHENSION = Task(
     robustness=Robustness(
         noisy_fields=("context", "question"), sets=(RobustnessSet(name="BoolQ contrast", part="boolq_contrast"),)
     ),
+    sample_items={
+        "a dialogue": {
+            "context": "W: Is this seat taken?\nM: My wife is just getting us some tea.\nW: Then I'll stand.",
+            "question": "Where are they most probably?",
+            "choices": ["In a café.", "At a bank.", "In a swimming pool."],
+        },
+        "a report": {
+            "context": "The skipper knew every rock by its name. The lunch, on the other hand, was cold, and somebody "
+            "had forgotten the bread.",
+            "question": "What was wrong with the lunch?",
+            "choices": ["It was late.", "It was cold.", "There was too much of it."],
+        },
+    },
 )

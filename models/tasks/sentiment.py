@@ -74,4 +74,9 @@ SENTIMENT = Task(
         suite="../checklist/sentiment_suite",
         templates=tuple(NameTemplate({"text": text}, "positive") for text in NAME_TEMPLATES),
     ),
+    sample_items={
+        "for and against": {"text": "The screen is gorgeous, but the battery is a disappointment."},
+        "negation": {"text": "Nobody will regret these two hours."},
+        "typing errors": {"text": "A truely wonderfull film, even if the endng drags."},
+    },
 )

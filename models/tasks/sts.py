@@ -151,4 +151,9 @@ STS = Task(
         sets=(RobustnessSet(name="SICK relatedness", part="../nli/sick_test"),),
         templates=tuple(NameTemplate({"text_a": one, "text_b": other}) for one, other in NAME_TEMPLATES),
     ),
+    sample_items={
+        "nearly the same": {"text_a": "A plane is taking off.", "text_b": "An aeroplane leaves the ground."},
+        "some of it": {"text_a": "Two children play football.", "text_b": "A child is kicking a ball against a wall."},
+        "nothing in common": {"text_a": "The cat sleeps on the sofa.", "text_b": "Shares fell sharply on Monday."},
+    },
 )

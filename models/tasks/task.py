@@ -6,7 +6,7 @@ A task module holds no torch: the service, file scoring, the export checks and t
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args, get_origin
 
 import numpy as np
@@ -287,6 +287,9 @@ class Task(Generic[ItemT, AnswerT]):
     """8 to 12 items that every package is tried with; its manifest records the outputs. The last one is longer than one
     window of 512 tokens. Empty for a task that is not exported."""
     robustness: Robustness
+    sample_items: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Items that show people what the task is, and with which they try a model, by a few words that say what each shows.
+    They fill every field that a model of the task reads. Empty for a task that is not served."""
     corrected_fields: tuple[str, ...] = ()
     """Fields in which unknown words may be read as known ones. Texts that answers quote, or name parts of, are none."""
     example: type[Item] | None = None

@@ -43,6 +43,7 @@ def models_routes(registry: ModelRegistry, settings: Settings, metrics: Metrics,
         return Response(metrics.render(figures), media_type=CONTENT_TYPE)
 
     return [
+        Route("/openapi.json", show_document),
         Route("/docs.json", show_document),
         Route("/metrics", show_metrics),
         Route("/v1/models", models.show_all),

@@ -3,13 +3,15 @@
 BentoML's own document knows neither problem documents nor mounted addresses, and drops `null` where it is allowed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from models.tasks import ENDPOINTS
+from models.tasks.task import AnyTask
 from service.answers.contract import ModelCard, ModelList, Reload, answer_type, request_type
 from service.server.problems import CONTENT_TYPE, KINDS, ProblemDocument
 
@@ -57,7 +59,10 @@ def describe_api(max_items: int) -> dict[str, Any]:
             "post": _operation(endpoint, described, answer, _ANSWER_ERRORS)
             | {
                 "parameters": [_TIMEOUT_HEADER],
-                "requestBody": {"required": True, "content": _content("application/json", request)},
+                "requestBody": {
+                    "required": True,
+                    "content": _content("application/json", request, _examples(tasks)),
+                },
             }
         }
     # By "validation" a field with a default is not required: answers may leave `errors` out.
@@ -124,5 +129,17 @@ def _health(name: str, description: str) -> dict[str, Any]:
     }
 
 
-def _content(media_type: str, kind: type[BaseModel]) -> dict[str, Any]:
-    return {media_type: {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
+def _content(
+    media_type: str, kind: type[BaseModel], examples: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    shown = {"examples": dict(examples)} if examples else {}
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}, **shown}}
+
+
+def _examples(tasks: Iterable[AnyTask]) -> dict[str, Any]:
+    """A request for each sample item of the tasks of an endpoint; `x-task` says which task's models read it."""
+    return {
+        f"{task.name}-{number}": {"summary": shows, "value": {"inputs": [item]}, "x-task": task.name}
+        for task in tasks
+        for number, (shows, item) in enumerate(task.sample_items.items(), start=1)
+    }

@@ -34,3 +34,11 @@ def test_an_item_takes_an_id_and_nothing_unknown(task: AnyTask) -> None:
 
 def test_the_schema_of_an_item_is_json(task: AnyTask) -> None:
     assert json.loads(json.dumps(task.item.model_json_schema()))
+
+
+def test_sample_items_are_items_that_fill_the_same_fields(task: AnyTask) -> None:
+    assert len(task.sample_items) >= 2
+    for item in task.sample_items.values():
+        task.item.model_validate(item)
+    # Whoever makes a form of them shows every field that a model of the task reads.
+    assert {tuple(item) for item in task.sample_items.values()} == {tuple(task.columns)}

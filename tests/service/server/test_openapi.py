@@ -13,6 +13,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from models.tasks import ENDPOINTS, TASKS
+from service.answers.contract import request_type
 from service.server.openapi import describe_api
 from tests.service.conftest import Server
 
@@ -33,7 +35,16 @@ ASKED = [(operation, GenerationMode.POSITIVE) for operation in OPERATIONS] + [
 
 
 def test_the_server_shows_this_document(server: Server) -> None:
+    assert server.client.get("/openapi.json").json() == DOCUMENT
     assert server.client.get("/docs.json").json() == DOCUMENT
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_every_task_has_examples_of_requests_that_it_takes(endpoint: str) -> None:
+    media = DOCUMENT["paths"][f"/v1/{endpoint}"]["post"]["requestBody"]["content"]["application/json"]
+    assert {example["x-task"] for example in media["examples"].values()} == {one.name for one in ENDPOINTS[endpoint]}
+    for example in media["examples"].values():
+        request_type(TASKS[example["x-task"]], 64).model_validate(example["value"])
 
 
 @pytest.mark.parametrize(("operation", "mode"), ASKED, ids=lambda value: getattr(value, "label", value))
