@@ -136,6 +136,11 @@ class Settings(BaseSettings):
         "separated by commas, and * is any. Without one, no page may.",
         json_schema_extra={"group": "Access"},
     )
+    page: bool = Field(
+        default=True,
+        description="Show a page at `/` on which people try the models in a browser.",
+        json_schema_extra={"group": "Access"},
+    )
     max_items: int = Field(
         default=64, ge=1, description="Most inputs in one request.", json_schema_extra={"group": "Limits"}
     )

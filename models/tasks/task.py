@@ -288,8 +288,8 @@ class Task(Generic[ItemT, AnswerT]):
     window of 512 tokens. Empty for a task that is not exported."""
     robustness: Robustness
     sample_items: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Items that show people what the task is, and with which they try a model, by a few words that say what each shows.
-    They fill every field that a model of the task reads. Empty for a task that is not served."""
+    """Items that show people what the task is, and by which they try a model, under a few words that say what
+    each shows. They fill every field that a model of the task reads. Empty for a task that is not served."""
     corrected_fields: tuple[str, ...] = ()
     """Fields in which unknown words may be read as known ones. Texts that answers quote, or name parts of, are none."""
     example: type[Item] | None = None

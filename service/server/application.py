@@ -22,6 +22,7 @@ from service.server.keys import Access, read_access
 from service.server.logs import configure_logs
 from service.server.metrics import Metrics
 from service.server.models_routes import models_routes
+from service.server.page.files import page_routes, read_files
 from service.server.problems import Problem
 from service.server.registry import ModelRegistry
 from service.server.signals import handle_signals
@@ -71,12 +72,14 @@ def build_service(settings: Settings) -> bentoml.Service[Any]:
         SettingsError: as `read_access` does.
     """
     parts = ServerParts.from_settings(settings)
-    routes = _routes(parts)
+    files = read_files() if settings.page else {}
+    routes = [*(page_routes(files) if files else ()), *_routes(parts)]
     endpoints = [endpoint(tasks, parts.registry, parts.metrics, settings.max_items) for tasks in ENDPOINTS.values()]
     service = GatewayService(
         parts,
-        routes,
         endpoints,
+        routes,
+        files,
         name=NAME,
         inner=_worker_class(parts, endpoints),
         config={
@@ -166,13 +169,21 @@ class GatewayService(bentoml.Service[Any]):  # type: ignore[misc]
     """A BentoML service whose whole application, its middleware included, stands behind our gateway."""
 
     def __init__(
-        self, parts: ServerParts, routes: Iterable[Route], endpoints: Iterable[Endpoint], **bentoml_options: Any
+        self,
+        parts: ServerParts,
+        endpoints: Iterable[Endpoint],
+        routes: Iterable[Route],
+        without_key: Iterable[str],
+        **bentoml_options: Any,
     ) -> None:
-        """A service of these parts; `routes` are the addresses beside the `endpoints`, which are its API methods."""
+        """A service of these parts; `routes` are the addresses beside the `endpoints`, which are its API methods.
+
+        Addresses in `without_key` answer without a key.
+        """
         super().__init__(**bentoml_options)
         self._parts = parts
         self._endpoints = {one.path: one for one in endpoints}
-        self._addresses = Addresses.of(routes, (method.route for method in self.apis.values()))
+        self._addresses = Addresses.of(routes, (method.route for method in self.apis.values()), without_key)
 
     def to_asgi(self, is_main: bool = True) -> App:
         """BentoML's application behind the gateway."""

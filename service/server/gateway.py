@@ -75,10 +75,15 @@ class Addresses:
     """Addresses with a parameter, such as `/v1/models/{task}`, by what stands before the parameter."""
     taking_json: frozenset[str]
     """Addresses whose POST takes a JSON body; nothing else in the application reads a body."""
+    without_key: frozenset[str]
+    """Addresses that hold nothing secret, and answer without a key."""
 
     @classmethod
-    def of(cls, routes: Iterable[Route], json_paths: Iterable[str]) -> Self:
-        """The addresses of `routes` that belong in the schema, and `json_paths`, whose POST takes a JSON body."""
+    def of(cls, routes: Iterable[Route], json_paths: Iterable[str], without_key: Iterable[str] = ()) -> Self:
+        """The addresses of `routes` that belong in the schema, and `json_paths`, whose POST takes a JSON body.
+
+        Those among them that are in `without_key` answer without a key.
+        """
         shown = [route for route in routes if route.include_in_schema]
         plain = {route.path for route in shown if not route.param_convertors}
         posted = {route.path for route in shown if "POST" in (route.methods or ())}
@@ -87,6 +92,7 @@ class Addresses:
             plain=HEALTH_PATHS | plain | json_paths,
             families={route.path.partition("{")[0]: route.path for route in shown if route.param_convertors},
             taking_json=json_paths | posted,
+            without_key=frozenset(without_key),
         )
 
     def name(self, path: str) -> str:
@@ -192,8 +198,9 @@ class Gateway:
             return
         if scope["path"] not in HEALTH_PATHS:
             self._in_flight.begin(cancel_scope)
-            changes = scope["method"] == "POST" and scope["path"] in ADMIN_PATHS
-            sender.context.tenant = self._access.check(headers, is_local=_is_loopback(scope), changes=changes)
+            if scope["path"] not in self._addresses.without_key:
+                changes = scope["method"] == "POST" and scope["path"] in ADMIN_PATHS
+                sender.context.tenant = self._access.check(headers, is_local=_is_loopback(scope), changes=changes)
         elif scope["path"] == "/readyz":
             self._in_flight.refuse_if_draining()
         if scope["method"] == "POST" and scope["path"] in self._addresses.taking_json:

@@ -51,7 +51,8 @@ def greeting(settings: Settings, models: int) -> str:
     """A line for people who start the server in a terminal."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{settings.port}"
-    return f"listening on {address}, {format_count(models, 'model')}, docs at {address}/docs.json"
+    more = f"a page to try them at {address}/" if settings.page else f"docs at {address}/docs.json"
+    return f"listening on {address}, {format_count(models, 'model')}, {more}"
 
 
 def _check_pins(settings: Settings, packages: Sequence[Package]) -> None:

@@ -69,7 +69,8 @@ def serve(
         -d '{"inputs": ["not bad at all"], "explain": "attention"}'
     ```
 
-    `/docs.json` describes every address, `/v1/models` lists the models, and `/readyz` says whether they are loaded.
+    `/` is a page to try the models in a browser, `/openapi.json` describes every address, and `/readyz` says whether
+    they are loaded.
 
     Each option is also a variable: `STEADFAST_MAX_ITEMS` sets `--max-items`, and an option wins over its variable.
     Keys are no option, since the list of processes would show them: set `STEADFAST_API_KEYS=KEY,...`, or name a file

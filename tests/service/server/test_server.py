@@ -263,7 +263,7 @@ def test_a_terminal_shows_where_the_server_listens(package: Path) -> None:
         os.killpg(process.pid, signal.SIGTERM)
     os.close(ours)
     here = f"http://127.0.0.1:{port}"
-    assert said == f"listening on {here}, 1 model, docs at {here}/docs.json\r\n"
+    assert said == f"listening on {here}, 1 model, a page to try them at {here}/\r\n"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+// The form: tasks, models, samples, the fields of an item, and the options of a request.
+
+import { fieldsFor, samplesFor, spell } from "./catalog.js";
+import { byId, element, show } from "./dom.js";
+
+/** A radio button for each task; `choose` is called with the one that is chosen. */
+export function showTasks(tasks, choose) {
+  const buttons = tasks.map((task) => {
+    const about = { type: "radio", name: "task", value: task.endpoint, change: () => choose(task) };
+    return element("label", {}, element("input", about), element("span", {}, spell(task.endpoint)));
+  });
+  show(byId("tasks"), buttons);
+}
+
+/** The models of a task, and where there are several, one to compare with. */
+export function showModels(task) {
+  const option = (card) => element("option", { value: card.name }, nameOf(card, task.models));
+  show(byId("model"), task.models.map(option));
+  show(byId("other"), element("option", { value: "" }, "no other model"), task.models.map(option));
+  byId("beside").hidden = task.models.length < 2;
+}
+
+/** What can be explained by the model of this card. */
+export function showOptions(card) {
+  const option = (value, text) => element("option", { value }, text);
+  const methods = card.explanations.map((method) => option(method, method));
+  const best = Object.keys(card.faithfulness).length > 0 ? "by the most faithful method" : "by the usual method";
+  show(byId("explain"), option("best", best), methods, option("", "no"));
+}
+
+/** The fields of an item, filled with the first sample, and a button for each sample. */
+export function showFields(task, card) {
+  const fields = [...fieldsFor(task, card)].map(([name, isList]) => fieldOf(name, isList));
+  const samples = samplesFor(task, card);
+  show(byId("fields"), fields);
+  const buttons = samples.map(({ shows, item }) => element("button", { type: "button", click: () => fillIn(item) }, shows));
+  show(byId("samples"), buttons);
+  if (samples.length > 0) fillIn(samples[0].item);
+}
+
+/** The item that the fields hold. */
+export function readItem() {
+  return Object.fromEntries(
+    [...byId("fields").querySelectorAll("textarea")].map(({ name, value, dataset }) => [
+      name,
+      "list" in dataset ? value.split("\n").filter((line) => line.trim() !== "") : value,
+    ]),
+  );
+}
+
+/** Say beside the fields at fault what is wrong with them, or nothing; returns the first of them, or null. */
+export function showFaults(errors) {
+  let first = null;
+  for (const area of byId("fields").querySelectorAll("textarea")) {
+    const own = errors.filter(({ pointer }) => pointer.split("/")[3] === area.name);
+    const fault = byId(`fault-${area.name}`);
+    fault.textContent = own.map((one) => one.detail).join(" ");
+    if (own.length === 0) area.removeAttribute("aria-invalid");
+    else {
+      area.setAttribute("aria-invalid", "true");
+      first ??= area;
+    }
+  }
+  return first;
+}
+
+function nameOf(card, models) {
+  const isTwin = models.some((one) => one.twins.some((twin) => twin.digest === card.digest));
+  return `${card.name} (${card.method}, ${card.precision})${isTwin ? ", the twin" : ""}`;
+}
+
+function fieldOf(name, isList) {
+  const id = `field-${name}`;
+  const hint = isList ? element("span", { class: "hint" }, " (one a line)") : null;
+  const about = { id, name, rows: isList ? 4 : 3, dir: "auto", spellcheck: "false", "aria-describedby": `fault-${name}` };
+  return element(
+    "div",
+    { class: "field" },
+    element("label", { for: id }, spell(name), hint),
+    element("textarea", { ...about, "data-list": isList }),
+    element("p", { class: "fault", id: `fault-${name}` }),
+  );
+}
+
+function fillIn(item) {
+  for (const area of byId("fields").querySelectorAll("textarea")) {
+    const value = item[area.name] ?? "";
+    area.value = Array.isArray(value) ? value.join("\n") : value;
+  }
+}

@@ -1,0 +1,266 @@
+"""The page in a real browser: every task asked and read, by keyboard too; texts stay texts."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+
+from models.tasks import ENDPOINTS
+from service.answers.contract import result_type
+from service.pages.fragment import fragment
+from tests.service.conftest import Server
+from tests.service.pages.parsed import parse
+from tests.service.tiny import build_package, reseal
+
+WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'&lt; "
+TASKS = {endpoint: tasks[0] for endpoint, tasks in ENDPOINTS.items()}
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """A function that opens the page of a server; afterwards nothing may have gone wrong or been loaded elsewhere."""
+    contexts: list[BrowserContext] = []
+    wrong: list[str] = []
+
+    def note(said: str, *, is_wrong: bool = True) -> None:
+        if is_wrong:
+            wrong.append(said)
+
+    def open_page(server: Server, task: str = "", *, ready: bool = True, **options: Any) -> Page:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        own = f"http://127.0.0.1:{server.port}/"
+        page.on("pageerror", lambda error: note(str(error)))
+        page.on("dialog", lambda dialog: note(dialog.message))
+        page.on("console", lambda said: note(said.text, is_wrong="Content Security" in said.text))
+        page.on("request", lambda asked: note(asked.url, is_wrong=not asked.url.startswith((own, "data:"))))
+        page.goto(f"{own}#{task}")
+        if ready:
+            page.wait_for_selector("#form:not([hidden])")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def ask(page: Page, **texts: str) -> None:
+    """Fill in the fields, ask, and wait for the answer."""
+    for name, text in texts.items():
+        page.fill(f"#field-{name}", text)
+    page.click("#ask")
+    page.wait_for_selector("#answers article")
+
+
+def violations(page: Page) -> list[str]:
+    found = Axe().run(page, options=WCAG).response["violations"]
+    return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_answered_without_a_barrier(
+    zoo: Server, open_page: Callable[..., Page], task: str, scheme: str
+) -> None:
+    page = open_page(zoo, task, color_scheme=scheme)
+    ask(page)
+    assert page.locator("#answers mark").count() > 0
+    assert page.locator("#passports article svg").count() > 0
+    page.locator("details").first.locator("summary").click()
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_phone_shows_all_of_it_without_scrolling_sideways(
+    zoo: Server, open_page: Callable[..., Page], task: str
+) -> None:
+    page = open_page(zoo, task, viewport={"width": 375, "height": 700}, has_touch=True, is_mobile=True)
+    ask(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    assert violations(page) == []
+    page.locator("#answers [data-score]").first.tap()
+    expect(page.locator(".at-score").first).to_have_text(re.compile(r"^.+: [+-]?\d\.\d{3}$"))
+
+
+def test_the_keyboard_alone_chooses_asks_and_reads(zoo: Server, open_page: Callable[..., Page]) -> None:
+    page = open_page(zoo)
+    press = page.keyboard.press
+    page.locator("#tasks input").first.focus()
+    press("ArrowRight")
+    expect(page.locator("#tasks input:checked")).to_have_value("nli")
+    page.locator("#field-premise").focus()
+    press("Control+Enter")
+    expect(page.locator("#answers h2")).to_be_focused()
+    press("Tab")
+    expect(page.locator("#answers p.text").first).to_be_focused()
+    words = page.locator("#answers p.text").first.locator("[data-word]")
+    readout = page.locator(".readout").first
+    for key, place in (("Home", 0), ("ArrowRight", 1), ("End", -1), ("ArrowLeft", -2)):
+        press(key)
+        word = words.nth(place)
+        expect(readout).to_have_text(f"{word.get_attribute('data-word')}: {word.get_attribute('data-score')}")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_words_are_marked_as_on_other_pages(zoo: Server, open_page: Callable[..., Page], task: str) -> None:
+    page = open_page(zoo, task)
+    with page.expect_response(f"**/v1/{task}") as answered:
+        ask(page)
+    (result,) = answered.value.json()["results"]
+    (item,) = json.loads(answered.value.request.post_data or "")["inputs"]
+    kind = TASKS[task]
+    root, _ = parse(fragment(kind.item.model_validate(item), result_type(kind).model_validate(result)))
+    marks = page.locator("#answers .texts mark")
+    shown = [
+        (re.sub(r" \(.*\)$", "", mark.text_content() or ""), mark.get_attribute("class"), mark.get_attribute("title"))
+        for mark in marks.all()
+    ]
+    texts = [one for tag in ("p", "li") for one in root.find(tag, "text")]
+    assert shown == [
+        (mark.text(), mark.attributes["class"], mark.attributes["title"]) for one in texts for mark in one.find("mark")
+    ]
+    found = [one.text_content() for one in page.locator("#answers .texts .found").all()]
+    assert [re.sub(r" \(.*?\)", "", one or "") for one in found] == [one.text() for one in root.find("span", "found")]
+
+
+@pytest.mark.parametrize("text", ['It\'s "fine" & <b>dull</b> $HOME `x` \\ 😀\nnew line', "a plain text"])
+def test_a_shell_and_python_get_the_answer_that_is_shown(
+    zoo: Server, open_page: Callable[..., Page], text: str
+) -> None:
+    page = open_page(zoo, "sentiment")
+    page.select_option("#explain", "attention")
+    with page.expect_response("**/v1/sentiment") as answered:
+        ask(page, text=text)
+    (shown,) = answered.value.json()["results"]
+    curl, python = (page.locator(name).text_content() or "" for name in ("#curl", "#python"))
+    said = [
+        subprocess.run(["sh", "-c", curl], capture_output=True, check=True).stdout.decode(),
+        subprocess.run([sys.executable, "-c", python], capture_output=True, check=True).stdout.decode(),
+    ]
+    (by_shell,) = json.loads(said[0])["results"]
+    assert (by_shell["label"], by_shell["score"]) == (shown["label"], shown["score"])
+    assert f"'score': {shown['score']}" in said[1]
+
+
+def test_a_key_is_asked_for_and_kept_in_memory_alone(
+    start_server: Callable[..., Server], package: Path, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(start_server(package, api_keys="secret"), ready=False)
+    expect(page.locator("#key")).to_be_focused()
+    assert page.locator("#problem").text_content() == ""
+    assert violations(page) == []
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    expect(page.locator("#problem h2")).to_have_text("A key is needed")
+    page.fill("#key", "secret")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#form:not([hidden])")
+    ask(page, text="the film was great")
+    assert "secret" not in page.content()
+    assert "$STEADFAST_KEY" in (page.locator("#curl").text_content() or "")
+    assert page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
+    page.reload()
+    expect(page.locator("#key")).to_be_focused()
+
+
+def test_text_never_becomes_markup(server: Server, open_page: Callable[..., Page]) -> None:
+    def spoil(route: Route) -> None:
+        route.fulfill(response=(got := route.fetch()), json=_spoilt(got.json()))
+
+    page = open_page(server)
+    page.route("**/v1/**", spoil)
+    page.reload()
+    page.wait_for_selector("#form:not([hidden])")
+    ask(page, text=HOSTILE + "good")
+    assert (page.locator("#answers p.text").text_content() or "").startswith(HOSTILE[:4])
+    for name in ("#answers h3", "#answers .model", "#answers .scores", "#passports h3", "#model"):
+        assert HOSTILE.strip() in (page.locator(name).first.text_content() or ""), name
+    assert page.locator("img").count() == 0
+    assert page.locator("script").count() == 1
+
+
+def test_what_is_wrong_stands_beside_the_field(server: Server, open_page: Callable[..., Page]) -> None:
+    page = open_page(server)
+    page.fill("#field-text", "  ")
+    page.click("#ask")
+    field = page.locator("#field-text")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_be_focused()
+    expect(page.locator("#fault-text")).not_to_be_empty()
+    assert violations(page) == []
+    ask(page, text="good")
+    expect(page.locator("#fault-text")).to_be_empty()
+    expect(page.locator("#problem")).to_be_empty()
+
+
+def test_a_server_that_is_gone_is_said_to_be(server: Server, open_page: Callable[..., Page]) -> None:
+    page = open_page(server)
+    page.route("**/v1/sentiment", lambda route: route.abort())
+    page.click("#ask")
+    expect(page.locator("#problem")).to_contain_text("cannot be reached")
+    expect(page.locator("#ask")).to_have_text("Ask")
+
+
+def test_two_models_answer_side_by_side_where_there_are_two(
+    start_server: Callable[..., Server], server: Server, package: Path, tmp_path: Path, open_page: Callable[..., Page]
+) -> None:
+    other = build_package(tmp_path / "other", name="other")
+    reseal(other, labels=["positive", "negative"], method={"name": "asa", "settings": {}}, probes=[])
+    page = open_page(start_server(package, other))
+    page.select_option("#other", "other")
+    ask(page, text="the film was great")
+    assert [one.text_content() for one in page.locator("#answers .model").all()] == [
+        "tiny (plain, fp32)",
+        "other (asa, fp32)",
+    ]
+    expect(page.locator("#answers")).to_contain_text("The two models disagree.")
+    assert page.locator("#passports article").count() == 2
+    assert violations(page) == []
+    expect(open_page(server).locator("#beside")).to_be_hidden()
+
+
+def test_a_certificate_says_whether_it_holds(server: Server, open_page: Callable[..., Page]) -> None:
+    page = open_page(server)
+    page.select_option("#certify", "typos")
+    ask(page, text="a good but boring film")
+    expect(page.locator("#answers")).to_contain_text("Certificate: does not hold (typos)")
+    expect(page.locator("#answers del")).to_have_text("good")
+    ask(page, text="the")
+    expect(page.locator("#answers")).to_contain_text("The text has no word that typos change.")
+
+
+def test_what_was_corrected_is_shown(
+    start_server: Callable[..., Server], tmp_path: Path, open_page: Callable[..., Page]
+) -> None:
+    folder = build_package(tmp_path / "correcting")
+    reseal(folder, correction="letters")
+    page = open_page(start_server(folder))
+    ask(page, text="😀 a gооd film")
+    expect(page.locator("#answers del").first).to_contain_text("о")
+    expect(page.locator("#answers ins").first).to_contain_text("o")
+
+
+def _spoilt(value: Any) -> Any:
+    """The same answer with markup in every text that is shown."""
+    shown = {"name", "label", "labels", "base", "method", "target", "answer", "detail", "highest", "lowest", "text"}
+    if isinstance(value, list):
+        return [_spoilt(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: (HOSTILE + one if name != "method" or "name" in value else one)
+        if name in shown and isinstance(one, str)
+        else _spoilt(one)
+        for name, one in value.items()
+    }
