@@ -4,7 +4,6 @@ A folder holds files of any kind that `models.files` reads. A part is named by i
 `sst2_train` is `sst2_train.jsonl.gz`. On a hub, a part is a split.
 """
 
-import hashlib
 import itertools
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from models.checkpoint import DataFile, DataSource
 from models.errors import UserError, first_mistake
 from models.files.formats import Records, read_records, stem_of
 from models.files.rows import BadRecord, Record, UnknownColumn, find_column
+from models.files.storage import LOCAL_DISK
 from models.hub import give_up_at_first_failure
 from models.tasks.task import AnyTask, Item, Outputs, read_item
 from models.text import Encoded, Reader, Truncation
@@ -333,7 +333,7 @@ def _open(data: str, name: str) -> tuple[Records, str | None]:
         raise DataError(f"{folder}: no part {name!r}; there are: {', '.join(there) or 'no data files at all'}")
     if len(found) > 1:
         raise DataError(f"{folder}: part {name!r} is there twice: {', '.join(path.name for path in found)}")
-    digest = hashlib.sha256(found[0].read_bytes()).hexdigest()
+    digest = LOCAL_DISK.digest(str(found[0]))
     return read_records(found[0]), digest
 
 

@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.ipc as ipc
 import pyarrow.parquet as parquet
 
 from models.files.batches import ArrowBlock, as_batch, make_batch
 from models.files.opening import DataFile
-from models.files.rows import BLOCK_RECORDS, Block, DamagedFile, check_unique
+from models.files.rows import BLOCK_RECORDS, Block, DamagedFile, RecordsError, check_unique
 
 BLOCK_BYTES = 8_000_000
 """The size of a block for whose sake it takes fewer records, where these are wide."""
@@ -125,7 +126,8 @@ class ParquetWriter:
         """Begin the file; `kept` are the columns of blocks, `added` those of the values beside them."""
         self._kept, self._added = kept, added
         self._schema = join_schemas(kept, added)
-        self._writer = parquet.ParquetWriter(file, self._schema)
+        with _writable("parquet"):
+            self._writer = parquet.ParquetWriter(file, self._schema)
         self._held: list[pa.RecordBatch] = []
         self._bytes = 0
 
@@ -143,7 +145,8 @@ class ParquetWriter:
 
     def _flush(self) -> None:
         if self._held:
-            self._writer.write_table(pa.Table.from_batches(self._held, schema=self._schema))
+            with _writable("parquet"):
+                self._writer.write_table(pa.Table.from_batches(self._held, schema=self._schema))
         self._held, self._bytes = [], 0
 
 
@@ -154,16 +157,46 @@ class ArrowWriter:
         """Begin the file; `kept` are the columns of blocks, `added` those of the values beside them."""
         self._kept, self._added = kept, added
         self._schema = join_schemas(kept, added)
-        options = ipc.IpcWriteOptions(emit_dictionary_deltas=True, unify_dictionaries=True)
-        self._writer = ipc.new_file(file, self._schema, options=options)
+        options = ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+        with _writable("Arrow"):
+            self._writer = ipc.new_file(file, self._schema, options=options)
+        self._dictionaries: dict[str, pa.Array] = {}
 
     def write(self, block: Block, added: Sequence[Mapping[str, Any]]) -> None:
         """Write the records of a block with the values that are added."""
-        self._writer.write_batch(join_batches(block, added, self._kept, self._added, self._schema))
+        batch = join_batches(block, added, self._kept, self._added, self._schema)
+        with _writable("Arrow"):
+            arrays = [self._with_one_dictionary(*pair) for pair in zip(self._schema.names, batch.columns, strict=True)]
+            self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
     def close(self) -> None:
         """Write the end of the file."""
         self._writer.close()
+
+    def _with_one_dictionary(self, name: str, column: pa.Array) -> pa.Array:
+        """The column, where it has a dictionary with the one of all columns before it, to which its own is added.
+
+        A file of Arrow cannot take another dictionary for each batch, as parquet has for each group of rows.
+        """
+        if not pa.types.is_dictionary(column.type):
+            return column
+        known = self._dictionaries.setdefault(name, column.dictionary)
+        if column.dictionary.equals(known):
+            return column
+        unseen = column.dictionary.filter(compute.invert(compute.is_in(column.dictionary, value_set=known)))
+        known = self._dictionaries[name] = pa.concat_arrays([known, unseen])
+        places = compute.index_in(column.dictionary, value_set=known).take(column.indices)
+        indices = places.cast(column.type.index_type)
+        return pa.DictionaryArray.from_arrays(indices, known, ordered=column.type.ordered)
+
+
+@contextmanager
+def _writable(kind: str) -> Iterator[None]:
+    """Say in a sentence that a kind of file cannot hold a column."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise RecordsError(f"a column cannot be written to {kind} ({error}); choose another kind of output") from error
 
 
 def join_schemas(kept: pa.Schema, added: pa.Schema) -> pa.Schema:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from models.files.formats import stem_of
 from models.files.opening import DataFile, Dialect
@@ -20,13 +21,15 @@ RUN_RECORD = ".run.json"
 _PATTERN = re.compile(r"[*?\[]")
 
 _MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
+_LOOK_BYTES = 4_096
 _PACKED = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 
 
 def locate(names: Sequence[str], dialect: Dialect, kind: str | None, spool: Path) -> list[DataFile]:
     """The files that names stand for, in the order of the names, and below one name in that of the alphabet.
 
-    Standard input is copied to the folder `spool`, because a run reads its input more than once. `kind` says the
+    Standard input and pipes are copied to the folder `spool`, because a run reads its input more than once.
+    `kind` says the
     format of all files; without it, names say it, and the contents of standard input.
 
     Raises:
@@ -38,11 +41,14 @@ def locate(names: Sequence[str], dialect: Dialect, kind: str | None, spool: Path
 
 def _locate(name: str, spool: Path) -> list[DataFile]:
     if name == STDIN:
-        return [_spool_stdin(spool)]
+        return [_spool(sys.stdin.buffer, "standard input", spool)]
     storage: Storage = LOCAL_DISK
     path = name
     if is_remote(name):
         storage, path = open_storage(name)
+    elif Path(name).is_fifo():
+        with Path(name).open("rb") as pipe:
+            return [_spool(pipe, name, spool)]
     if storage.is_folder(path):
         found = [one for one in storage.find(path) if _holds_records(one.removeprefix(path))]
         base = path
@@ -67,19 +73,19 @@ def _holds_records(path: str) -> bool:
     return not is_hidden and not path.endswith(RUN_RECORD) and stem_of(PurePosixPath(path).name) is not None
 
 
-def _spool_stdin(spool: Path) -> DataFile:
-    spool.mkdir(parents=True, exist_ok=True)
-    copy = spool / "stdin"
+def _spool(stream: BinaryIO, name: str, spool: Path) -> DataFile:
+    """Copy a stream, which can be read only once, to the folder `spool`."""
+    copy = spool / f"stream-{len(list(spool.iterdir()))}"
     with copy.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        shutil.copyfileobj(stream, file, 1 << 20)
     with copy.open("rb") as file:
-        head = file.read(4_096)
+        head = file.read(_LOOK_BYTES)
     packed = next((ending for magic, ending in _PACKED.items() if head.startswith(magic)), "")
-    file_ = DataFile(name=f"standard input{packed}", path=str(copy))
+    spooled = DataFile(name=f"{name}{packed}", path=str(copy))
     if packed:
-        with file_.opened() as unpacked:
-            head = unpacked.read(4_096)
-    return replace(file_, kind=_tell_kind(head))
+        with spooled.opened() as unpacked:
+            head = unpacked.read(_LOOK_BYTES)
+    return replace(spooled, kind=_tell_kind(head))
 
 
 def _tell_kind(head: bytes) -> str:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,10 +116,15 @@ class _Run:
             file.check()
         is_typed = any(not find_format(name, kind).is_text for name, kind in job.target.outputs(files))
         source = survey_source(files, job.selection, typed=is_typed)
-        if is_typed and not job.target.is_folder:
-            source.schema()
         texts = [find_texts(predictor.task, part, job.columns) for part in source.parts]
-        return cls(predictor, job, source, texts, types, _digests(source))
+        run = cls(predictor, job, source, texts, types, _digests(source))
+        run.try_to_write(spool)
+        return run
+
+    def try_to_write(self, spool: Path) -> None:
+        """Write an output without records, to find out before anything is computed whether it can hold the columns."""
+        nothing = Source([replace(part, ranges=()) for part in self.source.parts])
+        self._write_files(Writing(nothing, iter(()), self.types, self.texts, None), spool / "nothing")
 
     def complete(self, progress: ReportStanding) -> Counts:
         """Compute what an earlier run has not, and write the output."""
@@ -130,7 +135,7 @@ class _Run:
             if done is not None:
                 return Counts(**done["counts"], kept=picked, error_column=done["error_column"])
             kept = partial.records
-            refused = self._check_kept(partial)
+            refused_before = refused = self._count_refused(partial)
             tokens = 0
             progress(Standing(kept, picked))
             for answered in answer_each(self.predictor, self._items(kept), job.wanted.options):
@@ -141,7 +146,7 @@ class _Run:
                     self._check_errors(refused, outcome)
                 else:
                     tokens += answered.result.tokens  # type: ignore[union-attr]
-                progress(Standing(partial.records, picked, refused, tokens))
+                progress(Standing(partial.records, picked, refused - refused_before, tokens))
         return self._write(partial, identity, kept)
 
     def _identify(self) -> dict[str, Any]:
@@ -158,7 +163,8 @@ class _Run:
         """The items that the picked records hold, or the reasons why they hold none, but for the first ones."""
         return islice(_read_items(self.predictor, self.source, self.texts), kept, None)
 
-    def _check_kept(self, partial: PartialOutput) -> int:
+    def _count_refused(self, partial: PartialOutput) -> int:
+        """The records that an earlier run refused, if anybody has to know."""
         if self.job.max_errors is None:
             return 0
         return sum(not Outcome.from_json(one).is_answered for one in partial.predictions())
@@ -179,7 +185,8 @@ class _Run:
                 errors = None
                 if job.errors is not None:
                     errors = stack.enter_context(opened_errors(folder / _ERRORS, str(job.errors)))
-                writing = Writing(self.source, partial, self.types, self.texts, errors)
+                outcomes = map(Outcome.from_json, partial.predictions())
+                writing = Writing(self.source, outcomes, self.types, self.texts, errors)
                 self._write_files(writing, folder / _RESULT)
         except BaseException:
             # On a full disk, half an output would only be in the way.

@@ -99,6 +99,9 @@ def find_texts(task: AnyTask, part: Part, chosen: Mapping[str, str]) -> dict[str
     for field in chosen:
         if field not in task.columns:
             raise UnknownColumn(f"{task.name} has no {field}; its inputs have: {', '.join(task.columns)}")
+    if not part.survey.records and not part.survey.columns:
+        # A file of JSON without a record has no columns either.
+        return {field: known_as[0] for field, known_as in task.columns.items()}
     found = {}
     for field, known_as in task.columns.items():
         try:

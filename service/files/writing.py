@@ -10,7 +10,6 @@ from models.files.formats import OutputColumns, Writer, opened_writer
 from models.files.rows import Block, Record, RecordBlock, look_up
 from models.files.spelling import as_json
 from service.files.counts import Counts
-from service.files.partial import PartialOutput
 from service.files.source import InputChanged, Source
 from service.outcomes.columns import ERROR, free_names
 from service.outcomes.outcome import Outcome
@@ -41,12 +40,12 @@ class Writing:
     def __init__(
         self,
         source: Source,
-        partial: PartialOutput,
+        outcomes: Iterator[Outcome],
         types: Mapping[str, Any],
         texts: Sequence[Mapping[str, str]],
         errors: Writer | None,
     ) -> None:
-        """Write all but the records themselves by what is known of them.
+        """Take the outcomes of the picked records, in the order of the source.
 
         Args:
             types: the columns of outcomes, each with the type of its values.
@@ -54,7 +53,7 @@ class Writing:
             errors: takes the records that were refused, if anybody wants them.
         """
         self._source = source
-        self._outcomes = map(Outcome.from_json, partial.predictions())
+        self._outcomes = outcomes
         self._names = free_names(list(types), set(source.columns))
         self._types = types
         self._texts = texts

@@ -157,3 +157,28 @@ def test_json_lines_keep_their_numbers_to_the_letter(tmp_path: Path) -> None:
 def test_plain_text_has_no_place_for_answers(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match=r"out\.txt: plain text has no place for answers; name it \.csv"):
         write_records(tmp_path / "out.txt", [], {})
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_dictionaries_that_differ_between_groups_of_rows_are_one_column(tmp_path: Path, ending: str) -> None:
+    groups: list[list[str | None]] = [["a", None, "b"], ["b", "c", "c"], ["a", "d", None]]
+    tables = [pa.table({"x": pa.array(group).dictionary_encode()}) for group in groups]
+    with parquet.ParquetWriter(tmp_path / "in.parquet", tables[0].schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+    file, target = DataFile.local(tmp_path / "in.parquet"), tmp_path / f"out.{ending}"
+    kind = survey(file).schema
+    columns = OutputColumns(("x",), (), lambda: (kind, pa.schema([])))
+    with opened_writer(target, target.name, None, columns) as opened:
+        for block in read_blocks(file):
+            for place in range(len(block)):
+                opened.write(block.cut(place, place + 1), [{}])
+    written = (parquet.read_table if ending == "parquet" else feather.read_table)(target)
+    assert written.schema == tables[0].schema
+    assert written["x"].to_pylist() == [one for group in groups for one in group]
+
+
+def test_a_column_that_parquet_cannot_hold_is_one_sentence(tmp_path: Path) -> None:
+    months = pa.array([(1, 2, 3)], pa.month_day_nano_interval())
+    with pytest.raises(RecordsError, match=r"a column cannot be written to parquet .*; choose another kind of output"):
+        write_records(tmp_path / "out.parquet", [{"x": None}], {"x": months.type})

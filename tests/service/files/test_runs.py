@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as parquet
 import pytest
 
@@ -237,3 +238,31 @@ def test_an_input_that_vanishes_leaves_a_run_that_can_go_on(predictor: Predictor
 def test_a_folder_elsewhere_is_refused() -> None:
     with pytest.raises(OutputError, match="a folder elsewhere"):
         ScoringJob(sources=["a.csv"], target=Target("memory://out/"))
+
+
+def test_columns_that_the_output_cannot_hold_are_refused_before_anything_is_computed(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    months = pa.array([(1, 2, 3)], pa.month_day_nano_interval())
+    feather.write_feather(pa.table({"text": ["good"], "months": months}), tmp_path / "in.arrow")
+    with pytest.raises(RecordsError, match="cannot be written to parquet"):
+        score(predictor, [tmp_path / "in.arrow"], f"{tmp_path}/out.parquet")
+    assert not (tmp_path / "out.parquet.partial").exists()
+    score(predictor, [tmp_path / "in.arrow"], f"{tmp_path}/out.arrow")
+    assert feather.read_table(tmp_path / "out.arrow")["months"].combine_chunks() == months
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.json"])
+def test_a_file_of_json_without_a_record_becomes_an_output_without_one(
+    predictor: Predictor, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("[]" if name == "in.json" else "")
+    assert score(predictor, [tmp_path / name], f"{tmp_path}/out.csv").records == 0
+    assert read(tmp_path / "out.csv") == []
+
+
+def test_a_pipe_is_read_like_a_stream(package: Path, tmp_path: Path) -> None:
+    words = f"score sentiment <(echo text; echo good) -o {tmp_path}/out.csv --package {package}"
+    command = ["bash", "-c", f"exec {sys.executable} -m service.cli {words}"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=60, stderr=subprocess.PIPE)
+    assert [row["label"] for row in read(tmp_path / "out.csv")] == ["positive"]
