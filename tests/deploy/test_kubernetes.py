@@ -312,15 +312,13 @@ def test_the_check_of_packages_fails_where_one_is_damaged(render: Render, tmp_pa
     ((pod, _),) = _servers(render("cluster"))
     (verify,) = pod["initContainers"]
     shutil.copytree(ROOT / "zoo" / "sentiment", tmp_path / "packages" / "sentiment")
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "steadfast"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m service.cli "$@"\n')
-    program.chmod(0o755)
+    environment = _with_steadfast(tmp_path)
     script = verify["args"][0].replace("/packages/", f"{tmp_path}/packages/")
 
     def run() -> subprocess.CompletedProcess[str]:
-        variables = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-        return subprocess.run([*verify["command"], script], env=variables, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [*verify["command"], script], env=environment, capture_output=True, text=True, check=False
+        )
 
     assert run().returncode == 0
     with (tmp_path / "packages" / "sentiment" / "tokenizer.json").open("ab") as file:
@@ -349,14 +347,33 @@ def test_the_job_scores_each_shard_once(render: Render) -> None:
     variables = {entry["name"]: entry["value"] for entry in container["env"]}
     assert job["completionMode"] == "Indexed"
     assert int(variables["SHARDS"]) == job["completions"]
-    script = container["args"][0].replace("exec steadfast", "printf '%s\\n' steadfast")
-    shown = [
-        subprocess.run(
-            [*container["command"], script],
-            env=variables | {"JOB_COMPLETION_INDEX": str(index), "PATH": os.environ["PATH"]},
-            capture_output=True, text=True, check=True,
-        ).stdout.splitlines()
-        for index in range(job["completions"])
+
+
+def test_what_the_job_writes_merges_into_the_whole(render: Render, tmp_path: Path) -> None:
+    (container,) = _kind(render("score"), "Job")["spec"]["template"]["spec"]["containers"]
+    (tmp_path / "reviews.csv").write_text("text\n" + "".join(f"a joy number {number}\n" for number in range(5)))
+    variables = {entry["name"]: entry["value"] for entry in container["env"]} | {
+        "INPUT": str(tmp_path / "reviews.csv"), "OUTPUT": str(tmp_path / "scored.csv"), "SHARDS": "2",
+    }  # fmt: skip
+    environment = _with_steadfast(tmp_path) | variables
+    for index in range(2):
+        words = [*container["command"], *container["args"]]
+        subprocess.run(words, env=environment | {"JOB_COMPLETION_INDEX": str(index)}, check=True, capture_output=True)
+    subprocess.run(
+        [tmp_path / "bin" / "steadfast", "merge", tmp_path / "scored.csv"],
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    assert [line.partition(",")[0] for line in (tmp_path / "scored.csv").read_text().splitlines()] == [
+        "text", *(f"a joy number {number}" for number in range(5)),
     ]  # fmt: skip
-    assert [words[words.index("--shard") + 1] for words in shown] == ["1/4", "2/4", "3/4", "4/4"]
-    assert all(words[:2] == ["steadfast", "score"] for words in shown)
+
+
+def _with_steadfast(folder: Path) -> dict[str, str]:
+    """Variables with which a shell finds the command."""
+    programs = folder / "bin"
+    programs.mkdir()
+    (programs / "steadfast").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m service.cli "$@"\n')
+    (programs / "steadfast").chmod(0o755)
+    return os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}

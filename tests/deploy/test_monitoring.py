@@ -81,12 +81,24 @@ def test_every_rule_says_what_is_wrong_and_how_bad_that_is() -> None:
         assert rule["annotations"]["summary"]
 
 
-def test_promtool_finds_no_fault() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
+def _promtool(*words: str) -> str:
+    """The output of promtool, which must find no fault."""
+    program = shutil.which("promtool")
+    if program is None:
         pytest.skip("promtool is not installed (Debian's package prometheus has it)")
-    done = subprocess.run(
-        [promtool, "check", "rules", str(MONITORING / "alerts.yaml")], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([program, "check", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"SUCCESS: {len(_rules())} rules found" in done.stdout
+    return done.stdout
+
+
+def test_promtool_finds_no_fault_in_the_rules() -> None:
+    assert f"SUCCESS: {len(_rules())} rules found" in _promtool("rules", str(MONITORING / "alerts.yaml"))
+
+
+def test_promtool_finds_no_fault_in_the_configuration() -> None:
+    assert "SUCCESS" in _promtool("config", "--syntax-only", str(MONITORING / "prometheus.yaml"))
+
+
+def test_the_job_is_called_as_the_rules_call_it() -> None:
+    (job,) = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())["scrape_configs"]
+    assert any(f'job="{job["job_name"]}"' in rule["expr"] for rule in _rules())
