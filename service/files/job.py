@@ -48,8 +48,18 @@ class ScoringJob:
         if self.errors is not None:
             find_format(str(self.errors))
             check_writable(self.errors, "--errors")
+            if self.target.is_local and self.errors.resolve() == self.target.path.resolve():
+                raise OutputError(f"{self.errors}: is the output too; choose another name with --errors")
             if self.errors.exists() and not self.overwrite and not (self.partial / FINISHED).exists():
                 raise OutputError(f"{self.errors}: exists already; choose another --errors, or pass --overwrite")
+
+    def refuse_as_input(self, path: Path) -> None:
+        """Refuse a file of the input that would be written to, or that an earlier run wrote; raises OutputError."""
+        places = [self.target.path.resolve()] if self.target.is_local else []
+        places += [self.errors.resolve()] if self.errors is not None else []
+        found = path.resolve()
+        if any(place == found or (place.is_dir() and place in found.parents) for place in places):
+            raise OutputError(f"{path}: is among the input and the output; choose another name with -o or --errors")
 
     @property
     def partial(self) -> Path:

@@ -22,6 +22,7 @@ from models.errors import UserError, first_mistake
 from models.files.formats import find_format
 from models.files.locating import locate
 from models.files.rows import BadRecord, Record, RecordsError, look_up
+from models.files.storage import LOCAL_DISK
 from models.tasks.task import Item, read_item
 from service.answers.certifying import find_certified
 from service.answers.predictor import Predictor
@@ -114,6 +115,8 @@ class _Run:
         files = locate(job.sources, job.dialect, job.kind, spool)
         for file in files:
             file.check()
+            if file.storage is LOCAL_DISK:
+                job.refuse_as_input(Path(file.path))
         is_typed = any(not find_format(name, kind).is_text for name, kind in job.target.outputs(files))
         source = survey_source(files, job.selection, typed=is_typed)
         texts = [find_texts(predictor.task, part, job.columns) for part in source.parts]

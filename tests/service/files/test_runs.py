@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as parquet
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from models.files.rows import RecordsError
 from service.answers.predictor import Predictor
@@ -266,3 +269,43 @@ def test_a_pipe_is_read_like_a_stream(package: Path, tmp_path: Path) -> None:
     command = ["bash", "-c", f"exec {sys.executable} -m service.cli {words}"]
     subprocess.run(command, cwd=ROOT, check=True, timeout=60, stderr=subprocess.PIPE)
     assert [row["label"] for row in read(tmp_path / "out.csv")] == ["positive"]
+
+
+def test_an_output_among_the_input_is_refused(predictor: Predictor, tmp_path: Path) -> None:
+    folder = three(tmp_path)
+    score(predictor, [folder], f"{folder}/scored.csv")
+    with pytest.raises(OutputError, match=r"scored\.csv: is among the input and the output"):
+        score(predictor, [folder], f"{folder}/scored.csv", overwrite=True)
+    with pytest.raises(OutputError, match="is the output too"):
+        ScoringJob(sources=["a.csv"], target=Target(f"{tmp_path}/b.csv"), errors=tmp_path / "b.csv")
+
+
+PIECES = (
+    b'{"text": "good"}\n',
+    b'{"text": 5}\n',
+    b'{"text": "',
+    b"\xff",
+    b"\n",
+    b"[]\n",
+    b"{}\n",
+    b'{"id": 1, "text": " "}\n',
+)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=12), limit=st.none() | st.integers(1, 8))
+def test_the_counts_add_up_whatever_the_lines_hold(
+    predictor: Predictor, pieces: list[bytes], limit: int | None
+) -> None:
+    content = b'{"text": "bad"}\n' + b"".join(pieces)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "in.jsonl").write_bytes(content)
+        options = {"selection": Selection(limit=limit), "errors": folder / "bad.jsonl"}
+        counts = score(predictor, [folder / "in.jsonl"], f"{folder}/out.jsonl", **options)
+        lines = [line for line in content.split(b"\n") if line.strip()]
+        rows, refused = read(folder / "out.jsonl"), read(folder / "bad.jsonl")
+    assert counts.records == len(lines) == counts.answered + counts.refused + counts.skipped
+    assert len(rows) == counts.answered + counts.refused
+    assert [row["reason"] for row in refused] == [row["error"] for row in rows if row["error"]]
+    assert len(refused) == counts.refused
