@@ -138,7 +138,8 @@ class Settings(BaseSettings):
     )
     page: bool = Field(
         default=True,
-        description="Show a page at `/` on which people try the models in a browser.",
+        description="Show a page at `/` on which people try the models in a browser, and the OpenAPI document at "
+        "`/docs`.",
         json_schema_extra={"group": "Access"},
     )
     max_items: int = Field(

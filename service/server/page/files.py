@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from service.answers.explanation import MEANINGS
@@ -20,7 +20,7 @@ from service.server.problems import Problem
 
 FOLDER = Path(__file__).parent / "web"
 
-PAGES = {"/": "index.html"}
+PAGES = {"/": "index.html", "/docs": "docs.html"}
 """The addresses of whole pages; the other files stand below `/page/`."""
 
 POLICY = "; ".join(
@@ -95,6 +95,9 @@ def page_routes(files: dict[str, PageFile]) -> list[Route]:
     """The addresses of the files."""
 
     async def show(request: Request) -> Response:
+        if request.scope.get("raw_path", b"").endswith(b"/") and request.scope["path"] != "/":
+            # The gateway drops a last slash, but a browser would look for the other files below it.
+            return RedirectResponse(f"..{request.scope['path']}")
         try:
             file = files[request.scope["path"]]
         except KeyError:

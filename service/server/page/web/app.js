@@ -1,10 +1,11 @@
 // The page: reads what the server has, asks what the form says, and shows the answers.
 
 import { answerOf, outcomeOf } from "./answer.js";
-import { addressOf, ask, hasKey, Problem, useKey } from "./api.js";
+import { addressOf, ask, hasKey, Problem } from "./api.js";
 import { readCatalog } from "./catalog.js";
 import { byId, element, show } from "./dom.js";
 import { readItem, showFaults, showFields, showModels, showOptions, showTasks } from "./form.js";
+import { asksForKey, keyIsRight, listenForKey } from "./key.js";
 import { curlLine, pythonLines } from "./lines.js";
 import { passportOf } from "./passport.js";
 
@@ -14,11 +15,7 @@ let asking = null;
 const wording = ask("page/wording.json");
 
 async function start() {
-  byId("key-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    useKey(byId("key").value.trim());
-    void load();
-  });
+  listenForKey(load);
   byId("form").addEventListener("submit", (event) => {
     event.preventDefault();
     void answer();
@@ -39,7 +36,7 @@ async function load() {
     complain(error);
     return;
   }
-  byId("key-form").hidden = true;
+  keyIsRight();
   show(byId("problem"));
   if (tasks.length === 0) {
     complain(new Problem({ title: "No models", detail: "This server has no model that answers.", code: "no_models" }));
@@ -135,12 +132,7 @@ function showLines(path, body) {
 
 function complain(error) {
   if (!(error instanceof Problem)) throw error;
-  if (error.code === "unauthorized") {
-    byId("key-form").hidden = false;
-    byId("key").focus();
-    // Nobody has sent a key yet: asking for one is no error.
-    if (!hasKey()) return;
-  }
+  if (asksForKey(error)) return;
   const field = byId("form").hidden ? null : showFaults(error.errors);
   show(byId("problem"), element("h2", {}, error.title), element("p", {}, error.message));
   field?.focus();

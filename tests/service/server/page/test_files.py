@@ -43,7 +43,7 @@ def test_what_a_file_names_is_there() -> None:
         text = file.body.decode()
         own = re.findall(r'(?:src|href)="([^":]+)"', text) if file.media_type == "text/html" else []
         imported = [f"page/{name}" for name in re.findall(r'from "\./([^"]+)"', text)]
-        assert {f"/{name}" for name in (*own, *imported)} <= FILES.keys(), address
+        assert {f"/{name.removeprefix('./')}" for name in (*own, *imported)} <= FILES.keys(), address
 
 
 def test_a_browser_that_has_a_file_gets_it_only_once(server: Server) -> None:

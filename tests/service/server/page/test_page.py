@@ -4,55 +4,23 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from models.tasks import ENDPOINTS
 from service.answers.contract import result_type
 from service.pages.fragment import fragment
 from tests.service.conftest import Server
 from tests.service.pages.parsed import parse
+from tests.service.server.page.conftest import violations
 from tests.service.tiny import build_package, reseal
 
-WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'&lt; "
 TASKS = {endpoint: tasks[0] for endpoint, tasks in ENDPOINTS.items()}
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """A function that opens the page of a server; afterwards nothing may have gone wrong or been loaded elsewhere."""
-    contexts: list[BrowserContext] = []
-    wrong: list[str] = []
-
-    def note(said: str, *, is_wrong: bool = True) -> None:
-        if is_wrong:
-            wrong.append(said)
-
-    def open_page(server: Server, task: str = "", *, ready: bool = True, **options: Any) -> Page:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        own = f"http://127.0.0.1:{server.port}/"
-        page.on("pageerror", lambda error: note(str(error)))
-        page.on("dialog", lambda dialog: note(dialog.message))
-        page.on("console", lambda said: note(said.text, is_wrong="Content Security" in said.text))
-        page.on("request", lambda asked: note(asked.url, is_wrong=not asked.url.startswith((own, "data:"))))
-        page.goto(f"{own}#{task}")
-        if ready:
-            page.wait_for_selector("#form:not([hidden])")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
 
 
 def ask(page: Page, **texts: str) -> None:
@@ -63,17 +31,12 @@ def ask(page: Page, **texts: str) -> None:
     page.wait_for_selector("#answers article")
 
 
-def violations(page: Page) -> list[str]:
-    found = Axe().run(page, options=WCAG).response["violations"]
-    return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_is_answered_without_a_barrier(
     zoo: Server, open_page: Callable[..., Page], task: str, scheme: str
 ) -> None:
-    page = open_page(zoo, task, color_scheme=scheme)
+    page = open_page(zoo, f"#{task}", color_scheme=scheme)
     ask(page)
     assert page.locator("#answers mark").count() > 0
     assert page.locator("#passports article svg").count() > 0
@@ -85,7 +48,7 @@ def test_every_task_is_answered_without_a_barrier(
 def test_a_phone_shows_all_of_it_without_scrolling_sideways(
     zoo: Server, open_page: Callable[..., Page], task: str
 ) -> None:
-    page = open_page(zoo, task, viewport={"width": 375, "height": 700}, has_touch=True, is_mobile=True)
+    page = open_page(zoo, f"#{task}", viewport={"width": 375, "height": 700}, has_touch=True, is_mobile=True)
     ask(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 375
     assert violations(page) == []
@@ -114,7 +77,7 @@ def test_the_keyboard_alone_chooses_asks_and_reads(zoo: Server, open_page: Calla
 
 @pytest.mark.parametrize("task", TASKS)
 def test_words_are_marked_as_on_other_pages(zoo: Server, open_page: Callable[..., Page], task: str) -> None:
-    page = open_page(zoo, task)
+    page = open_page(zoo, f"#{task}")
     with page.expect_response(f"**/v1/{task}") as answered:
         ask(page)
     (result,) = answered.value.json()["results"]
@@ -138,7 +101,7 @@ def test_words_are_marked_as_on_other_pages(zoo: Server, open_page: Callable[...
 def test_a_shell_and_python_get_the_answer_that_is_shown(
     zoo: Server, open_page: Callable[..., Page], text: str
 ) -> None:
-    page = open_page(zoo, "sentiment")
+    page = open_page(zoo, "#sentiment")
     page.select_option("#explain", "attention")
     with page.expect_response("**/v1/sentiment") as answered:
         ask(page, text=text)
