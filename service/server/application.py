@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from models.tasks import ENDPOINTS
 from service.server.context import respond
+from service.server.dialects import build_dialects
 from service.server.endpoints import Endpoint, endpoint
 from service.server.gateway import Addresses, App, Gateway, GatewayLimits
 from service.server.in_flight import InFlight
@@ -97,7 +98,6 @@ def build_service(settings: Settings) -> bentoml.Service[Any]:
 
 def _routes(parts: ServerParts) -> list[Route]:
     """The addresses beside the endpoints of the tasks; the first that fits a request answers it."""
-    # Another dialect of HTTP is a module with routes of its own, and a line here before the last.
     return [
         *models_routes(parts.registry, parts.settings, parts.metrics, parts.access),
     ]
@@ -202,6 +202,7 @@ class GatewayService(bentoml.Service[Any]):  # type: ignore[misc]
             HandlersOnlyApp(self, is_main=is_main)(),
             addresses=self._addresses,
             endpoints=self._endpoints,
+            dialects=build_dialects(self._parts.registry, self._parts.metrics, self._parts.settings),
             limits=GatewayLimits(
                 max_body_bytes=settings.max_body_bytes,
                 body_timeout_s=settings.body_timeout_s,

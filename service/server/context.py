@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from models.errors import MOST_MISTAKES, say_how_many
 from service.server.framework_errors import explain_mistakes
-from service.server.problems import CONTENT_TYPE, Problem
+from service.server.problems import PROBLEM_JSON, Problem, ProblemForm
 from service.server.tracing import Stage
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
@@ -22,6 +22,10 @@ class RequestContext:
     """One request, from its first byte to the last byte of its answer."""
 
     request_id: str
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """The headers, with names in lower case."""
+    problem_form: ProblemForm = PROBLEM_JSON
+    """How errors are written for whoever asks."""
     started: float = field(default_factory=time.perf_counter)
     body: bytes = b""
     deadline: float | None = None
@@ -35,6 +39,10 @@ class RequestContext:
     facts: dict[str, Any] = field(default_factory=dict)
     """Numbers for the log; never a text."""
 
+    def header(self, name: bytes) -> bytes | None:
+        """The value of a header, the first of several; None if it was not sent."""
+        return next((value for key, value in self.headers if key == name), None)
+
     @property
     def elapsed_s(self) -> float:
         """Time since the request came in."""
@@ -44,9 +52,13 @@ class RequestContext:
 current_request: ContextVar[RequestContext] = ContextVar("current_request")
 
 
-def read_body(kind: type[BodyT]) -> BodyT:
-    """The JSON body of the current request, for handlers beside BentoML's; raises Problem if it does not fit."""
-    body = current_request.get().body
+def read_body(kind: type[BodyT], length: int | None = None) -> BodyT:
+    """The JSON body of the current request, or of its first bytes, for handlers beside BentoML's.
+
+    Raises:
+        Problem: it does not fit.
+    """
+    body = current_request.get().body[:length]
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
@@ -59,5 +71,6 @@ def respond(problem: Problem) -> Response:
     """The answer to the current request that reports `problem`."""
     context = current_request.get()
     context.facts["code"] = problem.code
-    body = problem.document(context.request_id)
-    return Response(body, problem.status, {**problem.headers, "content-type": CONTENT_TYPE})
+    form = context.problem_form
+    body = form.write(problem, context.request_id)
+    return Response(body, problem.status, {**problem.headers, "content-type": form.content_type})

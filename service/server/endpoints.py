@@ -86,9 +86,7 @@ def endpoint(tasks: Sequence[AnyTask], registry: ModelRegistry, metrics: Metrics
             return respond(problem)
 
     def refuse_early(size: int) -> None:
-        if size > LARGE_BODY_BYTES:
-            with errors_as_problems():
-                _refuse_early(registry.for_endpoint(task.endpoint), size)
+        refuse_large(partial(registry.for_endpoint, task.endpoint), size)
 
     async def answer_current() -> Response:
         if len(current_request.get().body) <= LARGE_BODY_BYTES:
@@ -104,17 +102,24 @@ def endpoint(tasks: Sequence[AnyTask], registry: ModelRegistry, metrics: Metrics
     return Endpoint(path=path, api=bentoml.api(route=path)(api), answer=answer_current, refuse_early=refuse_early)
 
 
-def _refuse_early(predictors: Sequence[Predictor], size: int) -> None:
-    """Raise as `Predictor.expect` does, if each would for a body of so many bytes: only the body names one."""
+def refuse_large(find: Callable[[], Sequence[Predictor]], size: int) -> None:
+    """Raise Problem if all predictors that `find` finds would refuse a large body of so many bytes unread.
+
+    Which of them is asked, only the body says.
+    """
+    if size <= LARGE_BODY_BYTES:
+        return
     context = current_request.get()
-    for number, predictor in enumerate(predictors, start=1):
-        try:
-            predictor.expect(size, deadline=context.deadline, tenant=context.tenant).end()
-        except (Overloaded, DeadlineUnreachable):
-            if number == len(predictors):
-                raise
-        else:
-            return
+    predictors = find()
+    with errors_as_problems():
+        for number, predictor in enumerate(predictors, start=1):
+            try:
+                predictor.expect(size, deadline=context.deadline, tenant=context.tenant).end()
+            except (Overloaded, DeadlineUnreachable):
+                if number == len(predictors):
+                    raise
+            else:
+                return
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The outermost layer of the server: it checks every request, and sends every error as a problem document.
+"""The outermost layer of the server: it checks every request, and sends every error as its dialect writes errors.
 
 BentoML, Starlette and our own handlers each report errors in their own way; callers see one way. Each request also gets
 its id here, and its line in the log.
@@ -21,13 +21,14 @@ from starlette.routing import Route
 
 from service.server.context import RequestContext, current_request, respond
 from service.server.cross_origin import cross_origin_headers, is_preflight, preflight_headers
+from service.server.dialects.dialect import NATIVE, Call, Dialect, Dialects
 from service.server.endpoints import Endpoint
 from service.server.framework_errors import translate
-from service.server.in_flight import CancelScope, InFlight
+from service.server.in_flight import CallerLeft, CancelScope, InFlight, Watch
 from service.server.keys import Access
 from service.server.logs import log_request
 from service.server.metrics import Metrics
-from service.server.problems import CONTENT_TYPE, REFUSAL, Problem
+from service.server.problems import REFUSAL, Problem
 from service.server.tracing import Stage, Tracing
 from service.server.transport.codings import body_coding, pack_answer, unpack
 
@@ -44,13 +45,10 @@ HEALTH_PATHS = frozenset({"/livez", "/readyz", "/healthz"})
 ADMIN_PATHS = frozenset({"/v1/models"})
 """Addresses whose POST changes the server."""
 
-WATCHED_AFTER_S = 0.05
-"""Time after which a request is cancelled if its caller has left."""
-
 _SANE_ID = re.compile(rb"[\x20-\x7e]{1,128}")
-_UTF8_NAMES = frozenset({b"utf-8", b"utf8"})
 _MILLISECONDS = re.compile(rb"[0-9]{1,9}")
 _CLOSE = {"Connection": "close"}
+_NO_DIALECTS = Dialects()
 
 log = structlog.get_logger()
 
@@ -102,6 +100,25 @@ class Addresses:
         return next((whole for start, whole in self.families.items() if path.startswith(start)), "other")
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A request, as the application and the dialect know it."""
+
+    scope: Scope
+    dialect: Dialect
+    call: Call | None
+    """The request where it is for an address of a dialect; None for those of the application."""
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether a machine asks for the server's health."""
+        return self.scope["path"] in HEALTH_PATHS or (self.call is not None and self.call.address.probe is not None)
+
+    @property
+    def asks_for_readiness(self) -> bool:
+        return self.scope["path"] == "/readyz" or (self.call is not None and self.call.address.probe == "ready")
+
+
 class Gateway:
     """An ASGI application that stands in front of the whole server."""
 
@@ -111,6 +128,7 @@ class Gateway:
         *,
         addresses: Addresses,
         endpoints: Mapping[str, Endpoint],
+        dialects: Dialects = _NO_DIALECTS,
         limits: GatewayLimits,
         access: Access,
         in_flight: InFlight,
@@ -120,11 +138,13 @@ class Gateway:
     ) -> None:
         """Stand in front of `app`, which answers at `addresses`.
 
-        Bodies sent to the addresses in `endpoints` are answered by these; pages of `cors_origins` may read all answers.
+        Bodies sent to the addresses in `endpoints` are answered by these, and requests for `dialects` by their own
+        addresses; pages of `cors_origins` may read all answers.
         """
         self._app = app
         self._addresses = addresses
         self._endpoints = endpoints
+        self._dialects = dialects
         self._limits = limits
         self._access = access
         self._in_flight = in_flight
@@ -137,18 +157,19 @@ class Gateway:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = RequestContext(_request_id(scope["headers"]))
+        asked = self._make_out(scope)
+        headers = scope["headers"]
+        context = RequestContext(_request_id(headers), headers, asked.dialect.problem_form)
         current_request.set(context)
-        for_pages = cross_origin_headers(self._cors_origins, scope["headers"])
+        for_pages = cross_origin_headers(self._cors_origins, headers)
         sender = _Sender(context, scope, send, for_pages)
-        asked = _usual_form(scope)
         cancel_scope = CancelScope()
         try:
             async with cancel_scope:
                 await self._admit(asked, receive, sender, cancel_scope)
         except Problem as problem:
             await sender.give(problem)
-        except _CallerLeft:
+        except CallerLeft:
             sender.status = 499
         except asyncio.CancelledError:
             # The server ends and waits no longer; the caller is not to blame.
@@ -163,12 +184,18 @@ class Gateway:
             self._in_flight.end(cancel_scope)
             self._record(asked, scope["method"], sender)
 
-    def _record(self, scope: Scope, method: str, sender: "_Sender") -> None:
+    def _make_out(self, scope: Scope) -> _Asked:
+        usual = _usual_form(scope)
+        dialect = self._dialects.of(usual["path"])
+        return _Asked(usual, dialect, dialect.find(usual["method"], usual["path"]))
+
+    def _record(self, asked: _Asked, method: str, sender: "_Sender") -> None:
+        scope = asked.scope
         context, status = sender.context, sender.status or 499
         reason = "caller_left" if status == 499 else context.facts.get("code")
-        address = self._addresses.name(scope["path"])
+        address = asked.call.address.path if asked.call else self._addresses.name(scope["path"])
         self._metrics.request(address, status, context.elapsed_s, reason)
-        if scope["path"] in HEALTH_PATHS and status < 400:
+        if asked.is_probe and status < 400:
             return
         if self._tracing is not None:
             whole = Stage(f"{method} {address}", context.started, context.elapsed_s)
@@ -187,8 +214,9 @@ class Gateway:
             **context.facts,
         )
 
-    async def _admit(self, scope: Scope, receive: Receive, sender: "_Sender", cancel_scope: CancelScope) -> None:
-        """Check who asks, for what, and for how long; then let the application answer."""
+    async def _admit(self, asked: _Asked, receive: Receive, sender: "_Sender", cancel_scope: CancelScope) -> None:
+        """Check who asks, for what, and for how long; then let the application or the dialect answer."""
+        scope = asked.scope
         if REFUSAL in scope:
             raise scope[REFUSAL]
         headers = scope["headers"]
@@ -196,21 +224,25 @@ class Gateway:
             # Before keys are asked for: no browser sends one here.
             await sender.send_empty(preflight_headers(self._cors_origins, headers))
             return
-        if scope["path"] not in HEALTH_PATHS:
+        if not asked.is_probe:
             self._in_flight.begin(cancel_scope)
             if scope["path"] not in self._addresses.without_key:
                 changes = scope["method"] == "POST" and scope["path"] in ADMIN_PATHS
                 sender.context.tenant = self._access.check(headers, is_local=_is_loopback(scope), changes=changes)
-        elif scope["path"] == "/readyz":
+        elif asked.asks_for_readiness:
             self._in_flight.refuse_if_draining()
-        if scope["method"] == "POST" and scope["path"] in self._addresses.taking_json:
-            await self._answer_body(scope, receive, sender, cancel_scope)
+        if scope["method"] == "POST" and (asked.call or scope["path"] in self._addresses.taking_json):
+            await self._answer_body(asked, receive, sender, cancel_scope)
+        elif asked.call:
+            await sender.respond(await asked.call.answer())
+        elif asked.dialect is not NATIVE:
+            raise asked.dialect.missing(scope["path"])
         else:
             await self._app(scope, receive, sender.send_packed)
 
-    async def _answer_body(self, scope: Scope, receive: Receive, sender: "_Sender", cancel_scope: CancelScope) -> None:
+    async def _answer_body(self, asked: _Asked, receive: Receive, sender: "_Sender", cancel_scope: CancelScope) -> None:
         """Read the body and answer it, unless time runs out or the caller leaves."""
-        context, limits = sender.context, self._limits
+        scope, context, limits = asked.scope, sender.context, self._limits
         left_s = _timeout_ms(scope["headers"], limits) / 1000
         context.deadline = time.monotonic() + left_s
         too_late = Problem("deadline_exceeded", f"no answer within {left_s:g} s; send fewer or shorter inputs at once")
@@ -218,10 +250,10 @@ class Gateway:
             cancel_scope.cancel_after(limits.body_timeout_s, _too_slow(limits))
         else:
             cancel_scope.cancel_after(left_s, Problem(too_late.code, too_late.detail, headers=_CLOSE))
-        endpoint = self._endpoints.get(scope["path"])
-        context.body = await self._read_body(scope["headers"], receive, endpoint)
+        endpoint = asked.call or self._endpoints.get(scope["path"])
+        context.body = await self._read_body(asked, receive, endpoint)
         cancel_scope.cancel_after(context.deadline - time.monotonic(), too_late)
-        watch = _Watch(receive, cancel_scope)
+        watch = Watch(receive, cancel_scope)
         try:
             if endpoint is None:
                 await self._app(scope, _replay(context.body, receive), sender.send_packed)
@@ -230,8 +262,9 @@ class Gateway:
         finally:
             watch.end()
 
-    async def _read_body(self, headers: Headers, receive: Receive, endpoint: Endpoint | None) -> bytes:
-        _check_type(headers)
+    async def _read_body(self, asked: _Asked, receive: Receive, endpoint: Endpoint | Call | None) -> bytes:
+        headers = asked.scope["headers"]
+        asked.dialect.media_types.check(_values(headers, b"content-type"))
         coding = body_coding(_values(headers, b"content-encoding"))
         declared = _values(headers, b"content-length")
         if declared and int(declared[0]) > self._limits.max_body_bytes:
@@ -244,7 +277,7 @@ class Gateway:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _CallerLeft
+                raise CallerLeft
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             if size > self._limits.max_body_bytes:
@@ -255,7 +288,7 @@ class Gateway:
             body = await asyncio.to_thread(unpack, body, coding, self._limits.max_body_bytes)
             if len(body) > self._limits.max_body_bytes:
                 raise self._too_large()
-        if not body:
+        if not body and not (asked.call and asked.call.address.may_be_empty):
             raise Problem("malformed_json", "the body is empty; send a JSON object")
         # RFC 8259, 8.1: a parser may pass over the mark, which Windows writes.
         return body.removeprefix(BOM_UTF8)
@@ -290,37 +323,6 @@ def _is_loopback_host(host: str) -> bool:
         return True
 
 
-class _CallerLeft(Exception):
-    """The connection was closed before the answer was there."""
-
-
-class _Watch:
-    """Cancels a request when its caller leaves.
-
-    It begins to look after a while, because it needs a task of its own, and most requests are answered before.
-    """
-
-    def __init__(self, receive: Receive, cancel_scope: CancelScope) -> None:
-        self._receive = receive
-        self._cancel_scope = cancel_scope
-        self._task: asyncio.Task[None] | None = None
-        self._start = asyncio.get_running_loop().call_later(WATCHED_AFTER_S, self._begin)
-
-    def end(self) -> None:
-        """Look no more."""
-        self._start.cancel()
-        if self._task is not None:
-            self._task.cancel()
-
-    def _begin(self) -> None:
-        self._task = asyncio.create_task(self._look())
-
-    async def _look(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._cancel_scope.cancel(_CallerLeft())
-
-
 class _Sender:
     """Sends the answer under the request's id; an error of BentoML or Starlette is held back and sent as a problem."""
 
@@ -347,7 +349,7 @@ class _Sender:
             self._held_body += message.get("body", b"")
             if not message.get("more_body", False):
                 await self.give(translate(self._held, self._held_body, self.context.body))
-        elif message["type"] == "http.response.start" and _is_foreign_error(message):
+        elif message["type"] == "http.response.start" and self._is_foreign_error(message):
             self._held = message
         else:
             if message["type"] == "http.response.start":
@@ -375,9 +377,9 @@ class _Sender:
         await self.send_packed(start)
         await self.send_packed({"type": "http.response.body", "body": response.body})
 
-
-def _is_foreign_error(start: Message) -> bool:
-    return start["status"] >= 400 and _values(start["headers"], b"content-type") != [CONTENT_TYPE.encode()]
+    def _is_foreign_error(self, start: Message) -> bool:
+        own = self.context.problem_form.content_type.encode()
+        return start["status"] >= 400 and _values(start["headers"], b"content-type") != [own]
 
 
 def _values(headers: Headers, name: bytes) -> list[bytes]:
@@ -388,21 +390,6 @@ def _request_id(headers: Headers) -> str:
     """The caller's id for the request if logs and headers can hold it, else a new one."""
     given = _values(headers, b"x-request-id")
     return given[0].decode() if len(given) == 1 and _SANE_ID.fullmatch(given[0]) else f"{random.getrandbits(128):032x}"
-
-
-def _check_type(headers: Headers) -> None:
-    types = _values(headers, b"content-type")
-    # Exactly one: of two, the application might read another than this check does.
-    if len(types) != 1 or not _is_json(types[0]):
-        raise Problem("unsupported_media_type", "send Content-Type: application/json, in UTF-8")
-
-
-def _is_json(content_type: bytes) -> bool:
-    """Whether it is JSON in UTF-8; parameters other than the charset say nothing about how to read it."""
-    kind, *parameters = content_type.lower().split(b";")
-    named = [parameter.partition(b"=") for parameter in parameters]
-    charsets = [value.strip().strip(b'"') for name, _, value in named if name.strip() == b"charset"]
-    return kind.strip() == b"application/json" and _UTF8_NAMES.issuperset(charsets)
 
 
 def _timeout_ms(headers: Headers, limits: GatewayLimits) -> int:

@@ -5,10 +5,14 @@ When the process ends, it answers the requests that it took, and refuses those t
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Self
 
 from service.server.problems import Problem
+
+WATCHED_AFTER_S = 0.05
+"""Time after which a request is cancelled if its caller has left."""
 
 REFUSING_S = 2.0
 """Time for the answers to requests that are refused at the end of draining."""
@@ -73,6 +77,38 @@ class CancelScope:
         if self._reason is not None and error_type is asyncio.CancelledError:
             self.task.uncancel()
             raise self._reason from None
+
+
+class CallerLeft(Exception):
+    """The connection was closed before the answer was there."""
+
+
+class Watch:
+    """Cancels a request when its caller leaves.
+
+    It begins to look after a while, because it needs a task of its own, and most requests are answered before.
+    """
+
+    def __init__(self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], cancel_scope: CancelScope) -> None:
+        """Look by `receive` of the request's ASGI application."""
+        self._receive = receive
+        self._cancel_scope = cancel_scope
+        self._task: asyncio.Task[None] | None = None
+        self._start = asyncio.get_running_loop().call_later(WATCHED_AFTER_S, self._begin)
+
+    def end(self) -> None:
+        """Look no more."""
+        self._start.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._cancel_scope.cancel(CallerLeft())
 
 
 class InFlight:

@@ -1,6 +1,7 @@
 """Problem documents (RFC 9457), which tell callers that something is wrong."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pydantic import BaseModel, Field
@@ -102,6 +103,18 @@ class Problem(Exception):
             error=self.detail,
         )
         return document.model_dump_json().encode()
+
+
+@dataclass(frozen=True)
+class ProblemForm:
+    """How a dialect writes errors."""
+
+    content_type: str
+    write: Callable[[Problem, str], bytes]
+    """Makes the body of a problem, for the request of an id."""
+
+
+PROBLEM_JSON = ProblemForm(CONTENT_TYPE, Problem.document)
 
 
 def pointer(*path: str | int) -> str:

@@ -1,0 +1,280 @@
+"""Hugging Face's inference protocol, `POST /hf/TASK` or `/hf/TASK/MODEL`, as `InferenceClient` speaks it.
+
+Zero-shot classification asks an inference model whether a text entails a sentence about each label (Yin et al., EMNLP
+2019). Similarity is that of `sts`, from 0 to 1.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from starlette.responses import Response
+
+from models.tasks.extractive import EXTRACTIVE_READING
+from models.tasks.nli import NliItem
+from models.tasks.pairs import PairItem
+from models.tasks.reading_comprehension import ReadingItem
+from models.tasks.task import AnyTask, TextItem
+from service.answers.predictor import Predictor
+from service.server.context import current_request, read_body
+from service.server.dialects.answering import Answering, one_or_more, quote, respond_json, write_error
+from service.server.dialects.dialect import Address, Dialect
+from service.server.problems import Problem, ProblemForm
+
+ENTAILMENT, CONTRADICTION = "entailment", "contradiction"
+
+
+class _Body(BaseModel):
+    """Part of a body; an error never quotes its texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+InputsT = TypeVar("InputsT")
+ParametersT = TypeVar("ParametersT", bound=BaseModel)
+
+
+class _Request(_Body, Generic[InputsT, ParametersT]):
+    """The body of every request. A single input stands alone, and its answer is not in a list of answers."""
+
+    inputs: InputsT
+    parameters: ParametersT = Field(default_factory=dict, validate_default=True)
+    options: dict[str, Any] = Field(default={}, description="For the caches of Hugging Face's own servers.")
+
+
+class _Classes(_Body):
+    """The parameters of text classification."""
+
+    top_k: int | None = Field(default=None, ge=1)
+    function_to_apply: Literal["softmax"] | None = None
+
+
+class _Tokens(_Body):
+    """The parameters of token classification. Words are labelled whole, so that all strategies give the same."""
+
+    aggregation_strategy: Literal["simple", "first", "average", "max"] | None = None
+    ignore_labels: tuple[str, ...] | None = None
+    stride: int | None = Field(default=None, ge=0, description="Windows overlap as much as the server says.")
+
+
+class _Question(_Body):
+    """A question about a context."""
+
+    question: str
+    context: str
+
+
+class _Spans(_Body):
+    """The parameters of question answering."""
+
+    top_k: int | None = Field(default=None, ge=1)
+    handle_impossible_answer: bool | None = None
+
+
+class _Sentences(_Body):
+    """A sentence, and those that it is compared with."""
+
+    source_sentence: str
+    sentences: tuple[str, ...] = Field(min_length=1)
+
+
+class _NoParameters(_Body):
+    """No parameters."""
+
+
+class _Labels(_Body):
+    """The parameters of zero-shot classification."""
+
+    candidate_labels: list[str] = Field(min_length=1)
+    multi_label: bool | None = None
+    hypothesis_template: str | None = Field(default=None, description="A sentence with {} in the place of the label.")
+
+    @field_validator("candidate_labels", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [label.strip() for label in value.split(",") if label.strip()] if isinstance(value, str) else value
+
+    @field_validator("hypothesis_template")
+    @classmethod
+    def _check_place(cls, value: str | None) -> str | None:
+        if value is not None and value.count("{}") != 1:
+            raise ValueError("must hold {} once, where the label goes")
+        return value
+
+
+_Several = Field(min_length=1)
+_Texts = Annotated[str | Annotated[list[str], _Several], one_or_more("a text, or a list of texts")]
+_Questions = Annotated[
+    _Question | Annotated[list[_Question], _Several],
+    one_or_more("an object with question and context, or a list of such"),
+]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A task as Hugging Face names it, and what answers it here."""
+
+    endpoint: str
+    request: type[BaseModel]
+    answer: Callable[[Answering, Predictor, Any], Awaitable[object]]
+    task: AnyTask | None = None
+    """The one task of the endpoint that can, where not all can."""
+
+
+async def _classify(models: Answering, predictor: Predictor, request: _Request[Any, _Classes]) -> object:
+    texts = _as_list(request.inputs)
+    models.refuse_many(len(texts), "texts")
+    results = await models.answer(predictor, [TextItem(text=text) for text in texts], _name(request.inputs))
+    most = request.parameters.top_k
+    # Of a flat list clients take the first entry alone: a single text has a list in a list, too.
+    return [[{"label": one.label, "score": one.score} for one in result.scores[:most]] for result in results]
+
+
+async def _find_entities(models: Answering, predictor: Predictor, request: _Request[Any, _Tokens]) -> object:
+    texts = _as_list(request.inputs)
+    models.refuse_many(len(texts), "texts")
+    results = await models.answer(predictor, [TextItem(text=text) for text in texts], _name(request.inputs))
+    ignored = frozenset(request.parameters.ignore_labels or ())
+    found = [
+        [
+            {"entity_group": one.label, "score": one.score, "word": one.text, "start": one.start, "end": one.end}
+            for one in result.entities
+            if one.label not in ignored
+        ]
+        for result in results
+    ]
+    return found if isinstance(request.inputs, list) else found[0]
+
+
+async def _find_spans(models: Answering, predictor: Predictor, request: _Request[Any, _Spans]) -> object:
+    asked = request.inputs if isinstance(request.inputs, list) else [request.inputs]
+    models.refuse_many(len(asked), "questions")
+    items = [ReadingItem(question=one.question, context=one.context) for one in asked]
+    results = await models.answer(predictor, items, _name(request.inputs))
+    most = request.parameters.top_k
+    found = [_spans(result, request.parameters.handle_impossible_answer or False)[: most or 1] for result in results]
+    shown = [spans[0] if most in (None, 1) else spans for spans in found]
+    return shown if isinstance(request.inputs, list) else shown[0]
+
+
+def _spans(result: Any, may_be_impossible: bool) -> list[dict[str, object]]:
+    """The best spans, best first; "no answer" is an empty one, given where it is asked for or there is no other."""
+    nothing = {"answer": "", "score": result.no_answer_score, "start": 0, "end": 0}
+    spans = [{"answer": one.label, "score": one.score, "start": one.start, "end": one.end} for one in result.scores]
+    if may_be_impossible:
+        place = 0 if result.answer is None else sum(one.score >= result.no_answer_score for one in result.scores)
+        spans.insert(place, nothing)
+    return spans or [nothing]
+
+
+async def _compare(models: Answering, predictor: Predictor, request: _Request[_Sentences, Any]) -> object:
+    given = request.inputs
+    models.refuse_many(len(given.sentences), "sentences")
+    items = [PairItem(text_a=given.source_sentence, text_b=other) for other in given.sentences]
+    results = await models.answer(predictor, items, "inputs/sentences/{}".format)
+    return [result.normalized for result in results]
+
+
+async def _choose_labels(models: Answering, predictor: Predictor, request: _Request[Any, _Labels]) -> object:
+    texts, labels = _as_list(request.inputs), request.parameters.candidate_labels
+    models.refuse_many(len(texts) * len(labels), "pairs of a text and a label")
+    template = request.parameters.hypothesis_template or "This example is {}."
+    hypotheses = [template.replace("{}", label) for label in labels]
+    items = [NliItem(premise=text, hypothesis=hypothesis) for text in texts for hypothesis in hypotheses]
+    name = _name(request.inputs)
+    results = await models.answer(predictor, items, lambda number: name(number // len(labels)))
+    support = [_support(result, request.parameters.multi_label or False) for result in results]
+    ranked = [
+        _rank(labels, support[start : start + len(labels)], request.parameters.multi_label or False)
+        for start in range(0, len(support), len(labels))
+    ]
+    shown = [_write_ranking(text, ranking) for text, ranking in zip(texts, ranked, strict=True)]
+    return shown if isinstance(request.inputs, list) else shown[0]
+
+
+def _support(result: Any, is_alone: bool) -> float:
+    """The probability that a text entails a sentence; `is_alone` leaves it that or a contradiction."""
+    chances = {one.label: one.score for one in result.scores}
+    if ENTAILMENT not in chances:
+        known = ", ".join(chances)
+        raise Problem("model_not_found", f"this model chooses no labels: it has none {ENTAILMENT!r}, but {known}")
+    entailed = float(chances[ENTAILMENT])
+    against = chances.get(CONTRADICTION, 1 - entailed)
+    return entailed / (entailed + against) if is_alone and entailed + against > 0 else entailed
+
+
+def _rank(labels: Sequence[str], support: Sequence[float], are_apart: bool) -> list[tuple[str, float]]:
+    """The labels with their scores, best first; they share one unless they are judged apart."""
+    total = 1.0 if are_apart else sum(support)
+    scores = [one / total for one in support] if total > 0 else [1 / len(labels)] * len(labels)
+    return sorted(zip(labels, scores, strict=True), key=lambda pair: -pair[1])
+
+
+def _write_ranking(text: str, ranking: Sequence[tuple[str, float]]) -> object:
+    # Clients before 1.0 take one object, and each fails at the form of the other.
+    if b"hf_hub/0." in (current_request.get().header(b"user-agent") or b""):
+        labels, scores = zip(*ranking, strict=True)
+        return {"sequence": text, "labels": labels, "scores": scores}
+    return [{"label": label, "score": score} for label, score in ranking]
+
+
+TASKS: dict[str, _Task] = {
+    "text-classification": _Task("sentiment", _Request[_Texts, _Classes], _classify),
+    "token-classification": _Task("ner", _Request[_Texts, _Tokens], _find_entities),
+    "question-answering": _Task(
+        "reading-comprehension",
+        _Request[_Questions, _Spans],
+        _find_spans,
+        EXTRACTIVE_READING,
+    ),
+    "sentence-similarity": _Task("sts", _Request[_Sentences, _NoParameters], _compare),
+    "zero-shot-classification": _Task("nli", _Request[_Texts, _Labels], _choose_labels),
+}
+"""The tasks by Hugging Face's names."""
+
+
+def build(models: Answering) -> Dialect:
+    """The dialect, answered by these models."""
+
+    async def answer(task: str, model: str | None = None) -> Response:
+        asked = _find(task)
+        request = read_body(asked.request)
+        with models.registry.using(asked.endpoint, _choose(models, asked, model)) as predictor:
+            return respond_json(await asked.answer(models, predictor, request))
+
+    def refuse_early(size: int, task: str, model: str | None = None) -> None:
+        del model
+        models.refuse_early(_find(task).endpoint, size)
+
+    paths = ("/hf/{task}", "/hf/{task}/{model}")
+    return Dialect(
+        addresses=[Address(path=path, answer=answer, refuse_early=refuse_early) for path in paths],
+        problem_form=ProblemForm("application/json", write_error),
+    )
+
+
+def _find(name: str) -> _Task:
+    try:
+        return TASKS[name]
+    except KeyError:
+        raise Problem("not_found", f"no task {quote(name)}; choose one of: {', '.join(TASKS)}") from None
+
+
+def _choose(models: Answering, asked: _Task, model: str | None) -> str | None:
+    """The name of the model that answers; None for the endpoint's default."""
+    if model is not None or asked.task is None:
+        return model
+    for predictor in models.registry.for_endpoint(asked.endpoint):
+        if predictor.task is asked.task:
+            return predictor.name.name
+    raise Problem("model_not_found", f"no model here finds answers in texts: load a package for {asked.task.name}")
+
+
+def _as_list(inputs: str | list[str]) -> list[str]:
+    return [inputs] if isinstance(inputs, str) else inputs
+
+
+def _name(inputs: object) -> Callable[[int], str]:
+    """How messages call an input."""
+    return "inputs/{}".format if isinstance(inputs, list) else lambda _: "inputs"
