@@ -37,7 +37,7 @@ from service.answers.contract import (
 from service.answers.errors import CertificateNotOffered, ItemsRejected, NotOffered, UnknownTarget
 from service.answers.predictor import Predictor
 from service.engine.errors import DeadlineExceeded, DeadlineUnreachable, EngineClosed, Overloaded
-from service.server.context import RequestContext, current_request, read_body, respond
+from service.server.context import BodyT, RequestContext, current_request, read_body, respond
 from service.server.metrics import Metrics
 from service.server.problems import Fault, Problem, pointer
 from service.server.registry import ModelRegistry
@@ -89,17 +89,25 @@ def endpoint(tasks: Sequence[AnyTask], registry: ModelRegistry, metrics: Metrics
         refuse_large(partial(registry.for_endpoint, task.endpoint), size)
 
     async def answer_current() -> Response:
-        if len(current_request.get().body) <= LARGE_BODY_BYTES:
-            return await answer(read_body(Request))
-        # In turns: brackets without number take a hundred times as long as text.
-        reading = _in_turn(registry.for_endpoint(task.endpoint)[0], partial(copy_context().run, read_body, Request))
-        return await answer(await asyncio.wrap_future(reading))
+        return await answer(await read_in_turn(Request, lambda: registry.for_endpoint(task.endpoint)[0]))
 
     api.__name__ = task.endpoint.replace("-", "_")
     api.__doc__ = task.answer.__doc__
     # BentoML asks for the signature at every request.
     api.__signature__ = inspect.signature(api)  # type: ignore[attr-defined]
     return Endpoint(path=path, api=bentoml.api(route=path)(api), answer=answer_current, refuse_early=refuse_early)
+
+
+async def read_in_turn(kind: type[BodyT], find: Callable[[], Predictor], length: int | None = None) -> BodyT:
+    """The body of the current request, as `read_body` gives it; a large one is read in a thread.
+
+    The thread is one of those for long work of the predictor that `find` finds.
+    """
+    if len(current_request.get().body) <= LARGE_BODY_BYTES:
+        return read_body(kind, length)
+    # In turns: brackets without number take a hundred times as long as text.
+    reading = _in_turn(find(), partial(copy_context().run, read_body, kind, length))
+    return await asyncio.wrap_future(reading)
 
 
 def refuse_large(find: Callable[[], Sequence[Predictor]], size: int) -> None:

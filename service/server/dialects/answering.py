@@ -15,7 +15,8 @@ from models.tasks.task import Item
 from service.answers.contract import Options
 from service.answers.errors import ItemsRejected
 from service.answers.predictor import Predictor
-from service.server.endpoints import answer_items, errors_as_problems, refuse_large
+from service.server.context import BodyT
+from service.server.endpoints import answer_items, errors_as_problems, read_in_turn, refuse_large
 from service.server.metrics import Metrics
 from service.server.problems import Problem
 from service.server.registry import ModelRegistry
@@ -39,6 +40,10 @@ class Answering:
         most = self.settings.max_items
         if count > most:
             raise Problem("too_many_items", f"{count:,} {what}; send at most {most} in one request")
+
+    async def read(self, kind: type[BodyT], length: int | None = None) -> BodyT:
+        """The body of the current request, or its first bytes; raises Problem where it does not fit."""
+        return await read_in_turn(kind, lambda: self.registry.predictors[0], length)
 
     async def answer(
         self, predictor: Predictor, items: Sequence[Item], name: Callable[[int], str], options: Options | None = None

@@ -15,7 +15,6 @@ from models.tasks.nli import NliItem
 from models.tasks.pairs import PairItem
 from models.tasks.task import Item, TextItem
 from service.answers.contract import Options
-from service.server.context import read_body
 from service.server.dialects.answering import Answering, one_or_more, respond_json
 from service.server.dialects.dialect import Address, Dialect
 from service.server.problems import Problem, ProblemForm
@@ -119,7 +118,7 @@ class _Answers:
         self._models = models
 
     async def predict(self) -> Response:
-        request = read_body(_Predict)
+        request = await self._models.read(_Predict)
         given = [request.inputs] if isinstance(request.inputs, str) else request.inputs
         is_batch = not isinstance(given[0], str)
         batch: list[list[str]] = given if is_batch else [given]  # type: ignore[assignment, list-item]
@@ -139,13 +138,13 @@ class _Answers:
         return respond_json(labels if is_batch else labels[0])
 
     async def compare(self) -> Response:
-        request = read_body(_Similarity)
+        request = await self._models.read(_Similarity)
         given, options = request.inputs, (request.parameters or _Body()).options
         results = await self._compare(given.source_sentence, given.sentences, "inputs/sentences", options)
         return respond_json([result.normalized for result in results])
 
     async def rerank(self) -> Response:
-        request = read_body(_Rerank)
+        request = await self._models.read(_Rerank)
         results = await self._compare(request.query, request.texts, "texts", request.options)
         scores = [result.score if request.raw_scores else result.normalized for result in results]
         # Of equal scores, the text that came first stays first.

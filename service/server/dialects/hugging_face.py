@@ -17,7 +17,7 @@ from models.tasks.pairs import PairItem
 from models.tasks.reading_comprehension import ReadingItem
 from models.tasks.task import AnyTask, TextItem
 from service.answers.predictor import Predictor
-from service.server.context import current_request, read_body
+from service.server.context import current_request
 from service.server.dialects.answering import Answering, one_or_more, quote, respond_json, write_error
 from service.server.dialects.dialect import Address, Dialect
 from service.server.problems import Problem, ProblemForm
@@ -239,7 +239,7 @@ def build(models: Answering) -> Dialect:
 
     async def answer(task: str, model: str | None = None) -> Response:
         asked = _find(task)
-        request = read_body(asked.request)
+        request = await models.read(asked.request)
         with models.registry.using(asked.endpoint, _choose(models, asked, model)) as predictor:
             return respond_json(await asked.answer(models, predictor, request))
 

@@ -74,9 +74,9 @@ def test_a_large_body_is_parsed_in_turn_with_others(
 ) -> None:
     threads: list[str] = []
 
-    def record_thread(kind: Any) -> Any:
+    def record_thread(kind: Any, length: int | None) -> Any:
         threads.append(threading.current_thread().name)
-        return read_body(kind)
+        return read_body(kind, length)
 
     registry = ModelRegistry(Settings())
     monkeypatch.setattr(endpoints, "read_body", record_thread)
