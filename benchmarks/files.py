@@ -106,13 +106,24 @@ def differing_columns(source: Path, target: Path) -> set[str]:
         wrong = {
             name for name in names if not other.schema_arrow.field(name).equals(one.schema_arrow.field(name), True)
         }
-        for before, after in zip(one.iter_batches(PIECE), other.iter_batches(PIECE), strict=True):
-            wrong |= {
-                name
-                for name in names
-                if not same_bits(pa.chunked_array([before[name]]), pa.chunked_array([after[name]]))
-            }
+        for before, after in zip(_pieces(one), _pieces(other), strict=True):
+            wrong |= {name for name in names if not same_bits(before[name], after[name])}
     return wrong
+
+
+def _pieces(opened: parquet.ParquetFile) -> Iterator[pa.Table]:
+    """The records in tables of equal length, whatever groups they lie in."""
+    held: list[pa.RecordBatch] = []
+    for batch in opened.iter_batches(PIECE):
+        while batch.num_rows:
+            room = PIECE - sum(one.num_rows for one in held)
+            held.append(batch.slice(0, room))
+            batch = batch.slice(room)
+            if room <= held[-1].num_rows:
+                yield pa.Table.from_batches(held)
+                held = []
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 def report(package: Path, records: int) -> Iterator[str]:
@@ -125,7 +136,9 @@ def report(package: Path, records: int) -> Iterator[str]:
         run = score(package, source, target)
         yield f"  {run.said}; exit code {run.code}"
         yield f"  {records / run.wall_s:,.0f} records/s from start to end, {run.cpu_s / run.wall_s:.2f} cores busy"
-        first, last = run.mean_memory(0.001, 0.1), run.mean_memory(0.9, 1.0)
+        tenths = [run.mean_memory(max(place / 10, 0.001), (place + 1) / 10) for place in range(10)]
+        first, last = tenths[0], tenths[-1]
+        yield f"  memory by tenths of the records, in MB: {' '.join(f'{one:.0f}' for one in tenths)}"
         most = max(memory for _, memory in run.memory)
         yield f"  memory: {first:.0f} MB in the first tenth, in the last {last / first:.3f} x, {most:.0f} MB at most"
         wrong = differing_columns(source, target) if run.code == 0 else {"there is no output"}
