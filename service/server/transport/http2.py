@@ -41,6 +41,9 @@ MOST_TASKS = 2 * MOST_STREAMS
 """Most requests whose work has not ended, those included that the caller has given up: opening and giving up requests
 without an end is an attack (CVE-2023-44487)."""
 
+MOST_BODY_BYTES = 16_000_000
+"""Most bytes of bodies of the requests under way on a connection, where there are several."""
+
 log = structlog.get_logger()
 
 
@@ -211,7 +214,7 @@ class Http2Connection(asyncio.Protocol):
                 self._begin(stream_id, [(bytes(name), bytes(value)) for name, value in headers or ()])
             case DataReceived(stream_id=int(stream_id), data=data, flow_controlled_length=int(size)):
                 if stream_id in self._streams:
-                    self._streams[stream_id].add(data or b"", size)
+                    self._add(self._streams[stream_id], data or b"", size)
                 else:
                     self._discard(stream_id, size)
             case StreamEnded(stream_id=int(stream_id)):
@@ -305,6 +308,13 @@ class Http2Connection(asyncio.Protocol):
             self._loop.call_soon(self._close, ErrorCodes.NO_ERROR)
         else:
             self._wait(self._limits.keep_alive_s)
+
+    def _add(self, stream: Stream, data: bytes, size: int) -> None:
+        """Take a part of a body; where the bodies are too much together, refuse the request whose body it is."""
+        stream.add(data, size)
+        if len(self._streams) > 1 and sum(one.size for one in self._streams.values()) > MOST_BODY_BYTES:
+            detail = f"the requests under way on this connection have more than {MOST_BODY_BYTES:,} bytes of bodies"
+            stream.refuse(Problem("overloaded", f"{detail}; send fewer at once", headers={"Retry-After": "1"}))
 
     def _discard(self, stream_id: int, size: int) -> None:
         """Throw away a part of a request that is answered already."""

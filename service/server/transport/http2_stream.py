@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import MutableMapping
 from typing import Any, Protocol
 
+from service.server.problems import Problem
+
 Message = MutableMapping[str, Any]
 
 _OF_CONNECTIONS = frozenset({b"connection", b"keep-alive", b"transfer-encoding"})
@@ -37,6 +39,9 @@ class Stream:
         self._expects_go_ahead = expects_go_ahead
         self._pieces: deque[tuple[bytes, int]] = deque()
         self._came = asyncio.Event()
+        self._refusal: Problem | None = None
+        self.size = 0
+        """Bytes of the body that have come."""
         self._is_whole_told = False
         self.is_whole = False
         """Whether all of the request has come."""
@@ -46,6 +51,12 @@ class Stream:
     def add(self, piece: bytes, size: int) -> None:
         """Take a part of the body, which counts as `size` bytes until it is read."""
         self._pieces.append((piece, size))
+        self.size += len(piece)
+        self._came.set()
+
+    def refuse(self, problem: Problem) -> None:
+        """Have whoever reads the body get a problem instead."""
+        self._refusal = problem
         self._came.set()
 
     def complete(self) -> None:
@@ -62,15 +73,17 @@ class Stream:
         self._came.set()
 
     async def receive(self) -> Message:
-        """The next part of the body, or the end of the stream when all of it was read."""
+        """The next part of the body, or the end of the stream when all of it was read; raises Problem if refused."""
         if self._expects_go_ahead and not self.is_whole and not self.has_ended:
             self._expects_go_ahead = False
             self._writer.send_head(self._id, [(b":status", b"100")])
-        while not (self.has_ended or self._pieces or (self.is_whole and not self._is_whole_told)):
+        while not (self.has_ended or self._refusal or self._pieces or (self.is_whole and not self._is_whole_told)):
             self._came.clear()
             await self._came.wait()
         if self.has_ended:
             return {"type": "http.disconnect"}
+        if self._refusal:
+            raise self._refusal
         body = b"".join(piece for piece, _ in self._pieces)
         size = sum(size for _, size in self._pieces)
         self._pieces.clear()

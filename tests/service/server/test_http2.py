@@ -282,6 +282,29 @@ def test_who_asks_for_echoes_and_reads_none_is_read_no_further(strict: Server) -
     assert psutil.Process(worker).memory_info().rss - before < 20_000_000
 
 
+def test_bodies_that_are_too_much_together_are_refused(server: Server) -> None:
+    with calling(server) as caller:
+        streams = []
+        for _ in range(12):
+            stream = caller.h2.get_next_available_stream_id()
+            caller.h2.send_headers(stream, [*POST, JSON])
+            streams.append(stream)
+            left = 1_500_000
+            while left:
+                size = min(left, caller.h2.local_flow_control_window(stream), 16_384)
+                if size:
+                    caller.h2.send_data(stream, b" " * size)
+                    caller.flush()
+                    left -= size
+                else:
+                    caller.read()
+        told = [caller.answer(stream) for stream in streams[-2:]]
+        assert [(status, json.loads(body)["code"]) for status, body in told] == [(429, "overloaded")] * 2
+        caller.h2.send_data(streams[0], BODY, end_stream=True)
+        caller.flush()
+        assert caller.answer(streams[0])[0] == 200
+
+
 def test_silent_connections_are_closed(strict: Server) -> None:
     with calling(strict) as caller:
         caller.until_closed()
