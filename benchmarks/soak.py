@@ -118,6 +118,11 @@ def make_questions(predictor: Predictor, seed: int) -> list[Question]:
         answers = predictor.answer(request.inputs, request)
         results = [result.model_dump(mode="json") for result in answers.results]
         errors = [{"index": one.index, "code": one.reason.code, "detail": str(one.reason)} for one in answers.rejected]
+        errors += [
+            {"index": one.index, "code": "explanation_too_long", "detail": str(one.reason)}
+            for one in answers.unexplained
+        ]
+        errors.sort(key=lambda error: error["index"])
         questions.append(Question(predictor.task.endpoint, body, results, errors))
     return questions
 
@@ -137,7 +142,7 @@ async def ask(server: Server, pools: Mapping[str, Sequence[Question]], requests:
             await _ask_one(client, question, observed)
 
     limits = httpx.Limits(max_connections=AT_ONCE)
-    async with httpx.AsyncClient(base_url=server.url, timeout=300, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=700, limits=limits) as client:
         await asyncio.gather(*(work(client) for _ in range(AT_ONCE)))
     return observed
 
@@ -149,10 +154,12 @@ def memory_slope(memory: Sequence[tuple[int, float]]) -> tuple[float, float]:
     return float(slope * 10_000), float(np.sqrt(covariance[0, 0]) * 10_000)
 
 
+# Occlusion waits for all other requests, and there are always some.
+_HEADERS = {"content-type": "application/json", "x-request-timeout-ms": "600000"}
+
+
 async def _ask_one(client: httpx.AsyncClient, question: Question, observed: Observed) -> None:
-    answer = await client.post(
-        f"/v1/{question.endpoint}", content=question.body, headers={"content-type": "application/json"}
-    )
+    answer = await client.post(f"/v1/{question.endpoint}", content=question.body, headers=_HEADERS)
     observed.statuses[answer.status_code] += 1
     shown = f"{question.endpoint}: {answer.status_code} to {question.body[:80]!r}"
     if question.results is None:
