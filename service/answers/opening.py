@@ -24,7 +24,13 @@ def open_predictor(task: str, folder: Path | None, *, threads: int | None = None
     Raises:
         UnknownTask, PackageError, SettingsError: with what to do.
     """
-    settings = read_settings(packages=[folder] if folder else None, threads=threads)
+    with open_as_set(task, read_settings(packages=[folder] if folder else None, threads=threads)) as predictor:
+        yield predictor
+
+
+@contextmanager
+def open_as_set(task: str, settings: Settings) -> Iterator[Predictor]:
+    """Answers `task` by the first package that the settings name for it; raises UnknownTask, PackageError."""
     with _opened(open_package_for(check_endpoint(task), settings), settings) as predictor:
         yield predictor
 
