@@ -10,8 +10,8 @@ from service.answers.contract import Options
 from service.answers.explanation import ExplainOptions, ExplanationMethod
 from service.cli.inputs import Texts, read_items, read_texts
 from service.cli.options import PackageFolder, TaskName
-from service.cli.pages import check_page, write_beside
 from service.cli.terminal import show, warn_unexplained
+from service.pages.saving import check_page, save_text
 
 Page = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write a page for a browser; a page of that name is replaced.")
@@ -66,7 +66,7 @@ def explain(
         from service.pages.page import page
 
         reasons = {one.index: str(one.reason) for one in answers.unexplained}
-        write_beside(html, page(name, items, answers.results, reasons))
+        save_text(html, page(name, items, answers.results, reasons))
         typer.echo(f"wrote {html}", err=True)
     warn_unexplained(answers.unexplained)
 

@@ -1,10 +1,11 @@
 """The counts of a run, which always add up, and what its end says."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from models.tables import format_count
 from service.outcomes.columns import ERROR
+from service.outcomes.summary import Summary
 
 DONE, FAILED, USAGE, DONE_WITH_REFUSALS = 0, 1, 2, 3
 """The exit codes of a run; 130 is that of one that was interrupted."""
@@ -24,6 +25,8 @@ class Counts:
     kept: int = 0
     """Records that an earlier run had done; they are among the answered and the refused."""
     error_column: str = ERROR
+    answers: Summary | None = None
+    """The answers and the failures of the records that were asked for, where one run has seen them all."""
 
     def __post_init__(self) -> None:
         if self.records != self.answered + self.refused + self.skipped:
@@ -43,7 +46,7 @@ class Counts:
 
     def as_json(self) -> dict[str, Any]:
         """The counts as JSON can hold them; the run that made the output counts the same in one go or in several."""
-        return {name: number for name, number in asdict(self).items() if name not in ("kept", "error_column")}
+        return {name: getattr(self, name) for name in ("records", "answered", "refused", "skipped")}
 
     def __str__(self) -> str:
         said = [f"{format_count(self.records, 'record')}: {self.answered:,} answered, {self.refused:,} refused"]

@@ -11,19 +11,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from models.atomic import remove
-from models.errors import UserError, first_mistake
+from models.errors import UserError
 from models.files.formats import find_format
 from models.files.locating import locate
-from models.files.rows import BadRecord, Record, RecordsError, look_up
+from models.files.rows import BadRecord, RecordsError, look_up
 from models.files.storage import LOCAL_DISK
-from models.tasks.task import Item, read_item
 from service.answers.certifying import find_certified
 from service.answers.predictor import Predictor
 from service.files.counts import Counts
@@ -32,9 +30,13 @@ from service.files.partial import PartialOutput, settle
 from service.files.source import InputChanged, Source, find_texts, survey_source
 from service.files.target import STDOUT
 from service.files.writing import Writing, opened_errors
-from service.outcomes.answering import Failure, answer_each
+from service.outcomes.answering import Failure
 from service.outcomes.columns import ERROR, column_types
+from service.outcomes.engines.engine import Engine
+from service.outcomes.engines.local import compute
 from service.outcomes.outcome import Outcome
+from service.outcomes.records import Values
+from service.outcomes.summary import Summary
 
 RECORD_FORMAT = 1
 """The format number of the record of a run."""
@@ -61,8 +63,10 @@ ReportStanding = Callable[[Standing], None]
 """Takes how far a run is, first before anything is computed and then after each record."""
 
 
-def score_file(predictor: Predictor, job: ScoringJob, progress: ReportStanding) -> Counts:
+def score_file(predictor: Predictor, job: ScoringJob, progress: ReportStanding, engine: Engine | None = None) -> Counts:
     """Write the output: the records and columns of the input in their order, and the columns of the outcomes.
+
+    `engine` computes the outcomes in place of `predictor` itself.
 
     Raises:
         NotOffered, CertificateNotOffered, NoConfidence, RecordsError, UnknownColumn, PartialError: before anything is
@@ -74,7 +78,7 @@ def score_file(predictor: Predictor, job: ScoringJob, progress: ReportStanding) 
     with tempfile.TemporaryDirectory(prefix="steadfast-") as spool:
         run = _Run.begin(predictor, job, Path(spool))
         try:
-            return run.complete(progress)
+            return run.complete(progress, engine or partial(compute, predictor, wanted=job.wanted))
         except RecordsError as error:
             raise RunStopped(
                 f"{error}; {job.partial} holds the answers so far, and the same command goes on from there"
@@ -129,28 +133,28 @@ class _Run:
         nothing = Source([replace(part, ranges=()) for part in self.source.parts])
         self._write_files(Writing(nothing, iter(()), self.types, self.texts, None), spool / "nothing")
 
-    def complete(self, progress: ReportStanding) -> Counts:
+    def complete(self, progress: ReportStanding, engine: Engine) -> Counts:
         """Compute what an earlier run has not, and write the output."""
         job, picked = self.job, self.source.picked
         identity = self._identify()
-        with PartialOutput(job.partial, identity, discard_other=job.overwrite) as partial:
+        with PartialOutput(job.partial, identity, discard_other=job.overwrite) as so_far:
             done = settle(job.partial)
             if done is not None:
-                return Counts(**done["counts"], kept=picked, error_column=done["error_column"])
-            kept = partial.records
-            refused_before = refused = self._count_refused(partial)
+                answers = Summary.model_validate(done["answers"]) if done.get("answers") else None
+                return Counts(**done["counts"], kept=picked, error_column=done["error_column"], answers=answers)
+            kept = so_far.records
+            refused_before = refused = self._count_refused(so_far)
             tokens = 0
             progress(Standing(kept, picked))
-            for answered in answer_each(self.predictor, self._items(kept), job.wanted.options):
-                outcome = Outcome.of(answered, job.wanted)
-                partial.add(outcome.as_json())
+            for outcome in engine(self._records(kept)):
+                so_far.add(outcome.as_json())
                 if not outcome.is_answered:
                     refused += 1
                     self._check_errors(refused, outcome)
                 else:
-                    tokens += answered.result.tokens  # type: ignore[union-attr]
-                progress(Standing(partial.records, picked, refused - refused_before, tokens))
-        return self._write(partial, identity, kept)
+                    tokens += outcome.columns["tokens"]
+                progress(Standing(so_far.records, picked, refused - refused_before, tokens))
+        return self._write(so_far, identity, kept)
 
     def _identify(self) -> dict[str, Any]:
         """The things on which outcomes depend, so that those of another run are not mixed in."""
@@ -162,9 +166,9 @@ class _Run:
             **self.job.describe(),
         }
 
-    def _items(self, kept: int) -> Iterator[Item | Failure]:
-        """The items that the picked records hold, or the reasons why they hold none, but for the first ones."""
-        return islice(_read_items(self.predictor, self.source, self.texts), kept, None)
+    def _records(self, kept: int) -> Iterator[Values | Failure]:
+        """The values of the picked records for the fields of an item, but for the first ones."""
+        return islice(_read_values(self.source, self.texts), kept, None)
 
     def _count_refused(self, partial: PartialOutput) -> int:
         """The records that an earlier run refused, if anybody has to know."""
@@ -200,7 +204,7 @@ class _Run:
             raise InputChanged(
                 f"{', '.join(job.sources)}: was written to while it was read; run the command again with --overwrite"
             )
-        counts = writing.counts(kept)
+        counts = writing.counts(kept, self.predictor.name)
         self._finish(partial, identity, counts)
         return counts
 
@@ -235,26 +239,18 @@ class _Run:
             moves[_RESULT] = target.destination
             record["output"] = target.digest(job.partial / _RESULT)
             moves |= target.place_record(job.partial, record)
-        partial.finish(moves, record)
+        answers = counts.answers.model_dump(mode="json") if counts.answers else None
+        partial.finish(moves, {**record, "answers": answers})
 
 
-def _read_items(predictor: Predictor, source: Source, texts: Sequence[Mapping[str, str]]) -> Iterator[Item | Failure]:
+def _read_values(source: Source, texts: Sequence[Mapping[str, str]]) -> Iterator[Values | Failure]:
     for part, columns in zip(source.parts, texts, strict=True):
         for block in part.blocks(list(columns.values())):
             for record in block.records():
-                yield _read(predictor, record, columns)
-
-
-def _read(predictor: Predictor, record: Record | BadRecord, texts: Mapping[str, str]) -> Item | Failure:
-    """The item that a record holds, or the reason why it holds none."""
-    if isinstance(record, BadRecord):
-        return Failure("unreadable_record", record.reason)
-    values = {name: look_up(record.values, column) for name, column in texts.items()}
-    try:
-        item: Item = read_item(predictor.task.item, values)
-    except ValidationError as error:
-        return Failure("validation", str(first_mistake(error)))
-    return item
+                if isinstance(record, BadRecord):
+                    yield Failure("unreadable_record", record.reason)
+                else:
+                    yield {name: look_up(record.values, column) for name, column in columns.items()}
 
 
 def _digests(source: Source) -> list[str]:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from models.files.formats import OutputColumns, Writer, opened_writer
 from models.files.rows import Block, Record, RecordBlock, look_up
 from models.files.spelling import as_json
+from service.answers.contract import ModelName
 from service.files.counts import Counts
 from service.files.source import InputChanged, Source
 from service.outcomes.columns import ERROR, free_names
 from service.outcomes.outcome import Outcome
+from service.outcomes.summary import SummaryFold
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,8 +60,8 @@ class Writing:
         self._types = types
         self._texts = texts
         self._errors = errors
-        self._answered = 0
-        self._refused = 0
+        self._answers = SummaryFold()
+        self._number = 0
 
     def write(self, path: Path, places: Sequence[int], name: str, kind: str | None) -> None:
         """Write the records of some files of the source as one file, of the kind that `kind` or `name` says."""
@@ -73,15 +75,17 @@ class Writing:
                     writer.write(block, added)
                     self._report(place, block, outcomes)
 
-    def counts(self, kept: int) -> Counts:
-        """The counts of the run, of which an earlier one did `kept` records."""
+    def counts(self, kept: int, model: ModelName) -> Counts:
+        """The counts of the run, of which an earlier one did `kept` records, and the answers of `model` summed up."""
+        answers = self._answers.summary(model)
         return Counts(
             records=self._source.records,
-            answered=self._answered,
-            refused=self._refused,
+            answered=answers.answered,
+            refused=answers.records - answers.answered,
             skipped=self._source.records - self._source.picked,
             kept=kept,
             error_column=self._names[ERROR],
+            answers=answers,
         )
 
     def _take(self, block: Block) -> list[Outcome]:
@@ -90,8 +94,9 @@ class Writing:
             raise InputChanged(
                 "the input has more records than when the run began; run the command again with --overwrite"
             )
-        self._answered += sum(outcome.is_answered for outcome in found)
-        self._refused += sum(not outcome.is_answered for outcome in found)
+        for outcome in found:
+            self._number += 1
+            self._answers.add(self._number, outcome)
         return found
 
     def _report(self, place: int, block: Block, outcomes: Sequence[Outcome]) -> None:

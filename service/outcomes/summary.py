@@ -133,12 +133,11 @@ class SummaryFold:
         )
 
     def _add_answer(self, columns: Mapping[str, Any]) -> None:
-        self.counts.update(
-            answered=1,
-            in_windows=columns["windows"] > 1,
-            truncated=columns["truncated"],
-            corrected="corrections" in columns,
-        )
+        counts = self.counts
+        counts["answered"] += 1
+        counts["in_windows"] += columns["windows"] > 1
+        counts["truncated"] += columns["truncated"]
+        counts["corrected"] += "corrections" in columns
         self.tallies["tokens"].add(columns["tokens"])
         self.tallies["unknown_share"].add(columns["unknown_share"])
         if "normalized" in columns:

@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import ValidationError
 
 from models.errors import UserError, first_mistake
-from models.tasks.task import AnyTask, Item, read_item
+from models.tasks.task import AnyTask, Item
 from service.outcomes.answering import Failure
 
 
@@ -35,15 +35,6 @@ def read_inputs(task: AnyTask, inputs: Iterable[Any]) -> list[Item | Failure]:
     if isinstance(inputs, str | bytes | Mapping | Item):
         raise UnknownInputs("a single input: score takes a list of inputs; put it into one")
     return [_read(task, given) for given in inputs]
-
-
-def read_record(task: AnyTask, values: Mapping[str, Any]) -> Item | Failure:
-    """The values of a record by field as an item of the task; a list may be JSON, as in files."""
-    try:
-        item: Item = read_item(task.item, values)
-    except ValidationError as error:
-        return Failure("validation", str(first_mistake(error)))
-    return item
 
 
 def _read(task: AnyTask, given: Any) -> Item | Failure:

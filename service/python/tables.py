@@ -1,7 +1,7 @@
 """Tables as Python programs have them: pandas' DataFrames and Arrow's tables, with the columns of answers added."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, cast
 
@@ -10,11 +10,11 @@ import pyarrow as pa
 from models.files.rows import UnknownColumn, find_column
 from models.tasks.task import AnyTask
 from service.answers.predictor import Predictor
-from service.outcomes.answering import Answered, answer_each
 from service.outcomes.columns import WantedColumns, column_types, free_names
+from service.outcomes.engines.local import compute
 from service.outcomes.outcome import Outcome
 from service.outcomes.schema import arrow_schema
-from service.python.inputs import TableT, UnknownInputs, read_record
+from service.python.inputs import TableT, UnknownInputs
 
 BATCH_RECORDS = 1_024
 """Records whose texts are Python's at once."""
@@ -32,9 +32,8 @@ def score_table(predictor: Predictor, table: TableT, chosen: Mapping[str, str], 
     available = _column_names(table)
     texts = _find_texts(task, available, chosen)
     names = free_names(list(types), set(available))
-    items = (read_record(task, values) for values in _read_values(table, texts))
     schema = arrow_schema({names[name]: kind for name, kind in types.items()})
-    batches = _batches(answer_each(predictor, items, wanted.options), wanted, names, schema)
+    batches = _batches(compute(predictor, _read_values(table, texts), wanted), names, schema)
     return _with_columns(table, pa.Table.from_batches(batches, schema))
 
 
@@ -100,11 +99,9 @@ def _is_frame(inputs: object) -> bool:
     return pandas is not None and isinstance(inputs, pandas.DataFrame)
 
 
-def _batches(
-    answers: Iterable[Answered], wanted: WantedColumns, names: Mapping[str, str], schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
-    """The columns of answers under their names in the table, a batch at a time."""
-    outcomes = (Outcome.of(answered, wanted).columns for answered in answers)
+def _batches(computed: Iterator[Outcome], names: Mapping[str, str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The columns of outcomes under their names in the table, a batch at a time."""
+    outcomes = (outcome.columns for outcome in computed)
     while batch := list(islice(outcomes, BATCH_RECORDS)):
         columns = [
             pa.array([outcome.get(name) for outcome in batch], type=schema.field(free).type)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 _READING = "Reading and writing"
 _PICKING = "Which records"
 _REFUSED = "Records without an answer"
+DEADLINE_S = 600.0
+"""Seconds in which something must come from a cluster, unless the user says otherwise."""
+
+_BESIDE = "Files beside the output"
+_ENGINE = "Where answers are computed"
 
 
 def file_options() -> Iterator[inspect.Parameter]:
@@ -59,6 +64,48 @@ def file_options() -> Iterator[inspect.Parameter]:
         metavar="I/N",
         help="Answer one of N equal parts, for several machines; `steadfast merge` joins the outputs.",
         rich_help_panel=_PICKING,
+    )
+
+
+def result_options() -> Iterator[inspect.Parameter]:
+    """The options for what is written beside the output."""
+    yield optional(
+        "summary",
+        Path,
+        metavar="FILE",
+        help="Write the summary as JSON; a file of that name is replaced.",
+        rich_help_panel=_BESIDE,
+    )
+    yield optional(
+        "report",
+        Path,
+        metavar="FILE",
+        help="Write the summary as a page with plots; a page of that name is replaced.",
+        rich_help_panel=_BESIDE,
+    )
+
+
+def engine_options() -> Iterator[inspect.Parameter]:
+    """The options for where answers are computed."""
+    yield optional(
+        "engine",
+        Literal["local", "ray"],
+        help="Compute on the cores of this machine, which is usual, or on those of a Ray cluster.",
+        rich_help_panel=_ENGINE,
+    )
+    yield optional(
+        "address",
+        str,
+        metavar="HOST:PORT",
+        help="Where the Ray cluster is. Without it: one on this machine, for this run.",
+        rich_help_panel=_ENGINE,
+    )
+    yield optional(
+        "deadline",
+        float,
+        metavar="SECONDS",
+        help=f"Stop when nothing comes from Ray for so long. Without it: {DEADLINE_S:g}.",
+        rich_help_panel=_ENGINE,
     )
 
 

@@ -3,21 +3,40 @@
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models.errors import UserError
+from models.folders import check_writable
 from models.tasks import ENDPOINTS
 from models.tasks.task import takes_list
 from service.answers.contract import Options
-from service.cli.files.options import dialect_of, file_options, selection_of
+from service.cli.files.options import (
+    DEADLINE_S,
+    dialect_of,
+    engine_options,
+    file_options,
+    result_options,
+    selection_of,
+)
 from service.cli.files.standing import ProgressKind, shown_standing
-from service.cli.options import Certify, Explain, PackageFolder, TaskName, explain_options, optional, with_options
+from service.cli.options import Certify, Explain, PackageFolder, TaskName, explain_options, need, optional, with_options
+from service.pages.saving import check_page, save_text
 
 if TYPE_CHECKING:
+    from service.answers.predictor import Predictor
+    from service.files.counts import Counts
     from service.files.job import ScoringJob
     from service.outcomes.columns import WantedColumns
+    from service.outcomes.engines.engine import Engine
+
+
+class WrongEngine(UserError):
+    """Options of an engine that is not asked for."""
+
 
 Sources = Annotated[
     list[str],
@@ -72,7 +91,7 @@ def column_options() -> Iterator[inspect.Parameter]:
         )
 
 
-@with_options([*file_options(), *column_options()])
+@with_options([*file_options(), *result_options(), *engine_options(), *column_options()])
 def score(
     task: TaskName,
     sources: Sources,
@@ -113,7 +132,9 @@ def score(
 
     options = Options(explain=explain_options(explain), certify=certify)
     wanted = WantedColumns(options=options, scores=scores, min_confidence=min_confidence)
-    _score(task, package, _make_job(sources, target, wanted, given, overwrite=overwrite), progress)
+    job = _make_job(sources, target, wanted, given, overwrite=overwrite)
+    _check_beside(given)
+    _show(_score(task, package, job, progress, given), job, given)
 
 
 def _make_job(
@@ -139,38 +160,92 @@ def _make_job(
     )
 
 
-def _score(task: str, package: Path | None, job: "ScoringJob", kind: ProgressKind) -> None:
+def _check_beside(given: Mapping[str, Any]) -> None:
+    """Refuse what cannot be, before anything is computed; raises PageError, NotWritable, WrongEngine, MissingExtra."""
+    if given["summary"]:
+        check_writable(given["summary"], "--summary")
+    if given["report"]:
+        check_page(given["report"], "--report")
+    if given["engine"] == "ray":
+        need("ray", "ray")
+    elif given["address"] or given["deadline"]:
+        raise WrongEngine("--address and --deadline are for --engine ray; add that, or leave them out")
+
+
+@contextmanager
+def _opened_engine(predictor: "Predictor", wanted: "WantedColumns", given: Mapping[str, Any]) -> Iterator["Engine"]:
+    """Computes outcomes where the options say."""
+    from service.outcomes.engines.local import compute
+
+    if given["engine"] != "ray":
+        yield partial(compute, predictor, wanted=wanted)
+        return
+    from service.outcomes.engines.cluster import open_cluster
+    from service.outcomes.engines.worker import WorkerOrder
+    from service.settings import read_settings
+
+    order = WorkerOrder.of(predictor, read_settings(), wanted)
+    deadline_s = given["deadline"] or DEADLINE_S
+    with open_cluster(order, given["address"], deadline_s=deadline_s, say=partial(typer.echo, err=True)) as engine:
+        yield engine
+
+
+def _score(
+    task: str, package: Path | None, job: "ScoringJob", kind: ProgressKind, given: Mapping[str, Any]
+) -> "Counts":
     from service.answers.opening import open_predictor
     from service.files.scoring import score_file
 
     with open_predictor(task, package) as predictor:
         try:
-            with ending_well(job.partial), shown_standing(kind) as progress:
-                counts = score_file(predictor, job, progress)
+            with (
+                ending_well(job.partial),
+                _opened_engine(predictor, job.wanted, given) as engine,
+                shown_standing(kind) as progress,
+            ):
+                return score_file(predictor, job, progress, engine)
         except KeyboardInterrupt:
             kept = f"; {job.partial} holds the answers so far" if job.partial.exists() else ""
             typer.echo(f"stopped{kept}; run the same command to continue", err=True)
             raise typer.Exit(130) from None
-    typer.echo(str(counts), err=True)
+
+
+def _show(counts: "Counts", job: "ScoringJob", given: Mapping[str, Any]) -> None:
+    """Say how the run went, on stderr and in the files that were asked for, and end with its exit code."""
+    from service.outcomes.wording import describe
+    from service.pages.report import report
+
+    answers = counts.answers
+    for line in (str(counts), *(describe(answers) if answers else ())):
+        typer.echo(line, err=True)
+    if answers and given["summary"]:
+        save_text(given["summary"], answers.model_dump_json(indent=2) + "\n")
+    if answers and given["report"]:
+        save_text(given["report"], report(answers, source=", ".join(job.sources)))
     if counts.exit_code:
         raise typer.Exit(counts.exit_code)
 
 
 @contextmanager
-def ending_well(partial: Path) -> Iterator[None]:
+def ending_well(so_far: Path) -> Iterator[None]:
     """End the command with 1 and one sentence where its work fails, which is another thing than wrong use."""
     from models.files.rows import DamagedFile
     from service.files.counts import FAILED
     from service.files.scoring import RunStopped
     from service.files.source import InputChanged
+    from service.outcomes.engines.engine import EngineStopped
 
     try:
         yield
     except (RunStopped, DamagedFile, InputChanged) as error:
         typer.echo(f"steadfast: {error}", err=True)
         raise typer.Exit(FAILED) from None
+    except EngineStopped as error:
+        kept = f"; {so_far} holds the answers so far, and the same command goes on from there"
+        typer.echo(f"steadfast: {error}{kept if so_far.exists() else ''}", err=True)
+        raise typer.Exit(FAILED) from None
     except OSError as error:
-        kept = f"; make room, and run the same command to go on from {partial}" if partial.exists() else ""
-        place = f"{error.filename or partial}: "
+        kept = f"; make room, and run the same command to go on from {so_far}" if so_far.exists() else ""
+        place = f"{error.filename or so_far}: "
         typer.echo(f"steadfast: {place}{error.strerror or error}{kept}", err=True)
         raise typer.Exit(FAILED) from None

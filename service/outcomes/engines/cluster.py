@@ -6,6 +6,7 @@ worker. Blocks come back in any order, and their outcomes leave here in the orde
 """
 
 import os
+import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,13 +21,13 @@ from models.machine import available_cores
 from models.tables import format_count
 from service.outcomes.answering import Failure
 from service.outcomes.engines.blocks import Block, cut_blocks
-from service.outcomes.engines.engine import Engine
+from service.outcomes.engines.engine import Engine, EngineStopped
 from service.outcomes.engines.worker import Worker, WorkerOrder
 from service.outcomes.outcome import Outcome
 from service.outcomes.records import Values
 
-DEADLINE_S = 600.0
-"""Seconds in which something must happen, unless the user says otherwise."""
+KNOCK_S = 20.0
+"""Seconds in which a cluster must take a connection."""
 
 BLOCKS_PER_WORKER = 2
 """Blocks that a worker has at once: while one is answered, the next is on its way."""
@@ -40,16 +41,12 @@ MOST_LOSSES = 3
 _LOST = (RayActorError, ObjectLostError, WorkerCrashedError)
 
 
-class ClusterError(UserError):
-    """A cluster that cannot be reached or gives no core, or a run on it that cannot go on."""
-
-
 @contextmanager
 def open_cluster(
     order: WorkerOrder,
     address: str | None,
     *,
-    deadline_s: float = DEADLINE_S,
+    deadline_s: float,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Engine]:
     """An engine on the cluster at `address`, or on the cores of this machine, while the context lasts.
@@ -57,14 +54,14 @@ def open_cluster(
     `say` takes a sentence for each worker that is lost; the run goes on.
 
     Raises:
-        ClusterError: the cluster cannot be reached, or gives no core, or no worker can begin before the deadline.
+        EngineStopped: the cluster cannot be reached, or gives no core, or no worker can begin before the deadline.
     """
     _connect(address)
     try:
         cores = int(ray.available_resources().get("CPU", 0))
         if cores < 1:
             total = int(ray.cluster_resources().get("CPU", 0))
-            raise ClusterError(
+            raise EngineStopped(
                 f"{_name(address)}: has {format_count(total, 'core')}, and none is free; "
                 "wait until other jobs are done, or start more machines"
             )
@@ -78,14 +75,22 @@ def _connect(address: str | None) -> None:
     quiet = {"log_to_driver": False, "configure_logging": False, "logging_level": "ERROR"}
     try:
         if address:
+            _knock(address)
             ray.init(address=address, **quiet)
         else:
             ray.init(address="local", num_cpus=available_cores(), include_dashboard=False, **quiet)
-    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(
+    except (RayError, OSError, RuntimeError, ValueError) as error:
+        raise EngineStopped(
             f"{_name(address)}: Ray cannot be reached there ({_first_line(error)}); name a running cluster with "
             "--address HOST:PORT, and set RAY_AUTH_MODE as its machines do"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens, because Ray would try for minutes; an address without a port is Ray's."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 def _name(address: str | None) -> str:
@@ -134,7 +139,7 @@ class _Run:
         """The outcome of each record, in their order.
 
         Raises:
-            ClusterError: nothing happens until the deadline, or the same block is lost time after time.
+            EngineStopped: nothing happens until the deadline, or the same block is lost time after time.
         """
         blocks = _Blocks(records)
         if blocks.is_over:
@@ -174,7 +179,7 @@ class _Run:
         settled, _ = ray.wait(references, num_returns=1, timeout=self.deadline_s)
         if not settled:
             workers = f"{sum(hand.is_ready for hand in self.hands)} of {format_count(self.cores, 'worker')}"
-            raise ClusterError(
+            raise EngineStopped(
                 f"nothing came from Ray for {self.deadline_s:g} s, with {workers} ready; look at `ray status`, or wait "
                 "longer with --deadline"
             )
@@ -193,7 +198,7 @@ class _Run:
         except _LOST as error:
             self.failed_starts += 1
             if self.failed_starts > MOST_LOSSES * self.cores:
-                raise ClusterError(
+                raise EngineStopped(
                     f"workers die before they begin ({_first_line(error)}); have they memory?"
                 ) from error
             self._replace(hand, error)
@@ -210,7 +215,7 @@ class _Run:
         except _LOST as error:
             self.losses[number] += 1
             if self.losses[number] >= MOST_LOSSES:
-                raise ClusterError(
+                raise EngineStopped(
                     f"block {number + 1}, of {format_count(records, 'record')}, was lost with its worker {MOST_LOSSES} "
                     f"times ({_first_line(error)}); are its texts too large for the memory of a machine?"
                 ) from error

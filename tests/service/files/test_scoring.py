@@ -24,6 +24,7 @@ from service.files.job import ScoringJob
 from service.files.scoring import Standing, score_file
 from service.files.source import InputChanged
 from service.files.target import OutputError, Target
+from service.outcomes.summary import Summary
 from tests.service.conftest import Server, steadfast
 from tests.service.files.scored import read, run, texts_of_many_lengths, write
 from tests.service.tiny import OPINIONS, build_package
@@ -329,3 +330,34 @@ def test_scores_of_labels_may_be_left_out_and_a_review_asked_for(package: Path, 
     refused = steadfast("score", "sentiment", source, "-o", tmp_path / "no.csv", "--min-confidence", "90")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "a confidence of 90: it is a probability" in refused.stderr
+
+
+def test_the_summary_is_written_as_json_and_as_a_page(package: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": " "}])
+    beside = ("--summary", tmp_path / "summary.json", "--report", tmp_path / "report.html", "--package", package)
+    completed = steadfast("score", "sentiment", source, "-o", tmp_path / "out.csv", *beside)
+    assert completed.returncode == 3, completed.stderr
+    summary = Summary.model_validate_json((tmp_path / "summary.json").read_bytes())
+    assert (summary.format, summary.records, summary.answered, summary.labels) == (1, 2, 1, {"positive": 1})
+    assert "in.csv, answered by tiny" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--report", "HERE/report.txt"), "a page's name ends in .html; choose another name with --report"),
+        (("--report", "HERE/nowhere/report.html"), "choose another with --report"),
+        (("--summary", "HERE/nowhere/summary.json"), "choose another with --summary"),
+        (("--address", "127.0.0.1:6379"), "are for --engine ray; add that, or leave them out"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_computed(
+    package: Path, tmp_path: Path, options: tuple[str, str], said: str
+) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}])
+    option, value = options
+    given = (option, value.replace("HERE", str(tmp_path)), "--package", package)
+    completed = steadfast("score", "sentiment", source, "-o", tmp_path / "out.csv", *given)
+    assert (completed.returncode, completed.stderr.count("\n")) == (2, 1)
+    assert completed.stderr.endswith(f"{said}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import psutil
 
@@ -18,6 +17,9 @@ from tests.service.conftest import free_port, wait_for
 
 ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 """Set for the nodes and for whoever asks them: a token in the home folder would switch authentication on."""
+
+STARTED = b"Ray runtime started"
+ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,8 @@ def started_cluster(cores: int = 1) -> Iterator[Cluster]:
     other = (f"--address={address}", "--node-ip-address=127.0.0.3")
     nodes: list[subprocess.Popen[bytes]] = []
     try:
-        for number, options in enumerate((head, other)):
-            log = folder / f"{number}.log"
-            with log.open("wb") as out:
-                nodes.append(_start(options, cores, out))
-            wait_for(lambda log=log: b"Ray runtime started" in log.read_bytes())  # type: ignore[misc]
+        for options in (head, other):
+            nodes += [_start(options, cores, folder / "log")]
         yield Cluster(address, (nodes[0], nodes[1]))
     finally:
         for node in reversed(nodes):
@@ -61,9 +60,17 @@ def started_cluster(cores: int = 1) -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(options: tuple[str, ...], cores: int, out: BinaryIO) -> subprocess.Popen[bytes]:
+def _start(options: tuple[str, ...], cores: int, log: Path) -> subprocess.Popen[bytes]:
+    """A node that runs. On a machine that is busy, one may give up before its parts have found each other."""
     command = [str(Path(sys.executable).with_name("ray")), "start", "--block", f"--num-cpus={cores}", *options]
-    return subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | ENVIRONMENT)
+    for _ in range(ATTEMPTS):
+        with log.open("wb") as out:
+            node = subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | ENVIRONMENT)
+        wait_for(lambda node=node: STARTED in log.read_bytes() or node.poll() is not None)  # type: ignore[misc]
+        if STARTED in log.read_bytes():
+            return node
+        _kill(node)
+    raise AssertionError(log.read_text())
 
 
 def _kill(node: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from service.answers.predictor import Predictor
 from service.outcomes.answering import Failure
 from service.outcomes.columns import WantedColumns
+from service.outcomes.engines.engine import EngineStopped
 from service.outcomes.engines.local import compute
 from service.outcomes.engines.worker import WorkerOrder
 from service.outcomes.records import Values
@@ -19,7 +20,7 @@ from tests.service.outcomes.engines.nodes import ENVIRONMENT, Cluster, started_c
 if importlib.util.find_spec("ray") is None:
     pytest.skip("ray is not installed: pip install 'steadfast[ray]'", allow_module_level=True)
 
-from service.outcomes.engines.cluster import ClusterError, open_cluster
+from service.outcomes.engines.cluster import open_cluster
 
 WAIT_S = 180.0
 
@@ -70,5 +71,8 @@ def test_a_run_that_loses_a_node_gives_every_outcome_once_in_order(
 def test_a_cluster_says_in_one_sentence_why_it_gives_nothing(predictor: Predictor, package: Path) -> None:
     order = WorkerOrder.of(predictor, read_settings(packages=[package]), WantedColumns())
     nobody = "127.0.0.2:9"
-    with pytest.raises(ClusterError, match=f"{nobody}: Ray cannot be reached there"), open_cluster(order, nobody):
+    with (
+        pytest.raises(EngineStopped, match=f"{nobody}: Ray cannot be reached there"),
+        open_cluster(order, nobody, deadline_s=WAIT_S),
+    ):
         pass

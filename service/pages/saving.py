@@ -1,4 +1,4 @@
-"""Pages for a browser that commands write, beside what they print."""
+"""Saves pages for a browser, and other texts that commands write beside what they print."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def check_page(path: Path, option: str) -> None:
     check_writable(path, option)
 
 
-def write_beside(path: Path, text: str) -> None:
+def save_text(path: Path, text: str) -> None:
     """Write a page or another text as a whole; one of that name is replaced."""
     with atomic_write(path, unfinished=path.with_name(f".{path.name}{UNFINISHED}")) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
