@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from service.server.dialects import embeddings_inference, hugging_face
+from service.server.dialects import embeddings_inference, hugging_face, inference_v2
 from service.server.dialects.answering import Answering
 from service.server.dialects.dialect import Dialect, Dialects
 from service.server.metrics import Metrics
@@ -12,6 +12,7 @@ from service.settings import Settings
 DIALECTS: tuple[Callable[[Answering], Dialect], ...] = (
     hugging_face.build,
     embeddings_inference.build,
+    inference_v2.build,
 )
 """The makers of the dialects."""
 

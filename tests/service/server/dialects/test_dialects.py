@@ -36,6 +36,12 @@ class Speech(NamedTuple):
 SPEECHES = {
     "hf": Speech("/hf/text-classification", "/hf/{task}", lambda text: {"inputs": text}, None),
     "tei": Speech("/tei/predict", "/tei/predict", lambda text: {"inputs": text}, "/tei/health"),
+    "v2": Speech(
+        "/v2/models/tiny/infer",
+        "/v2/models/{model}/infer",
+        lambda text: {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": [text]}]},
+        "/v2/health/ready",
+    ),
 }
 EVERY = pytest.mark.parametrize("speech", SPEECHES.values(), ids=SPEECHES)
 
@@ -70,7 +76,7 @@ def test_a_key_is_asked_for_in_the_dialects_own_form(guarded: Server, speech: Sp
 
 @EVERY
 def test_an_unknown_address_is_not_told_to_those_without_a_key(guarded: Server, speech: Speech) -> None:
-    path = "/" + speech.path.split("/")[1]
+    path = "/" + speech.path.split("/")[1] + "/nothing/here/at/all"
     assert guarded.client.get(path).status_code == 401
     assert guarded.client.get(path, headers=KEY).status_code == 404
 
