@@ -4,7 +4,7 @@ import { answerOf, outcomeOf } from "./answer.js";
 import { addressOf, ask, hasKey, Problem } from "./api.js";
 import { readCatalog } from "./catalog.js";
 import { byId, element, show } from "./dom.js";
-import { readItem, showFaults, showFields, showModels, showOptions, showTasks } from "./form.js";
+import { readItem, showFaults, showFields, showModels, showOptions, showOthers, showTasks } from "./form.js";
 import { asksForKey, keyIsRight, listenForKey } from "./key.js";
 import { curlLine, pythonLines } from "./lines.js";
 import { passportOf } from "./passport.js";
@@ -62,9 +62,12 @@ function chooseTask(chosen) {
 }
 
 function chooseModel() {
+  asking?.abort();
   const card = cardOf(byId("model").value);
+  showOthers(task, card);
   showOptions(card);
   showFields(task, card);
+  show(byId("problem"));
   showPassports();
   show(byId("answers"));
   byId("lines").hidden = true;

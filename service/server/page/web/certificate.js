@@ -31,7 +31,7 @@ function said({ edits, tried, holds, family, counterexample }) {
   if (holds) return `All ${edits} edits of one word were tried; none changes the answer.`;
   if (!counterexample) return `${edits - tried} of ${edits} edits make a text that the model cannot read; the others change nothing.`;
   return [
-    `Of ${edits} edits of one word, ${tried} were tried. The first that changes the answer, in ${spell(counterexample.field)}: `,
+    `Of ${edits} edits of one word, ${tried} were tried. The first that changes the answer, in ${spell(counterexample.field.replace("/", " "))}: `,
     element("del", {}, counterexample.text),
     " → ",
     element("ins", {}, counterexample.replacement),

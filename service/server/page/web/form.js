@@ -12,12 +12,16 @@ export function showTasks(tasks, choose) {
   show(byId("tasks"), buttons);
 }
 
-/** The models of a task, and where there are several, one to compare with. */
+/** The models of a task. */
 export function showModels(task) {
-  const option = (card) => element("option", { value: card.name }, nameOf(card, task.models));
-  show(byId("model"), task.models.map(option));
-  show(byId("other"), element("option", { value: "" }, "no other model"), task.models.map(option));
-  byId("beside").hidden = task.models.length < 2;
+  show(byId("model"), task.models.map((card) => optionOf(card, task)));
+}
+
+/** The models that read the same items as the one of this card, to compare it with, if there are any. */
+export function showOthers(task, card) {
+  const others = task.models.filter((one) => one !== card && one.task === card.task);
+  show(byId("other"), element("option", { value: "" }, "no other model"), others.map((one) => optionOf(one, task)));
+  byId("beside").hidden = others.length === 0;
 }
 
 /** What can be explained by the model of this card. */
@@ -64,9 +68,10 @@ export function showFaults(errors) {
   return first;
 }
 
-function nameOf(card, models) {
-  const isTwin = models.some((one) => one.twins.some((twin) => twin.digest === card.digest));
-  return `${card.name} (${card.method}, ${card.precision})${isTwin ? ", the twin" : ""}`;
+function optionOf(card, task) {
+  const isTwin = task.models.some((one) => one.twins.some((twin) => twin.digest === card.digest));
+  const name = `${card.name} (${card.method}, ${card.precision})${isTwin ? ", the twin" : ""}`;
+  return element("option", { value: card.name }, name);
 }
 
 function fieldOf(name, isList) {

@@ -27,7 +27,7 @@ function qualityOf(card) {
   const unmeasured = card.passport ? null : element("p", { class: "note" }, "What it withstands was not measured.");
   const beside = twin ? `; the second bar is its twin, trained as ${twin.method}` : "";
   return [
-    element("h4", {}, `${spell(card.quality.metric)}${beside}`),
+    element("h4", {}, `How well it does${beside}`),
     element("ul", { class: "scores plot" }, rows),
     unmeasured,
   ];
@@ -35,14 +35,14 @@ function qualityOf(card) {
 
 function figuresOf(stated, metric) {
   const figures = new Map();
-  for (const [name, metrics] of Object.entries(stated.metrics)) figures.set(name, { value: metrics[metric] });
+  for (const [name, metrics] of Object.entries(stated.metrics)) figures.set(`${name}, ${metric}`, { value: metrics[metric] });
   for (const one of stated.passport?.attacks ?? []) {
     const words = one.words === "1" ? "1 word" : `${one.words} words`;
-    figures.set(`under attack: ${one.attack}, ${words}`, { value: one.under_attack, error: one.standard_error });
+    figures.set(`right under attack: ${one.attack}, ${words}`, { value: one.under_attack, error: one.standard_error });
   }
   for (const [name, metrics] of Object.entries(stated.passport?.metrics ?? {})) {
-    const [value, told] = metric in metrics ? [metrics[metric], name] : [metrics.failure_rate, `${name}, share that fails`];
-    figures.set(told, { value });
+    const [value, told] = metric in metrics ? [metrics[metric], metric] : [metrics.failure_rate, "share that fails"];
+    figures.set(`${name}, ${told}`, { value });
   }
   return new Map([...figures].filter(([, { value }]) => value !== undefined));
 }

@@ -20,6 +20,7 @@ from tests.service.server.page.conftest import violations
 from tests.service.tiny import build_package, reseal
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'&lt; "
+EXTRACTIVE = "extractive-reading-comprehension"
 TASKS = {endpoint: tasks[0] for endpoint, tasks in ENDPOINTS.items()}
 
 
@@ -191,6 +192,39 @@ def test_two_models_answer_side_by_side_where_there_are_two(
     assert page.locator("#passports article").count() == 2
     assert violations(page) == []
     expect(open_page(server).locator("#beside")).to_be_hidden()
+
+
+def test_each_model_of_an_address_has_the_fields_that_it_reads(
+    start_server: Callable[..., Server], made: Callable[[str], Path], open_page: Callable[..., Page]
+) -> None:
+    both = start_server(made("reading-comprehension") / "package", made(EXTRACTIVE) / "package")
+    page = open_page(both, "#reading-comprehension")
+    areas = page.locator("#fields textarea")
+    shown = []
+    for model in page.locator("#model option").all():
+        page.select_option("#model", model.get_attribute("value"))
+        names = [area.get_attribute("name") or "" for area in areas.all()]
+        shown.append(names)
+        # Those that read other items cannot be compared.
+        expect(page.locator("#beside")).to_be_hidden()
+        # Tiny models read most words letter by letter, and few letters.
+        texts = {"context": "the film was good .", "question": "was it good", "choices": "good\nbad"}
+        ask(page, **{name: texts[name] for name in names})
+        assert violations(page) == []
+    assert sorted(shown) == [["context", "question"], ["context", "question", "choices"]]
+
+
+def test_an_answer_that_nobody_waits_for_is_not_shown(server: Server, open_page: Callable[..., Page]) -> None:
+    page = open_page(server)
+    held: list[Route] = []
+    page.route("**/v1/sentiment", lambda route: held.append(route))
+    with page.expect_event("requestfailed"):
+        page.click("#ask")
+        expect(page.locator("#ask")).to_have_text("Asking…")
+        page.dispatch_event("#model", "change")
+    expect(page.locator("#ask")).to_have_text("Ask")
+    assert page.locator("#answers article").count() == 0
+    assert page.locator("#problem").text_content() == ""
 
 
 def test_a_certificate_says_whether_it_holds(server: Server, open_page: Callable[..., Page]) -> None:
