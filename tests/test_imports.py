@@ -45,7 +45,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("service.outcomes",),),
     (("service.pages",),),
     (("service.server",), ("service.files",), ("service.python",)),
-    (("service.attacks",),),
+    (("service.attacks",), ("service.client",)),
     (("service.measuring",),),
     (("service.app",), ("service.cli",)),
 )

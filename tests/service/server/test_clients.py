@@ -1,12 +1,18 @@
-"""Clients that others wrote, with their defaults: Java's and curl in each of its ways to ask for HTTP/2."""
+"""Clients that others wrote, with their defaults: Java's and curl in each of its ways to ask for HTTP/2.
 
+The programs that the guide to HTTP shows run here too.
+"""
+
+import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.service.conftest import Server
+from tests.service.conftest import ROOT, Server
 
 BODY = '{"inputs": ["the film was good"]}'
 
@@ -64,3 +70,29 @@ def test_curl_gets_the_refusal_of_a_large_body(server: Server, tmp_path: Path, o
     )
     assert done.stdout.splitlines()[-1] == "413"
     assert '"code":"payload_too_large"' in done.stdout
+
+
+PROGRAMS = {
+    "python": ("ask.py", [sys.executable]),
+    "js": ("ask.mjs", ["node"]),
+    "java": ("Ask.java", ["java", "-Xshare:auto"]),
+    "go": ("ask.go", ["go", "run"]),
+}
+"""By the language of a block in the guide, the file that it goes into, and what runs it."""
+
+
+@pytest.mark.parametrize("language", PROGRAMS)
+def test_the_programs_of_the_guide_get_answers(server: Server, tmp_path: Path, language: str) -> None:
+    name, command = PROGRAMS[language]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"needs {command[0]}")
+    (program,) = re.findall(
+        rf"^```{language}\n(.*?)^```", (ROOT / "docs" / "http.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    (tmp_path / name).write_text(program.replace("localhost:3000", f"127.0.0.1:{server.port}"))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GOCACHE": str(tmp_path / "go"), "GOFLAGS": "-p=1"}
+    done = subprocess.run(
+        [*command, str(tmp_path / name)], capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search("positive|negative", done.stdout)
