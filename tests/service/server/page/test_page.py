@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from export.package import MANIFEST_FILE
 from models.tasks import ENDPOINTS
 from service.answers.contract import result_type
 from service.pages.fragment import fragment
@@ -225,6 +226,18 @@ def test_an_answer_that_nobody_waits_for_is_not_shown(server: Server, open_page:
     expect(page.locator("#ask")).to_have_text("Ask")
     assert page.locator("#answers article").count() == 0
     assert page.locator("#problem").text_content() == ""
+
+
+def test_a_twin_is_called_so(
+    start_server: Callable[..., Server], tmp_path: Path, open_page: Callable[..., Page]
+) -> None:
+    folder, twin = build_package(tmp_path / "robust", name="robust"), build_package(tmp_path / "plain", name="plain")
+    stated = json.loads((twin / MANIFEST_FILE).read_text())
+    described = {name: stated[name] for name in ("digest", "precision", "metrics")} | {"method": "plain"}
+    reseal(folder, twins=[described])
+    page = open_page(start_server(folder, twin))
+    assert page.locator("#other option").all_text_contents() == ["no other model", "plain (plain, fp32), the twin"]
+    expect(page.locator("#passports")).to_contain_text("1.000 (plain 1.000)")
 
 
 def test_a_certificate_says_whether_it_holds(server: Server, open_page: Callable[..., Page]) -> None:
