@@ -100,8 +100,7 @@ class _Answers:
         if found is None:
             known = ", ".join(one.name.name for one in predictors)
             raise Problem("model_not_found", f"no model {quote(model)}; there are: {known}")
-        if version is not None and version != _version(found):
-            raise Problem("model_not_found", f"{model} has no version {quote(version)}, but {_version(found)}")
+        _check_version(found, version)
         return found
 
     async def infer(self, model: str, version: str | None = None) -> Response:
@@ -109,8 +108,10 @@ class _Answers:
         length = _header_length()
         request = await self._models.read(_Request, length)
         rest = b"" if length is None else current_request.get().body[length:]
-        items = self._read_items(found, request, split_binary(request.inputs, rest))
         with self._models.registry.using(found.task.endpoint, found.name.name) as predictor:
+            # A reload may have exchanged the model meanwhile.
+            _check_version(predictor, version)
+            items = self._read_items(predictor, request, split_binary(request.inputs, rest))
             results = await self._models.answer(predictor, items, "input {}".format)
             outputs = make_outputs(predictor, results)
         return _respond(predictor, request, outputs)
@@ -164,6 +165,8 @@ class _Answers:
         """The items that the tensors hold, a row of each tensor for each."""
         fields = _fields(predictor)
         given = {tensor.name: tensor for tensor in request.inputs}
+        if len(given) < len(request.inputs):
+            raise Problem("validation", "two inputs have one name; send one tensor for each")
         required = {name for name, field in predictor.task.item.model_fields.items() if field.is_required()}
         if not required <= given.keys() <= fields.keys():
             names = ", ".join(map(quote, given))
@@ -187,6 +190,13 @@ class _Answers:
 
 def _version(predictor: Predictor) -> str:
     return predictor.name.digest[:VERSION_LENGTH]
+
+
+def _check_version(predictor: Predictor, version: str | None) -> None:
+    """Raise Problem where another version of the model is asked for."""
+    known = _version(predictor)
+    if version is not None and version != known:
+        raise Problem("model_not_found", f"{predictor.name.name} has no version {quote(version)}, but {known}")
 
 
 def _fields(predictor: Predictor) -> dict[str, bool]:

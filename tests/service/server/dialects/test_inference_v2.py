@@ -112,6 +112,13 @@ def test_only_the_outputs_that_are_asked_for_come(every_task: Server) -> None:
     assert "sentiment gives the outputs label, score, scores, not 'logits'" in refused.json()["error"]
 
 
+def test_two_tensors_of_one_name_are_refused(every_task: Server) -> None:
+    answer = infer(every_task, inputs=[LARGE, LARGE])
+    assert (answer.status_code, answer.json()["error"]) == (
+        422, "two inputs have one name; send one tensor for each"
+    )  # fmt: skip
+
+
 def test_a_column_of_one_text_a_row_is_as_good_as_a_list(every_task: Server) -> None:
     flat = infer(every_task, inputs=[LARGE | {"shape": [2], "data": ["good", "bad"]}]).json()
     column = infer(every_task, inputs=[LARGE | {"shape": [2, 1], "data": [["good"], ["bad"]]}]).json()
