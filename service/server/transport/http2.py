@@ -182,11 +182,14 @@ class Http2Connection(asyncio.Protocol):
         """Send a part of a body when the caller has room for it; a caller who leaves none for long is given up."""
         stream = self._streams[stream_id]
         left = memoryview(body)
+        # Only what is sent wins time: the caller's other frames would win it without end.
+        given_up_at = self._loop.time() + self._limits.keep_alive_s
         while (left or is_last) and not stream.has_ended and not self._transport.is_closing():
             room = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
             if left and (room <= 0 or not self._may_write.is_set()):
-                await self._wait_for_room(stream_id, stream)
+                await self._wait_for_room(stream_id, stream, given_up_at)
                 continue
+            given_up_at = self._loop.time() + self._limits.keep_alive_s
             piece, left = bytes(left[:room]), left[room:]
             ends = is_last and not left
             self._h2.send_data(stream_id, piece, end_stream=ends)
@@ -283,11 +286,11 @@ class Http2Connection(asyncio.Protocol):
                 self._end(stream_id, ErrorCodes.INTERNAL_ERROR)
                 self._flush()
 
-    async def _wait_for_room(self, stream_id: int, stream: Stream) -> None:
+    async def _wait_for_room(self, stream_id: int, stream: Stream, given_up_at: float) -> None:
         self._flush()
         opened = self._may_write if not self._may_write.is_set() else self._window_opened
         try:
-            async with asyncio.timeout(self._limits.keep_alive_s):
+            async with asyncio.timeout_at(given_up_at):
                 await opened.wait()
         except TimeoutError:
             if not stream.has_ended:

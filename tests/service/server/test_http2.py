@@ -341,6 +341,20 @@ def test_a_caller_who_leaves_no_room_for_its_answer_is_given_up(strict: Server) 
         assert reset.error_code == ErrorCodes.CANCEL
 
 
+def test_echoes_win_no_time_for_an_answer_that_finds_no_room(strict: Server) -> None:
+    with calling(strict, window=0) as caller:
+        caller.ask(GET)
+        caller.socket.settimeout(0.1)
+        # Ten times as long as the server waits.
+        for _ in range(100):
+            caller.h2.ping(b"01234567")
+            caller.flush()
+            with suppress(TimeoutError):
+                while not any(isinstance(event, StreamReset) for event in caller.events):
+                    caller.read()
+        assert any(isinstance(event, StreamReset) for event in caller.events)
+
+
 def test_a_caller_who_gives_up_a_request_is_noticed(server: Server) -> None:
     body = json.dumps({"inputs": ["the film was not boring " * 20] * 60, "explain": "occlusion"}).encode()
     with calling(server) as caller:
