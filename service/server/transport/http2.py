@@ -5,6 +5,7 @@ request goes through the same application.
 """
 
 import asyncio
+from collections import Counter
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -92,7 +93,8 @@ class Http2Connection(asyncio.Protocol):
         self._discarding: dict[int, asyncio.TimerHandle] = {}
         """Streams whose answer came before their request has ended, and what gives them up. Were they given up at once,
         many clients would lose the answer."""
-        self._discarded = 0
+        self._discarded: Counter[int] = Counter()
+        """Bytes that were thrown away of each of them."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._may_write = asyncio.Event()
         """Set while the system takes what is written."""
@@ -320,21 +322,22 @@ class Http2Connection(asyncio.Protocol):
             stream.refuse(Problem("overloaded", f"{detail}; send fewer at once", headers={"Retry-After": "1"}))
 
     def _discard(self, stream_id: int, size: int) -> None:
-        """Throw away a part of a request that is answered already."""
-        self._discarded += size
-        if self._discarded > DISCARD_BYTES:
-            self._close(ErrorCodes.ENHANCE_YOUR_CALM)
-        else:
-            self._h2.acknowledge_received_data(size, stream_id)
+        """Throw away a part of a request that is answered already, or give up the request where that is too much."""
+        self._h2.acknowledge_received_data(size, stream_id)
+        self._discarded[stream_id] += size
+        if self._discarded[stream_id] > DISCARD_BYTES:
+            self._end_discarding(stream_id)
+            self._h2.reset_stream(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
 
     def _end_discarding(self, stream_id: int) -> None:
+        self._discarded.pop(stream_id, None)
         timer = self._discarding.pop(stream_id, None)
         if timer is not None:
             timer.cancel()
 
     def _reset(self, stream_id: int) -> None:
         """Give up the request of a stream that is answered."""
-        del self._discarding[stream_id]
+        self._end_discarding(stream_id)
         if not self._transport.is_closing():
             self._h2.reset_stream(stream_id, ErrorCodes.NO_ERROR)
             self._flush()
