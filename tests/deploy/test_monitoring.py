@@ -12,8 +12,13 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from models.tasks import ENDPOINTS
 from service.answers.contract import ModelName
+from service.server.dialects import DIALECTS
+from service.server.dialects.answering import Answering
 from service.server.metrics import Metrics
+from service.server.registry import ModelRegistry
+from service.settings import Settings
 
 MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
@@ -69,6 +74,17 @@ def test_labels_are_those_that_the_metrics_have() -> None:
         selected = re.findall(r"(\w+)\s*=~?", re.sub(r'"[^"]*"', "", expression.replace("==", "")))
         grouped = [name.strip() for names in re.findall(r"by \(([^)]*)\)", expression) for name in names.split(",")]
         assert {*selected, *grouped} <= known, expression
+
+
+@pytest.mark.parametrize("expression", [one for one in _expressions() if "route=~" in one])
+def test_what_counts_answers_counts_those_of_every_protocol_and_no_probes(expression: str) -> None:
+    (wanted,), (unwanted,) = re.findall(r'route=~"([^"]*)"', expression), re.findall(r'route!~"([^"]*)"', expression)
+    answering = Answering(ModelRegistry(Settings()), Metrics(), Settings())
+    addresses = [address for build in DIALECTS for address in build(answering).addresses]
+    asked = {f"/v1/{endpoint}" for endpoint in ENDPOINTS} | {one.path for one in addresses if one.method == "POST"}
+    probes = {one.path for one in addresses if one.probe}
+    counted = {path for path in asked | probes if re.fullmatch(wanted, path) and not re.fullmatch(unwanted, path)}
+    assert counted == asked
 
 
 def test_every_rule_says_what_is_wrong_and_how_bad_that_is() -> None:
