@@ -58,10 +58,11 @@ def test_a_twin_goes_through_the_same_stages_without_noise(tmp_path: Path) -> No
 
 
 def test_the_twin_of_a_recipe_without_noise_is_trained_plainly(tmp_path: Path) -> None:
-    made = {step.made.name: step.arguments for step in plan("ner", "data", "base", tmp_path)}
-    assert made["ner-1-first-twin"][-2:] == ("--method", "plain")
-    assert made["ner-1-first"][-2:] == ("--out", str(tmp_path / "stages" / "ner-1-first"))
-    assert made["ner-twin"][1] == str(tmp_path / "stages" / "ner-1-first-twin")
+    made = {step.made.name: step.arguments for step in plan("reading-comprehension", "data", "base", tmp_path)}
+    assert made["reading-comprehension-1-first-twin"][-2:] == ("--method", "plain")
+    first = tmp_path / "stages" / "reading-comprehension-1-first"
+    assert made["reading-comprehension-1-first"][-2:] == ("--out", str(first))
+    assert made["reading-comprehension-twin"][1] == f"{first}-twin"
 
 
 def test_a_task_that_starts_from_another_asks_for_it(tmp_path: Path) -> None:
