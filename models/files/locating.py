@@ -18,6 +18,9 @@ STDIN = "-"
 RUN_RECORD = ".run.json"
 """The end of the name of a file that says how another was made. It holds no records."""
 
+PARTIAL = ".partial"
+"""The end of the name of a folder in which a run keeps what is not finished. It holds no records either."""
+
 _PATTERN = re.compile(r"[*?\[]")
 
 _MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
@@ -54,8 +57,8 @@ def _locate(name: str, spool: Path) -> list[DataFile]:
         base = path
         wanted = "no file of a known kind"
     elif _PATTERN.search(path) and not storage.is_file(path):
-        found = [one for one in storage.match(path) if not one.endswith(RUN_RECORD)]
         base = path[: _PATTERN.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+        found = [one for one in storage.match(path) if not _is_of_a_run(one.removeprefix(base))]
         wanted = "fits no file"
     else:
         return [DataFile(name=name, path=path, storage=storage)]
@@ -70,7 +73,11 @@ def _locate(name: str, spool: Path) -> list[DataFile]:
 def _holds_records(path: str) -> bool:
     """Whether a file in a folder is one to read; names that begin with a dot or `_` are for the machines' own use."""
     is_hidden = any(part[:1] in (".", "_") for part in PurePosixPath(path.lstrip("/")).parts)
-    return not is_hidden and not path.endswith(RUN_RECORD) and stem_of(PurePosixPath(path).name) is not None
+    return not is_hidden and not _is_of_a_run(path) and stem_of(PurePosixPath(path).name) is not None
+
+
+def _is_of_a_run(path: str) -> bool:
+    return path.endswith(RUN_RECORD) or any(part.endswith(PARTIAL) for part in PurePosixPath(path).parts)
 
 
 def _spool(stream: BinaryIO, name: str, spool: Path) -> DataFile:

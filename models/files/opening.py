@@ -66,6 +66,13 @@ class DataFile:
         if not self.storage.is_file(self.path):
             raise RecordsError(f"{self.name}: no such file")
 
+    def digest(self) -> str:
+        """Names the contents: others have another digest; raises DamagedFile."""
+        try:
+            return self.storage.digest(self.path)
+        except OSError as error:
+            raise DamagedFile(f"{self.name}: cannot be read to its end ({error.strerror or error})") from error
+
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
         """The unpacked bytes of the file.

@@ -1,6 +1,6 @@
 """The order for a run over files: what to read, what to write, and how."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class ScoringJob:
     """A file for the records that were refused."""
     max_errors: int | None = None
     """Most records that may be refused; one more stops the run."""
+    beside: Mapping[str, Path] = field(default_factory=dict)
+    """The other files that the command writes, by the option that names each."""
 
     def __post_init__(self) -> None:
         if self.kind is not None:
@@ -48,23 +50,42 @@ class ScoringJob:
         if self.errors is not None:
             find_format(str(self.errors))
             check_writable(self.errors, "--errors")
-            if self.target.is_local and self.errors.resolve() == self.target.path.resolve():
-                raise OutputError(f"{self.errors}: is the output too; choose another name with --errors")
             if self.errors.exists() and not self.overwrite and not (self.partial / FINISHED).exists():
                 raise OutputError(f"{self.errors}: exists already; choose another --errors, or pass --overwrite")
+        self._refuse_one_name_for_two()
+
+    def _refuse_one_name_for_two(self) -> None:
+        written: dict[Path, str] = {}
+        for option, path in self._written():
+            if other := written.get(path):
+                raise OutputError(f"{path}: is written for {other} too; choose another name with {option}")
+            written[path] = option
+
+    def _written(self) -> Iterator[tuple[str, Path]]:
+        """The files and folders that are written, each behind the option that names it."""
+        if self.target.is_local:
+            yield "-o", self.target.path.resolve()
+            yield "-o", self.target.record.resolve()
+        if self.errors is not None:
+            yield "--errors", self.errors.resolve()
+        yield from ((option, path.resolve()) for option, path in self.beside.items())
 
     def refuse_as_input(self, path: Path) -> None:
         """Refuse a file of the input that would be written to, or that an earlier run wrote; raises OutputError."""
-        places = [self.target.path.resolve()] if self.target.is_local else []
-        places += [self.errors.resolve()] if self.errors is not None else []
         found = path.resolve()
-        if any(place == found or (place.is_dir() and place in found.parents) for place in places):
-            raise OutputError(f"{path}: is among the input and the output; choose another name with -o or --errors")
+        for option, place in self._written():
+            if place == found or (place.is_dir() and place in found.parents):
+                raise OutputError(f"{path}: is among the input and the output; choose another name with {option}")
 
     @property
     def partial(self) -> Path:
         """The folder that keeps the outcomes so far."""
         return self.target.partial
+
+    def describe_output(self) -> dict[str, Any]:
+        """The output and the file of errors, as JSON can hold them."""
+        errors = None if self.errors is None else str(self.errors)
+        return {"output": self.target.name, "kind": self.target.kind, "errors": errors}
 
     def describe(self) -> dict[str, Any]:
         """The parts of the job on which outcomes depend, as JSON can hold them."""

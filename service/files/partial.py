@@ -4,14 +4,17 @@ Predictions lie in files of JSON lines. Each file is named by the number of its 
 moment it has its name. A journal says which run the predictions belong to.
 """
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from models.atomic import UNFINISHED, atomic_write, atomic_write_text, flush, flush_names
+from models.atomic import UNFINISHED, atomic_write, atomic_write_text, flush, flush_names, remove
 from models.errors import UserError
 from models.files.storage import is_remote, open_storage
 
@@ -45,29 +48,24 @@ class PartialOutput:
         With `discard_other`, the folder of another run, or a damaged one, is removed.
 
         Raises:
-            PartialError: no run left the folder; or another run did, or the folder is damaged, and `discard_other` is
-                False.
+            PartialError: no run left the folder, or one is working in it; or another run did, or the folder is damaged,
+                and `discard_other` is False.
         """
         self._folder = folder
         self._lines: list[str] = []
         self._characters = 0
         self._stored = 0
         journal = folder / _JOURNAL
-        if journal.exists():
-            try:
-                self._stored = self._resume(identity)
-                return
-            except PartialError:
-                if not discard_other:
-                    raise
-            shutil.rmtree(folder)
-        elif folder.exists() and not (folder.is_dir() and _is_as_good_as_empty(folder)):
+        if folder.exists() and not journal.exists() and not (folder.is_dir() and _is_as_good_as_empty(folder)):
             raise PartialError(
                 f"{folder}: is needed for the predictions so far, but holds what no run left there; "
                 "move it, or choose another output with -o"
             )
         folder.mkdir(exist_ok=True)
-        _write_lines(journal, [json.dumps(identity)])
+        with ExitStack() as stack:
+            stack.enter_context(_locked(folder))
+            self._begin(identity, discard_other=discard_other)
+            self._opened = stack.pop_all()
 
     @property
     def records(self) -> int:
@@ -102,21 +100,39 @@ class PartialOutput:
             write(unfinished)
         shutil.rmtree(self._folder)
 
-    def finish(self, moves: Mapping[str, str], record: Mapping[str, Any]) -> None:
+    def finish(self, moves: Mapping[str, str], record: Mapping[str, Any], output: Mapping[str, Any]) -> None:
         """Give each file or folder in this folder its place among `moves`, and remove this folder.
 
-        `record` is kept until all have their names, so that `settle` can go on where this was stopped.
+        `record` is kept until all have their names, so that `settle` can go on where this was stopped. `output` says
+        what the run was to write.
         """
-        atomic_write_text(self._folder / FINISHED, json.dumps({"moves": dict(moves), "record": record}))
-        settle(self._folder)
+        finished = {"moves": dict(moves), "record": record, "output": output}
+        atomic_write_text(self._folder / FINISHED, json.dumps(finished))
+        settle(self._folder, output, discard_other=False)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _type: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        # After a failed write, a second failure would only hide the first.
-        if not isinstance(error, OSError):
-            self.flush()
+        with self._opened:
+            # After a failed write, a second failure would only hide the first.
+            if not isinstance(error, OSError):
+                self.flush()
+
+    def _begin(self, identity: dict[str, Any], *, discard_other: bool) -> None:
+        """Go on with the predictions on disk, or write a new journal; raises PartialError."""
+        journal = self._folder / _JOURNAL
+        if journal.exists():
+            try:
+                self._stored = self._resume(identity)
+                return
+            except PartialError:
+                if not discard_other:
+                    raise
+            # The journal goes last, because without it the folder seems to be somebody else's.
+            for inner in sorted(self._folder.iterdir(), key=lambda one: one == journal):
+                remove(inner)
+        _write_lines(journal, [json.dumps(identity)])
 
     def _resume(self, identity: dict[str, Any]) -> int:
         """Count the records whose predictions are on disk.
@@ -144,14 +160,26 @@ class PartialOutput:
         return sorted(self._folder.glob(f"*{_ENDING}"))
 
 
-def settle(folder: Path) -> dict[str, Any] | None:
+def settle(folder: Path, output: Mapping[str, Any], *, discard_other: bool) -> dict[str, Any] | None:
     """Give what a complete run left in its folder the names it lacks, and remove the folder.
 
-    Returns the record of the run; None where no complete run left the folder.
+    Returns the record of the run; None where no complete run left the folder, or one that was to write something else
+    than `output` and is discarded.
+
+    Raises:
+        PartialError: the run was to write something else, and `discard_other` is False.
     """
     try:
         finished = json.loads((folder / FINISHED).read_bytes())
     except FileNotFoundError:
+        return None
+    if finished["output"] != output:
+        if not discard_other:
+            raise PartialError(
+                f"{folder}: left by a run that was to write {_name_output(finished['output'])}; run that command "
+                "again, or write its answers under the new name with --overwrite"
+            )
+        (folder / FINISHED).unlink()
         return None
     for name, place in finished["moves"].items():
         made = folder / name
@@ -177,6 +205,27 @@ def _move(made: Path, place: str) -> None:
     flush(made)
     made.replace(target)
     flush_names(target.parent)
+
+
+def _name_output(output: Mapping[str, Any]) -> str:
+    return " and ".join(str(name) for name in (output["output"], output["errors"]) if name)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of the folder; a run that is killed keeps nobody out."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise PartialError(
+            f"{folder}: another run is working in it; wait until that is done, or choose another output with -o"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _is_as_good_as_empty(folder: Path) -> bool:

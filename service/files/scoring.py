@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 from models.atomic import remove
 from models.errors import UserError
-from models.files.formats import find_format
+from models.files.formats import find_format, find_kind
 from models.files.locating import locate
+from models.files.opening import DataFile
 from models.files.rows import BadRecord, RecordsError, look_up
 from models.files.storage import LOCAL_DISK
 from service.answers.certifying import find_certified
@@ -121,10 +122,12 @@ class _Run:
             file.check()
             if file.storage is LOCAL_DISK:
                 job.refuse_as_input(Path(file.path))
+        # First of all: what is written to a file while its records are counted changes the digest, too.
+        digests = _digests(files)
         is_typed = any(not find_format(name, kind).is_text for name, kind in job.target.outputs(files))
         source = survey_source(files, job.selection, typed=is_typed)
         texts = [find_texts(predictor.task, part, job.columns) for part in source.parts]
-        run = cls(predictor, job, source, texts, types, _digests(source))
+        run = cls(predictor, job, source, texts, types, digests)
         run.try_to_write(spool)
         return run
 
@@ -138,7 +141,7 @@ class _Run:
         job, picked = self.job, self.source.picked
         identity = self._identify()
         with PartialOutput(job.partial, identity, discard_other=job.overwrite) as so_far:
-            done = settle(job.partial)
+            done = settle(job.partial, job.describe_output(), discard_other=job.overwrite)
             if done is not None:
                 answers = Summary.model_validate(done["answers"]) if done.get("answers") else None
                 return Counts(**done["counts"], kept=picked, error_column=done["error_column"], answers=answers)
@@ -154,13 +157,15 @@ class _Run:
                 else:
                     tokens += outcome.columns["tokens"]
                 progress(Standing(so_far.records, picked, refused - refused_before, tokens))
-        return self._write(so_far, identity, kept)
+            so_far.flush()
+            return self._write(so_far, identity, kept)
 
     def _identify(self) -> dict[str, Any]:
         """The things on which outcomes depend, so that those of another run are not mixed in."""
         return {
-            "format": 6,
+            "format": 7,
             "input": list(self.digests),
+            "kinds": [find_kind(part.file.name, part.file.kind) for part in self.source.parts],
             "package": self.predictor.name.digest,
             "texts": [dict(one) for one in self.texts],
             **self.job.describe(),
@@ -171,10 +176,16 @@ class _Run:
         return islice(_read_values(self.source, self.texts), kept, None)
 
     def _count_refused(self, partial: PartialOutput) -> int:
-        """The records that an earlier run refused, if anybody has to know."""
+        """The records that an earlier run refused, if anybody has to know; raises RunStopped."""
         if self.job.max_errors is None:
             return 0
-        return sum(not Outcome.from_json(one).is_answered for one in partial.predictions())
+        refused = 0
+        for outcome in map(Outcome.from_json, partial.predictions()):
+            if not outcome.is_answered:
+                refused, last = refused + 1, outcome
+        if refused:
+            self._check_errors(refused, last)
+        return refused
 
     def _check_errors(self, refused: int, last: Outcome) -> None:
         most = self.job.max_errors
@@ -200,7 +211,7 @@ class _Run:
             remove(folder / _RESULT)
             remove(folder / _ERRORS)
             raise
-        if _digests(self.source) != list(self.digests):
+        if _digests([part.file for part in self.source.parts]) != list(self.digests):
             raise InputChanged(
                 f"{', '.join(job.sources)}: was written to while it was read; run the command again with --overwrite"
             )
@@ -240,7 +251,7 @@ class _Run:
             record["output"] = target.digest(job.partial / _RESULT)
             moves |= target.place_record(job.partial, record)
         answers = counts.answers.model_dump(mode="json") if counts.answers else None
-        partial.finish(moves, {**record, "answers": answers})
+        partial.finish(moves, {**record, "answers": answers}, job.describe_output())
 
 
 def _read_values(source: Source, texts: Sequence[Mapping[str, str]]) -> Iterator[Values | Failure]:
@@ -253,5 +264,5 @@ def _read_values(source: Source, texts: Sequence[Mapping[str, str]]) -> Iterator
                     yield {name: look_up(record.values, column) for name, column in columns.items()}
 
 
-def _digests(source: Source) -> list[str]:
-    return [part.file.storage.digest(part.file.path) for part in source.parts]
+def _digests(files: Sequence[DataFile]) -> list[str]:
+    return [file.digest() for file in files]

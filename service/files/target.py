@@ -11,7 +11,7 @@ from typing import Any
 from models.atomic import atomic_write_text
 from models.errors import UserError
 from models.files.formats import FORMATS, find_format, find_kind, stem_of
-from models.files.locating import RUN_RECORD
+from models.files.locating import PARTIAL, RUN_RECORD
 from models.files.opening import DataFile
 from models.files.storage import LOCAL_DISK, is_remote
 from models.folders import check_writable
@@ -54,10 +54,10 @@ class Target:
     def partial(self) -> Path:
         """The folder that keeps the outcomes until the output is complete."""
         if self.name == STDOUT:
-            return Path(tempfile.gettempdir()) / f"steadfast-{os.getpid()}.partial"
+            return Path(tempfile.gettempdir()) / f"steadfast-{os.getpid()}{PARTIAL}"
         if is_remote(self.name):
-            return Path(PurePosixPath(self.name).name + ".partial")
-        return self.path.with_name(self.path.name + ".partial")
+            return Path(PurePosixPath(self.name).name + PARTIAL)
+        return self.path.with_name(self.path.name + PARTIAL)
 
     @property
     def record(self) -> Path:
@@ -82,11 +82,13 @@ class Target:
             return
         if any(Path(source).exists() and self.path.samefile(source) for source in sources):
             raise OutputError(f"{self.name}: is the input; choose another name with -o")
+        if self.is_folder and not self.path.is_dir():
+            raise OutputError(f"{self.path}: is a file, not a folder; choose another name with -o")
         if (self.partial / FINISHED).exists():
             return
         if not overwrite:
             raise OutputError(f"{self.name}: exists already; choose another name with -o, or pass --overwrite")
-        if self.is_folder and not (self.record.exists() or self.path.is_file()) and any(self.path.iterdir()):
+        if self.is_folder and not self.record.exists() and any(self.path.iterdir()):
             raise OutputError(f"{self.name}: holds what no run left there; choose another folder with -o")
 
     def outputs(self, files: Sequence[DataFile]) -> list[tuple[str, str | None]]:

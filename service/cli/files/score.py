@@ -157,6 +157,7 @@ def _make_job(
         selection=selection,
         errors=given["errors"],
         max_errors=given["max_errors"],
+        beside={f"--{name}": given[name] for name in ("summary", "report") if given[name]},
     )
 
 

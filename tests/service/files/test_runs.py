@@ -276,7 +276,7 @@ def test_an_output_among_the_input_is_refused(predictor: Predictor, tmp_path: Pa
     score(predictor, [folder], f"{folder}/scored.csv")
     with pytest.raises(OutputError, match=r"scored\.csv: is among the input and the output"):
         score(predictor, [folder], f"{folder}/scored.csv", overwrite=True)
-    with pytest.raises(OutputError, match="is the output too"):
+    with pytest.raises(OutputError, match="is written for -o too; choose another name with --errors"):
         ScoringJob(sources=["a.csv"], target=Target(f"{tmp_path}/b.csv"), errors=tmp_path / "b.csv")
 
 
