@@ -61,6 +61,11 @@ def usual_batch_tokens(provider: ProviderName) -> int:
     return GPU_BATCH_TOKENS if PROVIDERS[provider].is_gpu else _ENGINE_LIMITS.batch_tokens
 
 
+MOST_WORKERS = 256
+MOST_THREADS = 1024
+"""Far more than cores; what is beyond would be started all the same, until the memory is full."""
+
+
 def _usual_threads(provider: ProviderName, workers: int) -> int:
     return GPU_THREADS if PROVIDERS[provider].is_gpu else max(1, available_cores() // workers)
 
@@ -235,12 +240,14 @@ class Settings(BaseSettings):
     workers: int = Field(
         default=1,
         ge=1,
+        le=MOST_WORKERS,
         description="Processes that answer; each loads every model.",
         json_schema_extra={"group": "Performance"},
     )
     threads: int = Field(
         default_factory=lambda known: _usual_threads(known.get("provider", "cpu"), known.get("workers", 1)),
         ge=1,
+        le=MOST_THREADS,
         description="Batches that each worker computes at once, over all models together; each takes one core. "
         f"Default: the worker's share of the cores, or {GPU_THREADS} on a GPU.",
         json_schema_extra={"group": "Performance"},

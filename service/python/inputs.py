@@ -34,6 +34,8 @@ def read_inputs(task: AnyTask, inputs: Iterable[Any]) -> list[Item | Failure]:
     """The inputs as items of the task; raises UnknownInputs where a single one is given."""
     if isinstance(inputs, str | bytes | Mapping | Item):
         raise UnknownInputs("a single input: score takes a list of inputs; put it into one")
+    if not isinstance(inputs, Iterable):
+        raise UnknownInputs(f"{type(inputs).__name__}: score takes a list of inputs, a DataFrame or an Arrow table")
     return [_read(task, given) for given in inputs]
 
 

@@ -57,6 +57,8 @@ def test_the_zoo_lies_beside_the_source() -> None:
         ("host", "localhost"),
         ("max_items", "0"),
         ("threads", "0"),
+        ("threads", "1000000000000"),
+        ("workers", "1000000000000"),
         ("max_body_bytes", "-1"),
         ("cors_origins", "example.org"),
         ("cors_origins", "https://example.org/"),

@@ -105,6 +105,12 @@ def test_a_single_input_is_refused(model: Model[LabelResult], given: Any) -> Non
         model.score(given)
 
 
+@pytest.mark.parametrize("given", [None, 5])
+def test_what_holds_no_inputs_is_refused(model: Model[LabelResult], given: Any) -> None:
+    with pytest.raises(UnknownInputs, match="score takes a list of inputs, a DataFrame or an Arrow table"):
+        model.score(given)
+
+
 def test_a_table_of_another_library_is_refused_with_the_way_out(model: Model[LabelResult]) -> None:
     with pytest.raises(UnknownInputs, match=r"a pyarrow.RecordBatch: score takes .* or a pyarrow Table"):
         model.score(pa.record_batch({"text": ["good"]}))
