@@ -30,6 +30,11 @@ def name_of_shard(name: str, shard: Shard) -> str:
     return f"{folder}{slash}{stem}.{shard.number}-of-{shard.of}{last[len(stem) :]}"
 
 
+def name_beside_shard(path: Path, shard: Shard) -> Path:
+    """The name of what a shard writes beside its output: `refused.2-of-8.jsonl` where `refused.jsonl` was asked for."""
+    return path.with_name(f"{path.stem}.{shard.number}-of-{shard.of}{path.suffix}")
+
+
 def merge(name: str, *, overwrite: bool) -> Counts:
     """Write the output `name` from those of its shards, which lie beside it and stay there.
 

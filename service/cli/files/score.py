@@ -132,9 +132,22 @@ def score(
 
     options = Options(explain=explain_options(explain), certify=certify)
     wanted = WantedColumns(options=options, scores=scores, min_confidence=min_confidence)
+    given |= _beside_shard(given)
     job = _make_job(sources, target, wanted, given, overwrite=overwrite)
     _check_beside(given)
-    _show(_score(task, package, job, progress, given), job, given)
+    with ending_well(job.partial):
+        _show(_score(task, package, job, progress, given), job, given)
+
+
+def _beside_shard(given: Mapping[str, Any]) -> dict[str, Path]:
+    """The files beside the output that each shard has for itself, as several may be computed at one time."""
+    from service.files.merging import name_beside_shard
+
+    shard = selection_of(given).shard
+    if shard is None:
+        return {}
+    asked = {name: given[name] for name in ("errors", "summary", "report") if given[name]}
+    return {name: name_beside_shard(path, shard) for name, path in asked.items()}
 
 
 def _make_job(

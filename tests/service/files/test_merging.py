@@ -82,3 +82,14 @@ def test_the_command_merges_what_the_command_wrote(package: Path, tmp_path: Path
     merged = steadfast("merge", tmp_path / "out.csv")
     assert merged.returncode == 3
     assert merged.stderr == "3 records: 2 answered, 1 refused; the column 'error' says why\n"
+
+
+def test_each_shard_has_its_own_files_beside_the_output(package: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": " "}, {"text": "bad"}, {"text": " "}])
+    for number in (1, 2):
+        words = ("score", "sentiment", source, "-o", tmp_path / "out.csv", "--shard", f"{number}/2")
+        beside = ("--errors", tmp_path / "refused.jsonl", "--report", tmp_path / "report.html")
+        assert steadfast(*words, *beside, "--package", package).returncode == 3
+    refused = [json.loads((tmp_path / f"refused.{number}-of-2.jsonl").read_text())["record"] for number in (1, 2)]
+    assert refused == [2, 4]
+    assert sorted(path.name for path in tmp_path.glob("report*")) == ["report.1-of-2.html", "report.2-of-2.html"]
