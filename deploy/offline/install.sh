@@ -11,6 +11,10 @@ case $folder in
     /*) ;;
     *) folder=$PWD/$folder ;;
 esac
+case $python in
+    /*) ;;
+    */*) python=$PWD/$python ;;
+esac
 cd "$(dirname "$0")"
 
 sha256sum --quiet --check SHA256SUMS

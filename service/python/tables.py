@@ -60,13 +60,17 @@ def _find_texts(task: AnyTask, available: Sequence[str], chosen: Mapping[str, st
             found[field] = find_column(available, known_as, chosen.get(field))
         except UnknownColumn as error:
             raise UnknownColumn(f"{error}; name it in columns, such as columns={{{field!r}: 'NAME'}}") from error
+        if available.count(found[field]) > 1:
+            raise UnknownColumn(f"several columns are called {found[field]!r}; rename all but one")
     return found
 
 
 def _read_values(table: Any, texts: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """The values of each record by field, in order."""
     if _is_frame(table):
-        columns = [table[name].tolist() for name in texts.values()]
+        # By place: a name need not be a text in pandas.
+        places = [_column_names(table).index(name) for name in texts.values()]
+        columns = [table.iloc[:, place].tolist() for place in places]
         yield from (dict(zip(texts, values, strict=True)) for values in zip(*columns, strict=True))
         return
     for batch in table.select(list(texts.values())).to_batches(max_chunksize=BATCH_RECORDS):

@@ -102,7 +102,7 @@ def score(
     min_confidence: MinConfidence = None,
     package: PackageFolder = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output, and start a run that was interrupted anew.")
+        bool, typer.Option("--overwrite", help="Replace the output, and drop what another interrupted run left.")
     ] = False,
     progress: ShowProgress = "auto",
     **given: Any,

@@ -243,3 +243,16 @@ def test_a_program_that_never_closes_ends_and_loads_nothing_heavy(package: Path,
 def test_results_are_plain_json(model: Model[LabelResult]) -> None:
     (result,) = model.score(["good"])
     assert json.loads(result.model_dump_json())["label"] == "positive"
+
+
+def test_a_column_is_found_though_its_name_is_no_text(model: Model[LabelResult]) -> None:
+    scored = model.score(pandas.DataFrame({0: [1, 2], 1: ["good", "bad"]}), columns={"text": "1"})
+    assert list(scored["label"]) == [result.label for result in model.score(["good", "bad"])]
+
+
+@pytest.mark.parametrize("kind", ["pandas", "pyarrow"])
+def test_two_columns_of_the_name_that_is_read_are_refused(model: Model[LabelResult], kind: str) -> None:
+    table = pa.Table.from_arrays([pa.array(["good"]), pa.array(["bad"])], names=["text", "text"])
+    given: Any = table if kind == "pyarrow" else table.to_pandas()
+    with pytest.raises(UnknownColumn, match="several columns are called 'text'"):
+        model.score(given)
