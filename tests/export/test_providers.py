@@ -23,7 +23,7 @@ def opened(package: Path) -> Package:
 
 def test_a_session_is_told_to_round_no_products_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [provider.called for provider in PROVIDERS.values()]
-    monkeypatch.setattr("export.providers.onnxruntime.get_available_providers", lambda: names)
+    monkeypatch.setattr("export.runtime.onnxruntime.get_available_providers", lambda: names)
     assert chosen_providers("cuda") == [("CUDAExecutionProvider", {"use_tf32": "0"}), ("CPUExecutionProvider", {})]
     assert chosen_providers("cpu") == [("CPUExecutionProvider", {})]
 

@@ -49,7 +49,9 @@ def test_it_gives_what_fp32_gives_within_three_digits(halved: tuple[Path, Path])
     for row in rows_of_many_lengths(opened.task, opened.reader()):
         found, expected = (session.run([row], session.outputs)[0] for session in (half, single))
         for name in half.outputs:
-            np.testing.assert_allclose(found[name], expected[name], atol=2e-2, err_msg=name)
+            np.testing.assert_allclose(
+                found[name], expected[name], atol=2e-2, rtol=2e-3, err_msg=name
+            )  # half has 11 bits
     assert not np.array_equal(found["logits"], expected["logits"])
 
 

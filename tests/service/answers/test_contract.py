@@ -13,6 +13,7 @@ from models.tasks.task import AnyTask, Item, LabelScore
 from service.answers.contract import Options, answer_type, request_type, result_type
 from service.answers.explanation import ExplainOptions, ExplanationMethod
 from service.outcomes.columns import WantedColumns, as_columns, column_types, free_names
+from service.outcomes.schema import arrow_type
 
 
 class Pair(Item):
@@ -57,7 +58,7 @@ def test_a_new_task_has_its_types_without_a_line_here() -> None:
 
 def test_a_new_task_has_its_columns_without_a_line_here() -> None:
     types = column_types(LIKENESS, ("a", "b"), WantedColumns())
-    assert {name: str(kind) for name, kind in types.items() if name in ("score", "matches", "best")} == {
+    assert {name: str(arrow_type(kind)) for name, kind in types.items() if name in ("score", "matches", "best")} == {
         "score": "double",
         "matches": "list<item: list<item: int64>>",
         "best": "struct<label: string, score: double>",

@@ -259,8 +259,8 @@ def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
         ),
         (("score", "sentiment", "x.csv", "-o", "x.xlsx", "--package", "PACKAGE"), "name it .csv, .tsv, .jsonl"),
         (
-            ("score", "sentiment", "tests", "-o", "x.csv", "--package", "PACKAGE"),
-            "tests: no file of a known kind",
+            ("score", "sentiment", "models", "-o", "x.csv", "--package", "PACKAGE"),
+            "models: no file of a known kind",
         ),
         (
             ("evaluate", "tests", "--data", "x"),

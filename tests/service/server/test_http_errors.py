@@ -113,7 +113,7 @@ BAD_REQUESTS = [
         code="payload_too_large",
         body=json.dumps({"inputs": ["x" * 2_000_000]}).encode(),
     ),
-    Bad(name="unknown address", status=404, code="not_found", path="/v2/sentiment"),
+    Bad(name="unknown address", status=404, code="not_found", path="/v9/sentiment"),
     Bad(name="unknown task", status=404, code="model_not_found", path="/v1/topic"),
     Bad(
         name="task without a model",
