@@ -438,7 +438,9 @@ def test_processes_that_start_at_once_do_not_disturb_each_other(graph: Path, cac
 @pytest.mark.parametrize("pause_s", [0.0, 0.003, 0.007, 0.02, 0.05])
 def test_an_interrupt_leaves_no_half_entry(graph: Path, tmp_path: Path, pause_s: float) -> None:
     script = (
-        "import sys; from pathlib import Path; from tests.export.test_prepacked import load\n"
+        "import signal, sys; from pathlib import Path; from tests.export.test_prepacked import load\n"
+        # A shell has what runs in its background ignore interrupts, and so these tests where they run there.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "graph, folder = map(Path, sys.argv[1:])\n"
         "for number in range(10_000):\n"
         "    print(number, flush=True); load(graph, folder / str(number))"
