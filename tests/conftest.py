@@ -1,7 +1,8 @@
 """The start of every test: one thread and no network. A tiny model of each task is made once."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,11 @@ def _maker(
         return folders[task]
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _whole_log() -> Iterator[None]:
+    """Have the lines of requests that a test leaves written in it, and not behind the last line of the run."""
+    yield
+    if logs := sys.modules.get("service.server.logs"):
+        logs.write_requests()
