@@ -167,14 +167,10 @@ def _score_cpu(texts: list[str], code: Path) -> float:
         source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
         before = os.times()
         command = [sys.executable, "-m", "service.cli", "score", "sentiment", str(source), "-o", f"{folder}/out.jsonl"]
-        subprocess.run(command, check=True, capture_output=True, cwd=code, env=environment_of(code))
+        environment = os.environ | {"PYTHONPATH": str(code)}
+        subprocess.run(command, check=True, capture_output=True, cwd=code, env=environment)
         after = os.times()
     return after.children_user + after.children_system - before.children_user - before.children_system
-
-
-def environment_of(code: Path) -> dict[str, str]:
-    """The variables with which Python runs the code in this folder, whichever is installed."""
-    return os.environ | {"PYTHONPATH": str(code)}
 
 
 def server_command(packages: Sequence[Path], **settings: object) -> tuple[list[str], dict[str, str], str]:
