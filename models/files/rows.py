@@ -44,11 +44,6 @@ class BadRecord:
     """The record as the file has it; bytes that are no text are written as `\\xff`."""
 
 
-def name_place(record: Record | BadRecord) -> str:
-    """The place of a record for whoever looks for it: its line, or its number where the file has no lines."""
-    return f"record {record.number}" if record.line is None else f"line {record.line}"
-
-
 class Block(Protocol):
     """Consecutive records of one file, in order."""
 

@@ -7,8 +7,8 @@ from models.tables import format_count
 from service.outcomes.columns import ERROR
 from service.outcomes.summary import Summary
 
-DONE, FAILED, USAGE, DONE_WITH_REFUSALS = 0, 1, 2, 3
-"""The exit codes of a run; 130 is that of one that was interrupted."""
+DONE, FAILED, DONE_WITH_REFUSALS = 0, 1, 3
+"""The exit codes of a run; 2 is that of wrong use, and 130 that of one that was interrupted."""
 
 
 @dataclass(frozen=True, kw_only=True)

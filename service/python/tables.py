@@ -69,7 +69,8 @@ def _read_values(table: Any, texts: Mapping[str, str]) -> Iterator[dict[str, Any
     """The values of each record by field, in order."""
     if _is_frame(table):
         # By place: a name need not be a text in pandas.
-        places = [_column_names(table).index(name) for name in texts.values()]
+        available = _column_names(table)
+        places = [available.index(name) for name in texts.values()]
         columns = [table.iloc[:, place].tolist() for place in places]
         yield from (dict(zip(texts, values, strict=True)) for values in zip(*columns, strict=True))
         return
