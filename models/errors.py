@@ -23,11 +23,15 @@ def shorten(text: str, most: int = LONGEST_NAME) -> str:
     return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
+HALF_A_CHARACTER = "holds half of a character, as where a text was cut inside an emoji; send whole characters"
+_HALF_ESCAPES = ("lone leading surrogate in hex escape", "unexpected end of hex escape")
+"""The JSON parser's words for an escape such as `\\ud83d`, one half of a pair (UTF-16), without the other."""
+
 _PLAIN = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
     "string_type": "must be a text",
-    "string_unicode": "holds half of a surrogate pair; send whole characters",
+    "string_unicode": HALF_A_CHARACTER,
     "string_too_short": "must have at least {min_length:,} {characters}",
     "string_too_long": "must have at most {max_length:,} {characters}",
     "model_type": "must be an object",
@@ -78,6 +82,8 @@ def describe_mistake(mistake: Mapping[str, Any]) -> str:
     """A plain sentence for one entry of pydantic's list of errors: it says what is wrong, and what is accepted."""
     plain = _PLAIN.get(mistake["type"])
     context = mistake.get("ctx", {})
+    if mistake["type"] == "json_invalid" and context["error"].startswith(_HALF_ESCAPES):
+        return HALF_A_CHARACTER
     if plain is None:
         # Errors that validators of ours raise are plain already.
         return str(mistake["msg"]).removeprefix("Value error, ")

@@ -41,7 +41,8 @@ def certify(
         --family synonyms
     ```
 
-    Texts are given as to `steadfast predict`. `steadfast score --certify` does the same for a file.
+    Texts are given as to `steadfast predict`. `steadfast score --certify` does the same for a file. The exit code is 0
+    if every text has a certificate that holds, else 1.
     """
     from service.answers.opening import open_predictor
 
@@ -56,6 +57,8 @@ def certify(
             typer.echo(f"input {number} has no certificate: {refused.reason}", err=True)
         if not as_json:
             typer.echo("\n".join(_describe(one)))
+    if not all(result.certificate and result.certificate.holds for one in answers for result in one.results):
+        raise typer.Exit(1)
 
 
 def _certify(predictor: Predictor, items: Sequence[Item], options: Options) -> list[Answers]:

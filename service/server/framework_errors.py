@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, NoReturn
 
-from models.errors import describe_mistake
+from models.errors import HALF_A_CHARACTER, describe_mistake
 from service.server.problems import Fault, Problem, pointer
 
 _BY_STATUS = {
@@ -47,14 +47,24 @@ def explain_mistakes(mistakes: Sequence[Mapping[str, Any]], request_body: bytes)
     """The problem of a body that does not fit, from pydantic's list of errors."""
     first = mistakes[0]
     if first["type"] == "json_invalid":
-        return Problem("malformed_json", f"the body {describe_mistake(first)}; send one object in UTF-8")
+        reason = describe_mistake(first)
+        cure = "" if reason == HALF_A_CHARACTER else "; send one object in UTF-8"
+        return Problem("malformed_json", f"the body {reason}{cure}")
     if not _is_strict_json(request_body):
         return Problem("malformed_json", "NaN and Infinity are no JSON; send numbers or null")
     faults = [_fault(mistake) for mistake in mistakes]
     if any(mistake["type"] == "too_long" and mistake["loc"] == ["inputs"] for mistake in mistakes):
         return Problem("too_many_items", f"/inputs {faults[0].detail}; send several requests", faults)
-    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-    return Problem("validation", f"{faults[0].pointer or 'the body'}: {faults[0].detail}{more}", faults)
+    told = [f"{fault.pointer or 'the body'}: {fault.detail}" for fault in _most_telling(mistakes, faults)]
+    more = f", and {len(faults) - len(told)} more" if len(faults) > len(told) else ""
+    return Problem("validation", f"{'; '.join(told)}{more}", faults)
+
+
+def _most_telling(mistakes: Sequence[Mapping[str, Any]], faults: list[Fault]) -> list[Fault]:
+    """The first fault, and the first unknown field: where another is missing, it is often that one, mistyped."""
+    unknown = (fault for mistake, fault in zip(mistakes, faults, strict=True) if mistake["type"] == "extra_forbidden")
+    other = next(unknown, faults[0])
+    return faults[:1] if other is faults[0] else [faults[0], other]
 
 
 def _fault(mistake: Mapping[str, Any]) -> Fault:

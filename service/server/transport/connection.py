@@ -6,8 +6,10 @@ is refused goes through the application as any request does, so that it gets an 
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
+from http import HTTPMethod
 from typing import Any
 
 import httptools
@@ -15,6 +17,7 @@ from uvicorn.config import HTTP_PROTOCOLS, Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from models.errors import shorten
 from service.server.problems import REFUSAL, Problem
 from service.server.transport.answers import AnswerWriter
 from service.server.transport.discarding import Discarding
@@ -27,6 +30,9 @@ SPARE_CONNECTIONS = 64
 
 MOST_PIPELINED = 100
 """Most requests that a caller may send ahead of their answers."""
+
+_REQUEST_LINE = re.compile(rb"([!-~]+) [!-~]+ HTTP/1\.[01]\r?\n")
+_METHODS = frozenset(method.encode() for method in HTTPMethod)
 
 Message = MutableMapping[str, Any]
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -132,14 +138,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(problem)
             return
         except httptools.HttpParserError as error:
-            cause = error.__context__
-            self._refuse(
-                cause
-                if isinstance(cause, Problem)
-                else Problem(
-                    "bad_request", f"this cannot be read as HTTP: {error}; send HTTP/1.1 in plain text, without TLS"
-                )
-            )
+            self._refuse(_unreadable(error, data))
             return
         if self._in_body or not self._is_answered():
             self._untime()
@@ -380,3 +379,16 @@ class Connection(HttpToolsProtocol):
     def _time_stall(self) -> None:
         if self._stalled is None:
             self._stalled = self.loop.call_later(self._limits.keep_alive_s, self.transport.abort)
+
+
+def _unreadable(error: httptools.HttpParserError, data: bytes) -> Problem:
+    """The reason why the parser stopped in `data`."""
+    cause = error.__context__
+    if isinstance(cause, Problem):
+        return cause
+    line = _REQUEST_LINE.match(data)
+    if isinstance(error, httptools.HttpParserInvalidMethodError) and line and line[1] not in _METHODS:
+        name = shorten(line[1].decode())
+        return Problem("not_implemented", f"the method {name} is not known; send GET, HEAD or POST, in capitals")
+    detail = f"this cannot be read as HTTP: {error}; send HTTP/1.1 in plain text, without TLS"
+    return Problem("bad_request", detail)

@@ -200,6 +200,15 @@ def test_a_certificate_is_shown_with_its_counterexample(package: Path) -> None:
     assert none == "nothing to try: typos change words of 4 letters and more of a to z, and the text has none"
     assert [line[:8] for line in (turned, held, long)] == ["negative", "negative", "positive"]
     assert shown.stderr.startswith("input 3 has no certificate: more than ")
+    assert shown.returncode == 1
+
+
+def test_certify_tells_by_its_exit_code_whether_every_certificate_holds(package: Path) -> None:
+    codes = [
+        steadfast("certify", "sentiment", *texts, "--package", package).returncode
+        for texts in (["bad", "so so"], ["bad", "boring"], ["great " * 100], ["bad", " "])
+    ]
+    assert codes == [0, 1, 1, 2]
 
 
 def test_a_text_that_typos_leave_alone_has_nothing_to_try(package: Path) -> None:

@@ -179,9 +179,11 @@ def test_a_websocket_gets_the_problem_that_a_plain_request_gets(
         (POST.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
         (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "not_implemented"),
         (b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n", 501, "not_implemented"),
+        (b"BREW /v1/sentiment HTTP/1.1\r\nHost: x\r\n\r\n", 501, "not_implemented"),
+        (b"get /livez HTTP/1.1\r\nHost: x\r\n\r\n", 501, "not_implemented"),
         (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "bad_request"),
     ],
-    ids=["tls", "words", "no-host", "two-hosts", "two-lengths", "old-chunks", "coding", "proxy", "chunk"],
+    ids=["tls", "words", "no-host", "hosts", "lengths", "old-chunks", "coding", "proxy", "verb", "small", "chunk"],
 )
 def test_what_is_no_request_gets_a_problem_and_the_end(server: Server, sent: bytes, status: int, code: str) -> None:
     with connected(server) as connection:

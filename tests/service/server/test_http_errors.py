@@ -195,6 +195,14 @@ def test_a_wrong_method_is_told_which_is_right(server: Server) -> None:
     assert server.client.get("/v1/sentiment").headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize("path", ["/", "/docs", "/v1/models", "/v1/sentiment", "/metrics", "/readyz", "/hf/x", "/v2"])
+@pytest.mark.parametrize("method", ["PUT", "OPTIONS", "PROPFIND", "TRACE"])
+def test_an_address_tells_the_methods_that_it_takes_instead(server: Server, method: str, path: str) -> None:
+    answer = server.client.request(method, path)
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) <= {"GET", "HEAD", "POST"}
+
+
 @pytest.mark.parametrize(
     "request_",
     [

@@ -119,6 +119,16 @@ def test_no_body_is_answered_in_the_words_of_pydantic(endpoint: str, value: Any)
         (b'{"inputs": ["a"], "top_k": 1.5}', "/top_k: must be a whole number"),
         (b'{"inputs": ["a"], "top_k": 1e400}', "/top_k: must be a whole number"),
         (b'{"inputs": ["a"], "truncation": "left"}', "/truncation: must be 'error', 'right' or 'window'"),
+        (b'{"texts": ["a"]}', "/inputs: is missing; /texts: is not known here; GET /docs.json lists the fields"),
+        (
+            b'{"inputs": [5, {}], "x": 1, "y": 2}',
+            "/inputs/0: must be a text, or an object with text; "
+            "/x: is not known here; GET /docs.json lists the fields, and 2 more",
+        ),
+        (
+            rb'{"inputs": ["\ud83d"]}',
+            "the body holds half of a character, as where a text was cut inside an emoji; send whole characters",
+        ),
         (b'{"inputs": ["a"], "x": 1, "y": 2}', "/x: is not known here; GET /docs.json lists the fields, and 1 more"),
         (b'{', "the body is no JSON: EOF while parsing an object at line 1 column 1; send one object in UTF-8"),
         (b'{"inputs": ["a"], "top_k": NaN}', "NaN and Infinity are no JSON; send numbers or null"),
