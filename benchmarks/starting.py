@@ -52,7 +52,7 @@ with Pool(settings.threads) as pool:
     for predictor in predictors: check_probes(predictor)
     step("replay the probes")
 """
-"""What a worker does until it is ready, one after another, with the CPU time of each step."""
+"""What a server of one worker does until it is ready, one after another, with the CPU time of each step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def report(zoo: Path) -> Iterator[str]:
                 f"{median['alive_s']:.2f}, ready {median['ready_s']:.2f} (CPU {median['cpu_s']:.2f} s), memory (PSS) "
                 f"{median['memory_mb']:.0f} MB"
             )
-        yield "  CPU seconds of a worker's steps, one after another:"
+        yield "  CPU seconds of the steps of one worker, one after another:"
         for name, seconds in _steps(packages, cache).items():
             yield f"    {name:<32}{seconds:.2f}"
 

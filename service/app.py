@@ -5,12 +5,34 @@ settings when it is first asked for; importing this module builds nothing.
 """
 
 import os
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from export.package import Package
+    from service.server.registry import CountedModels
+    from service.settings import Settings
 
 # BentoML reports each start unless this is set. Its command reads it before it imports this module: `steadfast serve`
 # and bentofile.yaml set it too.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
+
+
+_begun: "list[CountedModels]" = []
+"""The models that `begin` has begun to load, if it was called."""
+
+
+def begin(settings: "Settings", packages: "Sequence[Package]", worker: int) -> None:
+    """Begin to load the models of worker number `worker`, before `Steadfast` is asked for and BentoML is imported.
+
+    `settings` are those of the environment, and `packages` those of the settings, which have just been opened.
+    """
+    from service.server.registry import CountedModels
+
+    models = CountedModels.of(settings, worker)
+    models.registry.start_loading(packages)
+    _begun.append(models)
 
 
 @cache
@@ -18,7 +40,7 @@ def _build() -> Any:
     from service.server.application import build_service
     from service.settings import read_settings
 
-    return build_service(read_settings())
+    return build_service(read_settings(), *_begun)
 
 
 def __getattr__(name: str) -> Any:

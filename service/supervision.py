@@ -2,8 +2,8 @@
 
 It takes the place of BentoML's own supervisor. That one looks for dead workers every ten seconds, and in a container
 not at all; it opens two control ports to every user of the machine, and it loads the whole service beside its workers.
-The workers are BentoML's. This module imports only the standard library, because the process lives as long as the
-server and does next to nothing.
+The workers are BentoML's. Where that can be, the first are forked by the process that becomes the supervisor. This
+module imports only the standard library, because the process lives as long as the server and does next to nothing.
 """
 
 import argparse
@@ -13,10 +13,10 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,9 @@ SERVICE = "service.app:Steadfast"
 
 LIFELINE = "STEADFAST_LIFELINE"
 """The environment variable that names a pipe to workers: it closes when the supervisor is gone, however it ended."""
+
+FORKED_NAME = "serving-worker"
+"""The name that the system shows for a worker which was forked, and so has the command of the process it came from."""
 
 LISTEN_BACKLOG = 2_048
 """Connections that the system holds until a worker accepts them."""
@@ -52,8 +55,41 @@ class WorkerSpec:
     workers: int
     listener: int
     """File descriptor of the socket that all workers accept from."""
+    lifeline: int
+    """File descriptor of the end of a pipe that workers inherit; the other end closes with the supervisor."""
+    metrics_folder: Path
+    """The folder in which all workers keep their metrics; the supervisor removes it at the end."""
     drain_s: float
     """The time that a worker has for the requests under way when it is told to stop."""
+    forked: tuple[int, ...] = ()
+    """Process ids of the first workers, where the process that becomes the supervisor has forked them already."""
+
+
+class _ForkedWorker:
+    """A worker that the supervisor did not start itself, with what asyncio's processes offer."""
+
+    def __init__(self, process_id: int, threads: ThreadPoolExecutor) -> None:
+        """A worker that is waited for in one of `threads`."""
+        self._id = process_id
+        self._threads = threads
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self._id, number)
+
+    async def wait(self) -> int:
+        """Wait for the end; returns the exit code, below 0 after a signal."""
+        end = asyncio.get_running_loop().run_in_executor(
+            self._threads, os.waitid, os.P_PID, self._id, os.WEXITED | os.WNOWAIT
+        )
+        await end
+        # Only now is the process id given up, in the thread that sends signals: no other process can get one of them.
+        return os.waitstatus_to_exitcode(os.waitpid(self._id, 0)[1])
+
+
+_Worker = asyncio.subprocess.Process | _ForkedWorker
 
 
 class Supervisor:
@@ -63,8 +99,9 @@ class Supervisor:
         """Start nothing yet."""
         self._spec = spec
         self._stopping = asyncio.Event()
-        self._running: dict[int, asyncio.subprocess.Process] = {}
-        self._lifeline = os.pipe()
+        self._running: dict[int, _Worker] = {}
+        threads = ThreadPoolExecutor(max(1, len(spec.forked)))
+        self._forked = {number: _ForkedWorker(one, threads) for number, one in enumerate(spec.forked, start=1)}
 
     async def run(self) -> int:
         """Run until told to stop; returns the exit code, 0 if all workers ended well when they were told to."""
@@ -72,14 +109,16 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._signal_workers, signal.SIGHUP)
+        # The workers that were forked are started by then: a signal that waited must not pass them by.
+        loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGHUP})
         codes = await asyncio.gather(*(self._keep_running(number) for number in range(1, self._spec.workers + 1)))
         return 0 if all(code in GOOD_EXITS for code in codes) else 1
 
     async def _keep_running(self, number: int) -> int:
         """Replace worker `number` each time it dies, until told to stop; returns the exit code of the last one."""
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() or number in self._forked:
             began = time.monotonic()
-            process = await self._start(number)
+            process = self._forked.pop(number, None) or await self._start(number)
             if process is None:
                 if self._stopping.is_set():
                     return 1
@@ -100,15 +139,16 @@ class Supervisor:
                 return code
         return 0
 
-    async def _start(self, number: int) -> asyncio.subprocess.Process | None:
+    async def _start(self, number: int) -> _Worker | None:
         """Start a worker; returns None, after a pause, if the machine has no room for one just now."""
         try:
             return await asyncio.create_subprocess_exec(
-                *_worker_command(number, self._spec.listener),
+                *(sys.executable, "-m", "_bentoml_impl.worker.service"),
+                *worker_arguments(number, self._spec.listener),
                 cwd=SOURCE,
-                env=os.environ | {LIFELINE: str(self._lifeline[0])},
-                pass_fds=[self._spec.listener, self._lifeline[0]],
-                preexec_fn=_ignore_hangup,
+                env=os.environ | {LIFELINE: str(self._spec.lifeline)},
+                pass_fds=[self._spec.listener, self._spec.lifeline],
+                preexec_fn=hold_hangups,
             )
         except OSError as error:
             _log("worker_not_started", worker=number, errno=error.errno or 0)
@@ -133,7 +173,8 @@ class Supervisor:
 
 def command(spec: WorkerSpec) -> list[str]:
     """The command that becomes the supervisor of these workers."""
-    words = ["--workers", spec.workers, "--listener", spec.listener, "--drain-s", spec.drain_s]
+    words = ["--workers", spec.workers, "--listener", spec.listener, "--lifeline", spec.lifeline]
+    words += ["--metrics-folder", spec.metrics_folder, "--drain-s", spec.drain_s, "--forked", *spec.forked]
     return [sys.executable, "-m", "service.supervision", *map(str, words)]
 
 
@@ -142,37 +183,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--listener", type=int, required=True)
+    parser.add_argument("--lifeline", type=int, required=True)
+    parser.add_argument("--metrics-folder", type=Path, required=True)
     parser.add_argument("--drain-s", type=float, required=True)
-    with _metrics_folder():
-        code = asyncio.run(Supervisor(WorkerSpec(**vars(parser.parse_args(arguments)))).run())
+    parser.add_argument("--forked", type=int, nargs="*", required=True)
+    spec = WorkerSpec(**vars(parser.parse_args(arguments)))
+    try:
+        code = asyncio.run(Supervisor(spec).run())
+    finally:
+        shutil.rmtree(spec.metrics_folder, ignore_errors=True)
     sys.exit(code)
 
 
-@contextmanager
-def _metrics_folder() -> Iterator[None]:
-    """A new folder in which all workers keep their metrics; it is removed at the end."""
-    folder = tempfile.mkdtemp(prefix="steadfast-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _worker_command(number: int, listener: int) -> list[str]:
+def worker_arguments(number: int, listener: int) -> list[str]:
+    """The arguments of BentoML's command for worker `number`, which accepts from the file descriptor `listener`."""
     return [
-        sys.executable, "-m", "_bentoml_impl.worker.service", SERVICE, "--service-name", "Steadfast",
-        "--args", "{}", "--fd", str(listener), "--backlog", str(LISTEN_BACKLOG), "--worker-id", str(number),
-        "--timeout-graceful-shutdown", str(CLOSING_S),
+        SERVICE, "--service-name", "Steadfast", "--args", "{}", "--fd", str(listener), "--backlog", str(LISTEN_BACKLOG),
+        "--worker-id", str(number), "--timeout-graceful-shutdown", str(CLOSING_S),
     ]  # fmt: skip
 
 
-def _ignore_hangup() -> None:
-    """Ignore SIGHUP until the worker has its own handler, because the signal would end it before that.
+def hold_hangups() -> None:
+    """Let SIGHUP wait until this process, or what it becomes, has a handler: it would end the process before that.
 
-    The worker misses nothing: it reads its keys and packages when it starts.
+    None is lost, so that whatever was read before it came is read again.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 def _log(event: str, **facts: int) -> None:

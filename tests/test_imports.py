@@ -47,7 +47,8 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("service.server",), ("service.files",), ("service.python",)),
     (("service.attacks",), ("service.client",)),
     (("service.measuring",),),
-    (("service.app",), ("service.cli",)),
+    (("service.app",),),
+    (("service.cli",),),
 )
 """From the ground up. A layer holds wings that do not import each other; a wing is named by its modules and folders.
 

@@ -4,6 +4,7 @@ Nothing of ours, and no library, is imported before Ctrl-C is caught: from the f
 A question for a server's health is answered without importing the other commands.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -26,6 +27,8 @@ def main() -> None:
         if request is not None:
             sys.exit(report_health(*request, os.environ))
     if sys.argv[1:2] == ["serve"]:
+        # All that is imported stays; the workers switch it on again.
+        gc.disable()
         from service.cli.serving.alone import app
     else:
         from service.cli.commands import app

@@ -1,6 +1,7 @@
 """The BentoML service, built from settings: no state is shared between two of them."""
 
 import asyncio
+import gc
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -25,7 +26,7 @@ from service.server.metrics import Metrics
 from service.server.models_routes import models_routes
 from service.server.page.files import page_routes, read_files
 from service.server.problems import Problem
-from service.server.registry import ModelRegistry
+from service.server.registry import CountedModels, ModelRegistry
 from service.server.signals import handle_signals
 from service.server.tracing import Tracing
 from service.server.transport.connection import install
@@ -49,30 +50,32 @@ class ServerParts:
     tracing: Tracing | None
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """The parts of a server with these settings; no model is loaded yet.
+    def from_settings(cls, settings: Settings, models: CountedModels | None) -> Self:
+        """The parts of a server with these settings, and with these models or those of the settings.
 
         Raises:
             SettingsError: as `read_access` does.
         """
-        metrics = Metrics()
+        models = models or CountedModels.of(settings, bentoml.server_context.worker_index)
         return cls(
             settings=settings,
             access=read_access(settings),
             in_flight=InFlight(),
-            metrics=metrics,
-            registry=ModelRegistry(settings, metrics),
+            metrics=models.metrics,
+            registry=models.registry,
             tracing=Tracing.as_environment_says() if settings.tracing else None,
         )
 
 
-def build_service(settings: Settings) -> bentoml.Service[Any]:
+def build_service(settings: Settings, models: CountedModels | None = None) -> bentoml.Service[Any]:
     """The service that BentoML serves: every endpoint of the tasks, and the other addresses.
+
+    `models` are those of the settings, where loading them has begun; without them the service begins when it opens.
 
     Raises:
         SettingsError: as `read_access` does.
     """
-    parts = ServerParts.from_settings(settings)
+    parts = ServerParts.from_settings(settings, models)
     files = read_files() if settings.page else {}
     routes = [*(page_routes(files) if files else ()), *_routes(parts)]
     endpoints = [endpoint(tasks, parts.registry, parts.metrics, settings.max_items) for tasks in ENDPOINTS.values()]
@@ -115,9 +118,11 @@ def _worker_class(parts: ServerParts, endpoints: Iterable[Endpoint]) -> type[Any
 
         @bentoml.on_startup
         async def open(self) -> None:
-            """Start to load the models, before the worker accepts callers."""
+            """Start to load the models, unless that has begun, before the worker accepts callers."""
             # Before the packages are read: a reload asked for between the two would be lost.
             handle_signals(parts.in_flight, parts.settings.drain_s, parts.access.reload, parts.registry.start_reload)
+            # The command that starts a server switches it off, because all that is imported stays.
+            gc.enable()
             loading = parts.registry.start_loading()
             if parts.settings.workers > 1:
                 # While this worker loads, callers go to others, which may have loaded already.

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import bentoml
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -43,9 +42,9 @@ _MODEL_LABELS = ("task", "model")
 class Metrics:
     """The counters of one worker; an `EngineMeter` for its engines."""
 
-    def __init__(self) -> None:
-        """Count nothing yet."""
-        _share_with_other_workers()
+    def __init__(self, worker: int | None = None) -> None:
+        """Count nothing yet; `worker` is the number of this worker, where there are several of one server."""
+        _share_with_other_workers(worker)
         self._registry = CollectorRegistry()
         # A metric finds the series of its labels under a lock and as texts; there are few, so they are kept.
         self._series: Callable[..., Any] = cache(lambda metric, *labels: metric.labels(*labels))
@@ -156,10 +155,9 @@ class _Models(Collector):
 
 
 @cache
-def _share_with_other_workers() -> None:
+def _share_with_other_workers(worker: int | None) -> None:
     """Have the library count into this worker's files; once, and before the first metric is made."""
     # Nobody asks when a counter began, and it is known only where one process counts.
     disable_created_metrics()
-    worker: int | None = bentoml.server_context.worker_index
     if _SHARED_FOLDER in os.environ and worker is not None:
         values.ValueClass = values.MultiProcessValue(lambda: worker)

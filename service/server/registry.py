@@ -9,6 +9,8 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
 
 import structlog
 
@@ -18,6 +20,7 @@ from service.answers.packages import open_packages
 from service.answers.predictor import Predictor
 from service.engine.meter import EngineMeter
 from service.engine.pool import Pool
+from service.server.metrics import Metrics
 from service.server.problems import Fault, Problem
 from service.settings import Settings
 
@@ -39,6 +42,7 @@ class ModelRegistry:
         self._settings = settings
         self._meter = meter
         self._pool: Pool | None = None
+        self._loader: threading.Thread | None = None
         self._predictors: tuple[Predictor, ...] = ()
         self._obstacle = "the models are being loaded"
         self._changed = threading.Condition()
@@ -48,11 +52,16 @@ class ModelRegistry:
         self._reload_waits = threading.Lock()
         """Held from the moment that a reload is asked for until it begins."""
 
-    def start_loading(self) -> threading.Thread:
-        """Load the models in a thread; an error is logged, and is from then on the reason for not being ready."""
-        thread = threading.Thread(target=self._load, name="load-models", daemon=True)
-        thread.start()
-        return thread
+    def start_loading(self, packages: Sequence[Package] | None = None) -> threading.Thread:
+        """Load the models in a thread, unless one has begun to; returns the thread.
+
+        An error is logged, and is from then on the reason for not being ready. `packages` are those of the settings,
+        where they have just been opened.
+        """
+        if self._loader is None:
+            self._loader = threading.Thread(target=self._load, args=(packages,), name="load-models", daemon=True)
+            self._loader.start()
+        return self._loader
 
     @property
     def predictors(self) -> Sequence[Predictor]:
@@ -145,12 +154,12 @@ class ModelRegistry:
         detail = f"no such model for this task; there are: {names}"
         raise Problem("model_not_found", detail, [Fault(pointer="/model", detail=detail)])
 
-    def _load(self) -> None:
+    def _load(self, packages: Sequence[Package] | None) -> None:
         with self._loading:
             try:
-                self._replace_predictors()
-            except Exception as error:
-                # Nobody waits for this thread: requests are told the reason.
+                self._replace_predictors(packages)
+            except BaseException as error:
+                # Nobody waits for this thread, so that nothing may end it in silence: requests are told the reason.
                 self._obstacle = "the models could not be loaded; the server's log says why"
                 log.error("not_ready", detail=str(error), exc_info=True)
 
@@ -162,17 +171,17 @@ class ModelRegistry:
             except Exception as error:
                 log.error("not_reloaded", detail=str(error), exc_info=True)
 
-    def _replace_predictors(self) -> None:
-        """Load the packages that there are now and answer with them."""
+    def _replace_predictors(self, opened: Sequence[Package] | None = None) -> None:
+        """Load the packages that there are now, or those that were just opened, and answer with them."""
         before = {predictor.name.digest: predictor for predictor in self._predictors}
         self._pool = self._pool or _start_pool(self._settings, self._meter)
         try:
-            packages = open_packages(self._settings)
+            packages = open_packages(self._settings) if opened is None else opened
             new = [package for package in packages if package.manifest.digest not in before]
             # A reload leaves the other cores to callers.
             at_once = 1 if before else self._settings.threads
             started = start_predictors(new, self._settings, self._pool, at_once=at_once)
-        except Exception:
+        except BaseException:
             if not before:
                 self._pool.close()
                 self._pool = None
@@ -182,6 +191,9 @@ class ModelRegistry:
             started[0].release_memory()
         known = before | {predictor.name.digest: predictor for predictor in started}
         after = tuple(known[package.manifest.digest] for package in packages)
+        if before:
+            # At first, what is frozen came with the process, and its memory is shared while nobody looks through it.
+            gc.unfreeze()
         _pass_over_what_stays()
         with self._changed:
             self._predictors = after
@@ -197,7 +209,22 @@ class ModelRegistry:
             predictor.close()
         log.info("retired", models=[predictor.name.model_dump() for predictor in left])
         left.clear()
+        gc.unfreeze()
         _pass_over_what_stays()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedModels:
+    """The models of a server with the counters of what they compute, which need nothing of BentoML."""
+
+    registry: ModelRegistry
+    metrics: Metrics
+
+    @classmethod
+    def of(cls, settings: Settings, worker: int | None) -> Self:
+        """Those of the worker of this number, where there are several of one server; no model is loaded yet."""
+        metrics = Metrics(worker)
+        return cls(registry=ModelRegistry(settings, metrics), metrics=metrics)
 
 
 def _pass_over_what_stays() -> None:
@@ -206,8 +233,8 @@ def _pass_over_what_stays() -> None:
     A loaded server holds some hundred thousand objects, and going through them took a tenth of the event loop's time.
     Nor need it look after every 700 objects: what a request leaves behind is freed without it.
     """
+    gc.enable()
     gc.set_threshold(COLLECT_AFTER)
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
 
@@ -223,7 +250,7 @@ def start_predictors(packages: Sequence[Package], settings: Settings, pool: Pool
     """
     waiting = iter(enumerate(packages))
     started: dict[int, Predictor] = {}
-    failures: list[tuple[int, Exception]] = []
+    failures: list[tuple[int, BaseException]] = []
 
     def work() -> None:
         for number, package in waiting:
@@ -231,7 +258,8 @@ def start_predictors(packages: Sequence[Package], settings: Settings, pool: Pool
                 return
             try:
                 started[number] = start_predictor(package, settings, pool)
-            except Exception as error:
+            except BaseException as error:
+                # Of whatever kind: else its model would be missing without a word.
                 failures.append((number, error))
 
     # They end with the process: a server that is told to stop while it loads does not wait for them.
@@ -266,7 +294,7 @@ def start_predictor(package: Package, settings: Settings, pool: Pool) -> Predict
     try:
         predictor.warm_up()
         check_probes(predictor)
-    except Exception as error:
+    except BaseException as error:
         predictor.close(drain=False)
         fallback = package.fallback
         if fallback is None or not isinstance(error, ProbeFailed):

@@ -12,7 +12,7 @@ import psutil
 import structlog
 
 from service.server.in_flight import InFlight
-from service.supervision import LIFELINE, SERVICE
+from service.supervision import FORKED_NAME, LIFELINE, SERVICE
 
 STOPPING_S = 20.0
 """Longest time that a worker lives on after it was drained; then it ends, whatever still holds it."""
@@ -50,6 +50,8 @@ def handle_signals(in_flight: InFlight, drain_s: float, *on_hangup: Callable[[],
     for number in server_stop:
         loop.add_signal_handler(number, stop, number)
     loop.add_signal_handler(signal.SIGHUP, lambda: [call() for call in on_hangup])
+    # It waited for its handler: see `hold_hangups`.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     if LIFELINE in os.environ:
         lifeline = int(os.environ[LIFELINE])
         loop.add_reader(lifeline, stop_without_supervisor)
@@ -80,9 +82,12 @@ def _other_workers() -> Iterator[int]:
     # By the parent's process id alone: psutil's own `children` compares times of day, which may jump.
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if process.pid != os.getpid() and process.ppid() == os.getppid() and _is_worker(process.cmdline()):
+            if process.pid != os.getpid() and process.ppid() == os.getppid() and _is_worker(process):
                 yield process.pid
 
 
-def _is_worker(command: list[str]) -> bool:
+def _is_worker(process: psutil.Process) -> bool:
+    if process.name() == FORKED_NAME:
+        return True
+    command = process.cmdline()
     return SERVICE in command and "--worker-id" in command

@@ -3,7 +3,10 @@
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -13,10 +16,11 @@ from export.providers import find_provider
 from models.errors import UserError
 from models.tables import format_count
 from service.answers.packages import open_packages
+from service.cli.serving.forking import can_fork, fork_workers
 from service.server.keys import read_access
 from service.server.tracing import check_tracing
 from service.settings import Settings, SettingsError
-from service.supervision import LISTEN_BACKLOG, SOURCE, WorkerSpec, command
+from service.supervision import LISTEN_BACKLOG, SOURCE, WorkerSpec, command, hold_hangups
 
 
 class AddressTaken(UserError):
@@ -29,21 +33,36 @@ def become_server(settings: Settings) -> NoReturn:
     Raises:
         SettingsError, PackageError, ProviderMissing, AddressTaken: the server cannot start; each says what to do.
     """
+    # From before the keys and the packages are read: what a signal asks for afterwards is done once the server can.
+    hold_hangups()
     read_access(settings)
     check_tracing(settings)
     find_provider(settings.provider)
     packages = open_packages(settings)
     _check_pins(settings, packages)
     listener = listen(settings.host, settings.port)
-    # The supervisor that replaces this process inherits the socket, and all its workers share it.
-    listener.set_inheritable(True)
-    os.environ.update(settings.as_environment() | {"BENTOML_DO_NOT_TRACK": "true"})
+    metrics_folder = Path(tempfile.mkdtemp(prefix="steadfast-"))
+    os.environ.update(settings.as_environment())
+    os.environ.update(BENTOML_DO_NOT_TRACK="true", PROMETHEUS_MULTIPROC_DIR=str(metrics_folder))
     if sys.stdout.isatty():
         typer.echo(greeting(settings, len(packages)))
     sys.stdout.flush()
-    words = command(WorkerSpec(workers=settings.workers, listener=listener.fileno(), drain_s=settings.drain_s))
     # A folder named `service` in the current directory must not be imported in place of ours.
     os.chdir(SOURCE)
+    lifeline, supervisor_end = os.pipe()
+    # The supervisor that replaces this process inherits the socket, which all its workers share, and the pipe.
+    for descriptor in (listener.fileno(), lifeline, supervisor_end):
+        os.set_inheritable(descriptor, True)
+    spec = WorkerSpec(
+        workers=settings.workers,
+        listener=listener.fileno(),
+        lifeline=lifeline,
+        metrics_folder=metrics_folder,
+        drain_s=settings.drain_s,
+    )
+    if can_fork(settings):
+        spec = replace(spec, forked=fork_workers(spec, settings, packages, supervisor_end))
+    words = command(spec)
     os.execv(words[0], words)
 
 

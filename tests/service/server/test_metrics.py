@@ -138,10 +138,9 @@ def test_stages_are_timed_by_model(metrics: Metrics) -> None:
 
 
 COUNT = """
-import bentoml, sys
-bentoml.server_context.worker_index = int(sys.argv[1])
+import sys
 from service.server.metrics import Metrics
-metrics = Metrics()
+metrics = Metrics(int(sys.argv[1]))
 metrics.request("/", 200, 0.1, None)
 metrics.queue(3, 30)
 sys.stdout.buffer.write(metrics.render({}))

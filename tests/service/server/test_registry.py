@@ -14,6 +14,7 @@ import pytest
 from export.package import FALLBACK_FILE, Package, open_package, write_manifest
 from service.answers.contract import Options
 from service.answers.packages import open_packages
+from service.answers.predictor import Predictor
 from service.cli.inputs import read_items
 from service.engine.errors import EngineClosed
 from service.engine.model_queue import ModelQueue
@@ -272,6 +273,23 @@ def test_predictors_that_start_beside_one_that_cannot_are_closed(folder: Path, t
     with WatchedPool(1) as pool:
         with pytest.raises(ProbeFailed, match="bad: probe 1"):
             start_predictors([open_package(folder), open_package(bad)], Settings(), pool, at_once=2)
+        assert pool.served == pool.retired != set()
+
+
+def test_a_thread_that_ends_while_it_starts_a_model_ends_the_start(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = open_package(build_package(tmp_path / "second", name="second"))
+
+    def leave(package: Package, settings: Settings, pool: Pool) -> Predictor:
+        if package == second:
+            raise SystemExit("a library called sys.exit")
+        return start_predictor(package, settings, pool)
+
+    monkeypatch.setattr("service.server.registry.start_predictor", leave)
+    with WatchedPool(1) as pool:
+        with pytest.raises(SystemExit, match="a library called"):
+            start_predictors([open_package(folder), second], Settings(), pool, at_once=2)
         assert pool.served == pool.retired != set()
 
 

@@ -116,6 +116,28 @@ def test_keys_are_read_again_while_requests_go_on(
     assert "-key" not in server.log.read_text()
 
 
+def test_a_hangup_that_comes_while_the_server_starts_is_not_lost(package: Path, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("old-key\n")
+    port = free_port()
+    command = [sys.executable, "-m", "service.cli", "serve", str(package), "--port", str(port)]
+    command += ["--api-keys-file", str(file)]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True) as process,
+    ):
+        try:
+            # It listens once its keys and packages are read, and before anything handles signals.
+            wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, every_s=0.002)
+            file.write_text("new-key\n")
+            process.send_signal(signal.SIGHUP)
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+                wait_for(lambda: client.get("/v1/models", headers=bearer("new-key")).status_code == 200)
+                assert client.get("/v1/models", headers=bearer("old-key")).status_code == 401
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
 def test_nobody_serves_others_without_keys(package: Path) -> None:
     completed = steadfast("serve", package, "--host", "0.0.0.0", "--port", "1")
     assert completed.returncode == 2
@@ -207,7 +229,8 @@ def test_what_takes_longer_than_the_drain_is_refused_and_the_server_ends(
     responses: list[httpx.Response] = []
     caller = threading.Thread(target=lambda: responses.append(server.ask(inputs=["a " * 7_000] * 60)))
     caller.start()
-    time.sleep(0.2)
+    # Its rows wait for the only thread once it is under way.
+    wait_for(lambda: "steadfast_queue_rows 0.0" not in server.client.get("/metrics").text, every_s=0.01)
     server.process.send_signal(signal.SIGTERM)
     caller.join()
     assert (responses[0].status_code, responses[0].json()["code"]) == (503, "draining")
@@ -242,11 +265,12 @@ def test_ctrl_c_ends_the_server_well_and_says_nothing_of_a_crash(
 
 
 def test_workers_end_when_their_supervisor_is_killed(start_server: Callable[..., Server], package: Path) -> None:
-    server = start_server(package)
-    (worker,) = server.workers()
+    server = start_server(package, workers=2, threads=1)
+    workers = server.workers()
+    assert len(workers) == 2
     server.process.kill()
     server.process.wait()
-    wait_for(lambda: not Path(f"/proc/{worker}").exists())
+    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
 
 
 def test_a_terminal_shows_where_the_server_listens(package: Path) -> None:
