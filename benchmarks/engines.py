@@ -16,13 +16,13 @@ import psutil
 import rich
 
 from models.tasks import ENDPOINTS
-from service import load
 from service.answers.opening import open_predictor
 from service.outcomes.columns import WantedColumns
 from service.outcomes.engines.cluster import open_cluster
 from service.outcomes.engines.local import compute
 from service.outcomes.engines.worker import WorkerOrder
 from service.settings import read_settings
+from steadfast import load
 
 DEADLINE_S = 600.0
 

@@ -258,7 +258,7 @@ def test_the_reference_covers_every_wing() -> None:
     listed = set(re.findall(r"^::: ([\w.]+)", "".join(path.read_text() for path in DOCS.rglob("*.md")), re.MULTILINE))
     wings = {
         ".".join(path.parent.relative_to(ROOT).parts)
-        for package in ("models", "export", "service")
+        for package in ("models", "export", "service", "steadfast")
         for path in [ROOT / package / "__init__.py", *(ROOT / package).glob("*/__init__.py")]
     }
     assert wings <= listed

@@ -10,7 +10,7 @@ import pytest
 from service.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("models", "export", "service")
+PACKAGES = ("models", "export", "service", "steadfast")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 

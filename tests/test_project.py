@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
-OURS = ("models", "export", "service")
+OURS = ("models", "export", "service", "steadfast")
 
 
 def _pyproject() -> dict[str, Any]:

@@ -105,8 +105,23 @@ def package_folders(settings: Settings) -> tuple[Path, ...]:
     """The folders of the packages that the settings name, or that the zoo holds; raises NoPackage if there is none."""
     folders = settings.packages or tuple(_zoo_packages(settings.zoo))
     if not folders:
-        raise NoPackage(f"{settings.zoo}: holds no packages; name the folder of one made by `steadfast export`")
+        raise NoPackage(_say_where_looked(settings))
     return folders
+
+
+def _say_where_looked(settings: Settings) -> str:
+    """One sentence for a machine without packages: the places in their order, and the cure."""
+    zoo = settings.zoo
+    found = "holds no packages" if zoo.is_dir() else "is no folder" if zoo.exists() else "does not exist"
+    looked = (
+        f"{zoo}, which STEADFAST_ZOO or --zoo names, {found}"
+        if "zoo" in settings.model_fields_set
+        else f"neither the command nor STEADFAST_PACKAGES names one, STEADFAST_ZOO is not set, and {zoo} {found}"
+    )
+    return (
+        f"there are no packages: {looked}; name the folder of one made by `steadfast export`, or set STEADFAST_ZOO to "
+        "a folder that holds some, such as zoo in a clone of Steadfast"
+    )
 
 
 def open_package_for(endpoint: str, settings: Settings) -> Package:

@@ -1,4 +1,4 @@
-"""Clients of a running server: `from service.client import Client, AsyncClient`."""
+"""Clients of a running server: `from steadfast import Client, AsyncClient`."""
 
 from service.client.client import AsyncClient, Client
 from service.client.exchange import Answers, ClientError, NoSteadfast, Refused, Unreachable

@@ -39,7 +39,7 @@ class NotAnswered(UserError):
 
 
 def open_model(task: str, *, package: str | PathLike[str] | None, threads: int | None) -> "Model[Any]":
-    """Load the model for a task; see `service.load`."""
+    """Load the model for a task; see `steadfast.load`."""
     with ExitStack() as stack:
         folder = None if package is None else Path(package)
         predictor = stack.enter_context(open_predictor(task, folder, threads=threads))

@@ -1,5 +1,6 @@
 """Which packages answer."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,22 @@ def test_packages_that_are_named_win_over_the_zoo(package: Path, tmp_path: Path)
 
 
 def test_an_empty_zoo_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(NoPackage, match="holds no packages; name the folder of one made by `steadfast export`"):
+    with pytest.raises(
+        NoPackage, match="holds no packages; name the folder of one made by `steadfast export`, or set "
+    ):
         open_packages(Settings(zoo=tmp_path))
+
+
+def test_without_any_place_for_packages_all_are_told_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.__file__", str(tmp_path / "service" / "__init__.py"))
+    said = (
+        f"there are no packages: neither the command nor STEADFAST_PACKAGES names one, STEADFAST_ZOO is not set, and "
+        f"{tmp_path}/zoo does not exist; "
+    )
+    with pytest.raises(NoPackage, match=re.escape(said)):
+        open_packages(Settings())
 
 
 def test_of_packages_that_are_named_the_first_is_the_default(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import pytest
 from models.errors import UserError
 from models.files.rows import UnknownColumn
 from models.tasks import ENDPOINTS, TASKS
-from service import load
 from service.answers.contract import Options, result_type
 from service.answers.errors import NotOffered
 from service.answers.predictor import Predictor
@@ -24,6 +23,7 @@ from service.outcomes.columns import NoConfidence
 from service.python.inputs import UnknownInputs
 from service.python.model import Model, NotAnswered, WrongOption
 from service.python.results import EntitiesResult, LabelResult, ReadingResult, SimilarityResult
+from steadfast import load
 from tests.service.conftest import ROOT
 from tests.service.files.scored import read, run, write
 from tests.service.test_lightness import FILES, HEAVY, environment_without
@@ -231,7 +231,7 @@ def test_a_notebook_shows_the_first_of_many(model: Model[LabelResult]) -> None:
 
 
 def test_a_program_that_never_closes_ends_and_loads_nothing_heavy(package: Path, tmp_path: Path) -> None:
-    code = f"from service import load; print(load('sentiment', package={str(package)!r}).score(['good'])[0].label)"
+    code = f"from steadfast import load; print(load('sentiment', package={str(package)!r}).score(['good'])[0].label)"
     barred = environment_without(tmp_path, *HEAVY, *FILES)
     environment = os.environ | {"PYTHONPATH": f"{barred['PYTHONPATH']}{os.pathsep}{ROOT}"}
     ran = subprocess.run(

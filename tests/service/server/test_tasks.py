@@ -14,7 +14,6 @@ from hypothesis import given, reject, settings
 
 from export.package import open_package
 from models.tasks import ENDPOINTS, TASKS
-from service import load
 from service.answers.contract import Options, answer_type
 from service.answers.errors import ItemsRejected
 from service.answers.predictor import Predictor
@@ -24,6 +23,7 @@ from service.files.job import ScoringJob
 from service.files.scoring import score_file
 from service.files.target import Target
 from service.outcomes.columns import WantedColumns
+from steadfast import load
 from tests.service.answers.test_explanation import TEXTS
 from tests.service.conftest import Server, steadfast
 from tests.tiny import make_items
