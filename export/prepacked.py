@@ -96,6 +96,14 @@ def open_session(
     return Session(graph, pad_id=pad_id, provider=provider)
 
 
+def return_memory() -> None:
+    """Give the system back what was freed: glibc would keep some 40 MB that optimising a MiniLM has scattered."""
+    if sys.platform == "linux":
+        # Other C libraries have no such function.
+        with suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def private_folder(cache: Path) -> Path:
     """The folder of entries in a cache, made if it is missing.
 
@@ -190,7 +198,7 @@ def _write_entry(entry: Path, graph: Path, digest: str) -> None:
             made = Path(scratch) / "made"
             made.mkdir(mode=0o700)
             _optimize(content, made)
-            _return_memory()
+            return_memory()
             (made / RECORD).write_text(_record(digest, made).model_dump_json(), encoding="utf-8")
             _drop_unused(entry.parent, Path(scratch))
             if not _is_good(entry, digest):
@@ -226,14 +234,6 @@ def _optimize(graph: bytes, into: Path) -> None:
     # ONNX Runtime's errors have no base of their own.
     except Exception as error:
         raise UnusableCache(f"{into.parent.parent}: {_first_line(error)}") from error
-
-
-def _return_memory() -> None:
-    """Give the system back what was freed: glibc would keep some 40 MB that optimising a MiniLM has scattered."""
-    if sys.platform == "linux":
-        # Other C libraries have no such function.
-        with suppress(AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _drop_unused(folder: Path, scratch: Path) -> None:

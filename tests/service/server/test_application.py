@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from _bentoml_impl.server.app import ServiceAppFactory
 
@@ -17,7 +18,7 @@ from export.package import Package
 from service.answers.packages import open_packages
 from service.server.application import HandlersOnlyApp, build_service
 from service.settings import Settings
-from tests.service.conftest import ROOT
+from tests.service.conftest import ROOT, Server
 from tests.service.tiny import build_package
 
 
@@ -88,6 +89,16 @@ def test_importing_the_address_of_the_service_builds_nothing() -> None:
     script = "import service.app, sys; print([name for name in sys.modules if name.startswith(('bentoml', 'export'))])"
     said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True, text=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_a_worker_loads_no_client_of_http_before_it_is_used(server: Server) -> None:
+    (worker,) = server.workers()
+    paths = [mapped.path for mapped in psutil.Process(worker).memory_maps()]
+    assert any("httptools" in path for path in paths)
+    assert not any("aiohttp" in path for path in paths)
+    script = "import service.app; service.app.Steadfast; import aiohttp; print(aiohttp.ClientSession.__name__)"
+    said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True, text=True)
+    assert said.stdout.strip() == "ClientSession"
 
 
 @pytest.fixture
