@@ -61,7 +61,8 @@ def report(zoo: Path) -> Iterator[str]:
     yield f"CPU time of a request for one text of zoo/sentiment (medians of {ROUNDS} rounds in turn; at most {MOST:g})"
     for name, rounds in measured.items():
         ratio = statistics.median(mine / ours for mine, ours in zip(rounds, measured["our own"], strict=True))
-        yield f"  {name:<26}{statistics.median(rounds) * 1000:7.2f} ms  x {ratio:.3f}"
+        verdict = "" if name == "our own" else "  met" if ratio <= MOST else "  missed"
+        yield f"  {name:<26}{statistics.median(rounds) * 1000:7.2f} ms  x {ratio:.3f}{verdict}"
 
 
 def _cpu_seconds(server: Server, protocol: Protocol, texts: Sequence[str]) -> float:

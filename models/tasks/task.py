@@ -203,6 +203,11 @@ class Targets:
     are_texts: bool = False
     """Whether the names are the caller's own texts. Then their places, from 0, may be asked for as well."""
 
+    def fixed(self, outputs: Outputs) -> tuple[str, ...]:
+        """The names that are the same for every item; none where they are the caller's own texts."""
+        nothing = Encoded(texts={}, rows=(), truncated=False, windows=0)
+        return () if self.are_texts else tuple(self.names(nothing, outputs))
+
     def find(self, asked: str | int, encoded: Encoded, outputs: Outputs) -> int:
         """The place of what a caller asks for; of equal names the first.
 

@@ -149,6 +149,10 @@ class ModelCard(ModelName):
     base: str
     limits: Limits
     explanations: tuple[ExplanationMethod, ...]
+    targets: tuple[str, ...] = Field(
+        description="Answers that an explanation may have as its target. Empty where these are the input's own "
+        "choices, or where no answer but the one given is explained."
+    )
     truncations: tuple[Truncation, ...]
     metrics: dict[str, dict[str, float]] = Field(description="By data set.")
     noise: dict[str, Any] | None = Field(description="Settings of the noise that it was trained with.")

@@ -88,6 +88,12 @@ class Predictor:
         manifest = self.package.manifest
         return tuple(method for method, explainer in EXPLAINERS.items() if explainer.is_offered(manifest))
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The answers that can be explained in place of the one given, where they are the same for every item."""
+        targets = self.package.task.targets
+        return targets.fixed(self.package.manifest.meaning) if targets else ()
+
     def choose(self, explain: ExplainOptions) -> ExplanationMethod:
         """The method asked for. Without one: the most faithful that was measured, or else decomposition if offered.
 

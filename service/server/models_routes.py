@@ -119,6 +119,7 @@ def _card(models: Sequence[Predictor], number: int, settings: Settings) -> Model
             max_certify_rows=predictor.max_certify_rows,
         ),
         explanations=predictor.explanations,
+        targets=predictor.targets,
         truncations=get_args(Truncation),
         metrics=manifest.metrics,
         noise=manifest.noise,

@@ -263,12 +263,17 @@ def _find(name: str) -> _Task:
 
 def _choose(models: Answering, asked: _Task, model: str | None) -> str | None:
     """The name of the model that answers; None for the endpoint's default."""
-    if model is not None or asked.task is None:
+    if asked.task is None:
         return model
-    for predictor in models.registry.for_endpoint(asked.endpoint):
-        if predictor.task is asked.task:
-            return predictor.name.name
-    raise Problem("model_not_found", f"no model here finds answers in texts: load a package for {asked.task.name}")
+    able = [one.name.name for one in models.registry.for_endpoint(asked.endpoint) if one.task is asked.task]
+    others = [one.name.name for one in models.registry.for_endpoint(asked.endpoint) if one.task is not asked.task]
+    if model not in others and (able or model is not None):
+        return model or able[0]
+    cure = f"ask {' or '.join(able)}" if able else f"serve a package for {asked.task.name}, which zoo/ has none for"
+    raise Problem(
+        "model_not_found",
+        f"{model or ', '.join(others)} chooses among answers that are given, and finds none in a text; {cure}",
+    )
 
 
 def _as_list(inputs: str | list[str]) -> list[str]:

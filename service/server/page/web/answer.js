@@ -56,12 +56,15 @@ function viewsOf(result) {
   if (Array.isArray(result.explanation) && result.explanation.length > 0) {
     return result.explanation.map((explanation, place) => {
       const entity = result.entities[place];
-      return { headline: headlineOf(entity), explanation, places: [found(entity)] };
+      const explainsOther = explanation.target !== entity.label;
+      return { headline: headlineOf(entity), explanation, explainsOther, places: [found(entity)] };
     });
   }
   const explanation = Array.isArray(result.explanation) ? null : result.explanation;
   const span = Number.isInteger(result.start) ? [{ field: "context", start: result.start, end: result.end }] : [];
-  return [{ headline: null, explanation, places: result.entities?.map(found) ?? span }];
+  const given = result.label ?? result.answer;
+  const explainsOther = explanation !== null && typeof given === "string" && explanation.target !== given;
+  return [{ headline: null, explanation, explainsOther, places: result.entities?.map(found) ?? span }];
 }
 
 function scoresOf(result, card) {
@@ -81,7 +84,18 @@ function partOf(item, view, isOneOfMany, wording) {
   const heading = isOneOfMany ? element("h3", {}, view.headline) : null;
   const readout = element("p", { class: "readout", "aria-live": "polite" }, "Point at a word to see its score.");
   const beside = view.explanation ? [readout, restOf(view.explanation), tableOf(view.explanation)] : [];
-  return element("section", { class: "part" }, heading, figuresOf(item, view, readout, wording), beside);
+  return element("section", { class: "part" }, heading, aimOf(item, view), figuresOf(item, view, readout, wording), beside);
+}
+
+/** The answer that the words are scored for where it is another than the one given. */
+function aimOf(item, { explanation, explainsOther }) {
+  if (!explainsOther) return null;
+  // A choice is read by itself, so that all its scores depend on it.
+  if (!isSigned(explanation) && !textsOf(item).some(([, text]) => text === explanation.target)) {
+    const same = `The scores of ${explanation.method} do not depend on the label; they are the same for every answer.`;
+    return element("p", { class: "note" }, same);
+  }
+  return element("p", {}, "Words scored for: ", element("strong", { lang: "" }, explanation.target));
 }
 
 /** The texts, the first beside the others; a list of texts is a list. */

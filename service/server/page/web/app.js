@@ -4,7 +4,7 @@ import { answerOf, outcomeOf } from "./answer.js";
 import { addressOf, ask, hasKey, Problem } from "./api.js";
 import { readCatalog } from "./catalog.js";
 import { byId, element, show } from "./dom.js";
-import { readItem, showFaults, showFields, showModels, showOptions, showOthers, showTasks } from "./form.js";
+import { readItem, readTarget, showFaults, showFields, showModels, showOptions, showOthers, showTargets, showTasks } from "./form.js";
 import { asksForKey, keyIsRight, listenForKey } from "./key.js";
 import { curlLine, pythonLines } from "./lines.js";
 import { passportOf } from "./passport.js";
@@ -25,6 +25,9 @@ async function start() {
   });
   byId("model").addEventListener("change", chooseModel);
   byId("other").addEventListener("change", showPassports);
+  for (const [id, kind] of [["explain", "change"], ["fields", "input"]]) {
+    byId(id).addEventListener(kind, () => showTargets(cardOf(byId("model").value)));
+  }
   window.addEventListener("hashchange", () => chooseTask(taskOfAddress()));
   await load();
 }
@@ -88,12 +91,15 @@ function showPassports() {
 
 /** The body of a request for one item; what the server takes to be meant is left out. */
 function bodyOf(card, item) {
-  const explain = byId("explain").value;
+  const method = byId("explain").value;
+  const target = readTarget();
+  const short = method === "best" ? true : method;
+  const explain = target === null ? short : { ...(method !== "best" && { method }), target };
   const certify = byId("certify").value;
   return {
     inputs: [item],
     ...(card.is_default ? {} : { model: card.name }),
-    ...(explain && { explain: explain === "best" ? true : explain }),
+    ...(explain && { explain }),
     ...(certify && { certify }),
   };
 }

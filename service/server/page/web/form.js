@@ -32,14 +32,38 @@ export function showOptions(card) {
   show(byId("explain"), option("best", best), methods, option("", "no"));
 }
 
+/** The answers that can be explained in place of the one given: labels, kinds, or the choices as they stand. */
+export function showTargets(card) {
+  const list = byId("fields").querySelector("textarea[data-list]");
+  const choices = list ? linesOf(list.value).map((text, place) => [place, `${place}: ${text}`]) : [];
+  const targets = list ? choices : card.targets.map((name) => [JSON.stringify(name), name]);
+  const chosen = byId("target").value;
+  const options = targets.map(([value, text]) => element("option", { value }, text));
+  show(byId("target"), element("option", { value: "" }, "the answer that is given"), options);
+  byId("target").value = targets.some(([value]) => String(value) === chosen) ? chosen : "";
+  byId("aimed").hidden = targets.length < 2 || byId("explain").value === "";
+}
+
+/** The answer to explain in place of the one given, or null. */
+export function readTarget() {
+  const { value } = byId("target");
+  return byId("aimed").hidden || value === "" ? null : JSON.parse(value);
+}
+
 /** The fields of an item, filled with the first sample, and a button for each sample. */
 export function showFields(task, card) {
   const fields = [...fieldsFor(task, card)].map(([name, isList]) => fieldOf(name, isList));
   const samples = samplesFor(task, card);
   show(byId("fields"), fields);
-  const buttons = samples.map(({ shows, item }) => element("button", { type: "button", click: () => fillIn(item) }, shows));
+  const fillAndAim = (item) => {
+    fillIn(item);
+    showTargets(card);
+  };
+  const buttons = samples.map(({ shows, item }) => element("button", { type: "button", click: () => fillAndAim(item) }, shows));
   show(byId("samples"), buttons);
   if (samples.length > 0) fillIn(samples[0].item);
+  byId("target").value = "";
+  showTargets(card);
 }
 
 /** The item that the fields hold. */
@@ -47,7 +71,7 @@ export function readItem() {
   return Object.fromEntries(
     [...byId("fields").querySelectorAll("textarea")].map(({ name, value, dataset }) => [
       name,
-      "list" in dataset ? value.split("\n").filter((line) => line.trim() !== "") : value,
+      "list" in dataset ? linesOf(value) : value,
     ]),
   );
 }
@@ -66,6 +90,10 @@ export function showFaults(errors) {
     }
   }
   return first;
+}
+
+function linesOf(text) {
+  return text.split("\n").filter((line) => line.trim() !== "");
 }
 
 function optionOf(card, task) {

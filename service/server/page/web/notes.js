@@ -7,7 +7,8 @@ import { isSigned } from "./words.js";
 export function notesOn(views, wording) {
   const explanation = views.find((view) => view.explanation)?.explanation;
   if (!explanation) return null;
-  const meaning = wording.meanings[explanation.method].replace("{answer}", "the answer");
+  const name = nameExplained(views);
+  const meaning = wording.meanings[explanation.method].replace("{answer}", () => name);
   return element(
     "aside",
     { class: "notes" },
@@ -18,13 +19,21 @@ export function notesOn(views, wording) {
       element("strong", {}, explanation.method),
       `. The score of a ${explanation.unit} is ${meaning}.`,
     ),
-    element("p", {}, legendOf(explanation, wording)),
+    element("p", {}, legendOf(explanation, name, wording)),
     element("p", {}, faithfulnessOf(explanation.faithfulness)),
     element("p", {}, wording.caveat),
   );
 }
 
-function legendOf(explanation, { steps }) {
+/** The words for that which the scores speak for: the answer, or the one explained in its place. */
+function nameExplained(views) {
+  const explained = views.filter((view) => view.explanation);
+  if (!explained.some((view) => view.explainsOther)) return "the answer";
+  const targets = new Set(explained.map((view) => view.explanation.target));
+  return targets.size === 1 ? [...targets][0] : "the answer that is explained";
+}
+
+function legendOf(explanation, name, { steps }) {
   if (!isSigned(explanation)) {
     return [
       element("mark", { class: `share s${steps} g2` }, "This colour"),
@@ -33,7 +42,7 @@ function legendOf(explanation, { steps }) {
     ];
   }
   return [
-    element("mark", { class: `for s${steps} g2 end` }, "For the answer"),
+    element("mark", { class: `for s${steps} g2 end` }, "For ", element("span", { lang: "" }, name)),
     " ",
     element("mark", { class: `against s${steps} g2 end` }, "against it"),
     ": the stronger the colour and the line, the more. Scores are in units of a logit.",

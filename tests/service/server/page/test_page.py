@@ -274,3 +274,72 @@ def _spoilt(value: Any) -> Any:
         else _spoilt(one)
         for name, one in value.items()
     }
+
+
+AIMED = {
+    "sentiment": "positive",
+    "nli": "contradiction",
+    "paraphrase": "paraphrase",
+    "ner": "product",
+}
+
+
+@pytest.mark.parametrize("task", AIMED)
+def test_another_answer_is_explained_than_the_one_given(zoo: Server, open_page: Callable[..., Page], task: str) -> None:
+    texts = {"text": "Taylor Swift lands in Hong Kong, and the film was dull."} if task in ("sentiment", "ner") else {}
+    page = open_page(zoo, f"#{task}")
+    page.select_option("#explain", "decomposition")
+    page.get_by_label("What speaks for").select_option(label=AIMED[task])
+    with page.expect_response(f"**/v1/{task}") as answered:
+        ask(page, **texts)
+    asked, (result,) = json.loads(answered.value.request.post_data or ""), answered.value.json()["results"]
+    assert asked["explain"] == {"method": "decomposition", "target": AIMED[task]}
+    expect(page.locator(".notes mark.for")).to_have_text(f"For {AIMED[task]}")
+    others = [name for name in named(result) if name != AIMED[task]]
+    assert page.get_by_text(f"Words scored for: {AIMED[task]}").count() == len(others) > 0
+    assert violations(page) == []
+
+
+def named(result: dict[str, Any]) -> list[str]:
+    return [entity["label"] for entity in result["entities"]] if "entities" in result else [result["label"]]
+
+
+def test_scores_without_a_sign_are_said_to_be_the_same_for_every_label(
+    zoo: Server, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(zoo, "#sentiment")
+    page.select_option("#explain", "attention")
+    page.select_option("#target", label="positive")
+    ask(page, text="The film was dull.")
+    expect(page.locator(".part .note")).to_have_text(
+        "The scores of attention do not depend on the label; they are the same for every answer."
+    )
+
+
+def test_a_choice_is_explained_by_its_place_by_keyboard_too(zoo: Server, open_page: Callable[..., Page]) -> None:
+    page = open_page(zoo, "#reading-comprehension")
+    page.fill("#field-choices", "by bus\non foot")
+    assert page.locator("#target option").all_text_contents() == ["the answer that is given", "0: by bus", "1: on foot"]
+    page.locator("#target").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    with page.expect_response("**/v1/reading-comprehension") as answered:
+        page.keyboard.press("Tab")
+        ask(page)
+    assert json.loads(answered.value.request.post_data or "")["explain"] == {"target": 1}
+    assert answered.value.json()["results"][0]["explanation"]["target"] == "on foot"
+    page.fill("#field-choices", "by bus")
+    expect(page.locator("#aimed")).to_be_hidden()
+
+
+def test_where_nothing_else_can_be_explained_nothing_is_asked(zoo: Server, open_page: Callable[..., Page]) -> None:
+    page = open_page(zoo, "#sts")
+    expect(page.locator("#aimed")).to_be_hidden()
+    page.locator("#tasks label", has_text="Sentiment").click()
+    expect(page.locator("#aimed")).to_be_visible()
+    page.select_option("#target", label="positive")
+    page.select_option("#explain", "")
+    expect(page.locator("#aimed")).to_be_hidden()
+    with page.expect_request("**/v1/sentiment") as asked:
+        ask(page)
+    assert "explain" not in json.loads(asked.value.post_data or "")
