@@ -162,7 +162,7 @@ class Gateway:
         context = RequestContext(_request_id(headers), headers, asked.dialect.problem_form)
         current_request.set(context)
         for_pages = cross_origin_headers(self._cors_origins, headers)
-        sender = _Sender(context, scope, send, for_pages)
+        sender = _Sender(context, scope, send, for_pages, self._in_flight)
         cancel_scope = CancelScope()
         try:
             async with cancel_scope:
@@ -332,8 +332,13 @@ class _Sender:
         scope: Scope,
         send: Send,
         headers: Sequence[tuple[bytes, bytes]],
+        in_flight: InFlight,
     ) -> None:
-        """Send by `send`, with these headers in every answer; the answer to HEAD has no body."""
+        """Send by `send`, with these headers in every answer; the answer to HEAD has no body.
+
+        While the process drains, each answer is the last on its connection.
+        """
+        self._in_flight = in_flight
         # Packed before it is sent: until an answer is packed none has begun, and a problem may take its place.
         self.send_packed = pack_answer(scope, self.send)
         self.status: int | None = None
@@ -354,7 +359,9 @@ class _Sender:
         else:
             if message["type"] == "http.response.start":
                 self.status = message["status"]
-                message["headers"] = [*message["headers"], *self._headers]
+                closing = self._in_flight.is_draining and not _values(message["headers"], b"connection")
+                ends = [(b"connection", b"close")] if closing else []
+                message["headers"] = [*message["headers"], *self._headers, *ends]
             elif not self._with_body:
                 message = {**message, "body": b""}
             await self._send(message)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import cache
 from typing import get_args
 
 from pydantic import BaseModel
@@ -31,10 +32,11 @@ def models_routes(registry: ModelRegistry, settings: Settings, metrics: Metrics,
     The last of them fits every `/v1/NAME`: routes that come later in an application do not get those.
     """
     models = _Models(registry, settings, access)
-    document = describe_api(settings.max_items)
+    # Made when it is first asked for: it takes as long as all else that is built when a server starts.
+    describe = cache(describe_api)
 
-    async def show_document(_: Request) -> Response:
-        return JSONResponse(document)
+    def show_document(_: Request) -> Response:
+        return JSONResponse(describe(settings.max_items))
 
     def show_metrics(_: Request) -> Response:
         # Starlette runs it in a thread, because it reads files; while nothing is loaded there is no model to show.

@@ -218,7 +218,11 @@ def test_only_those_who_answer_hold_the_socket_while_the_server_drains(
         wait_for(lambda: not _listens(supervisor, server.port))
         assert _listens(worker, server.port)
         connection.sendall(body)
-        assert connection.recv(4_096).startswith(b"HTTP/1.1 200 ")
+        said = b"".join(iter(lambda: connection.recv(4_096), b""))
+        # The caller is told to ask another, and the connection ends in order.
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nconnection: close\r\n" in said
+        assert b'"results"' in said
     assert server.process.wait(timeout=30) == 0
 
 
