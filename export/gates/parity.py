@@ -15,6 +15,7 @@ from export.graphs.tracing import ExplainingModel
 from export.package import ParityReport
 from export.session import OUTPUTS, Arrays, Session
 from models.measuring.decomposition import default_target
+from models.networks.families import reads_segments
 from models.networks.gate import GatedModel
 from models.tasks.task import READ_AT_TOKENS, Head
 from models.text import Row, pad, pad_targets
@@ -66,7 +67,7 @@ def run_torch(
     outputs: Sequence[str] = OUTPUTS,
 ) -> Arrays:
     """Compute a padded batch under torch, and return what it has of these outputs under the graph's names."""
-    left_out = set() if model.config.type_vocab_size > 1 else {"token_type_ids"}
+    left_out = set() if reads_segments(model.config) else {"token_type_ids"}
     if head not in READ_AT_TOKENS:
         left_out.add("read_at")
     tensors = {name: torch.from_numpy(array) for name, array in pad(rows, pad_id).items() if name not in left_out}

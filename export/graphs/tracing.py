@@ -23,7 +23,8 @@ from export.errors import TooLarge
 from export.graphs.layout import reshape, sequence_first
 from export.package import TensorInfo
 from export.session import SHARES
-from models.networks.encoder import read_logits, self_attends
+from models.networks.encoder import read_logits
+from models.networks.families import find_family, reads_segments
 from models.networks.gate import GatedModel
 from models.networks.hooks import captured_input, captured_output
 from models.tasks.task import READ_AT_TOKENS, Head
@@ -64,13 +65,13 @@ class ExplainingModel(nn.Module):
             inputs["token_type_ids"] = token_type_ids
         if self._choices:
             inputs = {name: tensor.unsqueeze(1) for name, tensor in inputs.items()}
-        embeddings = self.model.base_model.embeddings
+        base, family = self.model.base_model, find_family(self.config)
         held: dict[str, Tensor] = {}
-        # A BiLSTM has no LayerNorm after its embeddings.
+        norm = family.embedding_norm(base)
         with (
-            captured_input(embeddings.LayerNorm, held, SOURCE)
-            if self_attends(self.config)
-            else captured_output(embeddings.word_embeddings, held, SOURCE)
+            captured_output(base.get_input_embeddings(), held, SOURCE)
+            if norm is None
+            else captured_input(norm, held, SOURCE)
         ):
             answer = self.model(output_attentions=True, **inputs)
         heads = self.config.num_attention_heads
@@ -79,39 +80,41 @@ class ExplainingModel(nn.Module):
             probabilities.flatten(0, 1) if probabilities.dim() == 4 else probabilities
             for probabilities in answer.attentions
         ]
-        found = {"logits": read_logits(answer), "attention": read_row(layers[-1], heads, read_at)}
-        if self_attends(self.config):
-            found["rollout"] = roll_out(layers, heads, read_at)
+        read = None
+        if read_at is not None:
+            read = _mark(read_at, layers[-1])
+        elif family.pools_mean(self.config):
+            read = attention_mask / attention_mask.sum(dim=1, keepdim=True)
+        found = {"logits": read_logits(answer), "attention": read_row(layers[-1], heads, read)}
+        if family.self_attends:
+            found["rollout"] = roll_out(layers, heads, read)
         return found | held
 
 
 def _outputs_of(config: PretrainedConfig) -> tuple[str, ...]:
     """Names of the outputs that `ExplainingModel` has for a model of this configuration."""
-    return ("logits", *(name for name in SHARES if name != "rollout" or self_attends(config)), SOURCE)
+    return ("logits", *(name for name in SHARES if name != "rollout" or find_family(config).self_attends), SOURCE)
 
 
 def read_row(
-    probabilities: Float[Tensor, "batch_heads query key"], heads: int, read_at: Int[Tensor, " batch"] | None = None
+    probabilities: Float[Tensor, "batch_heads query key"], heads: int, read: Float[Tensor, "batch query"] | None = None
 ) -> Float[Tensor, "batch key"]:
-    """Attention from the first position, or from each row's own, as a mean over heads."""
-    if read_at is None:
+    """Attention from the first position, or from positions that `read` weighs, as a mean over heads."""
+    if read is None:
         return _mean_over_heads(probabilities[:, :1], heads)
-    return _carry(_mark(read_at, probabilities), probabilities, heads)
+    return _carry(read, probabilities, heads)
 
 
 def roll_out(
-    layers: Sequence[Float[Tensor, "batch_heads _ key"]], heads: int, read_at: Int[Tensor, " batch"] | None = None
+    layers: Sequence[Float[Tensor, "batch_heads _ key"]], heads: int, read: Float[Tensor, "batch query"] | None = None
 ) -> Float[Tensor, "batch key"]:
-    """Attention rollout: one row, the first or `read_at`, of a product of matrices, one for each layer.
+    """Attention rollout: one row, the first or a sum weighed by `read`, of a product of matrices, one for each layer.
 
     A layer's matrix is 1/2 attention (mean over heads) + 1/2 identity. Only the wanted row is carried from the last
     layer back to the first, as a vector times each layer's attention.
     """
-    row = read_row(layers[-1], heads, read_at)
-    if read_at is None:
-        row = torch.cat([row[:, :1] + 1, row[:, 1:]], dim=1) / 2
-    else:
-        row = (row + _mark(read_at, layers[-1])) / 2
+    row = read_row(layers[-1], heads, read)
+    row = torch.cat([row[:, :1] + 1, row[:, 1:]], dim=1) / 2 if read is None else (row + read) / 2
     for probabilities in reversed(layers[:-1]):
         row = (_carry(row, probabilities, heads) + row) / 2
     return row
@@ -150,8 +153,8 @@ def trace(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> None:
     reads_anywhere = head in READ_AT_TOKENS
     config = (_TokenGraphConfig if reads_anywhere else _GraphConfig)(model.config, task="feature-extraction")
     reads_all = reads_anywhere or isinstance(model, GatedModel)
-    attends = self_attends(model.config)
-    layout = sequence_first(model, reads_only_the_start=not reads_all) if attends else nullcontext()
+    is_like_bert = find_family(model.config).like_bert
+    layout = sequence_first(model, reads_only_the_start=not reads_all) if is_like_bert else nullcontext()
     with layout, warnings.catch_warnings():
         # Torch warns that a traced LSTM may not run at other batch sizes. The export gates check that it does.
         warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1", UserWarning)
@@ -180,7 +183,7 @@ class _GraphConfig(TextEncoderOnnxConfig):  # type: ignore[misc]  # optimum has 
 
     @property
     def inputs(self) -> dict[str, dict[int, str]]:
-        segments = ("token_type_ids",) if self._config.type_vocab_size > 1 else ()
+        segments = ("token_type_ids",) if reads_segments(self._config) else ()
         return {name: {0: "batch", 1: "sequence"} for name in ("input_ids", "attention_mask", *segments)}
 
     @property

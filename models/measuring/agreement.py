@@ -7,9 +7,7 @@ of the last layer's attention, as a mean over heads.
 
 import statistics
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -117,8 +115,8 @@ def differentiate(
     """
     last = len(encoder.layers) - 1
     moved = encoder.word_vectors.new_zeros(*batch.ids.shape, encoder.word_vectors.shape[1], requires_grad=True)
-    with torch.enable_grad(), _constant_attention(encoder, detached):
-        passed = encoder(batch, word_noise=moved, keep=[last])
+    with torch.enable_grad():
+        passed = encoder(batch, word_noise=moved, keep=[last], detached=[last] if detached else [])
         # Rows do not depend on each other, so the gradient of a column's sum is each row's own.
         slopes = [
             torch.autograd.grad(column.sum(), moved, retain_graph=True)[0]
@@ -158,20 +156,6 @@ def _correlate(encoder: Encoder, batch: Batch, special_ids: Collection[int]) -> 
         found = correlate(looked, others)
         if found is not None:
             yield found
-
-
-@contextmanager
-def _constant_attention(encoder: Encoder, detached: bool) -> Iterator[None]:
-    def detach(module: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        del module
-        return (args[0].detach() if detached else args[0],)
-
-    last: Any = encoder.layers[-1]
-    handle = last.attention.self.dropout.register_forward_pre_hook(detach)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _spread(values: Sequence[float]) -> Spread:

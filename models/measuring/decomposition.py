@@ -24,8 +24,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from torch.overrides import TorchFunctionMode
 from transformers.activations import ACT2CLS
 
-from models.networks.encoder import read_logits, self_attends
-from models.networks.hooks import evaluating
+from models.networks.encoder import read_logits
+from models.networks.families import find_family
+from models.networks.hooks import evaluating, replaced_forward
 from models.tasks.task import Head
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -38,8 +39,8 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = tuple(
 WEIGHTS = frozenset({torch.softmax, torch.Tensor.softmax, F.softmax, torch.sigmoid})
 """Functions whose results weigh or gate other states. They are held whole."""
 
-SLOPED = frozenset({torch.tanh, F.gelu})
-"""Activations that a model or our LSTM calls as a function. Their slopes are held."""
+SLOPED = frozenset({torch.tanh, F.gelu, F.relu})
+"""Activations that a model or our LSTM calls as a function, or makes for one call. Their slopes are held."""
 
 Change = Callable[[Float[Tensor, "batch sequence width"]], Float[Tensor, "batch sequence width"]]
 
@@ -115,9 +116,9 @@ def _run(model: Any, head: Head, inputs: Mapping[str, Tensor], factors: "_HeldFa
         changes.enter_context(_changed_embeddings(model, change))
         for module in model.modules():
             if isinstance(module, ACTIVATIONS):
-                changes.enter_context(_replaced_forward(module, partial(factors.scale, module.forward)))
+                changes.enter_context(replaced_forward(module, partial(factors.scale, module.forward)))
             elif isinstance(module, nn.LSTM):
-                changes.enter_context(_replaced_forward(module, partial(_run_in_steps, module)))
+                changes.enter_context(replaced_forward(module, partial(_run_in_steps, module)))
         changes.enter_context(factors)
         return read_logits(model(**inputs))
 
@@ -226,22 +227,13 @@ def _run_direction(
 @contextmanager
 def _changed_embeddings(model: Any, change: Change) -> Iterator[None]:
     """Put what `change` makes of the embeddings in their place."""
-    embeddings = model.base_model.embeddings
-    if self_attends(model.config):
-        handle = embeddings.LayerNorm.register_forward_pre_hook(lambda _, args: (change(args[0]),))
+    norm = find_family(model.config).embedding_norm(model.base_model)
+    if norm is not None:
+        handle = norm.register_forward_pre_hook(lambda _, args: (change(args[0]),))
     else:
-        handle = embeddings.word_embeddings.register_forward_hook(lambda *given: change(given[-1]))
+        words = model.base_model.get_input_embeddings()
+        handle = words.register_forward_hook(lambda *given: change(given[-1]))
     try:
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def _replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    module.forward = forward
-    try:
-        yield
-    finally:
-        # What stood there is the method of the class.
-        del module.forward

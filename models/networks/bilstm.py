@@ -9,7 +9,7 @@ theirs weighs positive rows by #negative / #positive; AdamW without AMSGrad, wit
 warm-up and a linear fall of the learning rate; clipped gradients.
 
 The modules bear the names of a BERT's with one layer, so that `networks.hooks` works on it as on any other encoder. The
-LSTMs' states enter the layer, and its attention computes `scores + attention_mask`, in a single row.
+LSTMs' states enter the layer, and its attention is the softmax of `scores + attention_mask`, in a single row.
 """
 
 from typing import Any
@@ -105,7 +105,7 @@ class BilstmForSequenceClassification(_Pretrained):
     ) -> SequenceClassifierOutput:
         """Logits [batch, labels], and attention [batch, 1, 1, seq]: one layer with one head and one row."""
         del output_attentions
-        context, other, probabilities = self.bilstm(input_ids, attention_mask, token_type_ids)
+        _, context, other, probabilities = self.bilstm(input_ids, attention_mask, token_type_ids)
         return SequenceClassifierOutput(logits=self.classifier(context, other), attentions=(probabilities,))
 
 
@@ -127,16 +127,19 @@ class Bilstm(_Pretrained):
         input_ids: Int[Tensor, "batch seq"],
         attention_mask: Int[Tensor, "batch seq"],
         token_type_ids: Int[Tensor, "batch seq"] | None = None,
-    ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch width"] | None, Float[Tensor, "batch 1 1 seq"]]:
-        """The mean of the attended states, the other text's state if there is one, and the attention."""
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """The states [batch, seq, width], the mean of the attended ones [batch, width], and the attention behind them.
+
+        Third is the other text's state [batch, width], None where there is none; the attention is [batch, 1, 1, seq].
+        """
         real = attention_mask.bool()
         is_other = real & token_type_ids.bool() if self.config.reads_pairs and token_type_ids is not None else None
         is_read = real if is_other is None else real & ~is_other
         states = self.embeddings(input_ids, is_read, is_other)
         layers: Any = self.encoder.layer
         (layer,) = layers
-        _, context, other, probabilities = layer(states, is_read, is_other)
-        return context, other, probabilities
+        found: tuple[Tensor, Tensor, Tensor | None, Tensor] = layer(states, is_read, is_other)
+        return found
 
 
 def run_lstm(
@@ -209,22 +212,19 @@ class _Attention(nn.Module):
         self.state = nn.Linear(config.hidden_size, config.state_width)
         self.other = nn.Linear(config.hidden_size, config.state_width) if config.reads_pairs else None
         self.score = nn.Linear(config.state_width, 1, bias=False)
-        # The paper has no dropout here; the identity lets a hook see the probabilities.
-        self.dropout = nn.Identity()
 
     def forward(
         self,
         states: Float[Tensor, "batch seq width"],
-        attention_mask: Float[Tensor, "batch 1 query seq"],
+        attention_mask: Float[Tensor, "batch 1 1 seq"],
         other: Float[Tensor, "batch width"] | None,
     ) -> Float[Tensor, "batch 1 1 seq"]:
-        """Attention after the mask is added to the scores; of a mask with many rows only the first counts."""
+        """Attention after the mask is added to the scores."""
         projected = self.state(states)
         if self.other is not None and other is not None:
             projected = projected + self.other(other)[:, None, :]
         scores = self.score(torch.tanh(projected)).transpose(1, 2)[:, None]
-        probabilities: Tensor = self.dropout(torch.softmax(scores + attention_mask[:, :, :1], dim=-1))
-        return probabilities
+        return torch.softmax(scores + attention_mask, dim=-1)
 
 
 class _Classifier(nn.Module):

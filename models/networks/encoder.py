@@ -4,7 +4,7 @@ How the hooks work stands in `models.networks.hooks`.
 """
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +14,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from models.errors import UserError
-from models.networks.bilstm import BilstmConfig
-from models.networks.hooks import ScoreBias, added, biased, captured_ends, captured_input, started_at
-
-FAMILIES = ("bert", "roberta", "electra", BilstmConfig.model_type)
-
-
-class EncoderError(UserError):
-    """A base model that cannot be used."""
+from models.networks.families import EncoderError as EncoderError
+from models.networks.families import find_family, reads_segments
+from models.networks.hooks import ScoreBias, added, captured_ends, changed_layers, entered_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,30 +65,24 @@ class Encoder(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        family = model.config.model_type
-        if family not in FAMILIES:
-            raise EncoderError(
-                f"base model of family {family!r}; the families that can be trained: {', '.join(FAMILIES)}"
-            )
-        if isinstance(model, PreTrainedModel) and self_attends(model.config):
+        self.family = find_family(model.config)
+        if isinstance(model, PreTrainedModel) and self.family.self_attends:
             model.set_attn_implementation("eager")
         self.model = model
         self._chooses = type(model).__name__.endswith("ForMultipleChoice")
 
     @property
-    def layers(self) -> nn.ModuleList:
-        """The layers that attend, first to last; a BiLSTM has one."""
-        layers: nn.ModuleList = self.model.base_model.encoder.layer
-        return layers
+    def layers(self) -> Sequence[nn.Module]:
+        """The layers that attend, first to last, as often as they are called; a BiLSTM has one."""
+        return self.family.layers(self.model.base_model)
 
     @property
     def max_tokens(self) -> int:
-        """Length of the longest row; RoBERTa's positions begin after the padding token's id, a BiLSTM has none."""
+        """Length of the longest row, by the table of positions; a BiLSTM has none."""
         config = self.model.config
         if not self.self_attends:
             return sys.maxsize
-        taken = config.pad_token_id + 1 if config.model_type == "roberta" else 0
-        return int(config.max_position_embeddings) - taken
+        return int(config.max_position_embeddings) - self.family.positions_taken(config)
 
     @property
     def width(self) -> int:
@@ -104,11 +92,16 @@ class Encoder(nn.Module):
     @property
     def self_attends(self) -> bool:
         """True if tokens attend to each other; otherwise a single row of attention weighs the mean of their states."""
-        return self_attends(self.model.config)
+        return self.family.self_attends
+
+    @property
+    def reads_start(self) -> bool:
+        """True if a head that answers for a row reads the first token alone, and not the mean of all."""
+        return not self.family.pools_mean(self.model.config)
 
     def attended(self, batch: Batch) -> Bool[Tensor, "rows seq"]:
         """True on tokens that can be attended to: the real ones; in a BiLSTM's pairs, those of the first text."""
-        if self.self_attends or not _has_segments(self.model):
+        if self.self_attends or not reads_segments(self.model.config):
             return batch.mask
         return batch.mask & (batch.type_ids == 0)
 
@@ -132,41 +125,41 @@ class Encoder(nn.Module):
         score_bias: Mapping[int, ScoreBias] | None = None,
         keep: Collection[int] = (),
         word_noise: Float[Tensor, "batch seq embedding"] | None = None,
+        detached: Collection[int] = (),
     ) -> Pass:
         """Run the model, or only its layers from `start_layer` on, with `hidden` as the state that enters there.
 
         Each bias is added beside the padding bias of the layer that it is given for. Layers in `keep` return their
         entering state and attention. Noise is added to the word vectors, before positions and LayerNorm.
+        No gradient passes through the attention of layers in `detached`.
 
         Raises:
             ValueError: a later `start_layer` without `hidden`, or a layer that is not there.
         """
-        layers: Any = self.layers
-        if start_layer > 0 and hidden is None:
-            raise ValueError(f"start_layer {start_layer} needs hidden, the state that enters that layer")
-        for number in {*(score_bias or ()), *keep}:
-            if not start_layer <= number < len(layers):
-                raise ValueError(f"no layer {number} in this pass; it runs layers {start_layer} to {len(layers) - 1}")
-        entering: dict[int, Tensor] = {}
-        probabilities: dict[int, Tensor] = {}
+        biases = score_bias or {}
+        self._check_layers({*biases, *keep, *detached}, start_layer, is_given=hidden is not None)
+        kept: dict[int, Kept] = {}
+
+        def note(number: int, entering: Tensor, probabilities: Tensor) -> None:
+            if number in keep:
+                kept[number] = Kept(entering=entering, probabilities=probabilities)
+
         with ExitStack() as hooks:
             ends = hooks.enter_context(captured_ends(self.model))
             if word_noise is not None:
-                hooks.enter_context(added(self.model.base_model.embeddings.word_embeddings, word_noise))
+                hooks.enter_context(added(self.model.base_model.get_input_embeddings(), word_noise))
             if hidden is not None:
-                hooks.enter_context(started_at(self.model, start_layer, hidden))
-            for number, bias in (score_bias or {}).items():
-                hooks.enter_context(biased(layers[number].attention.self, bias, self.attended(batch)))
-            for number in keep:
-                hooks.enter_context(captured_input(layers[number].attention.self, entering, number))
-                hooks.enter_context(captured_input(layers[number].attention.self.dropout, probabilities, number))
+                hooks.enter_context(entered_by(self.model, hidden))
+            if hidden is not None or biases or keep or detached:
+                mask = self.attended(batch)
+                hooks.enter_context(changed_layers(self.model, start_layer, biases, mask, detached, note))
             output = self.model(**self._inputs(batch))
         logits = read_logits(output)
         return Pass(
             logits=logits if batch.choices is None else _compare(logits, batch.choices),
             states=ends["states"],
             pooled=ends.get("pooled"),
-            kept={number: Kept(entering=entering[number], probabilities=probabilities[number]) for number in keep},
+            kept=kept,
         )
 
     def states(self, batch: Batch) -> Float[Tensor, "rows seq width"]:
@@ -175,17 +168,20 @@ class Encoder(nn.Module):
         states: Tensor = output.last_hidden_state
         return states
 
+    def _check_layers(self, numbers: Collection[int], start: int, *, is_given: bool) -> None:
+        count = len(self.layers)
+        if start > 0 and not is_given:
+            raise ValueError(f"start_layer {start} needs hidden, the state that enters that layer")
+        for number in numbers:
+            if not start <= number < count:
+                raise ValueError(f"no layer {number} in this pass; it runs layers {start} to {count - 1}")
+
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         inputs = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
-        if _has_segments(self.model):
+        if reads_segments(self.model.config):
             inputs["token_type_ids"] = batch.type_ids
         # transformers' multiple-choice models take (examples, choices, seq), so every row is an example of one choice.
         return {name: tensor[:, None] for name, tensor in inputs.items()} if self._chooses else inputs
-
-
-def self_attends(config: Any) -> bool:
-    """True if a model's tokens attend to each other, as in every family but the BiLSTM."""
-    return not isinstance(config, BilstmConfig)
 
 
 def read_logits(output: Any) -> Tensor:
@@ -204,7 +200,3 @@ def _compare(logits: Float[Tensor, "rows 1"], choices: tuple[int, ...]) -> Float
     """Logits in one row for each example, filled up with `NO_CHOICE` where an example has fewer choices."""
     parts = torch.split(logits.squeeze(-1), list(choices))
     return nn.utils.rnn.pad_sequence(list(parts), batch_first=True, padding_value=NO_CHOICE)
-
-
-def _has_segments(model: Any) -> bool:
-    return int(model.config.type_vocab_size) > 1

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
+from models.networks.families import norm_eps
 from models.networks.hooks import captured_ends, last_linear
 
 SLOPE = 10_000.0
@@ -42,7 +43,7 @@ class TokenClassifier(nn.Module):
         # Created without values, since a linear layer would draw them from plain training's generator.
         width = config.hidden_size
         self.dense: nn.Linear = nn.utils.skip_init(nn.Linear, width, width)  # type: ignore[no-untyped-call]
-        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.norm = nn.LayerNorm(width, eps=norm_eps(config))
         self.output: nn.Linear = nn.utils.skip_init(nn.Linear, width, 2)  # type: ignore[no-untyped-call]
         for linear in (self.dense, self.output):
             nn.init.normal_(linear.weight, std=config.initializer_range, generator=generator)

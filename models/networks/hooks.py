@@ -1,16 +1,21 @@
-"""Forward hooks on a transformers model, which add to a pass or read from it.
+"""Hooks on a transformers model, which add to a pass or read from it.
 
-BERT, RoBERTa and ELECTRA in eager attention compute `scores + attention_mask`, and so does our BiLSTM. A pre-hook on an
-attention module sees the state that enters the layer and adds a bias to that mask. So no model file is copied, the
-padding bias always stays, and no method can unmask padding.
+Every family computes one softmax in each layer when it attends eagerly, and so does our BiLSTM: that of its scores,
+with the padding's bias in them already. `changed_layers` adds a bias to that softmax's argument. So no model file is
+copied, no family needs a hook of its own, and no method can unmask padding.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from models.networks.families import find_family
 
 ScoreBias = Callable[
     [Float[Tensor, "batch seq width"], Bool[Tensor, "batch seq"]], Float[Tensor, "batch #heads #query #seq"]
@@ -29,12 +34,12 @@ KeyT = TypeVar("KeyT")
 def captured_ends(model: Any) -> Iterator[dict[str, Tensor]]:
     """Yield a mapping that holds the last tensors of the model's latest pass, graph included.
 
-    `states` [rows, seq, width] is the last layer's output. `pooled` [rows, ..., width] is the input of the head's last
-    dropout; it is missing if the head has none.
+    `states` [rows, seq, width] is the output of the model without its head. `pooled` [rows, ..., width] is the input of
+    the head's last dropout; it is missing if the head has none.
     """
     ends: dict[str, Tensor] = {}
     with ExitStack() as hooks:
-        hooks.enter_context(captured_output(model.base_model.encoder.layer[-1], ends, "states"))
+        hooks.enter_context(captured_output(model.base_model, ends, "states"))
         for dropout in head_modules(model, nn.Dropout)[-1:]:
             # ELECTRA's and RoBERTa's heads use their dropout twice; the last time counts.
             hooks.enter_context(captured_input(dropout, ends, "pooled"))
@@ -52,21 +57,79 @@ def head_modules(model: Any, kind: type[ModuleT]) -> list[ModuleT]:
     return [module for module in model.modules() if isinstance(module, kind) and module not in inside]
 
 
+SOFTMAXES = frozenset({torch.softmax, torch.Tensor.softmax, F.softmax})
+
+
+class _Attending(TorchFunctionMode):
+    """Within one layer: adds a bias to the scores, keeps the probabilities, and cuts their gradient off if wanted."""
+
+    def __init__(self, bias: Tensor | None, keep: Callable[[Tensor], None], *, detached: bool) -> None:
+        super().__init__()
+        self._bias = bias
+        self._keep = keep
+        self._detached = detached
+
+    def __torch_function__(
+        self, func: Any, types: Collection[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        # Torch leaves the mode while this method runs.
+        if func not in SOFTMAXES:
+            return func(*args, **(kwargs or {}))
+        scores, *others = args
+        if self._bias is not None:
+            # A BiLSTM has a single row of scores.
+            scores = scores + self._bias[:, :, : scores.shape[-2]]
+        probabilities: Tensor = func(scores, *others, **(kwargs or {}))
+        if self._detached:
+            probabilities = probabilities.detach()
+        self._keep(probabilities)
+        return probabilities
+
+
 @contextmanager
-def biased(attention: nn.Module, bias: ScoreBias, mask: Tensor) -> Iterator[None]:
-    """Add `bias` of the entering state and `mask` to an attention module's scores."""
+def changed_layers(
+    model: Any,
+    start: int,
+    biases: Mapping[int, ScoreBias],
+    mask: Bool[Tensor, "batch seq"],
+    detached: Collection[int],
+    keep: Callable[[int, Tensor, Tensor], None],
+) -> Iterator[None]:
+    """Change one pass of a model: its layers before `start` do nothing, and scores get the biases of their layers.
 
-    def add(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        del module
-        state = kwargs.pop("hidden_states") if "hidden_states" in kwargs else args[0]
-        padding = kwargs.pop("attention_mask") if "attention_mask" in kwargs else args[1]
-        return (state, padding + bias(state, mask), *args[2:]), kwargs
+    `keep` is called with the number of each layer, the state that enters it and its probabilities. In the layers of
+    `detached` no gradient passes through these.
+    """
+    family = find_family(model.config)
+    layers = family.layers(model.base_model)
+    numbers = iter(range(len(layers)))
 
-    handle = attention.register_forward_pre_hook(add, with_kwargs=True)
+    def watched(forward: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            number = next(numbers)
+            state = args[0] if args else kwargs["hidden_states"]
+            if number < start:
+                return family.skipped(state)
+            bias = biases[number](state, mask) if number in biases else None
+            with _Attending(bias, lambda found: keep(number, state, found), detached=number in detached):
+                return forward(*args, **kwargs)
+
+        return run
+
+    with ExitStack() as changes:
+        for layer in {id(layer): layer for layer in layers}.values():
+            changes.enter_context(replaced_forward(layer, watched(layer.forward)))
+        yield
+
+
+@contextmanager
+def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Give one module a forward pass of its own in the place of its class's."""
+    module.forward = forward
     try:
         yield
     finally:
-        handle.remove()
+        del module.forward
 
 
 @contextmanager
@@ -145,7 +208,7 @@ def captured_output(layer: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> It
 
     def capture(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         del module, args
-        into[key] = output[0] if isinstance(output, tuple) else output
+        into[key] = output if isinstance(output, Tensor) else output[0]
 
     handle = layer.register_forward_hook(capture)
     try:
@@ -155,20 +218,15 @@ def captured_output(layer: nn.Module, into: dict[KeyT, Tensor], key: KeyT) -> It
 
 
 @contextmanager
-def started_at(model: Any, layer: int, hidden: Tensor) -> Iterator[None]:
-    """Put `hidden` in the place of the output of the embeddings and of the layers before `layer`."""
-    base = model.base_model
-    encoder = base.encoder
-    # ELECTRA's embeddings may be narrower than its layers, with a projection between.
-    name = "embeddings_project" if hasattr(base, "embeddings_project") else "embeddings"
-    whole, below = encoder.layer, getattr(base, name)
-    setattr(base, name, _Given(hidden))
-    encoder.layer = whole[layer:]
+def entered_by(model: Any, hidden: Tensor) -> Iterator[None]:
+    """Put `hidden` in the place of the state that enters the first layer."""
+    owner, name = find_family(model.config).entrance(model.base_model)
+    below = getattr(owner, name)
+    setattr(owner, name, _Given(hidden))
     try:
         yield
     finally:
-        encoder.layer = whole
-        setattr(base, name, below)
+        setattr(owner, name, below)
 
 
 class _Given(nn.Module):

@@ -28,8 +28,8 @@ from models.evaluation import EvaluatedModel
 from models.hub import give_up_at_first_failure
 from models.methods import find_method
 from models.networks.batches import torch_runner
-from models.networks.bilstm import BilstmConfig
-from models.networks.encoder import FAMILIES, Encoder, EncoderError
+from models.networks.encoder import Encoder
+from models.networks.families import EncoderError, find_family
 from models.networks.gate import serve_gated
 from models.tasks import find_task
 from models.tasks.task import Head
@@ -43,6 +43,9 @@ AUTO_CLASSES: dict[Head, Any] = {
     "masked-language-model": AutoModelForMaskedLM,
 }
 """The transformers class that loads a model with each head."""
+
+BY_ROW = ("attention-", "word-")
+"""Beginnings of the names of methods that can train a BiLSTM, beside plain."""
 
 Serve = Callable[[Mapping[str, Any], Any, PreTrainedTokenizerFast, Mapping[str, Tensor]], nn.Module]
 """A method's settings, a checkpoint's stock model, its tokenizer and the method's weights -> the model that answers.
@@ -113,12 +116,7 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
     """
     # Masked words have no labels, so the configuration stays the base's.
     config = load_config(base, **({} if head == "masked-language-model" else name_labels(labels)))
-    if config.model_type not in FAMILIES:
-        raise EncoderError(f"{base}: family {config.model_type!r}; can be trained: {', '.join(FAMILIES)}")
-    if isinstance(config, BilstmConfig) and head != "sequence-classification":
-        raise EncoderError(
-            f"{base}: a BiLSTM, which cannot have the head {head}; it gives one answer for all of a text"
-        )
+    check_base(base, config, head)
     # A head of another size belongs to another task. An encoder of another size contradicts the configuration.
     model, found = _load_weights(base, head, config=config, ignore_mismatched_sizes=True)
     inside = f"{model.base_model_prefix}."
@@ -132,6 +130,30 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
     if holes:
         raise EncoderError(f"{base}: {len(holes)} of the encoder's weights are missing, {holes[0]} among them")
     return Encoder(model)
+
+
+def check_base(base: str | Path, config: Any, head: Head, method: str = "plain") -> None:
+    """Refuse a base of this configuration that cannot be trained with this head or by this method.
+
+    Raises:
+        EncoderError: with what is accepted.
+    """
+    try:
+        family = find_family(config)
+    except EncoderError as error:
+        raise EncoderError(f"{base}: {error}") from None
+    if family.self_attends:
+        return
+    if head != "sequence-classification":
+        raise EncoderError(
+            f"{base}: a BiLSTM, which cannot have the head {head}; it gives one answer for all of a text: choose "
+            "another base"
+        )
+    if not (method == "plain" or method.startswith(BY_ROW)):
+        raise EncoderError(
+            f"{base}: a BiLSTM, which method {method} cannot train, since it has one row of attention and no mask "
+            "token: choose plain, an attention or a word method, or another base"
+        )
 
 
 def measuring_device() -> torch.device:

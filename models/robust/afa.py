@@ -170,6 +170,7 @@ class Afa(Method):
         self.mask_id = int(tokenizer.mask_token_id)
         self.last_layer = len(context.encoder.layers) - 1
         self.reads_tokens = context.head == "token-classification"
+        self.reads_start = not self.reads_tokens and context.encoder.reads_start
         generator = torch.Generator().manual_seed(context.seed)
         self.discriminator = Discriminator(
             context.encoder.width, settings.discriminator_learning_rate, generator=generator
@@ -221,7 +222,7 @@ class Afa(Method):
 
     def _chances(self, clean: Pass, batch: Batch, maskable: Bool[Tensor, "rows seq"]) -> Float[Tensor, "rows seq"]:
         attention = clean.kept[self.last_layer].probabilities.float()
-        queries = batch.mask if self.reads_tokens else first_positions(batch.mask)
+        queries = first_positions(batch.mask) if self.reads_start else batch.mask
         received = attention_received(attention, queries)
         return mask_chances(neglect(word_shares(received, maskable), maskable), maskable, self.settings)
 

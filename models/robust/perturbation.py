@@ -26,7 +26,8 @@ from models.tasks.task import Head
 Variant = Literal["weighted", "literal", "sign", "code"]
 
 READ_AT_FIRST: tuple[Head, ...] = ("sequence-classification", "multiple-choice")
-"""Heads that read only the first token, so that other rows of the last layer's attention get no gradient."""
+"""Heads that read only the first token, so that other rows of the last layer's attention get no gradient; in encoders
+whose heads read the mean of all tokens, they do."""
 
 
 class NoSuchLayer(UserError):
@@ -123,7 +124,7 @@ def choose_site(settings: NoiseSettings, encoder: Encoder, head: Head) -> Site:
     layers = tuple(sorted(layer % count for layer in named if -count <= layer < count))
     if len(set(layers)) < len(named):
         raise NoSuchLayer(f"layers {list(named)}: name layers from 0 to {count - 1}, or from -1 back, each once")
-    first_row = head in READ_AT_FIRST and layers == (count - 1,)
+    first_row = head in READ_AT_FIRST and encoder.reads_start and layers == (count - 1,)
     by_row = first_row if settings.scope is None else settings.scope == "row"
     return Site(layers=layers, heads=encoder.heads, first_row=first_row, by_row=by_row, attended=encoder.attended)
 

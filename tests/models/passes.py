@@ -6,37 +6,68 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
-    BertConfig,
-    ElectraConfig,
     PretrainedConfig,
-    RobertaConfig,
 )
 
+from models.networks.bilstm import BilstmConfig
 from models.networks.encoder import Batch, Encoder
+from models.networks.families import FAMILIES as KNOWN
 from models.networks.heads import HEAD_TRAINING
 from models.robust.method import BuildContext, StepContext, StepResult
 from models.tasks.task import Head
 from tests.tiny import make_tokenizer
 
-CONFIGS = {"bert": BertConfig, "roberta": RobertaConfig, "electra": ElectraConfig}
+
+def make_config(
+    family: str = "bert", *, dropout: float = 0.0, labels: int = 3, **sizes: int | float | str
+) -> PretrainedConfig:
+    """Three layers with two heads, 16 wide, with 40 positions, unless `sizes` says other; its heads read the start."""
+    config = AutoConfig.for_model(family)
+    wanted = {
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "embedding_size": 8,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 40,
+        "initializer_range": 0.3,
+        "num_labels": labels,
+        "pad_token_id": 0,
+        **{name: dropout for name in DROPOUTS if hasattr(config, name)},
+        **FURTHER.get(family, {}),
+        **sizes,
+    }
+    # Some families know a size by another name.
+    return AutoConfig.for_model(family, **{config.attribute_map.get(name, name): size for name, size in wanted.items()})
 
 
-def make_config(family: str = "bert", *, dropout: float = 0.0, labels: int = 3) -> PretrainedConfig:
-    return CONFIGS[family](
-        vocab_size=50,
-        hidden_size=16,
-        embedding_size=8,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=40,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        initializer_range=0.3,
-        num_labels=labels,
-        pad_token_id=0,
-    )
+FAMILIES = [name for name in KNOWN if name != BilstmConfig.model_type]
+"""Every family whose tokens attend to each other."""
+
+DROPOUTS = (
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob",
+    "dropout", "attention_dropout", "seq_classif_dropout", "qa_dropout",
+    "embedding_dropout", "mlp_dropout", "classifier_dropout",
+)  # fmt: skip
+"""The names that some family has for a dropout."""
+
+FURTHER: dict[str, dict[str, Any]] = {
+    "distilbert": {"hidden_dim": 32},
+    "albert": {"num_hidden_groups": 1},
+    # As in DeBERTa-v3.
+    "deberta-v2": {
+        "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"], "position_biased_input": False, "type_vocab_size": 0, "embedding_size": 16,
+    },
+    # The second layer sees two tokens to each side.
+    "modernbert": {
+        "local_attention": 4, "global_attn_every_n_layers": 2, "classifier_pooling": "cls", "decoder_bias": True,
+        "bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2,
+    },
+}  # fmt: skip
 
 
 def make_encoder(family: str = "bert", *, dropout: float = 0.0, labels: int = 3) -> Encoder:

@@ -22,6 +22,8 @@ from tests.models.passes import make_config
 
 HEADS: tuple[Head, ...] = ("sequence-classification", "token-classification", "multiple-choice", "question-answering")
 FAMILIES = ("bert", "roberta", "electra")
+OTHERS = ("distilbert", "mpnet", "albert", "deberta-v2")
+"""XLM-RoBERTa is RoBERTa. In ModernBERT's layers two states are multiplied, so that nothing is linear."""
 STOCK = [(family, head) for family in FAMILIES for head in HEADS]
 ALL = [
     *STOCK,
@@ -356,3 +358,21 @@ def test_by_default_the_predicted_label_is_explained_against_all_others(labels: 
         predicted = row.index(max(row))
         others = [] if labels == 1 else [-1 / (labels - 1)] * (labels - 1)
         assert weights == [*others[:predicted], 1.0, *others[predicted:]]
+
+
+@pytest.mark.parametrize("family", OTHERS)
+@pytest.mark.parametrize("head", HEADS)
+def test_in_other_families_shares_add_up_too_and_padding_has_none(family: str, head: Head) -> None:
+    model = _model(family, head)
+    tensors = _tensors(family, [7, 4], padding=2)
+    tensors = {name: tensor for name, tensor in tensors.items() if name in ("input_ids", "attention_mask")}
+    inputs = {name: tensor[:, None] for name, tensor in tensors.items()} if head == "multiple-choice" else tensors
+    logits = read_logits(model(**inputs)).detach()
+    real = tensors["attention_mask"].bool()
+    target = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    if logits.dim() == 3:
+        target = target * real[:, :, None]
+    found = decompose(model, head, tensors, target)
+    torch.testing.assert_close(found.y, (logits * target).flatten(1).sum(1))
+    torch.testing.assert_close(found.relevances.sum(1) + found.biases, found.y, rtol=EXACT, atol=EXACT)
+    assert (found.relevances[~real] == 0).all()

@@ -5,23 +5,24 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import DistilBertConfig, DistilBertForSequenceClassification
+from transformers import AutoModelForSequenceClassification, XLNetConfig, XLNetForSequenceClassification
 
 from models.networks.encoder import Encoder, EncoderError
+from models.networks.families import reads_segments
 from models.networks.loading import load_encoder, load_tokenizer, load_trained
-from tests.models.passes import make_batch, make_encoder
-
-FAMILIES = ["bert", "roberta", "electra"]
+from tests.models.passes import FAMILIES, make_batch, make_config, make_encoder
 
 
 def _stock_logits(encoder: Encoder) -> Tensor:
     batch = make_batch()
+    segments = {"token_type_ids": batch.type_ids} if reads_segments(encoder.model.config) else {}
     logits: Tensor = encoder.model(
-        input_ids=batch.ids, attention_mask=batch.mask.long(), token_type_ids=batch.type_ids, output_attentions=True
+        input_ids=batch.ids, attention_mask=batch.mask.long(), output_attentions=True, **segments
     ).logits
     return logits
 
@@ -49,18 +50,26 @@ def test_a_zero_bias_changes_nothing(family: str) -> None:
 def test_a_bias_moves_attention_in_its_layer_as_a_softmax_says(family: str) -> None:
     encoder, batch = make_encoder(family), make_batch()
     bias = torch.randn(3, 2, 7, 7, generator=torch.Generator().manual_seed(0))
-    before = encoder(batch, keep=[1]).kept[1].probabilities
-    after = encoder(batch, keep=[1], score_bias={1: lambda *_: bias}).kept[1].probabilities
-    expected = before * bias.exp()
-    expected = expected / expected.sum(-1, keepdim=True)
-    torch.testing.assert_close(after, expected)  # float32 rounding only
+    before = encoder(batch, keep=[1]).kept[1].probabilities.double().detach().numpy()
+    after = encoder(batch, keep=[1], score_bias={1: lambda *_: bias}).kept[1].probabilities.detach().numpy()
+    for row, length in enumerate((7, 4, 1)):
+        for head, query in np.ndindex(2, length):
+            # Logarithms of probabilities are scores up to a constant, and minus infinity where nothing is seen.
+            seen = before[row, head, query] > 0
+            moved = np.exp(np.log(before[row, head, query, seen]) + bias[row, head, query].double().numpy()[seen])
+            np.testing.assert_allclose(
+                after[row, head, query, seen], moved / moved.sum(), atol=2e-6
+            )  # float32 rounding
+            assert (after[row, head, query, ~seen] == 0).all()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_bias_can_unmask_padding(family: str) -> None:
     encoder, batch = make_encoder(family), make_batch()
     passed = encoder(batch, keep=[0], score_bias={0: lambda *_: torch.full((3, 1, 7, 7), 1e6)})
-    assert (passed.kept[0].probabilities.masked_select(~batch.mask[:, None, None, :]) == 0).all()
+    # A padding token of DeBERTa sees nothing else, but no real token sees it.
+    of_real = batch.mask[:, None, :, None] & ~batch.mask[:, None, None, :]
+    assert (passed.kept[0].probabilities.masked_select(of_real) == 0).all()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -108,9 +117,16 @@ def test_a_layer_outside_the_pass_is_refused() -> None:
 
 
 def test_a_family_whose_attention_cannot_be_hooked_is_refused() -> None:
-    model = DistilBertForSequenceClassification(DistilBertConfig(vocab_size=9, dim=8, n_heads=1, hidden_dim=8))
-    with pytest.raises(EncoderError, match=r"'distilbert'.*bert, roberta, electra"):
+    model = XLNetForSequenceClassification(XLNetConfig(vocab_size=9, d_model=8, n_head=1, d_inner=8, n_layer=1))
+    with pytest.raises(EncoderError, match=r"family 'xlnet'; .* bert, distilbert, .*: choose a base of one of them"):
         Encoder(model)
+
+
+def test_a_deberta_with_a_convolution_is_refused() -> None:
+    config = make_config("deberta-v2")
+    config.conv_kernel_size = 3
+    with pytest.raises(EncoderError, match=r"family 'deberta-v2' with a convolution .* choose another"):
+        Encoder(AutoModelForSequenceClassification.from_config(config))
 
 
 def test_loading_takes_a_folder_and_names_the_labels(base: Path) -> None:
@@ -203,7 +219,7 @@ def test_what_the_head_reads_last_gives_its_logits(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_word_noise_is_added_to_the_word_vectors(family: str) -> None:
     encoder, batch = make_encoder(family), make_batch()
-    words = encoder.model.base_model.embeddings.word_embeddings
+    words = encoder.model.base_model.get_input_embeddings()
     other = torch.where(batch.mask, 49 - batch.ids % 7, batch.ids)
     noise = words(other) - words(batch.ids)
     swapped = encoder(replace(batch, ids=other)).logits

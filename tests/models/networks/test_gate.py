@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PretrainedConfig
+from transformers import AutoModelForSequenceClassification
 
 from export.gates.determinism import check_determinism
 from export.gates.parity import check_parity
@@ -21,10 +21,9 @@ from models.networks.gate import Gate, GatedModel, TokenClassifier, find_special
 from models.networks.hooks import captured_ends, last_linear
 from models.tasks import find_task
 from models.text import Reader, ReadingLimits
-from tests.models.passes import CONFIGS, make_batch, make_encoder
+from tests.models.passes import FAMILIES, make_batch, make_config, make_encoder
 from tests.tiny import make_tokenizer
 
-FAMILIES = ["bert", "roberta", "electra"]
 SPECIAL_IDS = find_special_ids(make_tokenizer())
 
 
@@ -164,7 +163,7 @@ def test_under_the_encoders_hook_it_is_a_model_as_any() -> None:
 
 
 def test_the_token_classifier_is_as_large_as_the_authors_own() -> None:
-    config = CONFIGS["bert"](hidden_size=768)
+    config = make_config(hidden_size=768)
     count = sum(parameter.numel() for parameter in TokenClassifier(config).parameters())
     assert count == 593_666
 
@@ -174,26 +173,15 @@ def test_relevance_is_computed_in_float32() -> None:
     torch.testing.assert_close(relevance(logits), torch.tensor([[1 / (1 + math.exp(-1))]]))
 
 
-def _config(family: str) -> PretrainedConfig:
-    return CONFIGS[family](
-        vocab_size=len(make_tokenizer()),
-        hidden_size=16,
-        embedding_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=80,
-        initializer_range=0.2,
-        pad_token_id=0,
-    )
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_its_graph_agrees_with_torch_and_gives_a_row_the_same_bits_beside_any_others(
     family: str, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    stock = AutoModelForSequenceClassification.from_config(_config(family), attn_implementation="eager")
+    config = make_config(
+        family, vocab_size=len(make_tokenizer()), num_hidden_layers=1, max_position_embeddings=80, initializer_range=0.2
+    )
+    stock = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
     gated = _gated(Encoder(stock)).eval()
     write_graph(gated, "sequence-classification", tmp_path / "graph.onnx")
     reader = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=64))

@@ -1,0 +1,92 @@
+"""The table of families: what it says of each, and that every method and head reaches each of them."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.methods import METHODS
+from models.networks.bilstm import BilstmConfig
+from models.networks.encoder import Encoder
+from models.networks.families import FAMILIES as KNOWN
+from models.networks.families import EncoderError
+from models.networks.heads import HEAD_TRAINING
+from models.networks.loading import AUTO_CLASSES, check_base
+from models.robust import IMPLEMENTATIONS, read_settings
+from models.tasks import TASKS
+from models.tasks.task import Head
+from tests.models.passes import FAMILIES, make_batch, make_build_context, make_config, make_context, make_encoder, total
+from tests.tiny import METHOD_SETTINGS
+
+DOCUMENTED = Path(__file__).parents[3] / "docs" / "encoders.md"
+STEPS = [name for name in METHODS if name not in ("cline", "ssa-co", "ssa-hybrid")]
+"""Methods whose step needs a batch alone; the others draw from texts."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", STEPS)
+def test_every_method_gives_every_parameter_it_trains_a_gradient(family: str, method: str) -> None:
+    encoder = make_encoder(family)
+    built = IMPLEMENTATIONS[method].build(read_settings(method, {}), make_build_context(encoder))
+    result = built.step(make_batch(), make_context(encoder, step=5))
+    loss = total(result)
+    assert math.isfinite(float(loss))
+    layers = {id(layer): layer for layer in encoder.layers}.values()
+    weights = [weight for layer in layers for weight in layer.parameters() if weight.ndim > 1]
+    found = torch.autograd.grad(loss, weights, allow_unused=True)
+    assert all(one is not None and one.isfinite().all() for one in found)
+    assert any(one is not None and one.abs().sum() > 0 for one in found)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", ["cline", "ssa-co", "ssa-hybrid"])
+def test_methods_that_draw_from_texts_are_built_for_every_family(family: str, method: str) -> None:
+    encoder = make_encoder(family)
+    settings = read_settings(method, METHOD_SETTINGS.get(method, {}))
+    built = IMPLEMENTATIONS[method].build(settings, make_build_context(encoder))
+    served = built.served(encoder)
+    assert served(make_batch()).logits.shape == (3, 3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("head", HEAD_TRAINING)
+def test_every_family_has_every_head(family: str, head: Head) -> None:
+    torch.manual_seed(0)
+    config = make_config(family, labels=2 if head == "question-answering" else 3)
+    encoder = Encoder(AUTO_CLASSES[head].from_config(config, attn_implementation="eager"))
+    batch = make_batch()
+    passed = encoder(batch, keep=[0, 1, 2])
+    assert passed.states.shape == (3, 7, 16)
+    assert {tuple(kept.probabilities.shape) for kept in passed.kept.values()} == {(3, 2, 7, 7)}
+    assert passed.logits.isfinite().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_bilstm_cannot_be_trained_by_is_refused_by_name(method: str) -> None:
+    if method == "plain" or method.startswith(("attention", "word")):
+        check_base("here", BilstmConfig(), "sequence-classification", method)
+        return
+    with pytest.raises(EncoderError, match=f"here: a BiLSTM, which method {method} cannot train.*: choose plain"):
+        check_base("here", BilstmConfig(), "sequence-classification", method)
+
+
+def test_the_documentation_lists_the_families_their_heads_and_methods() -> None:
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|[^|]*\|([^|]*)\|([^|]*)\|", DOCUMENTED.read_text(), re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(KNOWN)
+    for name, tasks, methods in rows:
+        config = BilstmConfig() if name == BilstmConfig.model_type else make_config(name)
+        allowed = {task for task in TASKS if _reaches(config, TASKS[task].head, "plain")}
+        assert tasks.strip() == ("all" if allowed == set(TASKS) else ", ".join(sorted(allowed)))
+        reached = {one for one in METHODS if _reaches(config, "sequence-classification", one)}
+        wanted = "all" if reached == set(METHODS) else "`plain`, `attention-*`, `word-*`"
+        assert methods.strip() == wanted
+
+
+def _reaches(config: object, head: Head, method: str) -> bool:
+    try:
+        check_base("here", config, head, method)
+    except EncoderError:
+        return False
+    return True
