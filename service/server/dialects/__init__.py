@@ -16,6 +16,9 @@ DIALECTS: tuple[Callable[[Answering], Dialect], ...] = (
 )
 """The makers of the dialects."""
 
+DOCUMENTS = (hugging_face.DOCUMENT, embeddings_inference.DOCUMENT, inference_v2.DOCUMENT)
+"""The dialects as the OpenAPI document shows them."""
+
 
 def build_dialects(registry: ModelRegistry, metrics: Metrics, settings: Settings) -> Dialects:
     """Every dialect, for a server with these models."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
@@ -66,10 +66,16 @@ class Answering:
 _OPTIONS = Options()
 
 
+class ErrorText(BaseModel):
+    """The body of an error in most protocols."""
+
+    error: str
+
+
 def write_error(problem: Problem, request_id: str) -> bytes:
     """An object whose `error` says what is wrong, as most protocols have it."""
     del request_id  # it is in the header X-Request-ID
-    return json.dumps({"error": problem.detail}, ensure_ascii=False).encode()
+    return ErrorText(error=problem.detail).model_dump_json().encode()
 
 
 def respond_json(value: object) -> Response:

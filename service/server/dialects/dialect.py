@@ -7,8 +7,9 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Literal
+from typing import Any, Literal
 
+from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.routing import compile_path
 
@@ -21,6 +22,34 @@ _UTF8_NAMES = frozenset({b"utf-8", b"utf8"})
 
 def refuse_none(_: int, **__: str) -> None:
     """Refuse no body by its size alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """An address as the OpenAPI document shows it."""
+
+    name: str
+    """Its `operationId`."""
+    path: str
+    describes: str
+    method: Method = "POST"
+    body: type[BaseModel] | None = None
+    """The type of the body; None where none is needed."""
+    example: dict[str, Any] | None = None
+    """A body that any server with a model for it answers."""
+    answer: Any = None
+    """The type of an answer's JSON; None where the status says it all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A dialect as the OpenAPI document shows it."""
+
+    tag: str
+    describes: str
+    operations: Sequence[Operation]
+    error: type[BaseModel]
+    """The body of errors."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from starlette.responses import Response
 
 from models.tasks.nli import NliItem
 from models.tasks.pairs import PairItem
-from models.tasks.task import Item, TextItem
+from models.tasks.task import Item, LabelScore, TextItem
 from service.answers.contract import Options
 from service.server.dialects.answering import Answering, one_or_more, respond_json
-from service.server.dialects.dialect import Address, Dialect
+from service.server.dialects.dialect import Address, Dialect, Document, Operation
 from service.server.problems import Problem, ProblemForm
 
 RERANKS = "sts"
@@ -29,7 +29,7 @@ _ERROR_TYPES = {"empty_input": "Empty", "overloaded": "Overloaded", "not_ready":
 """TEI's names of errors by our codes; the others are `Validation`, or `Backend` where the server is at fault."""
 
 
-class _Body(BaseModel):
+class ReadingOptions(BaseModel):
     """The fields that all requests share; an error never quotes their texts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
@@ -46,7 +46,7 @@ class _Body(BaseModel):
 _Texts = Annotated[list[str], Field(min_length=1, max_length=2)]
 
 
-class _Predict(_Body):
+class PredictRequest(ReadingOptions):
     """A text, a pair of texts, or a batch of either; a list of two texts is one pair."""
 
     inputs: Annotated[
@@ -63,31 +63,87 @@ class _Predict(_Body):
         return value
 
 
-class _Sentences(BaseModel):
+class ComparedSentences(BaseModel):
     """A sentence, and those that it is compared with."""
 
-    model_config = _Body.model_config
+    model_config = ReadingOptions.model_config
 
     source_sentence: str
     sentences: list[str] = Field(min_length=1)
 
 
-class _Similarity(BaseModel):
+class SimilarityRequest(BaseModel):
     """A request to compare sentences."""
 
-    model_config = _Body.model_config
+    model_config = ReadingOptions.model_config
 
-    inputs: _Sentences
-    parameters: _Body | None = None
+    inputs: ComparedSentences
+    parameters: ReadingOptions | None = None
 
 
-class _Rerank(_Body):
+class RerankRequest(ReadingOptions):
     """A request to put texts in the order of their likeness to a query."""
 
     query: str
     texts: list[str] = Field(min_length=1)
     raw_scores: bool | None = Field(default=None, description="Scores from 0 to 5 instead of 0 to 1.")
     return_text: bool | None = None
+
+
+class Rank(BaseModel):
+    """A text's place in the order."""
+
+    index: int = Field(description="Its place in the request, from 0.")
+    score: float
+    text: str | None = None
+
+
+class TypedError(BaseModel):
+    """The body of an error."""
+
+    error: str
+    error_type: str
+
+
+DOCUMENT = Document(
+    tag="Text Embeddings Inference",
+    describes="For clients of TEI, of what needs no embeddings. `/rerank` is `/tei/rerank`, too.",
+    operations=[
+        Operation(
+            name="tei-predict",
+            path="/tei/predict",
+            describes=f"The labels of a text by {SINGLE}, or of a pair of texts by {PAIR}; or of a batch of either.",
+            body=PredictRequest,
+            example={"inputs": "A joy from start to end."},
+            answer=list[LabelScore] | list[list[LabelScore]],
+        ),
+        Operation(
+            name="tei-similarity",
+            path="/tei/similarity",
+            describes="The likeness of each sentence to one, from 0 to 1.",
+            body=SimilarityRequest,
+            example={"inputs": {"source_sentence": "A man is eating food.", "sentences": ["A man eats a meal."]}},
+            answer=list[float],
+        ),
+        Operation(
+            name="tei-rerank",
+            path="/tei/rerank",
+            describes="Texts in the order of their likeness to a query.",
+            body=RerankRequest,
+            example={"query": "A man is eating food.", "texts": ["The sun is bright.", "A man eats a meal."]},
+            answer=list[Rank],
+        ),
+        Operation(
+            name="tei-info",
+            path="/tei/info",
+            method="GET",
+            describes="The model that reranks.",
+            answer=dict[str, Any],
+        ),
+        Operation(name="tei-health", path="/tei/health", method="GET", describes="Whether the server is ready."),
+    ],
+    error=TypedError,
+)
 
 
 def build(models: Answering) -> Dialect:
@@ -118,7 +174,7 @@ class _Answers:
         self._models = models
 
     async def predict(self) -> Response:
-        request = await self._models.read(_Predict)
+        request = await self._models.read(PredictRequest)
         given = [request.inputs] if isinstance(request.inputs, str) else request.inputs
         is_batch = not isinstance(given[0], str)
         batch: list[list[str]] = given if is_batch else [given]  # type: ignore[assignment, list-item]
@@ -138,13 +194,13 @@ class _Answers:
         return respond_json(labels if is_batch else labels[0])
 
     async def compare(self) -> Response:
-        request = await self._models.read(_Similarity)
-        given, options = request.inputs, (request.parameters or _Body()).options
+        request = await self._models.read(SimilarityRequest)
+        given, options = request.inputs, (request.parameters or ReadingOptions()).options
         results = await self._compare(given.source_sentence, given.sentences, "inputs/sentences", options)
         return respond_json([result.normalized for result in results])
 
     async def rerank(self) -> Response:
-        request = await self._models.read(_Rerank)
+        request = await self._models.read(RerankRequest)
         results = await self._compare(request.query, request.texts, "texts", request.options)
         scores = [result.score if request.raw_scores else result.normalized for result in results]
         # Of equal scores, the text that came first stays first.

@@ -15,11 +15,11 @@ from models.tasks.extractive import EXTRACTIVE_READING
 from models.tasks.nli import NliItem
 from models.tasks.pairs import PairItem
 from models.tasks.reading_comprehension import ReadingItem
-from models.tasks.task import AnyTask, TextItem
+from models.tasks.task import AnyTask, LabelScore, TextItem
 from service.answers.predictor import Predictor
 from service.server.context import current_request
-from service.server.dialects.answering import Answering, one_or_more, quote, respond_json, write_error
-from service.server.dialects.dialect import Address, Dialect
+from service.server.dialects.answering import Answering, ErrorText, one_or_more, quote, respond_json, write_error
+from service.server.dialects.dialect import Address, Dialect, Document, Operation
 from service.server.problems import Problem, ProblemForm
 
 ENTAILMENT, CONTRADICTION = "entailment", "contradiction"
@@ -43,14 +43,14 @@ class _Request(_Body, Generic[InputsT, ParametersT]):
     options: dict[str, Any] = Field(default={}, description="For the caches of Hugging Face's own servers.")
 
 
-class _Classes(_Body):
+class TextClassificationParameters(_Body):
     """The parameters of text classification."""
 
     top_k: int | None = Field(default=None, ge=1)
     function_to_apply: Literal["softmax"] | None = None
 
 
-class _Tokens(_Body):
+class TokenClassificationParameters(_Body):
     """The parameters of token classification. Words are labelled whole, so that all strategies give the same."""
 
     aggregation_strategy: Literal["simple", "first", "average", "max"] | None = None
@@ -58,32 +58,32 @@ class _Tokens(_Body):
     stride: int | None = Field(default=None, ge=0, description="Windows overlap as much as the server says.")
 
 
-class _Question(_Body):
+class Question(_Body):
     """A question about a context."""
 
     question: str
     context: str
 
 
-class _Spans(_Body):
+class QuestionAnsweringParameters(_Body):
     """The parameters of question answering."""
 
     top_k: int | None = Field(default=None, ge=1)
     handle_impossible_answer: bool | None = None
 
 
-class _Sentences(_Body):
+class SourceAndSentences(_Body):
     """A sentence, and those that it is compared with."""
 
     source_sentence: str
     sentences: tuple[str, ...] = Field(min_length=1)
 
 
-class _NoParameters(_Body):
+class NoParameters(_Body):
     """No parameters."""
 
 
-class _Labels(_Body):
+class ZeroShotParameters(_Body):
     """The parameters of zero-shot classification."""
 
     candidate_labels: list[str] = Field(min_length=1)
@@ -106,7 +106,7 @@ class _Labels(_Body):
 _Several = Field(min_length=1)
 _Texts = Annotated[str | Annotated[list[str], _Several], one_or_more("a text, or a list of texts")]
 _Questions = Annotated[
-    _Question | Annotated[list[_Question], _Several],
+    Question | Annotated[list[Question], _Several],
     one_or_more("an object with question and context, or a list of such"),
 ]
 
@@ -122,7 +122,9 @@ class _Task:
     """The one task of the endpoint that can, where not all can."""
 
 
-async def _classify(models: Answering, predictor: Predictor, request: _Request[Any, _Classes]) -> object:
+async def _classify(
+    models: Answering, predictor: Predictor, request: _Request[Any, TextClassificationParameters]
+) -> object:
     texts = _as_list(request.inputs)
     models.refuse_many(len(texts), "texts")
     results = await models.answer(predictor, [TextItem(text=text) for text in texts], _name(request.inputs))
@@ -131,7 +133,9 @@ async def _classify(models: Answering, predictor: Predictor, request: _Request[A
     return [[{"label": one.label, "score": one.score} for one in result.scores[:most]] for result in results]
 
 
-async def _find_entities(models: Answering, predictor: Predictor, request: _Request[Any, _Tokens]) -> object:
+async def _find_entities(
+    models: Answering, predictor: Predictor, request: _Request[Any, TokenClassificationParameters]
+) -> object:
     texts = _as_list(request.inputs)
     models.refuse_many(len(texts), "texts")
     results = await models.answer(predictor, [TextItem(text=text) for text in texts], _name(request.inputs))
@@ -147,7 +151,9 @@ async def _find_entities(models: Answering, predictor: Predictor, request: _Requ
     return found if isinstance(request.inputs, list) else found[0]
 
 
-async def _find_spans(models: Answering, predictor: Predictor, request: _Request[Any, _Spans]) -> object:
+async def _find_spans(
+    models: Answering, predictor: Predictor, request: _Request[Any, QuestionAnsweringParameters]
+) -> object:
     asked = request.inputs if isinstance(request.inputs, list) else [request.inputs]
     models.refuse_many(len(asked), "questions")
     items = [ReadingItem(question=one.question, context=one.context) for one in asked]
@@ -168,7 +174,7 @@ def _spans(result: Any, may_be_impossible: bool) -> list[dict[str, object]]:
     return spans or [nothing]
 
 
-async def _compare(models: Answering, predictor: Predictor, request: _Request[_Sentences, Any]) -> object:
+async def _compare(models: Answering, predictor: Predictor, request: _Request[SourceAndSentences, Any]) -> object:
     given = request.inputs
     models.refuse_many(len(given.sentences), "sentences")
     items = [PairItem(text_a=given.source_sentence, text_b=other) for other in given.sentences]
@@ -176,7 +182,7 @@ async def _compare(models: Answering, predictor: Predictor, request: _Request[_S
     return [result.normalized for result in results]
 
 
-async def _choose_labels(models: Answering, predictor: Predictor, request: _Request[Any, _Labels]) -> object:
+async def _choose_labels(models: Answering, predictor: Predictor, request: _Request[Any, ZeroShotParameters]) -> object:
     texts, labels = _as_list(request.inputs), request.parameters.candidate_labels
     models.refuse_many(len(texts) * len(labels), "pairs of a text and a label")
     template = request.parameters.hypothesis_template or "This example is {}."
@@ -219,19 +225,100 @@ def _write_ranking(text: str, ranking: Sequence[tuple[str, float]]) -> object:
     return [{"label": label, "score": score} for label, score in ranking]
 
 
+class TextClassificationBody(_Request[_Texts, TextClassificationParameters]):
+    """A text, or several, to be given a label each."""
+
+
+class TokenClassificationBody(_Request[_Texts, TokenClassificationParameters]):
+    """A text, or several, in which entities are to be found."""
+
+
+class QuestionAnsweringBody(_Request[_Questions, QuestionAnsweringParameters]):
+    """A question about a context, or several."""
+
+
+class SentenceSimilarityBody(_Request[SourceAndSentences, NoParameters]):
+    """Sentences to be compared with one."""
+
+
+class ZeroShotBody(_Request[_Texts, ZeroShotParameters]):
+    """A text, or several, to be given one of the caller's own labels."""
+
+
 TASKS: dict[str, _Task] = {
-    "text-classification": _Task("sentiment", _Request[_Texts, _Classes], _classify),
-    "token-classification": _Task("ner", _Request[_Texts, _Tokens], _find_entities),
-    "question-answering": _Task(
-        "reading-comprehension",
-        _Request[_Questions, _Spans],
-        _find_spans,
-        EXTRACTIVE_READING,
-    ),
-    "sentence-similarity": _Task("sts", _Request[_Sentences, _NoParameters], _compare),
-    "zero-shot-classification": _Task("nli", _Request[_Texts, _Labels], _choose_labels),
+    "text-classification": _Task("sentiment", TextClassificationBody, _classify),
+    "token-classification": _Task("ner", TokenClassificationBody, _find_entities),
+    "question-answering": _Task("reading-comprehension", QuestionAnsweringBody, _find_spans, EXTRACTIVE_READING),
+    "sentence-similarity": _Task("sts", SentenceSimilarityBody, _compare),
+    "zero-shot-classification": _Task("nli", ZeroShotBody, _choose_labels),
 }
 """The tasks by Hugging Face's names."""
+
+
+class EntityGroup(BaseModel):
+    """An entity."""
+
+    entity_group: str
+    score: float
+    word: str
+    start: int
+    end: int
+
+
+class AnswerSpan(BaseModel):
+    """The words of a context that answer a question."""
+
+    answer: str
+    score: float
+    start: int
+    end: int
+
+
+class Ranking(BaseModel):
+    """Labels for a text, best first, as clients before 1.0 take them."""
+
+    sequence: str
+    labels: list[str]
+    scores: list[float]
+
+
+_SHOWN: dict[str, tuple[dict[str, Any], Any]] = {
+    "text-classification": ({"inputs": "A joy from start to end."}, list[list[LabelScore]]),
+    "token-classification": (
+        {"inputs": "Ada Lovelace met Charles Babbage in London."},
+        list[EntityGroup] | list[list[EntityGroup]],
+    ),
+    "question-answering": (
+        {"inputs": {"question": "Where did they meet?", "context": "They met in London."}},
+        AnswerSpan | list[AnswerSpan] | list[list[AnswerSpan]],
+    ),
+    "sentence-similarity": (
+        {"inputs": {"source_sentence": "A man is eating food.", "sentences": ["A man eats a meal."]}},
+        list[float],
+    ),
+    "zero-shot-classification": (
+        {"inputs": "It rained all day.", "parameters": {"candidate_labels": ["weather", "sport"]}},
+        list[LabelScore] | list[list[LabelScore]] | Ranking | list[Ranking],
+    ),
+}
+"""An example of a body, and the type of an answer, for each task."""
+
+DOCUMENT = Document(
+    tag="Hugging Face",
+    describes="For `huggingface_hub.InferenceClient`. The name of a model may follow each address.",
+    operations=[
+        Operation(
+            name=f"hf-{name}",
+            path=f"/hf/{name}",
+            describes=f"{(task.request.__doc__ or '')} Answered by {(task.task.name if task.task else task.endpoint)}.",
+            body=task.request,
+            example=_SHOWN[name][0],
+            answer=_SHOWN[name][1],
+        )
+        for name, task in TASKS.items()
+    ],
+    error=ErrorText,
+)
 
 
 def build(models: Answering) -> Dialect:

@@ -14,8 +14,8 @@ from models.errors import first_mistake
 from models.tasks.task import Item
 from service.answers.predictor import Predictor
 from service.server.context import current_request
-from service.server.dialects.answering import Answering, quote, respond_json, write_error
-from service.server.dialects.dialect import Address, Dialect, MediaTypes
+from service.server.dialects.answering import Answering, ErrorText, quote, respond_json, write_error
+from service.server.dialects.dialect import Address, Dialect, Document, MediaTypes, Operation
 from service.server.dialects.tensors import (
     CONFIG_TYPES,
     InputTensor,
@@ -35,21 +35,21 @@ VERSION_LENGTH = 12
 """A model's version is so many digits of its digest, the first."""
 
 
-class _Output(BaseModel):
+class WantedOutput(BaseModel):
     """An output that a request asks for."""
 
     name: str
     parameters: dict[str, Any] = {}
 
 
-class _Request(BaseModel):
+class InferenceRequest(BaseModel):
     """The JSON of a request. What is not known here is passed over, as the protocol says."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     id: str | None = None
     inputs: list[InputTensor] = Field(min_length=1)
-    outputs: list[_Output] | None = None
+    outputs: list[WantedOutput] | None = None
     parameters: dict[str, Any] = {}
 
     def wants_binary(self, name: str) -> bool:
@@ -57,6 +57,40 @@ class _Request(BaseModel):
         default = self.parameters.get("binary_data_output", False)
         asked = (one.parameters.get("binary_data", default) for one in self.outputs or () if one.name == name)
         return next(asked, default) is True
+
+
+_EXAMPLE = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["A joy from start to end."]}]}
+
+_MODEL = "/v2/models/{model}"
+
+DOCUMENT = Document(
+    tag="Open Inference Protocol",
+    describes="Version 2, for clients of Triton, KServe and MLServer, in JSON and binary. `/versions/VERSION` may "
+    "follow the name of a model, which is that of a package.",
+    operations=[
+        Operation(
+            name="v2-infer",
+            path=f"{_MODEL}/infer",
+            describes="Answers as tensors, to inputs whose fields are tensors of texts.",
+            body=InferenceRequest,
+            example=_EXAMPLE,
+            answer=dict[str, Any],
+        ),
+        *(
+            Operation(name=f"v2-{name}", path=path, method="GET", describes=describes, answer=answer)
+            for name, path, describes, answer in (
+                ("server", "/v2", "The server.", dict[str, Any]),
+                ("live", "/v2/health/live", "Whether the server lives.", None),
+                ("ready", "/v2/health/ready", "Whether the server is ready.", None),
+                ("model", _MODEL, "The tensors of a model.", dict[str, Any]),
+                ("model-ready", f"{_MODEL}/ready", "Whether a model is ready.", None),
+                ("model-config", f"{_MODEL}/config", "The configuration of a model, with its labels.", dict[str, Any]),
+            )
+        ),
+        Operation(name="v2-index", path="/v2/repository/index", describes="The models.", answer=list[dict[str, Any]]),
+    ],
+    error=ErrorText,
+)
 
 
 def build(models: Answering) -> Dialect:
@@ -106,7 +140,7 @@ class _Answers:
     async def infer(self, model: str, version: str | None = None) -> Response:
         found = self.find(model, version)
         length = _header_length()
-        request = await self._models.read(_Request, length)
+        request = await self._models.read(InferenceRequest, length)
         rest = b"" if length is None else current_request.get().body[length:]
         with self._models.registry.using(found.task.endpoint, found.name.name) as predictor:
             # A reload may have exchanged the model meanwhile.
@@ -161,7 +195,7 @@ class _Answers:
             }
         )
 
-    def _read_items(self, predictor: Predictor, request: _Request, binary: dict[str, bytes]) -> list[Item]:
+    def _read_items(self, predictor: Predictor, request: InferenceRequest, binary: dict[str, bytes]) -> list[Item]:
         """The items that the tensors hold, a row of each tensor for each."""
         fields = _fields(predictor)
         given = {tensor.name: tensor for tensor in request.inputs}
@@ -227,7 +261,7 @@ def _header_length() -> int | None:
     return int(value)
 
 
-def _respond(predictor: Predictor, request: _Request, outputs: dict[str, OutputTensor]) -> Response:
+def _respond(predictor: Predictor, request: InferenceRequest, outputs: dict[str, OutputTensor]) -> Response:
     """The answer with the outputs that were asked for, or with all."""
     wanted = list(outputs) if request.outputs is None else [one.name for one in request.outputs]
     unknown = [name for name in wanted if name not in outputs]

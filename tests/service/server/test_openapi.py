@@ -1,6 +1,7 @@
 """The server keeps the promises of its OpenAPI document: good and bad requests are made from it."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from schemathesis.specs.openapi.checks import (
 
 from models.tasks import ENDPOINTS, TASKS
 from service.answers.contract import request_type
+from service.server.dialects import DOCUMENTS
 from service.server.openapi import describe_api
 from tests.service.conftest import Server
 
@@ -34,6 +36,12 @@ ASKED = [(operation, GenerationMode.POSITIVE) for operation in OPERATIONS] + [
 ]
 
 
+@pytest.fixture(scope="module")
+def zoo(start_server: Callable[..., Server]) -> Server:
+    """A server of all packages that come along."""
+    return start_server()
+
+
 def test_the_server_shows_this_document(server: Server) -> None:
     assert server.client.get("/openapi.json").json() == DOCUMENT
     assert server.client.get("/docs.json").json() == DOCUMENT
@@ -45,6 +53,19 @@ def test_every_task_has_examples_of_requests_that_it_takes(endpoint: str) -> Non
     assert {example["x-task"] for example in media["examples"].values()} == {one.name for one in ENDPOINTS[endpoint]}
     for example in media["examples"].values():
         request_type(TASKS[example["x-task"]], 64).model_validate(example["value"])
+
+
+def test_every_address_of_other_protocols_is_shown_once_with_an_example_that_is_answered(zoo: Server) -> None:
+    shown = {(one.method, one.path) for document in DOCUMENTS for one in document.operations}
+    for document in DOCUMENTS:
+        for one in document.operations:
+            described = DOCUMENT["paths"][one.path][one.method.lower()]
+            assert described["tags"] == [document.tag]
+            path = one.path.replace("{model}", "sentiment")
+            answer = zoo.client.request(one.method, path, json=one.example)
+            # No package of the zoo finds answers in texts.
+            assert answer.status_code == (404 if path == "/hf/question-answering" else 200), (path, answer.text)
+    assert len(shown) == sum(len(document.operations) for document in DOCUMENTS)
 
 
 @pytest.mark.parametrize(("operation", "mode"), ASKED, ids=lambda value: getattr(value, "label", value))

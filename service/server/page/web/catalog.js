@@ -32,7 +32,7 @@ export function spell(name) {
 }
 
 function readTask(path, post, models) {
-  const examples = Object.values(post?.requestBody?.content["application/json"].examples ?? {});
+  const examples = Object.values(post?.requestBody?.content["application/json"].examples ?? {}).filter((one) => one["x-task"]);
   if (examples.length === 0) return null;
   const samples = examples.map((one) => ({ shows: one.summary, item: one.value.inputs[0], task: one["x-task"] }));
   const names = new Set(samples.map((sample) => sample.task));

@@ -73,7 +73,7 @@ function parametersOf(parameters) {
   return [element("h3", {}, "Parameters"), element("dl", {}, entries)];
 }
 
-function exampleOf(path, { summary, value }) {
+function exampleOf(path, { summary, value, ...about }) {
   const line = curlLine(addressOf(path.slice(1)), value, hasKey());
   const code = (title, text) =>
     element("pre", { tabindex: "0", role: "group", "aria-label": `${title}: ${summary}` }, element("code", {}, text));
@@ -83,7 +83,7 @@ function exampleOf(path, { summary, value }) {
     element("summary", {}, summary),
     code("Body", JSON.stringify(value, null, 2)),
     code("In a shell", line),
-    element("p", {}, element("a", { href: `./#${path.split("/").at(-1)}` }, "Try it on the page")),
+    about["x-task"] ? element("p", {}, element("a", { href: `./#${path.split("/").at(-1)}` }, "Try it on the page")) : null,
   );
 }
 
