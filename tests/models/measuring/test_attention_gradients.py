@@ -76,7 +76,8 @@ def _importance(model: Any, row: Row, attention: Tensor | None) -> npt.NDArray[n
                     logits = model(**many).logits
                 else:
                     last = model.base_model.encoder.layer[-1].attention.self
-                    with _fixed(last.dropout, attention.expand(len(moves), -1, -1, -1)):
+                    # A BiLSTM's module gives the probabilities themselves.
+                    with _fixed(getattr(last, "dropout", last), attention.expand(len(moves), -1, -1, -1)):
                         logits = model(**many).logits
             if logits.shape[1] == 1:
                 leads.append(logits[:, 0])
