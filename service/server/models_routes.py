@@ -82,7 +82,7 @@ class _Models:
         raise _wrong_method("POST")
 
     async def refuse_method(self, _: Request) -> Response:
-        raise _wrong_method("GET, POST")
+        raise _wrong_method("GET, HEAD, POST")
 
     def _respond_with_all(self) -> Response:
         endpoints = dict.fromkeys(predictor.task.endpoint for predictor in self._registry.predictors)

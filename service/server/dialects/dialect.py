@@ -130,9 +130,9 @@ class Dialect:
 
     def missing(self, path: str) -> Problem:
         """The reason why `find` found nothing at a path."""
-        methods = sorted({address.method for address in self.addresses if address.pattern.match(path)})
+        methods: set[str] = {address.method for address in self.addresses if address.pattern.match(path)}
         if methods:
-            allowed = ", ".join(methods)
+            allowed = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
             return Problem("method_not_allowed", f"this address takes {allowed}", headers={"Allow": allowed})
         known = ", ".join(dict.fromkeys(f"{address.method} {address.path}" for address in self.addresses))
         return Problem("not_found", f"nothing is at this address; there are: {known}")
