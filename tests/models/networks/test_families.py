@@ -3,9 +3,11 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForTokenClassification, DistilBertConfig
 
 from models.methods import METHODS
 from models.networks.bilstm import BilstmConfig
@@ -90,3 +92,66 @@ def _reaches(config: object, head: Head, method: str) -> bool:
     except EncoderError:
         return False
     return True
+
+
+def test_a_bert_in_distilberts_layout_gives_the_same_logits() -> None:
+    """Every weight has its place, attention and position included; BERT's first segment is part of the positions."""
+    bert = make_bert_for_tokens()
+    distilled = in_distilberts_layout(bert)
+    batch = make_batch()
+    bias = torch.randn(3, 2, 7, 7, generator=torch.Generator().manual_seed(0))
+    for biases in ({}, {1: lambda *_: bias}):
+        first, second = (Encoder(model)(batch, keep=[2], score_bias=biases) for model in (bert, distilled))
+        torch.testing.assert_close(first.logits[batch.mask], second.logits[batch.mask], rtol=1e-5, atol=1e-5)
+        found, expected = (one.kept[2].probabilities for one in (second, first))
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def make_bert_for_tokens() -> Any:
+    torch.manual_seed(0)
+    config = make_config("bert", layer_norm_eps=1e-12)
+    return AutoModelForTokenClassification.from_config(config, attn_implementation="eager").eval()
+
+
+def in_distilberts_layout(bert: Any) -> Any:
+    """A DistilBERT with the weights of a BERT for tokens, which reads everything as the first segment."""
+    config = bert.config
+    distilled = AutoModelForTokenClassification.from_config(
+        DistilBertConfig(
+            vocab_size=config.vocab_size,
+            dim=config.hidden_size,
+            n_layers=config.num_hidden_layers,
+            n_heads=config.num_attention_heads,
+            hidden_dim=config.intermediate_size,
+            max_position_embeddings=config.max_position_embeddings,
+            num_labels=config.num_labels,
+        ),
+        attn_implementation="eager",
+    ).eval()
+    weights = bert.state_dict()
+    segment = weights.pop("bert.embeddings.token_type_embeddings.weight")[0]
+    weights["bert.embeddings.position_embeddings.weight"] = (
+        weights["bert.embeddings.position_embeddings.weight"] + segment
+    )
+    distilled.load_state_dict({_renamed(name): weight for name, weight in weights.items()})
+    return distilled
+
+
+def _renamed(name: str) -> str:
+    for ours, theirs in DISTILBERTS_NAMES.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+DISTILBERTS_NAMES = {
+    "bert.": "distilbert.",
+    ".encoder.layer.": ".transformer.layer.",
+    "attention.self.query": "attention.q_lin",
+    "attention.self.key": "attention.k_lin",
+    "attention.self.value": "attention.v_lin",
+    "attention.output.dense": "attention.out_lin",
+    "attention.output.LayerNorm": "sa_layer_norm",
+    "intermediate.dense": "ffn.lin1",
+    ".output.dense": ".ffn.lin2",
+    ".output.LayerNorm": ".output_layer_norm",
+}
