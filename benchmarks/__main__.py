@@ -12,7 +12,8 @@ from benchmarks import attacking, beside, explaining, footprint, scoring, servin
 from models.cpu import cpu_flags, cpu_model
 
 
-def _machine() -> Iterator[str]:
+def machine() -> Iterator[str]:
+    """The machine and the versions that the figures were measured with."""
     yield f"{cpu_model() or platform.processor()}, {' '.join(cpu_flags()) or platform.machine()}"
     versions = ("steadfast", "bentoml", "onnxruntime", "tokenizers", "torch")
     yield ", ".join(f"{name} {importlib.metadata.version(name)}" for name in versions)
@@ -21,5 +22,5 @@ def _machine() -> Iterator[str]:
 if __name__ == "__main__":
     zoo = Path(__file__).parents[1] / "zoo"
     parts = (serving, beside, explaining, scoring, attacking, footprint)
-    for line in chain(_machine(), *(part.report(zoo) for part in parts), training.report()):
+    for line in chain(machine(), *(part.report(zoo) for part in parts), training.report()):
         rich.get_console().print(line, soft_wrap=True)
