@@ -10,19 +10,24 @@ from onnxruntime import InferenceSession
 from transformers import AutoModelForSequenceClassification
 
 from export.build import export_checkpoint
-from export.gates.parity import TOLERANCE
+from export.gates.consistency import check_shares
+from export.gates.determinism import check_determinism
+from export.gates.parity import TOLERANCE, check_parity
 from export.graphs.finishing import write_graph
 from export.package import open_package
+from export.probes import rows_of_many_lengths
 from export.session import OUTPUTS, Session
 from models.networks.families import reads_segments
-from models.text import Row, pad
+from models.networks.loading import AUTO_CLASSES
+from models.tasks import TASKS
+from models.text import Reader, ReadingLimits, Row, pad
 from models.training.loop import train
 from models.training.run import Watcher
 from models.training.settings import check_settings
 from steadfast import load
 from tests.models.passes import FAMILIES, make_config
 from tests.tiny import make_texts, write_sentiment
-from tests.tiny_families import make_family_base
+from tests.tiny_families import make_family_base, make_family_tokenizer
 
 SHAPES = ((1, 3), (1, 9), (2, 5), (3, 14), (5, 7), (8, 11))
 """Rows of a batch, and words of its longest text."""
@@ -113,3 +118,27 @@ def test_a_head_that_reads_the_mean_is_explained_by_the_attention_of_all_tokens(
     found = graph.run(list(expected), {**arrays, "explain": np.array([True, True])})
     for name, values in zip(expected, found, strict=True):
         np.testing.assert_allclose(values, expected[name], atol=1e-5)  # float32 sums in another order
+
+
+@pytest.mark.parametrize("name", ["distilbert", "mpnet", "albert", "deberta-v2", "modernbert"])
+@pytest.mark.parametrize("task", ["ner", "reading-comprehension", "extractive-reading-comprehension", "paraphrase"])
+def test_every_head_of_a_family_that_is_traced_as_it_is_passes_the_gates(name: str, task: str, tmp_path: Path) -> None:
+    head = TASKS[task].head
+    tokenizer = make_family_tokenizer(name)
+    config = make_config(
+        name,
+        vocab_size=len(tokenizer),
+        num_hidden_layers=2,
+        max_position_embeddings=80,
+        pad_token_id=tokenizer.pad_token_id,
+        labels=2 if head == "question-answering" else 3,
+    )
+    torch.manual_seed(0)
+    model = AUTO_CLASSES[head].from_config(config, attn_implementation="eager").eval()
+    write_graph(model, head, tmp_path / "graph.onnx")
+    rows = rows_of_many_lengths(TASKS[task], Reader(tokenizer.backend_tokenizer, ReadingLimits(max_tokens=64)), 24)
+    report = check_parity(model, head, tmp_path / "graph.onnx", rows, tokenizer.pad_token_id)
+    assert max(report.largest_difference.values()) <= report.tolerance
+    session = Session(tmp_path / "graph.onnx", pad_id=tokenizer.pad_token_id)
+    assert check_determinism(session, rows[::2]).bit_equal
+    check_shares(session, rows)
