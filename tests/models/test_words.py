@@ -126,3 +126,17 @@ def test_sharing_agrees_with_counting_character_by_character(
         for owner in owners:
             expected[owner] += score / len(owners)
     assert share_by_overlap(spans, scores, words) == pytest.approx(expected, abs=1e-9)  # summed in another order
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("好电影", ["好", "电", "影"]),
+        ("良い映画", ["良", "い", "映", "画"]),
+        ("カタカナ語", ["カタカナ", "語"]),
+        ("รื่อง", ["รื่", "อ", "ง"]),
+        ("хороший фильм", ["хороший", "фильм"]),
+    ],
+)
+def test_words_of_scripts_without_spaces_are_signs_but_for_katakana(text: str, words: list[str]) -> None:
+    assert [text[slice(*span)] for span in split_words(text)] == words
