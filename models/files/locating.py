@@ -36,9 +36,10 @@ def locate(names: Sequence[str], dialect: Dialect, kind: str | None, spool: Path
     format of all files; without it, names say it, and the contents of standard input.
 
     Raises:
-        RecordsError, StorageError: a name stands for no file.
+        RecordsError, StorageError: a name stands for no file, or two for the same one.
     """
     files = [file for name in names for file in _locate(name, spool)]
+    _refuse_twice(files)
     return [replace(file, dialect=dialect, kind=kind or file.kind) for file in files]
 
 
@@ -68,6 +69,18 @@ def _locate(name: str, spool: Path) -> list[DataFile]:
         DataFile(name=storage.full_name(one), path=one, storage=storage, relative=one.removeprefix(base).lstrip("/"))
         for one in found
     ]
+
+
+def _refuse_twice(files: Sequence[DataFile]) -> None:
+    """Refuse a file that is there under two names, or through a link; raises RecordsError."""
+    found: dict[str, str] = {}
+    for file in files:
+        place = str(Path(file.path).resolve()) if file.storage is LOCAL_DISK else file.storage.full_name(file.path)
+        if place in found:
+            raise RecordsError(
+                f"{file.name}: is the same file as {found[place]}, and would be scored twice; name it once"
+            )
+        found[place] = file.name
 
 
 def _holds_records(path: str) -> bool:

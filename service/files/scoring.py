@@ -134,7 +134,7 @@ class _Run:
     def try_to_write(self, spool: Path) -> None:
         """Write an output without records, to find out before anything is computed whether it can hold the columns."""
         nothing = Source([replace(part, ranges=()) for part in self.source.parts])
-        self._write_files(Writing(nothing, iter(()), self.types, self.texts, None), spool / "nothing")
+        self._write_files(Writing(nothing, iter(()), self.types, None), spool / "nothing")
 
     def complete(self, progress: ReportStanding, engine: Engine) -> Counts:
         """Compute what an earlier run has not, and write the output."""
@@ -204,7 +204,7 @@ class _Run:
                 if job.errors is not None:
                     errors = stack.enter_context(opened_errors(folder / _ERRORS, str(job.errors)))
                 outcomes = map(Outcome.from_json, partial.predictions())
-                writing = Writing(self.source, outcomes, self.types, self.texts, errors)
+                writing = Writing(self.source, outcomes, self.types, errors)
                 self._write_files(writing, folder / _RESULT)
         except BaseException:
             # On a full disk, half an output would only be in the way.

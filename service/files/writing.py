@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.files.formats import OutputColumns, Writer, opened_writer
-from models.files.rows import Block, Record, RecordBlock, look_up
+from models.files.rows import Block, Record, RecordBlock
 from models.files.spelling import as_json
 from service.answers.contract import ModelName
 from service.files.counts import Counts
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ERROR_COLUMNS: Mapping[str, Any] = {"file": str, "record": int, "line": int, "reason": str, "raw": str}
-"""The columns of the file of errors. `raw` is the record as its file has it, or the values that were to be answered."""
+"""The columns of the file of errors. `raw` is the record as its file has it, or all its values as JSON."""
 
 
 @contextmanager
@@ -44,21 +44,18 @@ class Writing:
         source: Source,
         outcomes: Iterator[Outcome],
         types: Mapping[str, Any],
-        texts: Sequence[Mapping[str, str]],
         errors: Writer | None,
     ) -> None:
         """Take the outcomes of the picked records, in the order of the source.
 
         Args:
             types: the columns of outcomes, each with the type of its values.
-            texts: for each file of the source, the column of each field of an item.
             errors: takes the records that were refused, if anybody wants them.
         """
         self._source = source
         self._outcomes = outcomes
         self._names = free_names(list(types), set(source.columns))
         self._types = types
-        self._texts = texts
         self._errors = errors
         self._answers = SummaryFold()
         self._number = 0
@@ -103,17 +100,16 @@ class Writing:
         """Write the refused records of a block to the file of errors."""
         if self._errors is None:
             return
-        file, texts = self._source.parts[place].file.name, self._texts[place]
+        file = self._source.parts[place].file.name
         for number, outcome in enumerate(outcomes):
             if not outcome.is_answered:
                 (record,) = block.cut(number, number + 1).records()
-                values = {field: look_up(record.values, column) for field, column in texts.items()}
                 row = {
                     "file": file,
                     "record": record.number,
                     "line": record.line,
                     "reason": outcome.columns.get(ERROR),
-                    "raw": record.raw or as_json(values),
+                    "raw": record.raw or as_json(dict(record.values)),
                 }
                 self._errors.write(RecordBlock(1, [Record(1, {})]), [row])
 

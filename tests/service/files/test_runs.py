@@ -91,6 +91,17 @@ def test_what_stands_for_no_file_is_refused(predictor: Predictor, tmp_path: Path
         score(predictor, [tmp_path / name], f"{tmp_path}/out.csv")
 
 
+def test_a_file_that_is_named_twice_is_refused(predictor: Predictor, tmp_path: Path) -> None:
+    one = write(tmp_path / "a.csv", [{"text": "good"}])
+    (tmp_path / "link.csv").symlink_to(one)
+    for names in ([one, one], [one, tmp_path / "a.*"], [one, tmp_path / "link.csv"], [tmp_path]):
+        with pytest.raises(
+            RecordsError, match=r"csv: is the same file as .*csv, and would be scored twice; name it once"
+        ):
+            score(predictor, names, f"{tmp_path}/out.jsonl")
+    assert not (tmp_path / "out.jsonl.partial").exists()
+
+
 def test_a_folder_of_somebody_else_is_not_replaced(predictor: Predictor, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").write_text("precious")
@@ -133,7 +144,7 @@ def test_refused_records_are_written_with_their_line_and_what_they_held(predicto
     assert [(row["record"], row["line"], row["raw"]) for row in bad] == [
         (2, 3, "2"),
         (4, 6, r"4,\xff"),
-        (5, 7, '{"text": " "}'),
+        (5, 7, '{"id": "5", "text": " "}'),
     ]
     assert [row["reason"] for row in bad] == [row["error"] for row in read(tmp_path / "out.csv") if row["error"]]
 
