@@ -85,7 +85,8 @@ def score(package: Path, source: Path, target: Path) -> Run:
             cpu_s = times.user + times.system
             time.sleep(0.2)
         listening.join()
-    return Run(process.wait(), time.perf_counter() - began, cpu_s, tuple(memory), told[-1] if told else "")
+    counts = next((line for line in told if " answered, " in line), told[-1] if told else "")
+    return Run(process.wait(), time.perf_counter() - began, cpu_s, tuple(memory), counts)
 
 
 def _listen(stream: Iterator[str], done: list[float], told: list[str]) -> None:
