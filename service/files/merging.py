@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,16 @@ def name_beside_shard(path: Path, shard: Shard) -> Path:
     return path.with_name(f"{path.stem}.{shard.number}-of-{shard.of}{path.suffix}")
 
 
-def merge(name: str, *, overwrite: bool) -> Counts:
+def merge(name: str, *, overwrite: bool, kind: str | None = None) -> Counts:
     """Write the output `name` from those of its shards, which lie beside it and stay there.
+
+    `kind` is the format of the shards and the output, where the name does not say it.
 
     Raises:
         ShardsError: a shard is missing, of another run, or was changed since.
         OutputError, NotWritable, RecordsError: the output cannot be written.
     """
-    target = Target(name)
+    target = Target(name, kind)
     if target.is_folder or not target.is_local:
         raise OutputError(f"{name}: shards are joined into one file of this machine")
     target.check([], overwrite=overwrite)
@@ -54,10 +57,11 @@ def merge(name: str, *, overwrite: bool) -> Counts:
             raise ShardsError(f"{path}: is of another run than {paths[0]}: other input, package or options")
         if LOCAL_DISK.digest(str(path)) != record["output"]:
             raise ShardsError(f"{path}: was changed since it was written; score that shard again with --overwrite")
-    is_typed = not find_format(name).is_text
-    source = survey_source([DataFile.local(path) for path in paths], Selection(), typed=is_typed)
+    is_typed = not find_format(name, kind).is_text
+    files = [replace(DataFile.local(path), kind=kind) for path in paths]
+    source = survey_source(files, Selection(), typed=is_typed)
     with atomic_write(target.path, unfinished=target.path.with_name(target.path.name + ".merging")) as unfinished:
-        _write(source, unfinished, name)
+        _write(source, unfinished, name, kind)
     counts = _add_up(records)
     whole = {**_without_shard(first), "counts": counts.as_json(), "output": LOCAL_DISK.digest(str(target.path))}
     atomic_write_text(target.record, json.dumps(whole, indent=1) + "\n")
@@ -97,13 +101,13 @@ def _without_shard(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in ("format", "sources", "error_column")} | {"run": run}
 
 
-def _write(source: Source, path: Path, name: str) -> None:
+def _write(source: Source, path: Path, name: str, kind: str | None) -> None:
     def schemas() -> Any:
         import pyarrow as pa
 
         return source.schema(), pa.schema([])
 
-    with opened_writer(path, name, None, OutputColumns(source.columns, (), schemas)) as writer:
+    with opened_writer(path, name, kind, OutputColumns(source.columns, (), schemas)) as writer:
         for part in source.parts:
             for block in part.blocks():
                 writer.write(block, [{}] * len(block))

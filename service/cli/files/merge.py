@@ -9,6 +9,10 @@ def merge(
     output: Annotated[
         str, typer.Argument(metavar="OUTPUT", help="The output that each shard was given by `-o`: `scored.parquet`.")
     ],
+    output_format: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="Kind of the shards, as `score` was given it. Without it: by the name."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
 ) -> None:
     """Join what `score --shard` wrote.
@@ -23,7 +27,7 @@ def merge(
     """
     from service.files import merging
 
-    counts = merging.merge(output, overwrite=overwrite)
+    counts = merging.merge(output, overwrite=overwrite, kind=output_format)
     typer.echo(str(counts), err=True)
     if counts.exit_code:
         raise typer.Exit(counts.exit_code)

@@ -42,6 +42,17 @@ def test_merged_shards_are_what_one_run_writes(predictor: Predictor, source: Pat
     assert records[0] == records[1]
 
 
+def test_shards_whose_name_says_no_kind_are_merged_as_the_kind_that_is_said(package: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": "bad"}])
+    kind = ("--output-format", "jsonl")
+    for shard in ("1/2", "2/2"):
+        words = ("score", "sentiment", source, "-o", tmp_path / "out.dat", "--shard", shard, "--package", package)
+        assert steadfast(*words, *kind).returncode == 0
+    merged = steadfast("merge", tmp_path / "out.dat", *kind)
+    assert (merged.returncode, merged.stderr) == (0, "2 records: 2 answered, 0 refused\n")
+    assert [json.loads(line)["text"] for line in (tmp_path / "out.dat").read_text().splitlines()] == ["good", "bad"]
+
+
 def test_a_missing_shard_is_named(predictor: Predictor, source: Path, tmp_path: Path) -> None:
     with pytest.raises(ShardsError, match=r"there is no .*out\.1-of-2\.csv or the like"):
         merge(str(tmp_path / "out.csv"), overwrite=False)
