@@ -29,6 +29,16 @@ Use = Literal["train", "unlabelled", "validation"]
 
 GROUP_COLUMN = "pair_id"
 
+TARGET_COLUMNS = {
+    "label": ("label", "labels", "gold_label", "target", "class"),
+    "tags": ("tags", "ner_tags"),
+    "score": ("score", "similarity_score", "relatedness_score", "similarity"),
+}
+"""Names of the column of right answers, by the one that a task declares; the first that is there is taken."""
+
+_LOOKED_AT = 1_000
+"""Records at the beginning of a part in which its columns are looked for."""
+
 
 class DataError(UserError):
     """Data that cannot be trained or measured on."""
@@ -55,6 +65,16 @@ class Part:
     origin: DataFile
 
 
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a part that are read."""
+
+    fields: Mapping[str, str]
+    """The column that holds each field of the item."""
+    target: str | None
+    """The column of right answers; None where they are not read, or the texts themselves hold them."""
+
+
 Selection = Callable[[Records], Records]
 """Picks the wanted records of a part."""
 
@@ -74,7 +94,7 @@ def load_part(
     examples: list[Example] = []
     bad: list[BadRecord] = []
 
-    def read(record: Record, columns: Mapping[str, str]) -> Example | BadRecord:
+    def read(record: Record, columns: Columns) -> Example | BadRecord:
         return _read_example(record, columns, use, task, outputs, reader)
 
     for found in _read_each(records, name, task, use, read):
@@ -128,7 +148,7 @@ def load_items(data: str, name: str, task: AnyTask, most: int | None = None) -> 
     items: list[Item] = []
     bad: list[BadRecord] = []
 
-    def read(record: Record, columns: Mapping[str, str]) -> Item | BadRecord:
+    def read(record: Record, columns: Columns) -> Item | BadRecord:
         try:
             return _read_item(record, columns, task).as_request()
         except ValidationError as error:
@@ -165,7 +185,7 @@ def load_answered(
     answered: list[AnsweredRecord] = []
     bad: list[BadRecord] = []
 
-    def read(record: Record, columns: Mapping[str, str]) -> AnsweredRecord | BadRecord:
+    def read(record: Record, columns: Columns) -> AnsweredRecord | BadRecord:
         return _read_answered(record, columns, "window", task, outputs, reader)
 
     for found in _read_each(read_part(data, name), name, task, "validation", read):
@@ -178,14 +198,13 @@ def load_answered(
 
 
 def check_columns(data: str, name: str, task: AnyTask) -> None:
-    """Refuse a part that lacks a column with texts of the task; only its first good record is read.
+    """Refuse a part that lacks a column with texts of the task; it is read up to the first record that has them.
 
     Raises:
         DataError: the part or a column is missing.
     """
-    first = next((record for record in read_part(data, name) if isinstance(record, Record)), None)
-    if first is not None:
-        _find_columns(first, name, task, "unlabelled")
+    found = _read_each(read_part(data, name), name, task, "unlabelled", lambda record, _: record)
+    next((one for one in found if isinstance(one, Record)), None)
 
 
 def draw_rows(rows: Sequence[ONE_OF], most: int | None, groups: Sequence[str | None] | None = None) -> Sequence[ONE_OF]:
@@ -209,12 +228,9 @@ def read_texts(source: DataSource, task: AnyTask, rows: int | None = None) -> It
         DataError: a part or a column is missing, or there are fewer records than `rows`.
     """
     for name, select in _select_train(source, rows):
-        columns: dict[str, str] | None = None
-        for record in select(read_part(source.data, name)):
-            if isinstance(record, Record):
-                columns = columns or _find_columns(record, name, task, "train")
-                values = (record.values.get(column) for column in columns.values())
-                yield tuple(value for value in values if isinstance(value, str))
+        for texts in _read_each(select(read_part(source.data, name)), name, task, "train", _texts_of):
+            if not isinstance(texts, BadRecord):
+                yield texts
 
 
 def read_part(data: str, name: str) -> Records:
@@ -250,26 +266,46 @@ def _read_each(
     name: str,
     task: AnyTask,
     use: Use,
-    read: Callable[[Record, Mapping[str, str]], ONE_OF | BadRecord],
+    read: Callable[[Record, Columns], ONE_OF | BadRecord],
 ) -> Iterator[ONE_OF | BadRecord]:
-    """Read every record by the columns that the first good one has; a bad record stays as it is."""
-    columns: dict[str, str] | None = None
-    for record in records:
+    """Read every record by the columns of the first that has them all; a bad record stays as it is.
+
+    Raises:
+        DataError: no record has all columns, or none of the first `_LOOKED_AT`.
+    """
+    columns: Columns | None = None
+    missing: DataError | None = None
+    for number, record in enumerate(records):
         if isinstance(record, BadRecord):
             yield record
-        else:
-            columns = columns or _find_columns(record, name, task, use)
-            yield read(record, columns)
+            continue
+        if columns is None:
+            try:
+                columns = _find_columns(record, name, task, use)
+            except DataError as error:
+                missing = missing or error
+                if number >= _LOOKED_AT:
+                    raise missing from None
+                yield BadRecord(record.number, str(error).removeprefix(f"{name}: "))
+                continue
+        yield read(record, columns)
+    if columns is None and missing is not None:
+        raise missing
 
 
-def _read_item(record: Record, columns: Mapping[str, str], task: AnyTask) -> Item:
-    values = {field: record.values.get(column) for field, column in columns.items()}
+def _texts_of(record: Record, columns: Columns) -> tuple[str, ...]:
+    values = (record.values.get(column) for column in columns.fields.values())
+    return tuple(value for value in values if isinstance(value, str))
+
+
+def _read_item(record: Record, columns: Columns, task: AnyTask) -> Item:
+    values = {field: record.values.get(column) for field, column in columns.fields.items()}
     item: Item = read_item(task.example or task.item, values)
     return item
 
 
 def _read_example(
-    record: Record, columns: Mapping[str, str], use: Use, task: AnyTask, outputs: Outputs, reader: Reader
+    record: Record, columns: Columns, use: Use, task: AnyTask, outputs: Outputs, reader: Reader
 ) -> Example | BadRecord:
     truncation: Truncation = "window" if use == "validation" else "right"
     read = _read_answered(record, columns, truncation, task, outputs, reader, is_labelled=use != "unlabelled")
@@ -281,7 +317,7 @@ def _read_example(
 
 def _read_answered(
     record: Record,
-    columns: Mapping[str, str],
+    columns: Columns,
     truncation: Truncation,
     task: AnyTask,
     outputs: Outputs,
@@ -293,9 +329,9 @@ def _read_answered(
     try:
         item = _read_item(record, columns, task)
         encoded = task.encode(item, reader, truncation)
-        value = None if task.target_column is None else record.values.get(task.target_column)
+        value = None if columns.target is None else record.values.get(columns.target)
         target = task.read_target(value, encoded, outputs) if is_labelled else None
-        return AnsweredRecord(record, columns, item, encoded, target)
+        return AnsweredRecord(record, columns.fields, item, encoded, target)
     except ValidationError as error:
         return BadRecord(record.number, str(first_mistake(error)))
     except ValueError as error:  # BadInput among them
@@ -312,13 +348,15 @@ def _unusable(name: str, bad: Sequence[BadRecord], count: int) -> DataError:
     )
 
 
-def _find_columns(record: Record, name: str, task: AnyTask, use: Use) -> dict[str, str]:
+def _find_columns(record: Record, name: str, task: AnyTask, use: Use) -> Columns:
     available = list(record.values)
     columns = task.example_columns or task.columns
     try:
-        if use != "unlabelled" and task.target_column is not None:
-            find_column(available, (task.target_column,))
-        return {field: find_column(available, known_as) for field, known_as in columns.items()}
+        fields = {field: find_column(available, known_as) for field, known_as in columns.items()}
+        if use == "unlabelled" or task.target_column is None:
+            return Columns(fields, None)
+        names = TARGET_COLUMNS.get(task.target_column, (task.target_column,))
+        return Columns(fields, find_column(available, names))
     except UnknownColumn as error:
         raise DataError(f"{name}: {error}") from error
 

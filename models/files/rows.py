@@ -114,7 +114,8 @@ def look_up(values: Mapping[str, Any], name: str) -> Any:
 def find_column(available: Sequence[str], known_as: Sequence[str], chosen: str | None = None) -> str:
     """Find a column: `chosen` if that is given, else the first of `known_as` that is available.
 
-    A chosen name with dots may lead into the fields of a column.
+    A known name may be written in other case, where no column has it as it is. A chosen name with dots may lead into
+    the fields of a column.
 
     Raises:
         UnknownColumn: it is not available; the message lists the columns that are.
@@ -123,6 +124,10 @@ def find_column(available: Sequence[str], known_as: Sequence[str], chosen: str |
     for name in wanted:
         if name in available or (chosen and "." in name and name.partition(".")[0] in available):
             return name
+    folded = {name.casefold(): name for name in reversed(available)}
+    for name in () if chosen else known_as:
+        if name.casefold() in folded:
+            return folded[name.casefold()]
     raise UnknownColumn(
         f"no column {' or '.join(map(repr, wanted))}; there are: {', '.join(map(repr, available)) or 'none at all'}"
     )

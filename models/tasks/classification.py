@@ -1,5 +1,6 @@
 """The answer, targets and metrics of tasks that give an item one of a few labels."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,19 @@ from models.tasks.task import (
     softmax,
 )
 from models.text import Encoded
+
+OTHER_NAMES = {
+    "negative": ("neg", "false"),
+    "positive": ("pos", "true"),
+    "entailment": ("entail", "entails", "entailed"),
+    "neutral": ("neu",),
+    "contradiction": ("contradict", "contradicts", "contradictory"),
+    "different": ("not_paraphrase", "non-paraphrase", "not_duplicate", "not_equivalent", "false"),
+    "paraphrase": ("duplicate", "equivalent", "true"),
+}
+"""Other names, in small letters, by which data sets call a label; a model whose own label has such a name keeps it."""
+
+_WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0+)?", re.ASCII)
 
 
 class LabelAnswer(TaskAnswer):
@@ -93,20 +107,43 @@ def claim_label(
 
 
 def read_label(value: Any, encoded: Encoded, outputs: Outputs) -> int:
-    """Read a label, given by its number or by its name, as its number.
+    """Read a label, given by its number or by its name in any case, as its number.
+
+    A name that is none of the labels may be another usual name of one, and a number may be a text or a float.
 
     Raises:
-        ValueError: neither; the message lists what is accepted.
+        ValueError: none of these; the message lists what is accepted.
     """
     del encoded
     labels = outputs.labels
     if isinstance(value, str) and value in labels:
         return labels.index(value)
+    value = _whole(value)
+    if isinstance(value, int) and not isinstance(value, bool) and str(value) in labels:
+        # Labels that are numbers, such as stars, are no places.
+        return labels.index(str(value))
     number = read_place(value, len(labels))
+    if number is None and isinstance(value, str | bool):
+        number = _find_name(str(value).strip().casefold(), labels)
     if number is not None:
         return number
     known = ", ".join(f"{place} or {label!r}" for place, label in enumerate(labels))
     raise ValueError(f"label {value!r} is none of: {known}")
+
+
+def _whole(value: Any) -> Any:
+    """A number without a fraction, which data frames write as 1.0 and csv as a text, as an integer."""
+    if isinstance(value, str):
+        found = _WHOLE_NUMBER.fullmatch(value.strip())
+        return int(found[1]) if found else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _find_name(name: str, labels: Sequence[str]) -> int | None:
+    """The place of the only label that has this name, or else this other name, in any case; None without one."""
+    named = [place for place, label in enumerate(labels) if label.casefold() == name]
+    found = named or [place for place, label in enumerate(labels) if name in OTHER_NAMES.get(label, ())]
+    return found[0] if len(found) == 1 else None
 
 
 def label_goal(target: int, encoded: Encoded, outputs: Outputs) -> Goal:

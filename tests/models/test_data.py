@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from models.checkpoint import DataSource
-from models.data import DataError, Part, load_part, load_train, load_unlabelled
+from models.data import DataError, Part, check_columns, load_part, load_train, load_unlabelled, read_texts
+from models.tasks.ner import NER
 from models.tasks.sentiment import SENTIMENT
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_tokenizer
@@ -132,3 +133,43 @@ def test_a_hub_that_cannot_be_reached_is_a_clear_error(reader: Reader) -> None:
         DataError, match="'some/where:there' is neither a folder here nor a data set that could be fetched"
     ):
         _load("some/where:there", "train", reader)
+
+
+@pytest.mark.parametrize("place", [0, 1, 199])
+def test_a_record_without_a_key_is_a_bad_record_wherever_it_stands(tmp_path: Path, reader: Reader, place: int) -> None:
+    lines = ['{"text": "good", "label": 1}'] * 200
+    lines[place] = '{"label": 1}'
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    origin = _load(tmp_path, "a", reader).origin
+    assert (origin.rows, origin.bad_rows) == (199, 1)
+    check_columns(str(tmp_path), "a", SENTIMENT)
+    texts = read_texts(DataSource(data=str(tmp_path), train=("a",)), SENTIMENT)
+    assert [text for text in texts if text] == [("good",)] * 199
+
+
+@pytest.mark.parametrize("count", [1, 2_000])
+def test_a_part_of_which_no_record_has_the_columns_is_an_error_that_names_them(
+    tmp_path: Path, reader: Reader, count: int
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"words": "good", "label": 1}\n' * count)
+    for read in (lambda: _load(tmp_path, "a", reader), lambda: check_columns(str(tmp_path), "a", SENTIMENT)):
+        with pytest.raises(DataError, match=r"^a: no column 'text' or .*; there are: 'words', 'label'$"):
+            read()
+
+
+@pytest.mark.parametrize("column", ["label", "labels", "Label", "gold_label", "target", "class"])
+def test_right_answers_are_found_under_their_usual_names(tmp_path: Path, reader: Reader, column: str) -> None:
+    (tmp_path / "a.csv").write_text(f"Text,{column}\ngood,Positive\nbad,0.0\n")
+    assert [example.target for example in _load(tmp_path, "a", reader).examples] == [1, 0]
+
+
+def test_a_part_without_right_answers_is_an_error_that_names_its_columns(tmp_path: Path, reader: Reader) -> None:
+    (tmp_path / "a.csv").write_text("text,stars\ngood,5\n")
+    with pytest.raises(DataError, match=r"a: no column 'label' or .*; there are: 'text', 'stars'"):
+        _load(tmp_path, "a", reader)
+
+
+def test_tags_are_found_under_their_usual_name(tmp_path: Path, reader: Reader) -> None:
+    (tmp_path / "a.jsonl").write_text('{"tokens": ["Ann", "sings"], "ner_tags": ["B-PERSON", "O"]}\n')
+    part = load_part(str(tmp_path), "a", "validation", NER, NER.outputs, reader)
+    assert [NER.outputs.labels[number] for number in part.examples[0].target] == ["B-person", "O"]

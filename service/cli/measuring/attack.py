@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from models.progress import ReportProgress
     from service.attacks.run import Campaign
     from service.attacks.victims import Victim
+
+
+_USUAL_PART = "validation"
 
 
 class BelowGate(UserError):
@@ -75,7 +78,8 @@ def attack(
     """
     job = _Job(package, url, key, data, part or "", rows, similarity, twin, output, overwrite, report, gate)
     _check(job, bounds)
-    _attack(job, read_settings(families, bounds))
+    settings = read_settings(families, bounds)
+    _attack(replace(job, part=_choose_part(job)), settings)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class _Job:
     url: str | None
     key: str | None
     data: str
-    named_part: str
+    part: str
+    """The part to attack; empty for the one that training measured on."""
     rows: int | None
     similarity: Path | None
     twin: Path | None
@@ -95,17 +100,30 @@ class _Job:
     report: Path | None
     gate: float | None
 
-    @property
-    def part(self) -> str:
-        """The part to attack."""
-        if self.named_part or self.package is None:
-            return self.named_part
-        recorded = [file.name for file in read_manifest(self.package).data if file.part == "validation"]
-        if not recorded:
-            raise typer.BadParameter(
-                f"{self.package} does not say what it was measured on; name a part", param_hint="--part"
-            )
-        return recorded[0]
+
+def _choose_part(job: _Job) -> str:
+    """The part to attack: the one named, or the one that training measured on, or `validation` where that is not there.
+
+    Raises:
+        BadParameter: none is named, and the package names none.
+    """
+    if job.part or job.package is None:
+        return job.part
+    recorded = [file.name for file in read_manifest(job.package).data if file.part == "validation"]
+    if not recorded:
+        raise typer.BadParameter(
+            f"{job.package} does not say what it was measured on; name a part", param_hint="--part"
+        )
+    # Here, not at the top: it loads the readers of data files, and help needs none.
+    from models.data import has_part
+
+    if not has_part(job.data, recorded[0]) and has_part(job.data, _USUAL_PART):
+        console.print(
+            f"{job.data} has no part {recorded[0]}, which the package was measured on; attacking {_USUAL_PART}",
+            highlight=False,
+        )
+        return _USUAL_PART
+    return recorded[0]
 
 
 def _check(job: _Job, bounds: dict[str, Any]) -> None:
@@ -116,7 +134,7 @@ def _check(job: _Job, bounds: dict[str, Any]) -> None:
     """
     if (job.package is None) == (job.url is None):
         raise typer.BadParameter("name either a package or the --url of a server")
-    if job.package is None and not job.named_part:
+    if job.package is None and not job.part:
         raise typer.BadParameter(
             "a server does not say what its model was measured on; name a part", param_hint="--part"
         )

@@ -33,7 +33,7 @@ Part = Annotated[
     typer.Option(
         metavar="PART",
         help="Part with the records: a file's name without its ending, or a split on the hub. Without it: the part "
-        "that the package's training measured on.",
+        "that the package's training measured on, or `validation` where the data lack that.",
     ),
 ]
 Rows = Annotated[int | None, typer.Option(min=1, help="Attack the first so many records. Without it: all.")]

@@ -15,6 +15,8 @@ from service.cli.commands import app
 from tests.service.conftest import Server
 from tests.tiny import write_sentiment
 
+ZOO = Path(__file__).parents[4] / "zoo"
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
@@ -87,6 +89,15 @@ def test_options_that_do_not_go_together_are_refused(
     ran = _attack(package, "--data", data, *arguments)
     assert ran.exit_code == 2
     assert said in " ".join(ran.stderr.replace("│", "").split())
+
+
+def test_where_the_part_is_missing_that_was_measured_on_validation_is_attacked_and_said(tmp_path: Path) -> None:
+    data, report = write_sentiment(tmp_path / "other", train=1, validation=2), tmp_path / "report.json"
+    ran = _attack(ZOO / "sentiment", "--data", data, "--queries", 9, "--json", report)
+    assert ran.exit_code == 0, ran.output
+    said = " ".join(ran.stderr.split())
+    assert "has no part sst2_validation, which the package was measured on; attacking validation" in said
+    assert json.loads(report.read_text())["part"] == "validation"
 
 
 def test_a_family_that_is_not_there_is_refused(package: Path, data: Path) -> None:

@@ -1,0 +1,59 @@
+"""The labels that data files hold, under whatever name."""
+
+from typing import Any
+
+import pytest
+
+from models.tasks.classification import OTHER_NAMES, read_label
+from models.tasks.nli import NLI
+from models.tasks.paraphrase import PARAPHRASE
+from models.tasks.sentiment import SENTIMENT
+from models.tasks.task import AnyTask, Outputs
+from models.text import Encoded
+
+NOTHING = Encoded(rows=(), texts={}, truncated=False, windows=0)
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "number"),
+    [
+        (SENTIMENT, "1", 1), (SENTIMENT, "1.0", 1), (SENTIMENT, " 0 ", 0), (SENTIMENT, 1.0, 1), (SENTIMENT, True, 1),
+        (SENTIMENT, False, 0), (SENTIMENT, "POSITIVE", 1), (SENTIMENT, "Neg", 0), (SENTIMENT, "true", 1),
+        (NLI, "Entailment", 0), (NLI, "2.0", 2), (NLI, "CONTRADICTORY", 2),
+        (PARAPHRASE, "duplicate", 1), (PARAPHRASE, False, 0), (PARAPHRASE, "not_equivalent", 0),
+    ],
+)  # fmt: skip
+def test_a_label_is_read_under_the_names_and_numbers_that_data_give_it(task: AnyTask, value: Any, number: int) -> None:
+    assert read_label(value, NOTHING, task.outputs) == number
+
+
+@pytest.mark.parametrize("value", ["-", "2", "1.5", 1.5, -1, None, "", "maybe", float("nan"), float("inf"), ["1"], "١"])
+def test_another_label_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="is none of: 0 or 'negative', 1 or 'positive'"):
+        read_label(value, NOTHING, SENTIMENT.outputs)
+
+
+@pytest.mark.parametrize("value", [True, "true", False])
+def test_a_truth_value_means_nothing_for_inference(value: Any) -> None:
+    with pytest.raises(ValueError, match="is none of"):
+        read_label(value, NOTHING, NLI.outputs)
+
+
+def test_a_models_own_label_goes_before_other_names() -> None:
+    outputs = Outputs(("positive", "true", "Pos", "pos"))
+    assert [read_label(value, NOTHING, outputs) for value in ("true", "Pos", "pos", "TRUE")] == [1, 2, 3, 1]
+    with pytest.raises(ValueError, match="is none of"):
+        read_label("POS", NOTHING, outputs)
+
+
+def test_a_label_that_is_a_number_is_itself_and_not_a_place() -> None:
+    stars = Outputs(("1", "2", "3", "4", "5"))
+    assert [read_label(value, NOTHING, stars) for value in ("1", 1, 5, "5.0", 3.0)] == [0, 0, 4, 4, 2]
+    assert read_label("1", NOTHING, Outputs(("1", "0"))) == 0
+
+
+@pytest.mark.parametrize("task", [SENTIMENT, NLI, PARAPHRASE])
+def test_other_names_lead_to_one_label_of_a_task(task: AnyTask) -> None:
+    names = [name for label in task.outputs.labels for name in OTHER_NAMES[label]]
+    assert len(set(names)) == len(names)
+    assert all(name == name.casefold() for name in names)
