@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.entity_tags import OUTSIDE, as_bio
 from models.tasks.classification import read_label
 from models.tasks.entity_words import split_for_tagging
 from models.tasks.goals import Goal, Move, Standing
@@ -35,8 +36,6 @@ from models.tasks.task import (
 from models.tasks.token_positions import first_tokens
 from models.text import Encoded, Reader, Truncation
 from models.words import Span, line_up
-
-OUTSIDE = "O"
 
 
 class NerExample(Item):
@@ -204,11 +203,12 @@ def find_entities(labels: Sequence[str]) -> Iterator[tuple[range, str]]:
 
 
 def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> tuple[int, ...]:
-    """Read a list of labels, given by name or number, as a number for each word; raises ValueError."""
+    """Read a list of labels, given by number or by name in any scheme, as a number for each word; raises ValueError."""
     value = parse_list(value)  # csv holds a list as text
     if not isinstance(value, list | tuple) or len(value) != len(encoded.words):
         raise ValueError(f"tags are a list with a label for each of the {len(encoded.words)} tokens, not {value!r:.80}")
-    return tuple(read_label(label, encoded, outputs) for label in value)
+    labels = as_bio(value) if all(isinstance(label, str) and not label.isdecimal() for label in value) else value
+    return tuple(read_label(label, encoded, outputs) for label in labels)
 
 
 def goal(target: Sequence[int], encoded: Encoded, outputs: Outputs) -> Goal | None:

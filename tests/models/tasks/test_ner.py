@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from seqeval.metrics.sequence_labeling import get_entities
 from tokenizers import Tokenizer
 
+from models.entity_tags import OUTSIDE
 from models.tasks import ner
 from models.tasks.entity_words import split_for_tagging
 from models.tasks.ner import (
     NER,
-    OUTSIDE,
     Entity,
     NerAnswer,
     NerExample,
