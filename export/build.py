@@ -16,12 +16,12 @@ from export.errors import ExportError
 from export.gates.consistency import check_shares
 from export.gates.determinism import check_determinism
 from export.gates.parity import check_parity
-from export.gates.quality import ChosenGraph, check_fp16, choose_int8, keep_fp32
+from export.gates.quality import ChosenGraph, by_agreement, by_right_answers, check_fp16, choose_int8, keep_fp32
 from export.graphs.finishing import write_fp32
 from export.graphs.half import write_half
 from export.graphs.quantization import prepare
 from export.graphs.tracing import read_tensors, trace
-from export.origin import CONFIG_FILES, Origin, open_origin, read_calibration_rows, read_validation
+from export.origin import CONFIG_FILES, Evidence, Origin, open_origin, training_evidence
 from export.package import (
     FALLBACK_FILE,
     GRAPH_FILE,
@@ -36,15 +36,16 @@ from export.package import (
     Probe,
     Twin,
     file_digest,
+    read_manifest,
     write_manifest,
 )
 from export.passport import Passport
-from export.preconditions import check_request, read_twins
+from export.preconditions import check_request, read_exportable, read_twins
 from export.probes import record_probes, rows_of_many_lengths
 from export.requirements import Requirement, check_requirements
 from export.session import Session
 from export.verification import verify_package
-from models.networks.loading import load_served
+from models.checkpoint import TrainingRecord
 from models.progress import Say
 from models.tables import format_count
 from models.tokenizer import without_padding
@@ -113,26 +114,55 @@ def export_checkpoint(
     """
     check_request(checkpoint, out, name=name, data=data, twins=twins)
     origin = open_origin(checkpoint, correct=form.correct, data=data)
-    compared = read_twins(twins, origin.record)
-    with _workplace(out) as work:
-        checked = _pass_gates(origin, work, precision, data, form, say)
-        folder = work / "package"
-        folder.mkdir()
-        manifest = _fill(folder, origin, checked, name or origin.task.name, compared, portable=form.portable)
+    compared = read_twins(twins, read_exportable(checkpoint))
+    evidence = training_evidence(origin, data)
+    with workplace(out) as work:
+        folder, manifest = make_package(
+            origin, evidence, work, precision=precision, form=form, name=name, twins=compared, say=say
+        )
         if measure is not None:
             say("measuring the package")
             found = measure(folder)
             figures = {"faithfulness": found.faithfulness, "passport": found.passport}
             manifest = _seal(folder, origin, manifest.model_copy(update=figures))
         check_requirements(manifest, requirements, origin=str(out))
-        _refuse_unverified(folder)
-        folder.rename(out)
-    say(f"{out}: {manifest.precision}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
+        publish(folder, out, say)
     return manifest
 
 
+def make_package(
+    origin: Origin,
+    evidence: Evidence,
+    work: Path,
+    *,
+    precision: Precision,
+    form: PackageForm,
+    name: str | None,
+    say: Say,
+    twins: tuple[Twin, ...] = (),
+) -> tuple[Path, Manifest]:
+    """Make a package in a folder of `work` from a graph that every gate let pass; `publish` moves it to its place.
+
+    Raises:
+        ExportError: a gate refuses the graph.
+        DataError, EncoderError: the evidence or the model cannot be read.
+    """
+    checked = _pass_gates(origin, evidence, work, precision, form, say)
+    folder = work / "package"
+    folder.mkdir()
+    return folder, _fill(folder, origin, checked, name or origin.task.name, twins, portable=form.portable)
+
+
+def publish(folder: Path, out: Path, say: Say) -> None:
+    """Verify the package that was made in `folder`, and move it to `out` in one step; raises ExportError."""
+    _refuse_unverified(folder)
+    folder.rename(out)
+    precision = read_manifest(out).precision
+    say(f"{out}: {precision}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
+
+
 @contextmanager
-def _workplace(out: Path) -> Iterator[Path]:
+def workplace(out: Path) -> Iterator[Path]:
     """Make a folder beside `out`, so that the finished package is moved into place in one step."""
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -156,24 +186,19 @@ class _CheckedGraph:
 
 
 def _pass_gates(
-    origin: Origin,
-    work: Path,
-    precision: Precision,
-    data: str | None,
-    form: PackageForm,
-    say: Say,
+    origin: Origin, evidence: Evidence, work: Path, precision: Precision, form: PackageForm, say: Say
 ) -> _CheckedGraph:
     rows = rows_of_many_lengths(origin.task, origin.reader)
     traced, fp32 = work / TRACED, work / "fp32.onnx"
-    say(f"writing the graph of {origin.folder}")
-    model = load_served(origin.folder, origin.task.head)
+    say(f"writing the graph of {origin.folder if isinstance(origin.record, TrainingRecord) else origin.record.base}")
+    model = origin.load()
     trace(model, origin.task.head, traced)
     write_fp32(traced, fp32, portable=form.portable)
     parity = check_parity(model, origin.task.head, fp32, rows, origin.pad_id)
     say(f"the graph is within {max(parity.largest_difference.values()):.1g} of torch")
     if "decomposition" not in parity.largest_difference:
         say("its answers cannot be explained by decomposition: the model computes something that has no rule for it")
-    chosen = _choose(origin, fp32, precision, data, portable=form.portable, say=say)
+    chosen = _choose(origin, evidence, fp32, precision, portable=form.portable, say=say)
     session = Session(chosen.graph, pad_id=origin.pad_id)
     determinism = check_determinism(session, rows)
     check_shares(session, rows)
@@ -192,21 +217,31 @@ def _pass_gates(
 
 
 def _choose(
-    origin: Origin, fp32: Path, precision: Precision, data: str | None, *, portable: bool, say: Say
+    origin: Origin, evidence: Evidence, fp32: Path, precision: Precision, *, portable: bool, say: Say
 ) -> ChosenGraph:
     traced = fp32.with_name(TRACED)
-    validation = read_validation(origin, data).examples
+    yardstick = (
+        by_agreement(origin, fp32, evidence.texts())
+        if evidence.validation is None
+        else by_right_answers(origin, evidence.validation().examples)
+    )
     if precision == "fp32":
-        return keep_fp32(origin, fp32, validation)
+        return keep_fp32(fp32, yardstick)
     if precision == "fp16":
         half = fp32.with_name("fp16.onnx")
         write_half(traced, half, portable=portable)
         say("measuring the graph in fp32 and in fp16")
-        return check_fp16(origin, fp32, half, validation)
-    rows = read_calibration_rows(origin, data)
-    say(f"quantising, with activation ranges from {format_count(len(rows), 'training text')}")
+        return check_fp16(fp32, half, yardstick)
+    rows = evidence.calibration()
+    say(f"quantising, with activation ranges from {format_count(len(rows), _source_of(origin))}")
     calibration = prepare(traced, rows, fp32.parent, portable=portable)
-    return choose_int8(origin, fp32, calibration, validation, say)
+    return choose_int8(origin, fp32, calibration, yardstick, say)
+
+
+def _source_of(origin: Origin) -> str:
+    if isinstance(origin.record, TrainingRecord):
+        return "training text"
+    return "text" if origin.record.data else "made-up text"
 
 
 def _fill(
@@ -247,9 +282,9 @@ def _manifest(graph: Path, origin: Origin, checked: _CheckedGraph, name: str, tw
     return Manifest(
         name=name,
         task=record.task,
-        labels=record.labels,
-        score_range=record.score_range,
-        no_answer_threshold=record.no_answer_threshold,
+        labels=record.outputs.labels,
+        score_range=record.outputs.score_range,
+        no_answer_threshold=record.outputs.no_answer_threshold,
         method=record.method,
         noise=record.noise,
         base=record.base,
@@ -264,7 +299,7 @@ def _manifest(graph: Path, origin: Origin, checked: _CheckedGraph, name: str, tw
         parity=checked.parity,
         quality=checked.chosen.quality,
         determinism=checked.determinism,
-        metrics={record.source.validation: checked.chosen.metrics},
+        metrics=_metrics(origin, checked.chosen),
         twins=twins,
         probes=checked.probes,
         fallback_probes=checked.fallback_probes,
@@ -272,6 +307,11 @@ def _manifest(graph: Path, origin: Origin, checked: _CheckedGraph, name: str, tw
         licences=record.licences,
         versions=_versions(),
     )
+
+
+def _metrics(origin: Origin, chosen: ChosenGraph) -> dict[str, dict[str, float]]:
+    """By the name of the validation part, its metrics; nothing where there is none."""
+    return {file.name: chosen.metrics for file in origin.record.data if file.part == "validation"}
 
 
 def _versions() -> dict[str, str]:

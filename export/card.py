@@ -6,9 +6,10 @@ from typing import Any
 
 from export.figures import passport_table
 from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
-from models.checkpoint import DataFile, TrainingRecord
+from models.checkpoint import IMPORTED, DataFile, ImportRecord, TrainingRecord
 from models.correction.spelling import WORDS_FILE
 from models.tables import format_cell, format_count, markdown_table
+from models.tasks.labels.matching import is_nameless
 from models.tasks.task import Head
 from models.training.settings import TrainingSettings
 
@@ -21,7 +22,7 @@ UNPACKED_FROM = "unpacked_from"
 TEMPLATE = """\
 # {name}
 
-A model for the task {task}: `{base}` trained by the method `{method}`{with_noise} and exported to ONNX by Steadfast.
+A model for the task {task}: {made} and exported to ONNX by Steadfast.
 
 | | |
 |---|---|
@@ -35,9 +36,7 @@ A model for the task {task}: `{base}` trained by the method `{method}`{with_nois
 
 ## Measured
 
-{metrics}
-
-These are figures of the exported graph, on {rows} validation records. {precision_note}
+{metrics} {precision_note}
 {correction_note}
 The fp32 graph differs from eager torch by at most {parity:.1g} in any output, on {shapes} shapes of padded batches.
 The logits of {determinism_rows} of different lengths are the same bits alone, in mixed batches and with more padding.
@@ -69,7 +68,11 @@ steadfast serve PACKAGE
 {fallback_note}
 ## Check it and make it again
 
-`steadfast verify PACKAGE` checks every file and replays the recorded probes. With the data above in
+`steadfast verify PACKAGE` checks every file and replays the recorded probes. {again}; exported with {versions}.
+"""
+
+_TRAINED_AGAIN = """\
+With the data above in
 `FOLDER`, these settings in `settings.toml`, and as `BASE` the base named above or the folder where it lies, the same
 versions on the same kind of machine give the same weights again:
 
@@ -82,8 +85,27 @@ steadfast export CHECKPOINT --out PACKAGE{correct}
 {settings}
 ```
 
-{unpacked_note}Trained with {trained_with}; exported with {versions}.
-"""
+{unpacked_note}Trained with {trained_with}"""
+
+_IMPORTED_AGAIN = """\
+With `BASE` as the checkpoint
+named above or the folder where it lies, the same versions on the same kind of machine give the same graph again:
+
+```
+steadfast import BASE --task {task}{options} --out PACKAGE
+```
+
+Nothing is known here of its training. It was read with {versions}"""
+
+_METRICS = """\
+{table}
+
+These are figures of the exported graph, on {rows} validation records."""
+
+_NOT_MEASURED = """\
+Quality was not measured: there were no records with right answers, so nobody knows how good the answers are. Of {rows}
+made-up texts, the exported graph answers a share of {agreement:.4f} as the fp32 graph does.
+`steadfast evaluate PACKAGE --data DATA --part PART` measures it on records of yours."""
 
 _EXPLANATIONS = """
 ## Explanations
@@ -115,7 +137,7 @@ _FALLBACK_NOTE = (
 )
 
 
-def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_bytes: int) -> str:
+def write_card(manifest: Manifest, record: TrainingRecord | ImportRecord, head: Head, graph_bytes: int) -> str:
     """The card as Markdown; `manifest` need not be sealed yet."""
     return TEMPLATE.format(
         name=manifest.name,
@@ -123,7 +145,7 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         base=manifest.base,
         method=manifest.method.name,
         method_settings=_settings_line(manifest.method.settings),
-        with_noise=" with noise beside it" if manifest.noise else "",
+        made=_made(manifest),
         noise=f"\n| noise | {_settings_line(manifest.noise)} |" if manifest.noise else "",
         labels=", ".join(manifest.labels),
         weights=manifest.weights,
@@ -131,27 +153,53 @@ def write_card(manifest: Manifest, record: TrainingRecord, head: Head, graph_byt
         precision=manifest.precision,
         graph_mb=graph_bytes / 1e6,
         max_tokens=manifest.max_tokens,
-        metrics=_metrics_table(manifest.metrics),
-        rows=manifest.quality.rows,
+        metrics=_measured(manifest),
         precision_note=_precision_note(manifest),
         correction_note=_correction_note(manifest),
-        correct=" --correct" if manifest.correction and record.correction is None else "",
         parity=max(manifest.parity.largest_difference.values()),
         shapes=len(manifest.parity.shapes),
         robustness=_robustness(manifest),
         explanations=_explanations(manifest),
         determinism_rows=format_count(manifest.determinism.rows, "row"),
-        data=_data_table(manifest.data),
+        data=_data_table(manifest.data) if manifest.data else "No data were given.",
         licences=manifest.licences,
         fallback_note=_FALLBACK_NOTE if manifest.fallback_probes else "",
         optimum_note=_optimum_note(manifest, head),
         inputs=", ".join(f"`{tensor.name}`" for tensor in manifest.inputs),
         outputs=", ".join(f"`{tensor.name}`" for tensor in manifest.outputs),
+        again=_trained_again(manifest, record) if isinstance(record, TrainingRecord) else _imported_again(record),
+        versions=_settings_line(manifest.versions),
+    )
+
+
+def _made(manifest: Manifest) -> str:
+    if manifest.method.name == IMPORTED:
+        return f"the checkpoint `{manifest.base}`, trained elsewhere, imported"
+    noise = " with noise beside it" if manifest.noise else ""
+    return f"`{manifest.base}` trained by the method `{manifest.method.name}`{noise}"
+
+
+def _trained_again(manifest: Manifest, record: TrainingRecord) -> str:
+    return _TRAINED_AGAIN.format(
+        correct=" --correct" if manifest.correction and record.correction is None else "",
         settings=_training_toml(record),
         unpacked_note=_unpacked_note(record),
         trained_with=_settings_line(record.versions | _device(record)),
-        versions=_settings_line(manifest.versions),
     )
+
+
+def _imported_again(record: ImportRecord) -> str:
+    options = " --labels ..." if any(map(is_nameless, record.head)) else ""
+    if record.data:
+        options += " --data FOLDER"
+    return _IMPORTED_AGAIN.format(task=record.task, options=options, versions=_settings_line(record.versions))
+
+
+def _measured(manifest: Manifest) -> str:
+    quality = manifest.quality
+    if not quality.measured:
+        return _NOT_MEASURED.format(rows=quality.rows, agreement=quality.exported)
+    return _METRICS.format(table=_metrics_table(manifest.metrics), rows=quality.rows)
 
 
 def _optimum_note(manifest: Manifest, head: Head) -> str:
@@ -187,10 +235,11 @@ def _precision_note(manifest: Manifest) -> str:
             "It computes in float16, for GPUs; normalisation, softmax, attention and rollout stay in float32."
         )
     excluded = ", ".join(f"`{node}`" for node in quality.excluded_nodes)
+    texts = "text" if manifest.method.name == IMPORTED else "training text"
     return (
         f"In fp32 it gives {quality.metric} {quality.fp32:.4f}, in int8 {quality.exported:.4f}. "
         "Products with weights and embedding tables are int8, "
-        f"with ranges from {format_count(quality.calibration_rows, 'training text')}"
+        f"with ranges from {format_count(quality.calibration_rows, texts)}"
         + (f"; left in fp32, because int8 cost too much there: {excluded}." if excluded else ".")
     )
 

@@ -1,9 +1,10 @@
 """Opens the checkpoint that an export starts from, and reads the data that it was trained on."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -11,15 +12,15 @@ from export.errors import IncompleteCheckpoint
 from export.package import TOKENIZER_FILE, WEIGHTS_FILE
 from export.preconditions import read_exportable
 from export.session import evaluated_graph
-from models.checkpoint import DataSource, TrainingRecord
+from models.checkpoint import DataSource, ImportRecord, TrainingRecord
 from models.correction.reading import Correction, open_correction
 from models.data import Part, load_train, load_validation
 from models.evaluation import EvaluatedModel
-from models.networks.loading import load_tokenizer
+from models.networks.loading import load_served, load_tokenizer, load_trained
 from models.synonyms.known_words import make_correction
 from models.tasks import find_task
 from models.tasks.task import AnyTask
-from models.text import Reader, ReadingLimits, Row
+from models.text import Encoded, Reader, ReadingLimits, Row
 
 CALIBRATION_ROWS = 512
 
@@ -29,10 +30,10 @@ CONFIG_FILES = ("config.json", "tokenizer_config.json")
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """An opened checkpoint."""
+    """An opened checkpoint: a training's, or one from elsewhere with its labels as the task names them."""
 
     folder: Path
-    record: TrainingRecord
+    record: TrainingRecord | ImportRecord
     task: AnyTask
     reader: Reader
     pad_id: int
@@ -44,6 +45,22 @@ class Origin:
         return evaluated_graph(
             graph, task=self.task, outputs=self.record.outputs, reader=self.reader, pad_id=self.pad_id
         )
+
+    def load(self) -> Any:
+        """The model by which the checkpoint answers; raises as `load_served` does."""
+        load = load_served if isinstance(self.record, TrainingRecord) else load_trained
+        return load(self.folder, self.task.head)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The texts that a graph is calibrated and measured on; they are read when they are asked for."""
+
+    calibration: Callable[[], Sequence[Row]]
+    validation: Callable[[], Part] | None
+    """Records with right answers; None where there are none."""
+    texts: Callable[[], Sequence[Encoded]] = tuple
+    """Items without right answers, which are measured on where there are no others."""
 
 
 def open_origin(folder: Path, *, correct: bool = False, data: str | None = None) -> Origin:
@@ -66,13 +83,25 @@ def open_origin(folder: Path, *, correct: bool = False, data: str | None = None)
     if correct and correction is None:
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         correction = make_correction(_source(record, data), task, tokenizer, record.settings.get("rows"))
+    return open_stock(folder, record, correction)
+
+
+def open_stock(folder: Path, record: TrainingRecord | ImportRecord, correction: Correction | None = None) -> Origin:
+    """The model and the tokenizer in `folder`, of which `record` says what they are."""
     return Origin(
         folder=folder,
         record=record,
-        task=task,
+        task=find_task(record.task),
         reader=Reader.from_file(folder / TOKENIZER_FILE, ReadingLimits(max_tokens=record.max_tokens), correction),
         correction=correction,
         pad_id=int(load_tokenizer(folder).pad_token_id),
+    )
+
+
+def training_evidence(origin: Origin, data: str | None) -> Evidence:
+    """The data of a checkpoint's training; `data` is their place, if that has moved."""
+    return Evidence(
+        calibration=lambda: read_calibration_rows(origin, data), validation=lambda: read_validation(origin, data)
     )
 
 
@@ -83,18 +112,29 @@ def read_calibration_rows(origin: Origin, data: str | None) -> list[Row]:
         DataError: the data cannot be read.
         IncompleteCheckpoint: the data are not those of the training.
     """
-    drawn = origin.record.settings.get("rows")
-    parts = load_train(_source(origin.record, data), origin.task, origin.record.outputs, origin.reader, drawn)
+    record = _training_of(origin)
+    parts = load_train(_source(record, data), origin.task, record.outputs, origin.reader, record.settings.get("rows"))
     _refuse_other_data(origin, parts)
-    rows = [row for part in parts for example in part.examples for row in example.encoded.rows]
-    return random.Random(origin.record.seed).sample(rows, min(CALIBRATION_ROWS, len(rows)))
+    return draw_calibration_rows((example.encoded for part in parts for example in part.examples), record.seed)
+
+
+def draw_calibration_rows(items: Iterable[Encoded], seed: int) -> list[Row]:
+    """Draw 512 of the items' rows, or take all where there are fewer."""
+    rows = [row for item in items for row in item.rows]
+    return random.Random(seed).sample(rows, min(CALIBRATION_ROWS, len(rows)))
 
 
 def read_validation(origin: Origin, data: str | None) -> Part:
     """Read the part that the checkpoint was measured on; raises as `read_calibration_rows` does."""
-    part = load_validation(_source(origin.record, data), origin.task, origin.record.outputs, origin.reader)
+    record = _training_of(origin)
+    part = load_validation(_source(record, data), origin.task, record.outputs, origin.reader)
     _refuse_other_data(origin, (part,))
     return part
+
+
+def _training_of(origin: Origin) -> TrainingRecord:
+    assert isinstance(origin.record, TrainingRecord), "only a checkpoint of ours knows the data of its training"
+    return origin.record
 
 
 def _source(record: TrainingRecord, data: str | None) -> DataSource:

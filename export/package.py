@@ -104,6 +104,11 @@ class QualityReport(_Frozen):
     calibration_rows: int = Field(description="Training texts that set the activation ranges; 0 where nothing is int8.")
     excluded_nodes: tuple[str, ...] = Field(description="Nodes left in fp32 because quantising them cost too much.")
     best_int8: float | None = Field(default=None, description="Metric of int8, where it cost too much.")
+    measured: bool = Field(
+        default=True,
+        description="False where no records with right answers were given: how good the answers are is not known, and "
+        "the metric is the share of made-up texts that are answered as in fp32.",
+    )
 
 
 class DeterminismReport(_Frozen):
@@ -174,7 +179,9 @@ class Manifest(_Frozen):
     parity: ParityReport
     quality: QualityReport
     determinism: DeterminismReport
-    metrics: dict[str, dict[str, float]] = Field(description="Metrics of the exported graph, by data set.")
+    metrics: dict[str, dict[str, float]] = Field(
+        description="Metrics of the exported graph, by data set; none where its quality was not measured."
+    )
     passport: Passport | None = Field(default=None, description="What it withstands, where that was measured.")
     faithfulness: dict[str, Faithfulness] = Field(default={}, description="By explanation method, where measured.")
     twins: tuple[Twin, ...] = Field(default=(), description="Packages to compare methods by.")

@@ -23,14 +23,23 @@ def check_request(
         NotWritable: `out` cannot be made.
         NoSuchFolder: `data` looks like a folder, and there is none.
     """
+    check_place(out, name)
+    read_twins(twins, read_exportable(checkpoint))
+    if data is not None:
+        check_folder(data)
+
+
+def check_place(out: Path, name: str | None) -> None:
+    """Refuse a place that no package can be made at, and a name that none can have.
+
+    Raises:
+        PackageExists, BadName, NotWritable.
+    """
     if out.exists():
         raise PackageExists(f"{out}: exists already; packages are never overwritten, choose another name or remove it")
     check_output_folder(out)
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
         raise BadName(f"package name {name!r}; use at most 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first")
-    read_twins(twins, read_exportable(checkpoint))
-    if data is not None:
-        check_folder(data)
 
 
 def read_exportable(checkpoint: Path) -> TrainingRecord:

@@ -56,6 +56,7 @@ def verify_package(folder: Path, *, checkpoint: Path | None = None, data: str | 
     checks = [
         Check("files", True, f"{format_count(len(package.manifest.files), 'file')} as the package was made with"),
         *_check_graph(package, rows),
+        *_show_quality(package),
         *_show_robustness(package),
     ]
     if package.fallback:
@@ -79,6 +80,15 @@ def _check_graph(package: Package, rows: Sequence[Row]) -> tuple[Check, ...]:
 
 def _check_session(package: Package, session: Session, rows: Sequence[Row]) -> tuple[Check, ...]:
     return (_check_probes(package, session), _check_determinism(session, rows), _check_shares(session, rows))
+
+
+def _show_quality(package: Package) -> tuple[Check, ...]:
+    """A reminder where nobody knows how good the answers are."""
+    quality = package.manifest.quality
+    if quality.measured:
+        return ()
+    agreement = f"{quality.exported:.4f} of {format_count(quality.rows, 'made-up text')} answered as in fp32"
+    return (Check("quality", True, f"not measured, no records were given when it was made; {agreement}"),)
 
 
 def _show_robustness(package: Package) -> tuple[Check, ...]:

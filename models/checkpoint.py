@@ -3,6 +3,7 @@
 The record is read without torch, so that a package and its card can be made and checked from it.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ class DataFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    part: Literal["train", "unlabelled", "validation", "vectors"]
+    part: Literal["train", "unlabelled", "validation", "vectors", "calibration"]
     name: str
     sha256: str | None = Field(description="Digest of the file; None for a part of a hub data set.")
     rows: int = Field(
@@ -133,6 +134,44 @@ class TrainingRecord(BaseModel):
     def metrics(self) -> dict[str, float]:
         """Validation metrics of the weights that were kept."""
         return next(record.metrics for record in self.epochs if record.epoch == self.kept_epoch)
+
+
+IMPORTED = "imported"
+"""Stands in place of a method's name for a training elsewhere, of which nothing is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRecord:
+    """The record of a checkpoint that was trained elsewhere, in place of a `training.json`."""
+
+    task: str
+    outputs: Outputs
+    head: tuple[str, ...]
+    """The names by which the checkpoint itself calls its labels, in the order of its head."""
+    base: str
+    """The folder or hub id that it was taken from."""
+    max_tokens: int
+    data: tuple[DataFile, ...] = ()
+    """Files that its graph is calibrated and measured on; none where no data were given."""
+    licences: Licences
+    versions: dict[str, str]
+    noise: None = None
+    correction: None = None
+
+    @property
+    def method(self) -> MethodRecord:
+        """The record of the unknown training, with the names that the checkpoint gives its labels."""
+        return MethodRecord(name=IMPORTED, settings={"labels": list(self.head)})
+
+    @property
+    def variant(self) -> str:
+        """The name by which trainings are told apart."""
+        return IMPORTED
+
+    @property
+    def kept(self) -> str:
+        """The form of the weights in words."""
+        return "the head's rows in the order of the labels"
 
 
 def read_record(folder: Path) -> TrainingRecord:

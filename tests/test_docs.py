@@ -345,3 +345,17 @@ def test_the_guide_to_methods_names_every_setting() -> None:
         described = "".join(body for title, body in sections if f"`{name}`" in title)
         missing = [setting for setting in method.settings.model_fields if f"`{setting}`" not in described]
         assert not missing, f"{name}: {missing}"
+
+
+def test_the_guide_to_importing_names_every_label_and_its_other_names() -> None:
+    shown = {_code(task)[0]: (_code(labels), names) for task, labels, names in _table("importing.md", "`--task`")}
+    known = {name: task.known_as for name, task in TASKS.items() if task.known_as}
+    assert {name: labels for name, (labels, _) in shown.items()} == {name: [*one] for name, one in known.items()}
+    for name, (_, others) in shown.items():
+        groups = [_code(group) for group in others.split(";")]
+        assert groups == [list(names) for names in known[name].values() if names]
+
+
+def _code(cell: str) -> list[str]:
+    """The words of a cell that are set as code."""
+    return re.findall(r"`([^`]+)`", cell)

@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("export.graphs",), ("export.card", "export.origin")),
     (("export.gates",),),
     (("export.build", "export.verification"),),
+    (("export.importing",),),
     (("service.address",), ("service.supervision",), ("service.engine",)),
     (("service.health",),),
     (("service.settings",),),

@@ -1,6 +1,9 @@
-"""Gate: a graph in int8 or fp16 may lose at most half a point of the task's metric."""
+"""Gate: a graph in int8 or fp16 may lose at most half a point of the task's metric.
 
-from collections.abc import Iterator, Sequence
+Without records that have right answers, it may change at most 2 % of the answers that fp32 gives to made-up texts.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +15,64 @@ from export.graphs.quantization import Calibration, quantize
 from export.origin import Origin
 from export.package import Precision, QualityReport
 from models.data import Example
-from models.evaluation import measure
+from models.evaluation import measure, predict_all
 from models.progress import Say
 from models.tables import format_count
-from models.text import Row
+from models.text import Encoded, Row
 
 TOLERANCE = 0.005
 """Largest loss of the task's main metric: half a point."""
+
+AGREEMENT_TOLERANCE = 0.02
+"""Largest share of made-up texts that may be answered otherwise. It is larger, because in a metric answers that become
+wrong and others that become right cancel out, and because made-up texts are closer calls than real ones."""
 
 EXCLUDED_SHARES = (0.0, 0.1, 0.2)
 """Shares of the linear nodes to leave in fp32, tried in turn; the nodes that int8 hurts most are left first."""
 
 SENSITIVITY_ROWS = 64
+
+AGREEMENT = "agreement"
+"""Share of the texts that a graph answers as the fp32 graph does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Yardstick:
+    """The measure by which the graphs of one export are compared."""
+
+    metric: str
+    rows: int
+    measure: Callable[[Path], dict[str, float]]
+    """A graph -> its metrics, `metric` among them."""
+    tolerance: float
+    """Largest loss of `metric`."""
+    is_quality: bool
+    """False where there are no right answers, so that no metric says how good the answers are."""
+
+
+def by_right_answers(origin: Origin, examples: Sequence[Example]) -> Yardstick:
+    """The task's own metrics on records with right answers."""
+    return Yardstick(
+        metric=origin.task.main_metric,
+        rows=len(examples),
+        measure=lambda graph: measure(origin.evaluated(graph), examples),
+        tolerance=TOLERANCE,
+        is_quality=True,
+    )
+
+
+def by_agreement(origin: Origin, fp32: Path, items: Sequence[Encoded]) -> Yardstick:
+    """The share of items that a graph answers as the fp32 graph does, as the task tells answers apart."""
+    expected = [prediction.answer for prediction in predict_all(origin.evaluated(fp32), items)]
+    changed = origin.task.changed
+
+    def agree(graph: Path) -> dict[str, float]:
+        found = [prediction.answer for prediction in predict_all(origin.evaluated(graph), items)]
+        # Both ways: a further entity is no change from the first answer, but it is one from the second.
+        same = [not changed(one, other) and not changed(other, one) for one, other in zip(expected, found, strict=True)]
+        return {AGREEMENT: sum(same) / len(same)}
+
+    return Yardstick(metric=AGREEMENT, rows=len(items), measure=agree, tolerance=AGREEMENT_TOLERANCE, is_quality=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,59 +83,54 @@ class ChosenGraph:
     precision: Precision
     quality: QualityReport
     metrics: dict[str, float]
+    """The yardstick's, of this graph."""
 
 
-def keep_fp32(origin: Origin, fp32: Path, validation: Sequence[Example]) -> ChosenGraph:
+def keep_fp32(fp32: Path, yardstick: Yardstick) -> ChosenGraph:
     """Choose the fp32 graph, and measure it."""
-    metrics = measure(origin.evaluated(fp32), validation)
-    return _ship_float(origin, fp32, "fp32", metrics, len(validation))
+    return _ship_float(fp32, "fp32", yardstick, yardstick.measure(fp32))
 
 
-def check_fp16(origin: Origin, fp32: Path, half: Path, validation: Sequence[Example]) -> ChosenGraph:
+def check_fp16(fp32: Path, half: Path, yardstick: Yardstick) -> ChosenGraph:
     """Choose the fp16 graph, after measuring it beside the fp32 one.
 
     Raises:
         TooCostly: it loses more than the tolerance.
     """
-    metric = origin.task.main_metric
-    reference, metrics = (measure(origin.evaluated(graph), validation) for graph in (fp32, half))
-    if not metrics[metric] >= reference[metric] - TOLERANCE:
+    metric = yardstick.metric
+    reference, metrics = map(yardstick.measure, (fp32, half))
+    if not metrics[metric] >= reference[metric] - yardstick.tolerance:
         raise TooCostly(
-            f"fp16 gives {metric} {metrics[metric]:.4f} and fp32 {reference[metric]:.4f}, more than {TOLERANCE:g} "
-            "apart: export with --precision fp32"
+            f"fp16 gives {metric} {metrics[metric]:.4f} and fp32 {reference[metric]:.4f}, more than "
+            f"{yardstick.tolerance:g} apart: export with --precision fp32"
         )
-    return _ship_float(origin, half, "fp16", metrics, len(validation), fp32=reference)
+    return _ship_float(half, "fp16", yardstick, metrics, fp32=reference)
 
 
-def choose_int8(
-    origin: Origin,
-    fp32: Path,
-    calibration: Calibration,
-    validation: Sequence[Example],
-    say: Say,
-) -> ChosenGraph:
+def choose_int8(origin: Origin, fp32: Path, calibration: Calibration, yardstick: Yardstick, say: Say) -> ChosenGraph:
     """Choose the most quantised graph that loses no more than the tolerance, or else the fp32 graph."""
-    metric = origin.task.main_metric
-    reference = measure(origin.evaluated(fp32), validation)
+    metric = yardstick.metric
+    reference = yardstick.measure(fp32)
     reached: list[float] = []
     for excluded, graph in _attempts(origin, fp32, calibration, say):
-        metrics = measure(origin.evaluated(graph), validation)
+        metrics = yardstick.measure(graph)
         reached.append(metrics[metric])
         variant = f"int8 with {format_count(len(excluded), 'product')} left in fp32" if excluded else "int8"
         say(f"{variant}: {metric} {reached[-1]:.4f}; fp32: {reference[metric]:.4f}")
-        if reached[-1] >= reference[metric] - TOLERANCE:
+        if reached[-1] >= reference[metric] - yardstick.tolerance:
             report = QualityReport(
                 metric=metric,
-                rows=len(validation),
+                rows=yardstick.rows,
                 fp32=reference[metric],
                 exported=reached[-1],
-                tolerance=TOLERANCE,
+                tolerance=yardstick.tolerance,
                 calibration_rows=len(calibration.rows),
                 excluded_nodes=excluded,
+                measured=yardstick.is_quality,
             )
             return ChosenGraph(graph=graph, precision="int8", quality=report, metrics=metrics)
-    say(f"int8 costs more than {TOLERANCE:g} of {metric} in every variant: the package is fp32")
-    return _ship_float(origin, fp32, "fp32", reference, len(validation), best_int8=max(reached))
+    say(f"int8 costs more than {yardstick.tolerance:g} of {metric} in every variant: the package is fp32")
+    return _ship_float(fp32, "fp32", yardstick, reference, best_int8=max(reached))
 
 
 def rank_by_damage(origin: Origin, fp32: Path, calibration: Calibration) -> list[str]:
@@ -119,25 +163,25 @@ def _attempts(origin: Origin, fp32: Path, calibration: Calibration, say: Say) ->
 
 
 def _ship_float(
-    origin: Origin,
     graph: Path,
     precision: Precision,
+    yardstick: Yardstick,
     metrics: dict[str, float],
-    rows: int,
     *,
     fp32: dict[str, float] | None = None,
     best_int8: float | None = None,
 ) -> ChosenGraph:
     """Choose a graph in which nothing is quantised. `fp32` are the metrics it is compared with, by default its own."""
-    metric = origin.task.main_metric
+    metric = yardstick.metric
     report = QualityReport(
         metric=metric,
-        rows=rows,
+        rows=yardstick.rows,
         fp32=(fp32 or metrics)[metric],
         exported=metrics[metric],
-        tolerance=TOLERANCE,
+        tolerance=yardstick.tolerance,
         calibration_rows=0,
         excluded_nodes=(),
         best_int8=best_int8,
+        measured=yardstick.is_quality,
     )
     return ChosenGraph(graph=graph, precision=precision, quality=report, metrics=metrics)

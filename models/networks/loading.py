@@ -106,6 +106,30 @@ def load_served(checkpoint: Path, head: Head) -> Any:
     return served.eval()
 
 
+def load_stock(base: str | Path, head: Head) -> Any:
+    """The model of a checkpoint from elsewhere with its own head, in eager attention, for evaluation.
+
+    Weights that the head has no use for, such as a pooler beside a head that labels tokens, are left out.
+
+    Raises:
+        EncoderError: nothing there, a family that is not known here, another head, or weights that are damaged.
+    """
+    config = load_config(base)
+    check_base(base, config, head)
+    wanted = AUTO_CLASSES[head].__name__.removeprefix("AutoModel")
+    others = [name for name in config.architectures or () if not name.endswith(wanted)]
+    if others:
+        raise EncoderError(
+            f"{base}: a {others[0]}, and this task needs a trained head {wanted}; choose the task that it was trained "
+            "for, or train it with `steadfast train --base`"
+        )
+    model, found = _load_weights(base, head)
+    if found["missing_keys"]:
+        missing = sorted(found["missing_keys"])
+        raise EncoderError(f"{base}: {len(missing)} weights are missing, {missing[0]} among them; copy it whole")
+    return model.eval()
+
+
 def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encoder:
     """The model in a folder or on a hub; if its head does not fit, a new one is drawn from torch's generator.
 
@@ -219,3 +243,24 @@ def load_tokenizer(base: str | Path) -> PreTrainedTokenizerFast:
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise EncoderError(f"{base}: its tokenizer has no fast form (tokenizer.json), which offsets need")
     return tokenizer
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerFast, config: Any, base: str | Path) -> None:
+    """Refuse a tokenizer that cannot belong to the model of a configuration; raises EncoderError."""
+    most = max(tokenizer.get_vocab().values(), default=-1)
+    if most >= config.vocab_size:
+        raise EncoderError(
+            f"{base}: its tokenizer has tokens up to {most}, and its model embeddings for {config.vocab_size}; they do "
+            "not belong together, so copy both from one place"
+        )
+    if tokenizer.pad_token_id is None:
+        raise EncoderError(
+            f"{base}: its tokenizer has no padding token, which batches need; set pad_token in tokenizer_config.json "
+            "to the one that the model was trained with"
+        )
+    # A BiLSTM of ours reads texts without special tokens around them.
+    if find_family(config).self_attends and not tokenizer.backend_tokenizer.num_special_tokens_to_add(False):
+        raise EncoderError(
+            f"{base}: its tokenizer puts no special tokens around texts, at the first of which the model reads its "
+            "answer; use the tokenizer that the model was trained with"
+        )

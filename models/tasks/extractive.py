@@ -15,7 +15,6 @@ import numpy as np
 from pydantic import BaseModel, Field, NonNegativeInt
 
 from models.tasks.goals import Goal, Move, Standing
-from models.tasks.probe_texts import QUESTIONS
 from models.tasks.reading_comprehension import COLUMNS, ReadingItem
 from models.tasks.robustness import Robustness
 from models.tasks.task import (
@@ -32,6 +31,7 @@ from models.tasks.task import (
     refuse_other_labels,
     softmax,
 )
+from models.tasks.texts.probe_texts import QUESTIONS
 from models.text import BadInput, Encoded, Reader, Row, Target, Truncation
 from models.words import Span, trim
 

@@ -12,9 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.entity_tags import OUTSIDE, as_bio
 from models.tasks.classification import read_label
-from models.tasks.entity_words import split_for_tagging
 from models.tasks.goals import Goal, Move, Standing
-from models.tasks.probe_texts import TEXTS_WITH_NAMES
 from models.tasks.robustness import Robustness
 from models.tasks.task import (
     AnswerPart,
@@ -33,6 +31,8 @@ from models.tasks.task import (
     parse_list,
     softmax,
 )
+from models.tasks.texts.entity_words import split_for_tagging
+from models.tasks.texts.probe_texts import TEXTS_WITH_NAMES
 from models.tasks.token_positions import first_tokens
 from models.text import Encoded, Reader, Truncation
 from models.words import Span, line_up

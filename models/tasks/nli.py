@@ -16,9 +16,9 @@ from models.tasks.classification import (
     predict_label,
     read_label,
 )
-from models.tasks.probe_texts import PAIRS
 from models.tasks.robustness import NameTemplate, Robustness, RobustnessSet
 from models.tasks.task import ContrastLabels, Item, Logits, Outputs, Prediction, Task, softmax
+from models.tasks.texts.probe_texts import PAIRS
 from models.text import Encoded, Reader, Truncation
 
 NO_EVIDENCE = ("neutral", "not_entailment", "non-entailment")
@@ -81,6 +81,13 @@ NLI = Task(
     target_column="label",
     # The order of GLUE's MNLI; a package's own manifest says which order is its own.
     outputs=Outputs(("entailment", "neutral", "contradiction")),
+    known_as={
+        "entailment": ("entail", "entails", "entailed"),
+        "neutral": ("neither", "undetermined", "unknown"),
+        "contradiction": ("contradict", "contradicts", "contradictory"),
+        "not_entailment": ("not entailed", "no entailment"),
+        "non-entailment": (),
+    },
     head="sequence-classification",
     main_metric="accuracy",
     encode=encode,

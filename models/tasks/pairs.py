@@ -1,7 +1,7 @@
 """Items of two texts of equal standing, which similarity and paraphrase are asked about."""
 
-from models.tasks.probe_texts import PAIRS
 from models.tasks.task import Item
+from models.tasks.texts.probe_texts import PAIRS
 from models.text import Encoded, Reader, Truncation
 
 COLUMNS = {

@@ -37,6 +37,10 @@ PARAPHRASE = Task(
     columns=COLUMNS,
     target_column="label",
     outputs=Outputs(("different", "paraphrase")),
+    known_as={
+        "different": ("not equivalent", "not duplicate", "not paraphrase", "no paraphrase", "non duplicate", "no"),
+        "paraphrase": ("equivalent", "duplicate", "is duplicate", "paraphrases", "same", "yes"),
+    },
     head="sequence-classification",
     main_metric="accuracy",
     encode=encode_pair,

@@ -8,7 +8,6 @@ import numpy as np
 from pydantic import Field
 
 from models.tasks.goals import Goal, Move, Standing
-from models.tasks.probe_texts import QUESTIONS
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import (
     AnswerPart,
@@ -27,6 +26,7 @@ from models.tasks.task import (
     refuse_other_labels,
     softmax,
 )
+from models.tasks.texts.probe_texts import QUESTIONS
 from models.text import BadInput, Encoded, Reader, Truncation
 from models.words import Span
 

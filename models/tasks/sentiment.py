@@ -11,9 +11,9 @@ from models.tasks.classification import (
     measure_macro,
     read_label,
 )
-from models.tasks.probe_texts import TEXTS
 from models.tasks.robustness import NameTemplate, Robustness, RobustnessSet
 from models.tasks.task import Outputs, Task, TextItem
+from models.tasks.texts.probe_texts import TEXTS
 from models.text import Encoded, Reader, Truncation
 
 
@@ -51,6 +51,11 @@ SENTIMENT = Task(
     columns={"text": ("text", "sentence", "review", "content", "body")},
     target_column="label",
     outputs=Outputs(("negative", "positive")),
+    known_as={
+        "negative": ("neg", "bad"),
+        "neutral": ("neu", "mixed"),
+        "positive": ("pos", "good"),
+    },
     head="sequence-classification",
     main_metric="accuracy",
     encode=encode,

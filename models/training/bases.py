@@ -14,7 +14,15 @@ from models.data import read_texts
 from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification
 from models.networks.encoder import Encoder
 from models.networks.hooks import last_linear
-from models.networks.loading import check_base, load_config, load_encoder, load_tokenizer, load_trained, name_labels
+from models.networks.loading import (
+    check_base,
+    check_tokenizer,
+    load_config,
+    load_encoder,
+    load_tokenizer,
+    load_trained,
+    name_labels,
+)
 from models.networks.vocabulary import make_tokenizer, read_vectors
 from models.tasks.task import AnyTask
 from models.training.settings import BILSTM, BilstmSettings, TrainingError, TrainingSettings
@@ -37,14 +45,17 @@ def open_base(settings: TrainingSettings, task: AnyTask) -> Base:
     """The base that the settings name.
 
     Raises:
-        EncoderError: the base has no tokenizer, or is of a family that the head or the method cannot train.
+        EncoderError: the base has no tokenizer or one of another model, or is of a family that the head or the method
+            cannot train.
         DataError, VectorsError: the training texts, or the file of word vectors, cannot be read.
     """
     if settings.base == BILSTM:
         check_base(BILSTM, BilstmConfig(), task.head, settings.method)
         return _make_bilstm(settings, task)
     tokenizer = load_tokenizer(settings.base)
-    check_base(settings.base, load_config(settings.base), task.head, settings.method)
+    config = load_config(settings.base)
+    check_base(settings.base, config, task.head, settings.method)
+    check_tokenizer(tokenizer, config, settings.base)
     return Base(tokenizer=tokenizer, make_encoder=lambda: _load(settings, task))
 
 

@@ -132,16 +132,18 @@ def export(
         requirements=requirements,
         say=console.print,
     )
-    _say_made(out, manifest)
+    say_made(out, manifest)
 
 
-def _say_made(out: Path, manifest: Manifest) -> None:
+def say_made(out: Path, manifest: Manifest) -> None:
+    """Print how good a new package is, as far as that was measured, and how to go on."""
     quality = manifest.quality
-    console.print(
-        f"{out}: {manifest.precision}, {quality.metric} {quality.exported:.4f} "
-        f"(fp32 {quality.fp32:.4f}, {format_count(quality.rows, 'record')})\n"
-        f"next: steadfast serve {out}"
+    known = (
+        f"{quality.metric} {quality.exported:.4f} (fp32 {quality.fp32:.4f}, {format_count(quality.rows, 'record')})"
+        if quality.measured
+        else "quality not measured, because no --data were given"
     )
+    console.print(f"{out}: {manifest.precision}, {known}\nnext: steadfast serve {out}")
 
 
 def _measure(checkpoint: Path, data: str | None, explanations: bool, robust: bool, package: Path) -> "Measured":

@@ -26,9 +26,9 @@ def models(
     steadfast models packages/a packages/b --markdown
     ```
 
-    A star marks the method that the package answers with. The other columns are trainings on the same data by other
-    methods or without noise, measured beside it. Further tables say what each package withstands beside these, and how
-    faithful the explanations are, where an export measured that.
+    A star marks the method that the package answers with, which is `imported` where it was trained elsewhere. The other
+    columns are trainings on the same data by other methods or without noise, measured beside it. Further tables say
+    what each package withstands beside these, and how faithful the explanations are, where an export measured that.
     Nothing is computed: the figures are in the packages.
     """
     folders = package_folders(read_settings(packages=packages or None))
@@ -78,6 +78,9 @@ def _print(head: Sequence[str], lines: Sequence[Sequence[str]], *, as_markdown: 
 
 def _lines(manifest: Manifest, methods: Sequence[str]) -> Iterator[list[str]]:
     by_method = _by_method(manifest)
+    if not manifest.quality.measured:
+        cells = ["*" if method == manifest.variant else "" for method in methods]
+        yield [manifest.task, "none", "not measured", *cells]
     for data, metrics in manifest.metrics.items():
         for metric in metrics:
             cells = [format_cell(by_method.get(method, {}).get(data, {}).get(metric)) for method in methods]

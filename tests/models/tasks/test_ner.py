@@ -14,7 +14,6 @@ from tokenizers import Tokenizer
 
 from models.entity_tags import OUTSIDE
 from models.tasks import ner
-from models.tasks.entity_words import split_for_tagging
 from models.tasks.ner import (
     NER,
     Entity,
@@ -23,6 +22,7 @@ from models.tasks.ner import (
     find_entities,
 )
 from models.tasks.task import Logits, Outputs, Prediction, TextItem, read_item
+from models.tasks.texts.entity_words import split_for_tagging
 from models.tasks.token_positions import first_tokens
 from models.text import BadInput, Encoded, Reader, ReadingLimits, Row
 from models.words import Span, split_words

@@ -101,10 +101,23 @@ def test_a_base_that_has_lost_its_nli_head_is_no_judge(base: Path, tmp_path: Pat
 
 def test_of_an_nli_model_whose_head_reads_otherwise_choices_get_a_new_head(tmp_path: Path) -> None:
     nli = make_encoder("roberta").model
+    tokenizer = make_tokenizer()
+    nli.resize_token_embeddings(len(tokenizer))
     nli.config.id2label = {0: "entailment", 1: "neutral", 2: "contradiction"}
     nli.save_pretrained(tmp_path)
-    make_tokenizer().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
     assert _start(tmp_path).model.classifier.bias.item() == 0
+
+
+def test_a_base_with_a_tokenizer_of_another_model_is_refused(base: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(base, tmp_path / "base"))
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["ferry"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(
+        EncoderError, match=r"its tokenizer has tokens up to \d+, and its model embeddings for \d+; they"
+    ):
+        open_base(_choice_settings(folder), find_task("reading-comprehension"))
 
 
 def test_it_learns_the_words_that_decide(trained: Path) -> None:

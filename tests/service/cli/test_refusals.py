@@ -61,6 +61,7 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 TRAIN = ("train", "--config", "run.toml")
 PRETRAIN = ("pretrain", "--base", "base", "--data", "data")
+IMPORT = ("import", "base", "-o", "new")
 COMPARE = ("compare", "--config", "run.toml", "--out", "compared")
 
 
@@ -97,6 +98,18 @@ REFUSED = [
     (("export", "nowhere", "-o", "new"), "nowhere: no such folder"),
     (("export", "data", "-o", "package"), "package: exists already; packages are never overwritten"),
     (("export", "data", "-o", "new", "--name", "A B"), "package name 'A B'; use at most 64"),
+    ((*IMPORT, "--task", "sentimnt"), "no task 'sentimnt'; choose one of: sentiment"),
+    (
+        (*IMPORT, "--task", "masked-words"),
+        "masked-words answers nothing that could be served; choose",
+    ),
+    ((*IMPORT, "--task", "sts"), "does not say in which range its numbers are; give it, such as --score-range 0 5"),
+    ((*IMPORT, "--task", "sts", "--score-range", "1", "0"), "--score-range: the first number must be the lower"),
+    ((*IMPORT, "--task", "nli", "--score-range", "0", "1"), "--score-range: nli gives no score; leave it out"),
+    ((*IMPORT, "--task", "nli", "--data", "./dta"), "./dta: no such folder"),
+    ((*IMPORT, "--task", "nli", "--name", "A B"), "package name 'A B'; use at most 64"),
+    (("import", "./bass", "--task", "nli", "-o", "new"), "./bass: no such folder"),
+    (("import", "base", "--task", "nli", "-o", "package"), "package: exists already; packages are never overwritten"),
     (("verify", "data"), "package.json: missing"),
     (("verify", "package", "--checkpoint", "data"), "data: not a checkpoint"),
     (("verify", "package", "--data", "./dta"), "./dta: no such folder"),

@@ -1,0 +1,85 @@
+"""Makes the checkpoint of an import: a stock transformers model whose head has its labels as the task names them."""
+
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.checkpoint import ImportRecord, Licences
+from models.networks.encoder import Encoder, EncoderError
+from models.networks.hooks import last_linear
+from models.networks.loading import check_tokenizer, load_config, load_stock, load_tokenizer, name_labels
+from models.tasks.labels.matching import MatchedHead, match_labels
+from models.tasks.task import AnyTask, Outputs
+
+MOST_TOKENS = 512
+"""Longest row where nobody asks for another, and the model and its tokenizer take as many."""
+
+READ_WITH = ("torch", "transformers", "tokenizers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportSettings:
+    """The choices by which a checkpoint is imported."""
+
+    base: str
+    """Folder, or id on a hub."""
+    task: AnyTask
+    labels: tuple[str, ...] | None = None
+    """Names for the labels, in the order of the head; those that the checkpoint gives, where there are none here."""
+    score_range: tuple[float, float] | None = None
+    """Lowest and highest number that the head gives, for a task that answers with a number."""
+    max_tokens: int | None = None
+    licences: Licences
+
+
+def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
+    """Write the model and its tokenizer to `folder`, with the head's rows in the order of the labels.
+
+    Raises:
+        EncoderError: the model cannot be read, or its tokenizer does not belong to it.
+        LabelError: the labels do not say what the head's numbers mean.
+    """
+    base, task = settings.base, settings.task
+    config, tokenizer = load_config(base), load_tokenizer(base)
+    check_tokenizer(tokenizer, config, base)
+    found = tuple(str(config.id2label[number]) for number in sorted(config.id2label))
+    head = match_labels(task, found, settings.labels, base=base)
+    outputs = Outputs(head.labels, settings.score_range)
+    task.check_outputs(outputs)
+    model = load_stock(base, task.head)
+    _order(model, head)
+    model.config.update(name_labels(head.labels))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return ImportRecord(
+        task=task.name,
+        outputs=outputs,
+        head=found,
+        # The path of a folder on this machine would tell the reader of a card nothing.
+        base=Path(base).absolute().name if Path(base).is_dir() else base,
+        max_tokens=_most_tokens(settings, model, tokenizer),
+        licences=settings.licences,
+        versions={name: importlib.metadata.version(name) for name in READ_WITH},
+    )
+
+
+def _order(model: Any, head: MatchedHead) -> None:
+    """Put the rows of the head's last linear map in the order of the labels, in place."""
+    linear = last_linear(model)
+    rows = list(head.rows)
+    with torch.no_grad():
+        linear.weight.copy_(linear.weight[rows].clone())
+        if linear.bias is not None:
+            linear.bias.copy_(linear.bias[rows].clone())
+
+
+def _most_tokens(settings: ImportSettings, model: Any, tokenizer: Any) -> int:
+    room = min(Encoder(model).max_tokens, int(tokenizer.model_max_length))
+    if settings.max_tokens is None:
+        return min(room, MOST_TOKENS)
+    if settings.max_tokens > room:
+        raise EncoderError(f"--max-tokens {settings.max_tokens}: {settings.base} reads at most {room} tokens")
+    return settings.max_tokens

@@ -1,0 +1,98 @@
+"""Matches the labels of a model's head with those that a task knows, by name, whatever their order and spelling."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from models.errors import UserError, shorten
+from models.tasks.task import AnyTask
+
+_NAMELESS = re.compile(r"(?:LABEL[_ -]?)?\d+", re.IGNORECASE)
+"""Names that say no more than a label's number; transformers writes `LABEL_0` where nobody gave a name."""
+
+
+class LabelError(UserError):
+    """Labels that do not say what a head's numbers mean."""
+
+
+@dataclass(frozen=True)
+class MatchedHead:
+    """The labels of a head in the order in which a package gives them."""
+
+    labels: tuple[str, ...]
+    rows: tuple[int, ...]
+    """For each label, its number in the head as it was found."""
+
+
+def match_labels(
+    task: AnyTask, found: Sequence[str], given: Sequence[str] | None = None, *, base: str = "the model"
+) -> MatchedHead:
+    """Name the labels of a head, which calls them `found`, as the task does, and put them in the task's order.
+
+    `given` are the user's own names for them, in the head's order. Names that the task does not know are taken from the
+    user alone; then, and where the task knows no labels of its own, the head's order stays.
+
+    Raises:
+        LabelError: the labels have no names, are others than the task's, or two of them would have one name.
+    """
+    if given is not None and len(given) != len(found):
+        raise LabelError(
+            f"--labels: {len(given)} names, and the head of {base} gives {len(found)} numbers; name each of them, in "
+            f"the order of {_quoted(found)}"
+        )
+    if given is None:
+        _refuse_nameless(task, found, base)
+    names = tuple(given or found)
+    known = [find_label(task.known_as, name) for name in names]
+    strangers = [name for name, label in zip(names, known, strict=True) if label is None]
+    if task.known_as and strangers and given is None:
+        raise LabelError(
+            f"{base}: its labels {_quoted(strangers)} are none that {task.name} knows ({', '.join(task.known_as)}); "
+            "name all of its labels in their order with --labels, or choose another --task"
+        )
+    labels = [label or name for label, name in zip(known, names, strict=True)]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        called = [name for name, label in zip(names, labels, strict=True) if label == twice]
+        raise LabelError(
+            f"{base}: the labels {_quoted(called)} both mean {twice!r}; give each a name of its own with --labels"
+        )
+    rows = list(range(len(labels)))
+    if task.known_as and not strangers:
+        order = list(task.known_as)
+        rows.sort(key=lambda row: order.index(labels[row]))
+    return MatchedHead(tuple(labels[row] for row in rows), tuple(rows))
+
+
+def find_label(known_as: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """The label that a name stands for, whatever its case and the signs between its words; None for an unknown one."""
+    plain = _plain(name)
+    return next(
+        (label for label, others in known_as.items() if plain in (_plain(label), *map(_plain, others))),
+        None,
+    )
+
+
+def is_nameless(name: str) -> bool:
+    """Whether a label's name says no more than its number."""
+    return _NAMELESS.fullmatch(name.strip()) is not None
+
+
+def _refuse_nameless(task: AnyTask, found: Sequence[str], base: str) -> None:
+    if not any(map(is_nameless, found)):
+        return
+    own = list(task.known_as)[: len(found)]
+    example = ",".join(own) if len(own) == len(found) else "NAME,NAME"
+    raise LabelError(
+        f"{base}: its labels have no names ({_quoted(found)}); name them in this order with --labels, such as "
+        f"--labels {example}"
+    )
+
+
+def _plain(name: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
+
+
+def _quoted(names: Sequence[str]) -> str:
+    shown = [repr(shorten(name)) for name in names[:8]]
+    return ", ".join(shown) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,162 @@
+"""`steadfast import`: a package out of a transformers checkpoint that was trained elsewhere."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from export.errors import ExportError
+from export.preconditions import check_place
+from models.checkpoint import Licences
+from models.folders import check_folder
+from models.tasks import TASKS, find_task
+from models.tasks.task import AnyTask
+from service.cli.export import GraphPrecision, Name, Out, Portable, WithFp32, say_made
+from service.cli.options import need
+from service.cli.progress import console
+
+if TYPE_CHECKING:
+    from export.importing.stock import ImportSettings
+
+Checkpoint = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Folder of a transformers checkpoint, or its id on the Hugging Face hub.",
+        show_default=False,
+    ),
+]
+TaskToAnswer = Annotated[
+    str,
+    typer.Option("--task", metavar="NAME", help=f"Task that the checkpoint was trained for: {', '.join(TASKS)}."),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME",
+        help="Names for the labels, in the order of the head's numbers. Needed where the checkpoint names them "
+        "`LABEL_0`, `LABEL_1`; without it the checkpoint's own.",
+    ),
+]
+ScoreRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option(metavar="LOW HIGH", help="Lowest and highest number of the head, for a task that gives a score."),
+]
+ImportData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Records to calibrate and measure on: a folder of csv, jsonl or parquet files, or a data set on the "
+        "Hugging Face hub. Without it, made-up texts calibrate int8, and the quality is not measured.",
+    ),
+]
+TrainPart = Annotated[
+    str, typer.Option("--train", metavar="PART", help="Part of the data whose texts set the ranges of int8.")
+]
+ValidationPart = Annotated[str, typer.Option("--validation", metavar="PART", help="Part of the data to measure on.")]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=8, help="Most tokens that the model reads at once. Without it: 512, or as many as it was made for."
+    ),
+]
+Licence = Annotated[
+    str, typer.Option("--licence", metavar="TEXT", help="Licence of the weights, for the card of the package.")
+]
+
+
+def import_model(
+    model: Checkpoint,
+    task: TaskToAnswer,
+    out: Out,
+    labels: Labels = None,
+    score_range: ScoreRange = None,
+    data: ImportData = None,
+    train: TrainPart = "train",
+    validation: ValidationPart = "validation",
+    precision: GraphPrecision = "int8",
+    name: Name = None,
+    max_tokens: MaxTokens = None,
+    with_fp32: WithFp32 = False,
+    portable: Portable = False,
+    licence: Licence = "not stated",
+) -> None:
+    """Turn a transformers checkpoint that was trained elsewhere into a package that can be served.
+
+    ```sh
+    steadfast import textattack/bert-base-uncased-SST-2 \\
+        --task sentiment --labels negative,positive -o packages/sentiment
+    ```
+
+    Labels are known by their names, whatever their order and case. The gates are those of `export`.
+    """
+    chosen = _check_request(model, task, out, name, score_range, data)
+    need("export", "torch", "transformers", "optimum", "onnx")
+    from export.build import PackageForm
+    from export.importing import build
+
+    manifest = build.import_checkpoint(
+        _settings(model, chosen, labels, score_range, max_tokens, licence),
+        out,
+        precision=precision,
+        form=PackageForm(portable=portable, with_fp32=with_fp32),
+        name=name,
+        data=build.ImportData(data=data, train=train, validation=validation) if data else None,
+        say=console.print,
+    )
+    say_made(out, manifest)
+
+
+def _settings(
+    model: str,
+    task: AnyTask,
+    labels: str | None,
+    score_range: tuple[float, float] | None,
+    max_tokens: int | None,
+    licence: str,
+) -> "ImportSettings":
+    from export.importing.stock import ImportSettings
+
+    return ImportSettings(
+        base=model,
+        task=task,
+        labels=tuple(label.strip() for label in labels.split(",")) if labels else None,
+        score_range=score_range,
+        max_tokens=max_tokens,
+        licences=Licences(weights=licence),
+    )
+
+
+def _check_request(
+    model: str, task: str, out: Path, name: str | None, score_range: tuple[float, float] | None, data: str | None
+) -> AnyTask:
+    """Refuse what cannot succeed before torch is loaded; returns the task.
+
+    Raises:
+        UnknownTask, ExportError, NotWritable, NoSuchFolder.
+    """
+    chosen = find_task(task)
+    check_place(out, name)
+    check_folder(model)
+    if data is not None:
+        check_folder(data)
+    if chosen.name not in TASKS:
+        raise ExportError(f"{chosen.name} answers nothing that could be served; choose one of: {', '.join(TASKS)}")
+    _check_range(chosen, score_range)
+    return chosen
+
+
+def _check_range(task: AnyTask, score_range: tuple[float, float] | None) -> None:
+    """Refuse a range that is needed and missing, or given and not needed, or empty; raises ExportError."""
+    if task.outputs.score_range is None:
+        if score_range is not None:
+            raise ExportError(f"--score-range: {task.name} gives no score; leave it out")
+    elif score_range is None:
+        low, high = task.outputs.score_range
+        raise ExportError(
+            "the checkpoint does not say in which range its numbers are; give it, such as "
+            f"--score-range {low:g} {high:g}"
+        )
+    elif not score_range[0] < score_range[1]:
+        raise ExportError("--score-range: the first number must be the lower")

@@ -1,0 +1,152 @@
+"""Packages of checkpoints from elsewhere, and what they say of themselves."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from transformers import pipeline
+
+from export.build import PackageForm
+from export.importing.build import ImportData, import_checkpoint
+from export.package import Manifest, open_package
+from export.session import open_packaged_model
+from export.verification import verify_package
+from models.data import DataError
+from models.evaluation import predict_all
+from models.tasks import find_task
+from tests.export.importing.test_stock import settings
+from tests.foreign import TEXTS, make_foreign
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_foreign(tmp_path_factory.mktemp("foreign") / "one", "sequence-classification", ["POS", "NEG"])
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory, foreign: Path) -> Path:
+    """A package that was made without data."""
+    out = tmp_path_factory.mktemp("packages") / "unmeasured"
+    import_checkpoint(settings(foreign, "sentiment"), out, precision="fp32")
+    return out
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path, data: Path) -> tuple[Path, Manifest]:
+    """An int8 package of a trained model, as if it came from elsewhere, measured on data."""
+    out = tmp_path_factory.mktemp("packages") / "measured"
+    chosen = settings(checkpoint, "sentiment", max_tokens=32)
+    manifest = import_checkpoint(
+        chosen, out, form=PackageForm(with_fp32=True), name="mine", data=ImportData(data=str(data))
+    )
+    return out, manifest
+
+
+def test_a_package_answers_as_the_stock_pipeline_does(package: Path, foreign: Path) -> None:
+    model = open_packaged_model(package)
+    task = find_task("sentiment")
+    encoded = [task.encode(task.item.model_validate({"text": text}), model.reader, "right") for text in TEXTS]
+    found = [prediction.answer.label for prediction in predict_all(model, encoded)]
+    stock = [answer["label"] for answer in pipeline("text-classification", model=str(foreign))(TEXTS)]
+    assert found == [{"POS": "positive", "NEG": "negative"}[label] for label in stock]
+    assert len(set(found)) == 2
+
+
+def test_a_package_without_data_says_that_its_quality_was_not_measured(package: Path) -> None:
+    manifest = open_package(package).manifest
+    assert (manifest.metrics, manifest.data, manifest.quality.measured) == ({}, (), False)
+    assert (manifest.quality.metric, manifest.quality.exported, manifest.quality.rows) == ("agreement", 1.0, 512)
+    assert "Quality was not measured: there were no records" in (package / "README.md").read_text()
+    told = {check.name: check for check in verify_package(package).checks}
+    assert told["quality"].passed
+    assert told["quality"].detail.startswith("not measured, no records were given when it was made; 1.0000 of 512")
+
+
+def test_a_package_names_the_checkpoint_and_its_labels(package: Path) -> None:
+    manifest = open_package(package).manifest
+    assert (manifest.base, manifest.method.name, manifest.method.settings) == (
+        "one",
+        "imported",
+        {"labels": ["POS", "NEG"]},
+    )
+    assert manifest.labels == ("negative", "positive")
+
+
+def test_the_card_says_how_to_make_the_package_again(package: Path) -> None:
+    card = (package / "README.md").read_text()
+    assert "A model for the task sentiment: the checkpoint `one`, trained elsewhere, imported" in card
+    assert "steadfast import BASE --task sentiment --out PACKAGE" in card
+    assert "steadfast train" not in card
+
+
+def test_with_data_it_has_the_metrics_and_the_precision_of_an_export(
+    measured: tuple[Path, Manifest], package_with_fp32: Path
+) -> None:
+    exported, (folder, manifest) = open_package(package_with_fp32).manifest, measured
+    assert (manifest.precision, manifest.name) == ("int8", "mine")
+    assert manifest.quality.measured
+    assert manifest.metrics["validation"]["accuracy"] == pytest.approx(
+        exported.metrics["validation"]["accuracy"], abs=0.01
+    )
+    assert [(file.part, file.rows) for file in manifest.data] == [("validation", 200), ("calibration", 512)]
+    assert verify_package(folder).passed
+    assert "--data FOLDER" in (folder / "README.md").read_text()
+
+
+def test_a_measured_package_is_measured_again(measured: tuple[Path, Manifest], data: Path) -> None:
+    told = {check.name: check for check in verify_package(measured[0], data=str(data)).checks}
+    assert told["quality"].passed
+    assert told["quality"].detail.startswith("accuracy")
+
+
+def test_without_a_part_to_calibrate_on_the_validation_part_is_taken(
+    checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "validation.jsonl.gz").symlink_to(data / "validation.jsonl.gz")
+    chosen = settings(checkpoint, "sentiment", max_tokens=32)
+    manifest = import_checkpoint(chosen, tmp_path / "out", data=ImportData(data=str(tmp_path / "data")))
+    assert [(file.part, file.rows) for file in manifest.data] == [("validation", 200)]
+    assert manifest.quality.calibration_rows == 200
+
+
+def test_what_fails_leaves_nothing_behind(foreign: Path, data: Path, tmp_path: Path) -> None:
+    wrong = ImportData(data=str(data), validation="test")
+    with pytest.raises(DataError, match="no part 'test'"):
+        import_checkpoint(settings(foreign, "sentiment"), tmp_path / "out", data=wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_import_leaves_nothing_behind(foreign: Path, tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        """
+        import os, signal, sys
+        from pathlib import Path
+        from service.cli.commands import app
+        import export.importing.build as build
+        from models.progress import Say
+
+        make = build.make_package
+        def interrupt(*given, say, **named):
+            def speak(text):
+                say(text)
+                if text.startswith("quantising"):
+                    os.kill(os.getpid(), signal.SIGINT)
+            return make(*given, say=speak, **named)
+        build.make_package = interrupt
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        app(sys.argv[1:])
+        """
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, "import", str(foreign), "--task", "sentiment", "-o", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode in (130, -signal.SIGINT), ran.stderr
+    assert "quantising" in ran.stdout + ran.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,147 @@
+"""Checkpoints from elsewhere: whatever the order and the names of their labels, the right label comes out."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+from export.importing.stock import ImportSettings, write_stock
+from export.origin import open_stock
+from models.checkpoint import Licences
+from models.networks.batches import torch_runner
+from models.networks.encoder import Encoder, EncoderError
+from models.networks.loading import load_tokenizer
+from models.tasks import find_task
+from models.tasks.labels.matching import LabelError
+from tests.foreign import PAIRS, TEXTS, make_foreign
+
+
+def settings(base: Path, task: str, **given: Any) -> ImportSettings:
+    return ImportSettings(base=str(base), task=find_task(task), licences=Licences(), **given)
+
+
+def answers(chosen: ImportSettings, folder: Path, items: Sequence[Mapping[str, str]]) -> list[dict[str, float]]:
+    """The probability of each label, most probable first, by the checkpoint that an import writes."""
+    origin = open_stock(folder, write_stock(chosen, folder))
+    task, run = origin.task, torch_runner(Encoder(origin.load()), origin.task.head, load_tokenizer(folder))
+    encoded = [task.encode(task.item.model_validate(item), origin.reader, "right") for item in items]
+    decoded = [task.decode(run(one.rows), one, origin.record.outputs).answer for one in encoded]
+    return [{score.label: score.score for score in answer.scores} for answer in decoded]
+
+
+ENTAILMENT = {"ENTAILMENT": "entailment", "neutral": "neutral", "Contradiction": "contradiction"}
+
+
+@pytest.mark.parametrize(
+    ("task", "meaning"),
+    [
+        ("sentiment", {"POSITIVE": "positive", "NEGATIVE": "negative"}),
+        ("sentiment", {"neg": "negative", "pos": "positive"}),
+        ("sentiment", {"Neutral": "neutral", "Positive": "positive", "Negative": "negative"}),
+        ("sentiment", {"positive": "positive", "negative": "negative", "neutral": "neutral"}),
+        ("nli", {"Contradiction": "contradiction", "neutral": "neutral", "ENTAILMENT": "entailment"}),
+        ("nli", {"Contradiction": "contradiction", "ENTAILMENT": "entailment", "neutral": "neutral"}),
+        ("nli", {"neutral": "neutral", "entails": "entailment", "contradicts": "contradiction"}),
+        ("nli", {"not_entailment": "not_entailment", "entailment": "entailment"}),
+        ("paraphrase", {"equivalent": "paraphrase", "not_equivalent": "different"}),
+        ("paraphrase", {"not_duplicate": "different", "duplicate": "paraphrase"}),
+    ],
+)
+def test_the_label_is_the_one_that_the_stock_pipeline_gives(tmp_path: Path, task: str, meaning: dict[str, str]) -> None:
+    fields = list(find_task(task).columns)
+    foreign = make_foreign(tmp_path / "foreign", "sequence-classification", list(meaning), reads_pairs=len(fields) == 2)
+    stock = pipeline("text-classification", model=str(foreign), top_k=None)
+    items = [dict(zip(fields, pair, strict=False)) for pair in PAIRS]
+    found = answers(settings(foreign, task), tmp_path / "written", items)
+    asked = [pair[0] if len(fields) == 1 else {"text": pair[0], "text_pair": pair[1]} for pair in PAIRS]
+    for answer, expected in zip(found, (stock([one])[0] for one in asked), strict=True):
+        assert [meaning[score["label"]] for score in expected] == list(answer)
+        assert answer == pytest.approx({meaning[score["label"]]: score["score"] for score in expected}, abs=1e-5)
+    # Else the test would pass for a model that always gives one label.
+    assert {next(iter(answer)) for answer in found} == set(meaning.values())
+
+
+def test_labels_without_names_take_those_that_are_given(tmp_path: Path) -> None:
+    foreign = make_foreign(tmp_path / "foreign", "sequence-classification", None, 3)
+    stock = pipeline("text-classification", model=str(foreign))
+    names = ("positive", "negative", "neutral")
+    found = answers(
+        settings(foreign, "sentiment", labels=names), tmp_path / "written", [{"text": one} for one in TEXTS]
+    )
+    expected = [names[int(one["label"].removeprefix("LABEL_"))] for one in stock(TEXTS)]
+    assert [next(iter(answer)) for answer in found] == expected
+    assert len(set(expected)) == 3
+
+
+def test_labels_without_names_are_refused(tmp_path: Path) -> None:
+    foreign = make_foreign(tmp_path / "foreign", "sequence-classification", None, 2)
+    with pytest.raises(LabelError, match=r"its labels have no names \('LABEL_0', 'LABEL_1'\); .* with --labels"):
+        write_stock(settings(foreign, "sentiment"), tmp_path / "written")
+
+
+def test_the_record_names_the_labels_as_the_checkpoint_does(tmp_path: Path) -> None:
+    foreign = make_foreign(tmp_path / "foreign", "sequence-classification", ["POS", "NEG"])
+    record = write_stock(settings(foreign, "sentiment"), tmp_path / "written")
+    assert (record.base, record.head, record.outputs.labels) == ("foreign", ("POS", "NEG"), ("negative", "positive"))
+    written = AutoModelForSequenceClassification.from_pretrained(tmp_path / "written")
+    assert written.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_a_row_is_as_long_as_the_model_reads_or_as_is_asked_for(tmp_path: Path) -> None:
+    foreign = make_foreign(tmp_path / "foreign", "sequence-classification", ["POS", "NEG"])
+    assert write_stock(settings(foreign, "sentiment"), tmp_path / "one").max_tokens == 64
+    assert write_stock(settings(foreign, "sentiment", max_tokens=16), tmp_path / "two").max_tokens == 16
+    with pytest.raises(EncoderError, match=f"--max-tokens 65: {foreign} reads at most 64 tokens"):
+        write_stock(settings(foreign, "sentiment", max_tokens=65), tmp_path / "three")
+
+
+def test_a_checkpoint_with_another_head_is_refused(tmp_path: Path) -> None:
+    foreign = make_foreign(tmp_path / "foreign", "token-classification", ["POS", "NEG"])
+    with pytest.raises(
+        EncoderError,
+        match="a BertForTokenClassification, and this task needs a trained head ForSequenceClassification; choose",
+    ):
+        write_stock(settings(foreign, "sentiment"), tmp_path / "written")
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    foreign = make_foreign(tmp_path / "foreign", "sequence-classification", ["POS", "NEG"])
+    weights = load_file(foreign / "model.safetensors")
+    del weights["bert.pooler.dense.bias"]
+    save_file(weights, foreign / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EncoderError, match=r"1 weights are missing, bert.pooler.dense.bias among them; copy it whole"):
+        write_stock(settings(foreign, "sentiment"), tmp_path / "written")
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    return make_foreign(tmp_path / "foreign", "sequence-classification", ["POS", "NEG"])
+
+
+def test_a_tokenizer_of_another_model_is_refused(foreign: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(foreign)
+    tokenizer.add_tokens(["ferry"])
+    tokenizer.save_pretrained(foreign)
+    with pytest.raises(EncoderError, match=r"tokens up to \d+, and its model embeddings for \d+; they do not belong"):
+        write_stock(settings(foreign, "sentiment"), tmp_path / "written")
+
+
+def test_a_tokenizer_without_padding_token_is_refused(foreign: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(foreign)
+    tokenizer.pad_token = None
+    shutil.rmtree(tmp_path / "foreign.base")
+    tokenizer.save_pretrained(foreign)
+    with pytest.raises(EncoderError, match="its tokenizer has no padding token, which batches need; set pad_token"):
+        write_stock(settings(foreign, "sentiment"), tmp_path / "written")
+
+
+def test_a_tokenizer_without_special_tokens_is_refused(foreign: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(foreign)
+    tokenizer.backend_tokenizer.post_processor = None
+    tokenizer.save_pretrained(foreign)
+    with pytest.raises(EncoderError, match="its tokenizer puts no special tokens around texts, at the first of which"):
+        write_stock(settings(foreign, "sentiment"), tmp_path / "written")
