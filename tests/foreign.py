@@ -25,10 +25,11 @@ def make_foreign(
     *,
     seed: int = 0,
     reads_pairs: bool = False,
+    positions: int = 64,
     **config: Any,
 ) -> Path:
     """A checkpoint with a head of `labels`, or of `count` without names; over `TEXTS` or `PAIRS` it gives them all."""
-    base = make_base(folder.parent / f"{folder.name}.base", dropout=0.0, seed=seed)
+    base = make_base(folder.parent / f"{folder.name}.base", dropout=0.0, seed=seed, positions=positions)
     names = list(labels) if labels is not None else [f"LABEL_{number}" for number in range(count or 2)]
     given = AutoConfig.from_pretrained(
         base,

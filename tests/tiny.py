@@ -69,7 +69,7 @@ def make_byte_tokenizer(*, prefix_space: bool = False) -> Tokenizer:
     return tokenizer
 
 
-def make_base(folder: Path, *, dropout: float = 0.1, layers: int = 2, seed: int = 0) -> Path:
+def make_base(folder: Path, *, dropout: float = 0.1, layers: int = 2, seed: int = 0, positions: int = 64) -> Path:
     """A BERT of random weights with its tokenizer, as a folder for `--base`."""
     tokenizer = make_tokenizer()
     torch.manual_seed(seed)
@@ -79,7 +79,7 @@ def make_base(folder: Path, *, dropout: float = 0.1, layers: int = 2, seed: int 
         num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=32,
-        max_position_embeddings=64,
+        max_position_embeddings=positions,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
         initializer_range=0.2,

@@ -11,7 +11,7 @@ from models.checkpoint import ImportRecord, Licences
 from models.networks.encoder import Encoder, EncoderError
 from models.networks.hooks import last_linear
 from models.networks.loading import check_tokenizer, load_config, load_stock, load_tokenizer, name_labels
-from models.tasks.labels.matching import MatchedHead, match_labels
+from models.tasks.labels.matching import LabelError, MatchedHead, match_labels
 from models.tasks.task import AnyTask, Outputs
 
 MOST_TOKENS = 512
@@ -50,7 +50,8 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
     outputs = Outputs(head.labels, settings.score_range)
     task.check_outputs(outputs)
     model = load_stock(base, task.head)
-    _order(model, head)
+    _check_activation(config, base)
+    _order(model, head, base)
     model.config.update(name_labels(head.labels))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -66,10 +67,25 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
     )
 
 
-def _order(model: Any, head: MatchedHead) -> None:
+def _check_activation(config: Any, base: str) -> None:
+    """Refuse a cross-encoder whose numbers pass through a function that its stock model does not have."""
+    given = getattr(config, "sentence_transformers", None) or {}
+    named = str(
+        given.get("activation_fn") or getattr(config, "sbert_ce_default_activation_function", None) or "Identity"
+    )
+    if config.num_labels == 1 and not named.endswith("Identity"):
+        raise EncoderError(
+            f"{base}: its score passes through {named.rsplit('.', 1)[-1]}, and a package gives the model's own number; "
+            "train its last layer without that, and import it then"
+        )
+
+
+def _order(model: Any, head: MatchedHead, base: str) -> None:
     """Put the rows of the head's last linear map in the order of the labels, in place."""
     linear = last_linear(model)
     rows = list(head.rows)
+    if linear.out_features != len(rows):
+        raise LabelError(f"{base}: its head gives {linear.out_features} numbers, and the task has {len(rows)}")
     with torch.no_grad():
         linear.weight.copy_(linear.weight[rows].clone())
         if linear.bias is not None:

@@ -29,12 +29,18 @@ def match_labels(
 ) -> MatchedHead:
     """Name the labels of a head, which calls them `found`, as the task does, and put them in the task's order.
 
+    Heads of scores, choices and spans have no labels to name: whatever they call their numbers, the task's names hold.
+
     `given` are the user's own names for them, in the head's order. Names that the task does not know are taken from the
     user alone; then, and where the task knows no labels of its own, the head's order stays.
 
     Raises:
         LabelError: the labels have no names, are others than the task's, or two of them would have one name.
     """
+    if _has_fixed_outputs(task):
+        if given is not None:
+            raise LabelError(f"--labels: {task.name} has no labels to name; leave it out")
+        return MatchedHead(task.outputs.labels, tuple(range(len(task.outputs.labels))))
     if given is not None and len(given) != len(found):
         raise LabelError(
             f"--labels: {len(given)} names, and the head of {base} gives {len(found)} numbers; name each of them, in "
@@ -76,6 +82,10 @@ def find_label(known_as: Mapping[str, Sequence[str]], name: str) -> str | None:
 def is_nameless(name: str) -> bool:
     """Whether a label's name says no more than its number."""
     return _NAMELESS.fullmatch(name.strip()) is not None
+
+
+def _has_fixed_outputs(task: AnyTask) -> bool:
+    return not task.known_as and task.head != "token-classification"
 
 
 def _refuse_nameless(task: AnyTask, found: Sequence[str], base: str) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import pipeline
@@ -16,6 +17,9 @@ from export.session import open_packaged_model
 from export.verification import verify_package
 from models.data import DataError
 from models.evaluation import predict_all
+from models.networks.batches import torch_runner
+from models.networks.encoder import Encoder
+from models.networks.loading import load_stock, load_tokenizer
 from models.tasks import find_task
 from tests.export.importing.test_stock import settings
 from tests.foreign import TEXTS, make_foreign
@@ -150,3 +154,60 @@ def test_an_interrupted_import_leaves_nothing_behind(foreign: Path, tmp_path: Pa
     assert ran.returncode in (130, -signal.SIGINT), ran.stderr
     assert "quantising" in ran.stdout + ran.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("task_name", "labels", "count", "further"),
+    [
+        ("sts", None, 1, {"score_range": (0.0, 5.0)}),
+        ("reading-comprehension", None, 2, {}),
+        ("extractive-reading-comprehension", None, 2, {}),
+        ("ner", ["B-person", "O", "I-person"], 3, {}),
+    ],
+)
+def test_heads_of_scores_choices_spans_and_tags_answer_as_the_stock_model_does(
+    tmp_path: Path, task_name: str, labels: list[str] | None, count: int, further: dict[str, Any]
+) -> None:
+    task = find_task(task_name)
+    foreign = make_foreign(
+        tmp_path / "foreign", task.head, labels, count, reads_pairs=task_name != "ner", positions=256
+    )
+    import_checkpoint(settings(foreign, task_name, **further), tmp_path / "out", precision="fp32")
+    model = open_packaged_model(tmp_path / "out")
+    stock = torch_runner(Encoder(load_stock(str(foreign), task.head)), task.head, load_tokenizer(str(foreign)))
+    encoded = [task.encode(task.item.model_validate(item), model.reader, "right") for item in task.probe_items[:6]]
+    found = [prediction.answer for prediction in predict_all(model, encoded)]
+    wanted = [task.decode(stock(one.rows), one, model.outputs).answer for one in encoded]
+    for one, other in zip(found, wanted, strict=True):
+        assert numbers(one.model_dump()) == pytest.approx(numbers(other.model_dump()), abs=1e-4)
+        assert texts(one.model_dump()) == texts(other.model_dump())
+    assert len({str(one) for one in found}) > 1
+
+
+def numbers(answer: Any) -> list[float]:
+    """All numbers of an answer, in order."""
+    if isinstance(answer, dict | list | tuple):
+        return [
+            number for part in (answer.values() if isinstance(answer, dict) else answer) for number in numbers(part)
+        ]
+    return [float(answer)] if isinstance(answer, int | float) else []
+
+
+def texts(answer: Any) -> list[str]:
+    """All texts of an answer, in order."""
+    if isinstance(answer, dict | list | tuple):
+        return [text for part in (answer.values() if isinstance(answer, dict) else answer) for text in texts(part)]
+    return [answer] if isinstance(answer, str) else []
+
+
+def test_an_imported_package_is_attacked_evaluated_and_explained(package: Path, data: Path) -> None:
+    for command in (
+        ["evaluate", str(package), "--data", str(data), "--part", "validation", "--json"],
+        ["attack", str(package), "--data", str(data), "--part", "validation", "--rows", "4", "--words", "1"],
+        ["explain", "sentiment", "a fine film", "--package", str(package), "--method", "attention"],
+    ):
+        run = subprocess.run(
+            [sys.executable, "-m", "service.cli", *command], capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, run.stderr
+        assert run.stdout

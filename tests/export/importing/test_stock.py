@@ -1,5 +1,6 @@
 """Checkpoints from elsewhere: whatever the order and the names of their labels, the right label comes out."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -145,3 +146,18 @@ def test_a_tokenizer_without_special_tokens_is_refused(foreign: Path, tmp_path: 
     tokenizer.save_pretrained(foreign)
     with pytest.raises(EncoderError, match="its tokenizer puts no special tokens around texts, at the first of which"):
         write_stock(settings(foreign, "sentiment"), tmp_path / "written")
+
+
+def test_a_score_that_passes_through_a_sigmoid_is_refused(tmp_path: Path) -> None:
+    base = make_foreign(tmp_path / "cross", "sequence-classification", None, 1)
+    config = json.loads((base / "config.json").read_text())
+    config["sentence_transformers"] = {"activation_fn": "torch.nn.modules.activation.Sigmoid"}
+    (base / "config.json").write_text(json.dumps(config))
+    with pytest.raises(EncoderError, match="its score passes through Sigmoid"):
+        write_stock(settings(base, "sts", score_range=(0.0, 1.0)), tmp_path / "out")
+
+
+def test_a_head_of_another_size_is_refused(tmp_path: Path) -> None:
+    base = make_foreign(tmp_path / "two", "sequence-classification", None, 2)
+    with pytest.raises(LabelError, match="its head gives 2 numbers, and the task has 1"):
+        write_stock(settings(base, "sts", score_range=(0.0, 5.0)), tmp_path / "out")

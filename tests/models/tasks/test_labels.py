@@ -64,3 +64,9 @@ def test_labels_that_say_nothing_certain_are_refused(found: list[str], given: li
     with pytest.raises(LabelError) as raised:
         match_labels(find_task("sentiment"), found, given, base="m")
     assert str(raised.value) == sentence
+
+
+def test_a_head_of_scores_has_no_labels_to_name() -> None:
+    assert match_labels(find_task("sts"), ["LABEL_0"]) == MatchedHead(("similarity",), (0,))
+    with pytest.raises(LabelError, match="--labels: sts has no labels to name; leave it out"):
+        match_labels(find_task("sts"), ["LABEL_0"], ["alike"])
