@@ -48,7 +48,10 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
     found = tuple(str(config.id2label[number]) for number in sorted(config.id2label))
     head = match_labels(task, found, settings.labels, base=base)
     outputs = Outputs(head.labels, settings.score_range)
-    task.check_outputs(outputs)
+    try:
+        task.check_outputs(outputs)
+    except ValueError as error:
+        raise LabelError(f"{base}: {error}") from error
     model = load_stock(base, task.head)
     _check_activation(config, base)
     _order(model, head, base)

@@ -188,6 +188,9 @@ def measuring_device() -> torch.device:
 def load_config(base: str | Path, **changed: Any) -> Any:
     """The transformers configuration in a folder or on a hub; raises EncoderError."""
     give_up_at_first_failure()
+    if Path(base).is_dir() and not (Path(base) / "config.json").is_file():
+        # transformers lists all its families here, or guesses one by the name of the folder.
+        raise EncoderError(f"{base}: no model folder, since it has no config.json")
     try:
         return AutoConfig.from_pretrained(str(base), **changed)
     except (OSError, ValueError) as error:
@@ -240,6 +243,11 @@ def load_tokenizer(base: str | Path) -> PreTrainedTokenizerFast:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise EncoderError(f"{base}: no tokenizer here, nor one that could be fetched ({reason})") from error
+    except TypeError as error:
+        # A family whose tokenizer is made of a vocabulary fails by its path, which is None.
+        raise EncoderError(
+            f"{base}: its tokenizer is not there or not whole; copy tokenizer.json and tokenizer_config.json to it"
+        ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise EncoderError(f"{base}: its tokenizer has no fast form (tokenizer.json), which offsets need")
     return tokenizer

@@ -66,6 +66,12 @@ def test_the_label_is_the_one_that_the_stock_pipeline_gives(tmp_path: Path, task
     assert {next(iter(answer)) for answer in found} == set(meaning.values())
 
 
+def test_a_head_of_one_label_is_refused(tmp_path: Path) -> None:
+    foreign = make_foreign(tmp_path / "foreign", "sequence-classification", ["positive"])
+    with pytest.raises(LabelError, match=f"{foreign}: two labels or more are needed"):
+        write_stock(settings(foreign, "sentiment"), tmp_path / "written")
+
+
 def test_labels_without_names_take_those_that_are_given(tmp_path: Path) -> None:
     foreign = make_foreign(tmp_path / "foreign", "sequence-classification", None, 3)
     stock = pipeline("text-classification", model=str(foreign))

@@ -140,6 +140,17 @@ def test_a_base_that_is_nowhere_is_a_clear_error(tmp_path: Path) -> None:
         load_encoder(tmp_path / "nothing", "sequence-classification", ("no", "yes"))
 
 
+def test_a_folder_without_a_model_is_a_short_error(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match=r"no model folder, since it has no config\.json$"):
+        load_encoder(tmp_path, "sequence-classification", ("no", "yes"))
+
+
+def test_a_model_without_its_tokenizer_is_a_clear_error(tmp_path: Path) -> None:
+    make_config("bert").save_pretrained(tmp_path)
+    with pytest.raises(EncoderError, match="its tokenizer is not there or not whole; copy"):
+        load_tokenizer(tmp_path)
+
+
 def test_a_base_with_a_hole_in_its_encoder_is_refused_by_the_weights_name(base: Path, tmp_path: Path) -> None:
     folder = _without(base, tmp_path, "bert.encoder.layer.1.output.dense.weight")
     with pytest.raises(EncoderError, match=r"1 of the encoder's weights are missing, bert\.encoder\.layer\.1\.output"):
