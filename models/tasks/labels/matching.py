@@ -91,8 +91,8 @@ def _has_fixed_outputs(task: AnyTask) -> bool:
 def _refuse_nameless(task: AnyTask, found: Sequence[str], base: str) -> None:
     if not any(map(is_nameless, found)):
         return
-    own = list(task.known_as)[: len(found)]
-    example = ",".join(own) if len(own) == len(found) else "NAME,NAME"
+    own = next((each for each in (task.outputs.labels, tuple(task.known_as)) if len(each) == len(found)), None)
+    example = ",".join(own) if own else ",".join("NAME" for _ in found)
     raise LabelError(
         f"{base}: its labels have no names ({_quoted(found)}); name them in this order with --labels, such as "
         f"--labels {example}"

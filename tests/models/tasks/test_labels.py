@@ -40,7 +40,7 @@ def test_names_that_the_task_does_not_know_can_be_given_and_keep_the_order_of_th
             ["LABEL_0", "LABEL_1"],
             None,
             "m: its labels have no names ('LABEL_0', 'LABEL_1'); name them in this order with --labels, such as "
-            "--labels negative,neutral",
+            "--labels negative,positive",
         ),
         (
             ["joy", "positive"],
@@ -70,3 +70,11 @@ def test_a_head_of_scores_has_no_labels_to_name() -> None:
     assert match_labels(find_task("sts"), ["LABEL_0"]) == MatchedHead(("similarity",), (0,))
     with pytest.raises(LabelError, match="--labels: sts has no labels to name; leave it out"):
         match_labels(find_task("sts"), ["LABEL_0"], ["alike"])
+
+
+@pytest.mark.parametrize(
+    ("count", "example"), [(2, "negative,positive"), (3, "negative,neutral,positive"), (4, "NAME,NAME,NAME,NAME")]
+)
+def test_the_names_that_an_error_proposes_are_those_of_a_task_with_so_many_labels(count: int, example: str) -> None:
+    with pytest.raises(LabelError, match=f"such as --labels {example}$"):
+        match_labels(find_task("sentiment"), [f"LABEL_{number}" for number in range(count)])
