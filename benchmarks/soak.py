@@ -79,7 +79,7 @@ def main(
     packages: Annotated[
         list[Path], typer.Argument(help="Model packages; each is served over HTTP and also asked directly.")
     ],
-    requests: Annotated[int, typer.Option(help="Number of requests.")] = 50_000,
+    requests: Annotated[int, typer.Option(min=400, help="Number of requests.")] = 50_000,
     seed: Annotated[int, typer.Option(help="Seed of the random requests.")] = 0,
 ) -> None:
     """Send the requests and compare the answers; the exit code is 1 if an answer was wrong or a server error."""
@@ -133,10 +133,11 @@ async def ask(server: Server, pools: Mapping[str, Sequence[Question]], requests:
     observed = Observed()
     numbers = iter(track(range(requests), "asking the server"))
     bad = [Question(endpoint, body, None) for endpoint in pools for body in BAD_BODIES]
+    every = min(250, requests // 40)
 
     async def work(client: httpx.AsyncClient) -> None:
         for number in numbers:
-            if number % 250 == 0:
+            if number % every == 0:
                 observed.memory.append((number, server.memory_mb()))
             question = draw.choice(bad) if draw.random() < BAD_SHARE else draw.choice(pools[draw.choice(list(pools))])
             await _ask_one(client, question, observed)
