@@ -31,7 +31,6 @@ from service.answers.opening import open_predictor
 from service.answers.predictor import Predictor
 from service.client.client import Client
 from service.outcomes.columns import WantedColumns, as_columns
-from service.outcomes.engines.cluster import open_cluster
 from service.outcomes.engines.local import compute
 from service.outcomes.engines.worker import WorkerOrder
 from service.settings import read_settings
@@ -144,6 +143,9 @@ def _ask_server(task: str, package: Path, records: Sequence[Columns]) -> Way:
 
 
 def _ask_ray(predictor: Predictor, records: Sequence[Columns], wanted: WantedColumns, address: str | None) -> Way:
+    # Ray is an extra, and the rest of this module does without it.
+    from service.outcomes.engines.cluster import open_cluster
+
     order = WorkerOrder.of(predictor, read_settings(), wanted)
     with open_cluster(order, address, deadline_s=DEADLINE_S, say=rich.get_console().print) as engine:
         # The workers start with the first records.
