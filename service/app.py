@@ -59,11 +59,12 @@ def _aiohttp_when_used() -> Iterator[None]:
     BentoML imports it for services that stand before a server of another kind, as ours does not. It reads the system's
     certificates as it is loaded, and takes a tenth of the time of all that is imported, and 8 MB.
     """
-    sys.meta_path.insert(0, _AiohttpFinder)
+    # Always a new list: threads that load models may be importing, and walk through the old one.
+    sys.meta_path = [_AiohttpFinder, *sys.meta_path]
     try:
         yield
     finally:
-        sys.meta_path.remove(_AiohttpFinder)
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not _AiohttpFinder]
 
 
 @cache

@@ -357,21 +357,27 @@ class Settings(BaseSettings):
             queued_rows=self.queued_rows, queued_tokens=self.queued_tokens, batch_tokens=self.batch_tokens
         )
 
+    def for_any_folder(self) -> "Settings":
+        """The same settings, with paths that hold in whatever folder a process runs."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        paths: dict[str, Any] = {name: value.absolute() for name, value in given.items() if isinstance(value, Path)}
+        if self.packages:
+            paths["packages"] = tuple(folder.absolute() for folder in self.packages)
+        return self.model_copy(update=paths)
+
     def as_environment(self) -> dict[str, str]:
         """Variables that make another process read the same settings, in whatever folder it starts.
 
         The keys are left out: a child process inherits them in the environment.
         """
-        values = self.model_dump(mode="json", exclude={"api_keys", "admin_keys"}, exclude_none=True) | {
-            "packages": os.pathsep.join(str(folder.absolute()) for folder in self.packages),
-            "zoo": self.zoo.absolute(),
+        absolute = self.for_any_folder()
+        values = absolute.model_dump(mode="json", exclude={"api_keys", "admin_keys"}, exclude_none=True) | {
+            "packages": os.pathsep.join(map(str, absolute.packages)),
             "require": ",".join(map(str, self.require)),
             "cors_origins": ",".join(self.cors_origins),
-            "cache": self.cache.absolute() if self.cache else CACHE_OFF,
+            "cache": absolute.cache or CACHE_OFF,
             "pinned": ",".join(f"{name}={digest}" for name, digest in self.pinned.items()),
         }
-        files = {"api_keys_file": self.api_keys_file, "admin_keys_file": self.admin_keys_file}
-        values |= {name: file.absolute() for name, file in files.items() if file}
         return {PREFIX + name.upper(): str(value) for name, value in values.items()}
 
 

@@ -15,7 +15,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,24 +67,26 @@ class WorkerSpec:
 class _ForkedWorker:
     """A worker that the supervisor did not start itself, with what asyncio's processes offer."""
 
-    def __init__(self, process_id: int, threads: ThreadPoolExecutor) -> None:
-        """A worker that is waited for in one of `threads`."""
+    def __init__(self, process_id: int) -> None:
+        """A child of this process, also one that has ended and was not waited for."""
         self._id = process_id
-        self._threads = threads
+        # It can be waited for without a thread, and a signal to it reaches no other process that has got the same id.
+        self._descriptor = os.pidfd_open(process_id)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
 
     def send_signal(self, number: signal.Signals) -> None:
-        os.kill(self._id, number)
+        signal.pidfd_send_signal(self._descriptor, number)
 
     async def wait(self) -> int:
         """Wait for the end; returns the exit code, below 0 after a signal."""
-        end = asyncio.get_running_loop().run_in_executor(
-            self._threads, os.waitid, os.P_PID, self._id, os.WEXITED | os.WNOWAIT
-        )
-        await end
-        # Only now is the process id given up, in the thread that sends signals: no other process can get one of them.
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._descriptor, ended.set)
+        await ended.wait()
+        loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
         return os.waitstatus_to_exitcode(os.waitpid(self._id, 0)[1])
 
 
@@ -100,8 +101,7 @@ class Supervisor:
         self._spec = spec
         self._stopping = asyncio.Event()
         self._running: dict[int, _Worker] = {}
-        threads = ThreadPoolExecutor(max(1, len(spec.forked)))
-        self._forked = {number: _ForkedWorker(one, threads) for number, one in enumerate(spec.forked, start=1)}
+        self._forked = {number: _ForkedWorker(one) for number, one in enumerate(spec.forked, start=1)}
 
     async def run(self) -> int:
         """Run until told to stop; returns the exit code, 0 if all workers ended well when they were told to."""

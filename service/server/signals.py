@@ -87,7 +87,6 @@ def _other_workers() -> Iterator[int]:
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    if process.name() == FORKED_NAME:
-        return True
+    # This raises for one that has ended and was not waited for.
     command = process.cmdline()
-    return SERVICE in command and "--worker-id" in command
+    return process.name() == FORKED_NAME or (SERVICE in command and "--worker-id" in command)

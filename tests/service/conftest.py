@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +102,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         ready: bool = True,
         environment: Mapping[str, str] = MappingProxyType({}),
         stderr: BinaryIO | None = None,
+        starter: Sequence[str] = (),
         **settings: object,
     ) -> Server:
         folder = tmp_path_factory.mktemp("server")
@@ -113,7 +114,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
             **{f"STEADFAST_{name.upper()}": str(value) for name, value in settings.items()},
             **environment,
         }
-        command = [sys.executable, "-m", "service.cli", "serve", *map(str, packages), "--port", str(port)]
+        command = [*starter, sys.executable, "-m", "service.cli", "serve", *map(str, packages), "--port", str(port)]
         with log.open("wb") as default, (folder / "stdout").open("wb") as stdout:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=variables, stdout=stdout, stderr=stderr or default, start_new_session=True

@@ -1,6 +1,7 @@
 """Starts the server, after everything that can be wrong was checked in one process."""
 
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -35,6 +36,10 @@ def become_server(settings: Settings) -> NoReturn:
     """
     # From before the keys and the packages are read: what a signal asks for afterwards is done once the server can.
     hold_hangups()
+    # Whoever is started by a program that ignores it is never told how its workers ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # The server runs in another folder, and its models are those of `packages`.
+    settings = settings.for_any_folder()
     read_access(settings)
     check_tracing(settings)
     find_provider(settings.provider)

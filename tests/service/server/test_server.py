@@ -258,6 +258,35 @@ def test_a_worker_that_is_killed_comes_back_and_the_other_answers_meanwhile(pair
     assert statuses == {200}
 
 
+def test_names_of_files_are_those_of_the_folder_that_the_server_is_started_in(
+    start_server: Callable[..., Server], package: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").symlink_to(package)
+    keys = tmp_path / "keys"
+    keys.write_text("old-key\n")
+    server = start_server(
+        Path("mine"), workers=2, threads=1, api_keys_file="keys", starter=["env", "--chdir", str(tmp_path)]
+    )
+    assert ask_anew(server, ["good"], bearer("old-key")) == 200
+    keys.write_text("new-key\n")
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: {ask_anew(server, ["good"], bearer("new-key")) for _ in range(20)} == {200})
+
+
+def test_a_server_whose_starter_ignores_the_end_of_children_keeps_its_workers(
+    start_server: Callable[..., Server], package: Path
+) -> None:
+    server = start_server(package, workers=2, threads=1, starter=["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh"])
+    killed = server.workers()
+    for worker in killed:
+        os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: len(server.workers() - killed) == 2)
+    wait_for(lambda: server.events("ready") == 4)
+    assert ask_anew(server, ["good"]) == 200
+    server.process.terminate()
+    assert server.process.wait(timeout=30) == 0
+
+
 def test_ctrl_c_ends_the_server_well_and_says_nothing_of_a_crash(
     start_server: Callable[..., Server], package: Path
 ) -> None:
