@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,9 @@ class Image:
         try:
             yield process, inside
         finally:
+            # To become somebody else, it gave up dying with its parent.
+            with suppress(ProcessLookupError):
+                os.kill(inside, signal.SIGKILL)
             process.kill()
             process.wait()
 
