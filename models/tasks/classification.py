@@ -1,7 +1,7 @@
 """The answer, targets and metrics of tasks that give an item one of a few labels."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from models.tasks.goals import Goal, Move, Standing
+from models.tasks.labels.matching import find_label, plain_name
 from models.tasks.task import (
     AnswerPart,
     Claim,
@@ -26,17 +27,6 @@ from models.tasks.task import (
     softmax,
 )
 from models.text import Encoded
-
-OTHER_NAMES = {
-    "negative": ("neg", "false"),
-    "positive": ("pos", "true"),
-    "entailment": ("entail", "entails", "entailed"),
-    "neutral": ("neu",),
-    "contradiction": ("contradict", "contradicts", "contradictory"),
-    "different": ("not_paraphrase", "non-paraphrase", "not_duplicate", "not_equivalent", "false"),
-    "paraphrase": ("duplicate", "equivalent", "true"),
-}
-"""Other names, in small letters, by which data sets call a label; a model whose own label has such a name keeps it."""
 
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0+)?", re.ASCII)
 
@@ -106,16 +96,25 @@ def claim_label(
     return claims
 
 
-def read_label(value: Any, encoded: Encoded, outputs: Outputs) -> int:
-    """Read a label, given by its number or by its name in any case, as its number.
+def label_reader(known_as: Mapping[str, Sequence[str]]) -> Callable[[Any, Encoded, Outputs], int]:
+    """Make the `read_target` of a task whose labels have these other names."""
 
-    A name that is none of the labels may be another usual name of one, and a number may be a text or a float.
+    def read(value: Any, encoded: Encoded, outputs: Outputs) -> int:
+        del encoded
+        return read_label(value, outputs.labels, known_as)
+
+    return read
+
+
+def read_label(value: Any, labels: Sequence[str], known_as: Mapping[str, Sequence[str]]) -> int:
+    """Read a label, given by its number or by its name, as its number.
+
+    A name that is none of the labels may be another name of one, by `known_as`; case, and signs between words, do not
+    matter. A number may be a text or a float.
 
     Raises:
         ValueError: none of these; the message lists what is accepted.
     """
-    del encoded
-    labels = outputs.labels
     if isinstance(value, str) and value in labels:
         return labels.index(value)
     value = _whole(value)
@@ -124,7 +123,7 @@ def read_label(value: Any, encoded: Encoded, outputs: Outputs) -> int:
         return labels.index(str(value))
     number = read_place(value, len(labels))
     if number is None and isinstance(value, str | bool):
-        number = _find_name(str(value).strip().casefold(), labels)
+        number = _find_name(str(value), labels, known_as)
     if number is not None:
         return number
     known = ", ".join(f"{place} or {label!r}" for place, label in enumerate(labels))
@@ -139,11 +138,13 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _find_name(name: str, labels: Sequence[str]) -> int | None:
-    """The place of the only label that has this name, or else this other name, in any case; None without one."""
-    named = [place for place, label in enumerate(labels) if label.casefold() == name]
-    found = named or [place for place, label in enumerate(labels) if name in OTHER_NAMES.get(label, ())]
-    return found[0] if len(found) == 1 else None
+def _find_name(name: str, labels: Sequence[str], known_as: Mapping[str, Sequence[str]]) -> int | None:
+    """The place of the only label that has this name, or else this other name; None without one."""
+    for wanted in (name, find_label(known_as, name)):
+        found = [place for place, label in enumerate(labels) if wanted and plain_name(label) == plain_name(wanted)]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
 
 
 def label_goal(target: int, encoded: Encoded, outputs: Outputs) -> Goal:

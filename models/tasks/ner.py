@@ -208,7 +208,7 @@ def read_target(value: Any, encoded: Encoded, outputs: Outputs) -> tuple[int, ..
     if not isinstance(value, list | tuple) or len(value) != len(encoded.words):
         raise ValueError(f"tags are a list with a label for each of the {len(encoded.words)} tokens, not {value!r:.80}")
     labels = as_bio(value) if all(isinstance(label, str) and not label.isdecimal() for label in value) else value
-    return tuple(read_label(label, encoded, outputs) for label in labels)
+    return tuple(read_label(label, outputs.labels, {}) for label in labels)
 
 
 def goal(target: Sequence[int], encoded: Encoded, outputs: Outputs) -> Goal | None:

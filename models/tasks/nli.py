@@ -12,9 +12,9 @@ from models.tasks.classification import (
     claim_label,
     is_other_label,
     label_goal,
+    label_reader,
     measure_macro,
     predict_label,
-    read_label,
 )
 from models.tasks.robustness import NameTemplate, Robustness, RobustnessSet
 from models.tasks.task import ContrastLabels, Item, Logits, Outputs, Prediction, Task, softmax
@@ -69,6 +69,14 @@ NAME_TEMPLATES = (
 )
 """Pairs of which the premise alone decides, whoever it speaks of."""
 
+KNOWN_AS = {
+    "entailment": ("entail", "entails", "entailed"),
+    "neutral": ("neu", "neither", "undetermined", "unknown"),
+    "contradiction": ("contradict", "contradicts", "contradictory"),
+    "not_entailment": ("not entailed", "no entailment"),
+    "non-entailment": (),
+}
+
 NLI = Task(
     name="nli",
     endpoint="nli",
@@ -81,19 +89,13 @@ NLI = Task(
     target_column="label",
     # The order of GLUE's MNLI; a package's own manifest says which order is its own.
     outputs=Outputs(("entailment", "neutral", "contradiction")),
-    known_as={
-        "entailment": ("entail", "entails", "entailed"),
-        "neutral": ("neither", "undetermined", "unknown"),
-        "contradiction": ("contradict", "contradicts", "contradictory"),
-        "not_entailment": ("not entailed", "no entailment"),
-        "non-entailment": (),
-    },
+    known_as=KNOWN_AS,
     head="sequence-classification",
     main_metric="accuracy",
     encode=encode,
     decode=decode,
     claims=claim_label(decode),
-    read_target=read_label,
+    read_target=label_reader(KNOWN_AS),
     goal=label_goal,
     measure=measure_macro,
     check_outputs=check_labels,

@@ -10,7 +10,7 @@ from models.tasks.classification import (
     decode_mean,
     is_other_label,
     label_goal,
-    read_label,
+    label_reader,
 )
 from models.tasks.pairs import COLUMNS, NAME_TEMPLATES, PROBE_ITEMS, PairItem, encode_pair
 from models.tasks.robustness import NameTemplate, Robustness, RobustnessSet
@@ -29,6 +29,14 @@ def measure(targets: Sequence[int], outcomes: Sequence[int], outputs: Outputs) -
     }
 
 
+KNOWN_AS = {
+    "different": (
+        "not equivalent", "not duplicate", "not paraphrase", "no paraphrase", "non duplicate", "non paraphrase",
+        "no", "false",
+    ),
+    "paraphrase": ("equivalent", "duplicate", "is duplicate", "paraphrases", "same", "yes", "true"),
+}  # fmt: skip
+
 PARAPHRASE = Task(
     name="paraphrase",
     endpoint="paraphrase",
@@ -37,16 +45,13 @@ PARAPHRASE = Task(
     columns=COLUMNS,
     target_column="label",
     outputs=Outputs(("different", "paraphrase")),
-    known_as={
-        "different": ("not equivalent", "not duplicate", "not paraphrase", "no paraphrase", "non duplicate", "no"),
-        "paraphrase": ("equivalent", "duplicate", "is duplicate", "paraphrases", "same", "yes"),
-    },
+    known_as=KNOWN_AS,
     head="sequence-classification",
     main_metric="accuracy",
     encode=encode_pair,
     decode=decode_mean,
     claims=claim_label(decode_mean),
-    read_target=read_label,
+    read_target=label_reader(KNOWN_AS),
     goal=label_goal,
     measure=measure,
     check_outputs=check_labels,

@@ -8,8 +8,8 @@ from models.tasks.classification import (
     decode_mean,
     is_other_label,
     label_goal,
+    label_reader,
     measure_macro,
-    read_label,
 )
 from models.tasks.robustness import NameTemplate, Robustness, RobustnessSet
 from models.tasks.task import Outputs, Task, TextItem
@@ -43,6 +43,12 @@ NAME_TEMPLATES = (
 )
 """Sentences that praise and blame nobody."""
 
+KNOWN_AS = {
+    "negative": ("neg", "bad", "false"),
+    "neutral": ("neu", "mixed"),
+    "positive": ("pos", "good", "true"),
+}
+
 SENTIMENT = Task(
     name="sentiment",
     endpoint="sentiment",
@@ -51,17 +57,13 @@ SENTIMENT = Task(
     columns={"text": ("text", "sentence", "review", "content", "body")},
     target_column="label",
     outputs=Outputs(("negative", "positive")),
-    known_as={
-        "negative": ("neg", "bad"),
-        "neutral": ("neu", "mixed"),
-        "positive": ("pos", "good"),
-    },
+    known_as=KNOWN_AS,
     head="sequence-classification",
     main_metric="accuracy",
     encode=encode,
     decode=decode_mean,
     claims=claim_label(decode_mean),
-    read_target=read_label,
+    read_target=label_reader(KNOWN_AS),
     goal=label_goal,
     measure=measure_macro,
     check_outputs=check_labels,

@@ -303,8 +303,9 @@ class Task(Generic[ItemT, AnswerT]):
     example_columns: Mapping[str, tuple[str, ...]] | None = None
     """The columns of `example`, as `columns` names those of `item`."""
     known_as: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Labels that models of the task may have, in their order, each with other names that models give it; case, and
-    signs between words, do not matter. Empty where any label will do, and where there is none to choose."""
+    """Labels that models of the task may have, in their order, each with other names by which models and data
+    files call it; case, and signs between words, do not matter. Empty where any label will do, and where there is none
+    to choose."""
     contrast_labels: ContrastLabels | None = None
     """The labels of pairs made from one text, for a task that compares two texts; else None."""
     explains_each: bool = False

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from models.errors import UserError, shorten
 from models.tasks.task import AnyTask
@@ -72,11 +73,18 @@ def match_labels(
 
 def find_label(known_as: Mapping[str, Sequence[str]], name: str) -> str | None:
     """The label that a name stands for, whatever its case and the signs between its words; None for an unknown one."""
-    plain = _plain(name)
+    plain = plain_name(name)
     return next(
-        (label for label, others in known_as.items() if plain in (_plain(label), *map(_plain, others))),
+        (label for label, others in known_as.items() if plain in map(plain_name, (label, *others))),
         None,
     )
+
+
+# Data files name the same few labels in every record.
+@lru_cache(maxsize=1024)
+def plain_name(name: str) -> str:
+    """A label's name in small letters, with blanks in the place of other signs between its words."""
+    return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
 
 
 def is_nameless(name: str) -> bool:
@@ -97,10 +105,6 @@ def _refuse_nameless(task: AnyTask, found: Sequence[str], base: str) -> None:
         f"{base}: its labels have no names ({_quoted(found)}); name them in this order with --labels, such as "
         f"--labels {example}"
     )
-
-
-def _plain(name: str) -> str:
-    return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
 
 
 def _quoted(names: Sequence[str]) -> str:

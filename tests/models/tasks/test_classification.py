@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from models.tasks.classification import OTHER_NAMES, read_label
+from models.tasks.labels.matching import plain_name
 from models.tasks.nli import NLI
 from models.tasks.paraphrase import PARAPHRASE
 from models.tasks.sentiment import SENTIMENT
@@ -24,36 +24,44 @@ NOTHING = Encoded(rows=(), texts={}, truncated=False, windows=0)
     ],
 )  # fmt: skip
 def test_a_label_is_read_under_the_names_and_numbers_that_data_give_it(task: AnyTask, value: Any, number: int) -> None:
-    assert read_label(value, NOTHING, task.outputs) == number
+    assert task.read_target(value, NOTHING, task.outputs) == number
 
 
 @pytest.mark.parametrize("value", ["-", "2", "1.5", 1.5, -1, None, "", "maybe", float("nan"), float("inf"), ["1"], "١"])
 def test_another_label_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="is none of: 0 or 'negative', 1 or 'positive'"):
-        read_label(value, NOTHING, SENTIMENT.outputs)
+        SENTIMENT.read_target(value, NOTHING, SENTIMENT.outputs)
 
 
 @pytest.mark.parametrize("value", [True, "true", False])
 def test_a_truth_value_means_nothing_for_inference(value: Any) -> None:
     with pytest.raises(ValueError, match="is none of"):
-        read_label(value, NOTHING, NLI.outputs)
+        NLI.read_target(value, NOTHING, NLI.outputs)
 
 
 def test_a_models_own_label_goes_before_other_names() -> None:
     outputs = Outputs(("positive", "true", "Pos", "pos"))
-    assert [read_label(value, NOTHING, outputs) for value in ("true", "Pos", "pos", "TRUE")] == [1, 2, 3, 1]
+    assert [SENTIMENT.read_target(value, NOTHING, outputs) for value in ("true", "Pos", "pos", "TRUE")] == [1, 2, 3, 1]
     with pytest.raises(ValueError, match="is none of"):
-        read_label("POS", NOTHING, outputs)
+        SENTIMENT.read_target("POS", NOTHING, outputs)
 
 
 def test_a_label_that_is_a_number_is_itself_and_not_a_place() -> None:
     stars = Outputs(("1", "2", "3", "4", "5"))
-    assert [read_label(value, NOTHING, stars) for value in ("1", 1, 5, "5.0", 3.0)] == [0, 0, 4, 4, 2]
-    assert read_label("1", NOTHING, Outputs(("1", "0"))) == 0
+    assert [SENTIMENT.read_target(value, NOTHING, stars) for value in ("1", 1, 5, "5.0", 3.0)] == [0, 0, 4, 4, 2]
+    assert SENTIMENT.read_target("1", NOTHING, Outputs(("1", "0"))) == 0
 
 
 @pytest.mark.parametrize("task", [SENTIMENT, NLI, PARAPHRASE])
 def test_other_names_lead_to_one_label_of_a_task(task: AnyTask) -> None:
-    names = [name for label in task.outputs.labels for name in OTHER_NAMES[label]]
+    names = [plain_name(name) for label, others in task.known_as.items() for name in (label, *others)]
     assert len(set(names)) == len(names)
-    assert all(name == name.casefold() for name in names)
+
+
+@pytest.mark.parametrize("task", [SENTIMENT, NLI, PARAPHRASE])
+def test_data_may_name_a_label_as_models_do(task: AnyTask) -> None:
+    outputs = Outputs(tuple(task.known_as))
+    for number, (label, others) in enumerate(task.known_as.items()):
+        for name in (label, *others):
+            for written in (name, name.upper(), name.replace(" ", "_"), f" {name.replace(' ', '-')} "):
+                assert task.read_target(written, NOTHING, outputs) == number
