@@ -1,6 +1,7 @@
 """The model card of a package: its `README.md`."""
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,7 +10,6 @@ from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
 from models.checkpoint import IMPORTED, DataFile, ImportRecord, TrainingRecord
 from models.correction.spelling import WORDS_FILE
 from models.tables import format_cell, format_count, markdown_table
-from models.tasks.labels.matching import is_nameless
 from models.tasks.task import Head
 from models.training.settings import TrainingSettings
 
@@ -78,7 +78,7 @@ versions on the same kind of machine give the same weights again:
 
 ```
 steadfast train --config settings.toml --base BASE --out CHECKPOINT
-steadfast export CHECKPOINT --out PACKAGE{correct}
+steadfast export CHECKPOINT --out PACKAGE{options}
 ```
 
 ```toml
@@ -92,7 +92,7 @@ With `BASE` as the checkpoint
 named above or the folder where it lies, the same versions on the same kind of machine give the same graph again:
 
 ```
-steadfast import BASE --task {task}{options} --out PACKAGE
+steadfast import BASE --task {task} --out PACKAGE{options}
 ```
 
 Nothing is known here of its training. It was read with {versions}"""
@@ -167,7 +167,9 @@ def write_card(manifest: Manifest, record: TrainingRecord | ImportRecord, head: 
         optimum_note=_optimum_note(manifest, head),
         inputs=", ".join(f"`{tensor.name}`" for tensor in manifest.inputs),
         outputs=", ".join(f"`{tensor.name}`" for tensor in manifest.outputs),
-        again=_trained_again(manifest, record) if isinstance(record, TrainingRecord) else _imported_again(record),
+        again=_trained_again(manifest, record)
+        if isinstance(record, TrainingRecord)
+        else _imported_again(manifest, record),
         versions=_settings_line(manifest.versions),
     )
 
@@ -179,20 +181,56 @@ def _made(manifest: Manifest) -> str:
     return f"`{manifest.base}` trained by the method `{manifest.method.name}`{noise}"
 
 
+def _again(manifest: Manifest, record: TrainingRecord | ImportRecord) -> str:
+    if isinstance(record, TrainingRecord):
+        return _trained_again(manifest, record)
+    return _imported_again(manifest, record)
+
+
 def _trained_again(manifest: Manifest, record: TrainingRecord) -> str:
     return _TRAINED_AGAIN.format(
-        correct=" --correct" if manifest.correction and record.correction is None else "",
+        options=_as_options({"correct": bool(manifest.correction and record.correction is None), **_form_of(manifest)}),
         settings=_training_toml(record),
         unpacked_note=_unpacked_note(record),
         trained_with=_settings_line(record.versions | _device(record)),
     )
 
 
-def _imported_again(record: ImportRecord) -> str:
-    options = " --labels ..." if any(map(is_nameless, record.head)) else ""
-    if record.data:
-        options += " --data FOLDER"
-    return _IMPORTED_AGAIN.format(task=record.task, options=options, versions=_settings_line(record.versions))
+def _imported_again(manifest: Manifest, record: ImportRecord) -> str:
+    parts = {file.part: file.name for file in record.data}
+    given = {
+        "labels": ",".join(record.named) if record.named else None,
+        "score-range": record.outputs.score_range,
+        "max-tokens": record.max_tokens,
+        "data": "FOLDER" if record.data else None,
+        "train": parts.get("calibration"),
+        "validation": parts.get("validation"),
+        **_form_of(manifest),
+    }
+    return _IMPORTED_AGAIN.format(
+        task=record.task, options=_as_options(given), versions=_settings_line(record.versions)
+    )
+
+
+def _form_of(manifest: Manifest) -> dict[str, Any]:
+    """The options by which a package was given its form; int8 that was asked for may have ended in fp32."""
+    is_int8_wanted = manifest.precision == "int8" or manifest.quality.best_int8 is not None
+    return {
+        "precision": None if is_int8_wanted else manifest.precision,
+        "with-fp32": bool(manifest.fallback_probes),
+        "portable": manifest.portable,
+    }
+
+
+def _as_options(values: Mapping[str, Any]) -> str:
+    """Options of a command with their values, a blank before each; None and False are options that are not given."""
+    words: list[str] = []
+    for name, value in values.items():
+        if value is None or value is False:
+            continue
+        further = () if value is True else value if isinstance(value, tuple) else (value,)
+        words += [f"--{name}", *map(str, further)]
+    return "".join(f" {shlex.quote(word)}" for word in words)
 
 
 def _measured(manifest: Manifest) -> str:

@@ -148,6 +148,8 @@ class ImportRecord:
     outputs: Outputs
     head: tuple[str, ...]
     """The names by which the checkpoint itself calls its labels, in the order of its head."""
+    named: tuple[str, ...] | None = None
+    """The names that the user gave them instead, in the same order; None where nobody gave any."""
     base: str
     """The folder or hub id that it was taken from."""
     max_tokens: int

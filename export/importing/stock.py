@@ -62,6 +62,7 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
         task=task.name,
         outputs=outputs,
         head=found,
+        named=settings.labels,
         # The path of a folder on this machine would tell the reader of a card nothing.
         base=Path(base).absolute().name if Path(base).is_dir() else base,
         max_tokens=_most_tokens(settings, model, tokenizer),

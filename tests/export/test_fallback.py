@@ -40,6 +40,13 @@ def test_the_card_says_that_it_is_there(package: Path, package_with_fp32: Path) 
     assert FALLBACK_FILE not in (package / "README.md").read_text()
 
 
+def test_the_card_says_by_which_options_the_package_is_made_again(
+    package: Path, package_with_fp32: Path, fp32_package: Path
+) -> None:
+    for folder, options in ((package, ""), (package_with_fp32, " --with-fp32"), (fp32_package, " --precision fp32")):
+        assert f"\nsteadfast export CHECKPOINT --out PACKAGE{options}\n" in (folder / "README.md").read_text()
+
+
 def test_both_graphs_are_verified(package_with_fp32: Path, checkpoint: Path) -> None:
     report = verify_package(package_with_fp32, checkpoint=checkpoint)
     assert report.passed

@@ -1,5 +1,7 @@
 """Packages of checkpoints from elsewhere, and what they say of themselves."""
 
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from transformers import pipeline
 
 from export.build import PackageForm
 from export.importing.build import ImportData, import_checkpoint
-from export.package import Manifest, open_package
+from export.package import GRAPH_FILE, Manifest, open_package
 from export.session import open_packaged_model
 from export.verification import verify_package
 from models.data import DataError
@@ -21,6 +23,7 @@ from models.networks.batches import torch_runner
 from models.networks.encoder import Encoder
 from models.networks.loading import load_stock, load_tokenizer
 from models.tasks import find_task
+from service.cli.commands import app
 from tests.export.importing.test_stock import settings
 from tests.foreign import TEXTS, make_foreign
 
@@ -82,8 +85,30 @@ def test_a_package_names_the_checkpoint_and_its_labels(package: Path) -> None:
 def test_the_card_says_how_to_make_the_package_again(package: Path) -> None:
     card = (package / "README.md").read_text()
     assert "A model for the task sentiment: the checkpoint `one`, trained elsewhere, imported" in card
-    assert "steadfast import BASE --task sentiment --out PACKAGE" in card
+    assert "\nsteadfast import BASE --task sentiment --out PACKAGE --max-tokens 64 --precision fp32\n" in card
     assert "steadfast train" not in card
+
+
+@pytest.mark.parametrize(
+    ("task", "count", "further"),
+    [
+        ("sentiment", 3, {"labels": ("so so", "positive", "negative"), "max_tokens": 16}),
+        ("sts", 1, {"score_range": (-1.0, 5.5)}),
+    ],
+)
+def test_the_command_on_the_card_makes_the_same_graph(
+    tmp_path: Path, task: str, count: int, further: dict[str, Any]
+) -> None:
+    foreign = make_foreign(tmp_path / "foreign", "sequence-classification", None, count, reads_pairs=task == "sts")
+    chosen, form = settings(foreign, task, **further), PackageForm(portable=True)
+    made = import_checkpoint(chosen, tmp_path / "made", precision="fp32", form=form)
+    (command,) = re.findall("^steadfast (import .*)$", (tmp_path / "made" / "README.md").read_text(), re.MULTILINE)
+    places = {"BASE": str(foreign), "PACKAGE": str(tmp_path / "again")}
+    app([places.get(word, word) for word in shlex.split(command)], standalone_mode=False)
+    again = open_package(tmp_path / "again").manifest
+    for name in ("labels", "score_range", "max_tokens", "precision", "portable"):
+        assert getattr(again, name) == getattr(made, name)
+    assert again.files[GRAPH_FILE] == made.files[GRAPH_FILE]
 
 
 def test_with_data_it_has_the_metrics_and_the_precision_of_an_export(
@@ -97,7 +122,8 @@ def test_with_data_it_has_the_metrics_and_the_precision_of_an_export(
     )
     assert [(file.part, file.rows) for file in manifest.data] == [("validation", 200), ("calibration", 512)]
     assert verify_package(folder).passed
-    assert "--data FOLDER" in (folder / "README.md").read_text()
+    options = "--max-tokens 32 --data FOLDER --train train --validation validation --with-fp32"
+    assert f"\nsteadfast import BASE --task sentiment --out PACKAGE {options}\n" in (folder / "README.md").read_text()
 
 
 def test_a_measured_package_is_measured_again(measured: tuple[Path, Manifest], data: Path) -> None:
