@@ -9,7 +9,6 @@ from models.errors import UserError
 from models.files.formats import find_format, find_kind
 from models.files.opening import Dialect
 from models.folders import check_writable
-from service.files.partial import FINISHED
 from service.files.selection import Selection
 from service.files.target import OutputError, Target
 from service.outcomes.columns import WantedColumns
@@ -50,7 +49,7 @@ class ScoringJob:
         if self.errors is not None:
             find_format(str(self.errors))
             check_writable(self.errors, "--errors")
-            if self.errors.exists() and not self.overwrite and not (self.partial / FINISHED).exists():
+            if self.errors.exists() and not self.overwrite and not self.target.is_complete:
                 raise OutputError(f"{self.errors}: exists already; choose another --errors, or pass --overwrite")
         self._refuse_one_name_for_two()
 
@@ -78,8 +77,8 @@ class ScoringJob:
                 raise OutputError(f"{path}: is among the input and the output; choose another name with {option}")
 
     @property
-    def partial(self) -> Path:
-        """The folder that keeps the outcomes so far."""
+    def partial(self) -> Path | None:
+        """The folder that keeps the outcomes so far for the same command; None where no run can go on."""
         return self.target.partial
 
     def describe_output(self) -> dict[str, Any]:

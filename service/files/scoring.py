@@ -81,12 +81,8 @@ def score_file(predictor: Predictor, job: ScoringJob, progress: ReportStanding, 
         try:
             return run.complete(progress, engine or partial(compute, predictor, wanted=job.wanted))
         except RecordsError as error:
-            raise RunStopped(
-                f"{error}; {job.partial} holds the answers so far, and the same command goes on from there"
-            ) from error
-        finally:
-            if job.target.name == STDOUT:
-                shutil.rmtree(job.partial, ignore_errors=True)
+            kept = f"; {job.partial} holds the answers so far, and the same command goes on from there"
+            raise RunStopped(f"{error}{kept if job.partial else ''}") from error
 
 
 def _check_options(predictor: Predictor, job: ScoringJob) -> None:
@@ -109,6 +105,8 @@ class _Run:
     """For each file of the input, the column of each field of an item."""
     types: Mapping[str, Any]
     digests: Sequence[str]
+    folder: Path
+    """Keeps the outcomes so far."""
 
     @classmethod
     def begin(cls, predictor: Predictor, job: ScoringJob, spool: Path) -> "_Run":
@@ -127,7 +125,7 @@ class _Run:
         is_typed = any(not find_format(name, kind).is_text for name, kind in job.target.outputs(files))
         source = survey_source(files, job.selection, typed=is_typed)
         texts = [find_texts(predictor.task, part, job.columns) for part in source.parts]
-        run = cls(predictor, job, source, texts, types, digests)
+        run = cls(predictor, job, source, texts, types, digests, job.partial or spool / "answers")
         run.try_to_write(spool)
         return run
 
@@ -140,8 +138,8 @@ class _Run:
         """Compute what an earlier run has not, and write the output."""
         job, picked = self.job, self.source.picked
         identity = self._identify()
-        with PartialOutput(job.partial, identity, discard_other=job.overwrite) as so_far:
-            done = settle(job.partial, job.describe_output(), discard_other=job.overwrite)
+        with PartialOutput(self.folder, identity, discard_other=job.overwrite) as so_far:
+            done = settle(self.folder, job.describe_output(), discard_other=job.overwrite)
             if done is not None:
                 answers = Summary.model_validate(done["answers"]) if done.get("answers") else None
                 return Counts(**done["counts"], kept=picked, error_column=done["error_column"], answers=answers)
@@ -190,14 +188,15 @@ class _Run:
     def _check_errors(self, refused: int, last: Outcome) -> None:
         most = self.job.max_errors
         if most is not None and refused > most:
+            cure = "mend the input, or run the command with a higher --max-errors"
+            kept = f"{self.job.partial} holds the answers so far: {cure} to go on"
             raise RunStopped(
                 f"{refused:,} records were refused, and --max-errors allows {most:,}; the last one: "
-                f"{last.columns[ERROR]}; {self.job.partial} holds the answers so far: mend the input, or run the "
-                "command with a higher --max-errors to go on"
+                f"{last.columns[ERROR]}; {kept if self.job.partial else cure}"
             )
 
     def _write(self, partial: PartialOutput, identity: Mapping[str, Any], kept: int) -> Counts:
-        job, folder = self.job, self.job.partial
+        job, folder = self.job, self.folder
         try:
             with ExitStack() as stack:
                 errors = None
@@ -243,13 +242,13 @@ class _Run:
             "error_column": counts.error_column,
         }
         if target.name == STDOUT:
-            with (job.partial / _RESULT).open("rb") as file:
+            with (self.folder / _RESULT).open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
             moves[_RESULT] = target.destination
-            record["output"] = target.digest(job.partial / _RESULT)
-            moves |= target.place_record(job.partial, record)
+            record["output"] = target.digest(self.folder / _RESULT)
+            moves |= target.place_record(self.folder, record)
         answers = counts.answers.model_dump(mode="json") if counts.answers else None
         partial.finish(moves, {**record, "answers": answers}, job.describe_output())
 

@@ -1,8 +1,6 @@
 """The output of a run: a file, a folder with a file for each of the input, standard output, or a file elsewhere."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -51,13 +49,18 @@ class Target:
         return Path(self.name)
 
     @property
-    def partial(self) -> Path:
-        """The folder that keeps the outcomes until the output is complete."""
+    def partial(self) -> Path | None:
+        """The folder that keeps the outcomes for later runs until the output is complete; None for standard output."""
         if self.name == STDOUT:
-            return Path(tempfile.gettempdir()) / f"steadfast-{os.getpid()}{PARTIAL}"
+            return None
         if is_remote(self.name):
             return Path(PurePosixPath(self.name).name + PARTIAL)
         return self.path.with_name(self.path.name + PARTIAL)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a run left everything complete in its folder, so that only names are missing."""
+        return self.partial is not None and (self.partial / FINISHED).exists()
 
     @property
     def record(self) -> Path:
@@ -84,7 +87,7 @@ class Target:
             raise OutputError(f"{self.name}: is the input; choose another name with -o")
         if self.is_folder and not self.path.is_dir():
             raise OutputError(f"{self.path}: is a file, not a folder; choose another name with -o")
-        if (self.partial / FINISHED).exists():
+        if self.is_complete:
             return
         if not overwrite:
             raise OutputError(f"{self.name}: exists already; choose another name with -o, or pass --overwrite")

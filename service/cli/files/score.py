@@ -219,8 +219,11 @@ def _score(
             ):
                 return score_file(predictor, job, progress, engine)
         except KeyboardInterrupt:
-            kept = f"; {job.partial} holds the answers so far" if job.partial.exists() else ""
-            typer.echo(f"stopped{kept}; run the same command to continue", err=True)
+            if job.partial is None:
+                typer.echo("stopped; run the same command to begin anew", err=True)
+            else:
+                kept = f"; {job.partial} holds the answers so far" if job.partial.exists() else ""
+                typer.echo(f"stopped{kept}; run the same command to continue", err=True)
             raise typer.Exit(130) from None
 
 
@@ -241,8 +244,11 @@ def _show(counts: "Counts", job: "ScoringJob", given: Mapping[str, Any]) -> None
 
 
 @contextmanager
-def ending_well(so_far: Path) -> Iterator[None]:
-    """End the command with 1 and one sentence where its work fails, which is another thing than wrong use."""
+def ending_well(so_far: Path | None) -> Iterator[None]:
+    """End the command with 1 and one sentence where its work fails, which is another thing than wrong use.
+
+    `so_far` is the folder from which the same command can go on, if there may be one.
+    """
     from models.files.rows import DamagedFile
     from service.files.counts import FAILED
     from service.files.scoring import RunStopped
@@ -256,10 +262,10 @@ def ending_well(so_far: Path) -> Iterator[None]:
         raise typer.Exit(FAILED) from None
     except EngineStopped as error:
         kept = f"; {so_far} holds the answers so far, and the same command goes on from there"
-        typer.echo(f"steadfast: {error}{kept if so_far.exists() else ''}", err=True)
+        typer.echo(f"steadfast: {error}{kept if so_far and so_far.exists() else ''}", err=True)
         raise typer.Exit(FAILED) from None
     except OSError as error:
-        kept = f"; make room, and run the same command to go on from {so_far}" if so_far.exists() else ""
-        place = f"{error.filename or so_far}: "
+        kept = f"; make room, and run the same command to go on from {so_far}" if so_far and so_far.exists() else ""
+        place = f"{named}: " if (named := error.filename or so_far) else ""
         typer.echo(f"steadfast: {place}{error.strerror or error}{kept}", err=True)
         raise typer.Exit(FAILED) from None

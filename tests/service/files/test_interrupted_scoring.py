@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from service.answers.predictor import Predictor
 from service.files.job import ScoringJob
 from service.files.partial import PartialError
-from service.files.scoring import Standing, score_file
+from service.files.scoring import RunStopped, Standing, score_file
 from service.files.source import InputChanged
 from service.files.target import Target
 from tests.service.conftest import ROOT, steadfast, wait_for
@@ -53,7 +54,7 @@ def test_a_stopped_run_goes_on_where_it_was(predictor: Predictor, tmp_path: Path
     summary = score_file(predictor, job, lambda at: told.append(at.done))
     assert summary.kept == told[0] == 250
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    assert not job.partial.exists()
+    assert not (tmp_path / "out.csv.partial").exists()
 
 
 @pytest.mark.parametrize("change", ["source", "options"])
@@ -118,9 +119,9 @@ def test_a_damaged_beginning_is_refused_until_it_is_discarded(
         with pytest.raises(Stopped):
             score_file(predictor, job, stop_at(row))
     if damage == "journal":
-        (job.partial / "journal.json").write_text("{")
+        (tmp_path / "out.csv.partial" / "journal.json").write_text("{")
     else:
-        (job.partial / "000000000000.rows").unlink()
+        (tmp_path / "out.csv.partial" / "000000000000.rows").unlink()
     with pytest.raises(PartialError, match=rf"{damage} (is damaged|are missing).* discard it with --overwrite"):
         score_file(predictor, job, lambda *_: None)
     assert run(predictor, source, tmp_path / "out.csv", overwrite=True).kept == 0
@@ -158,6 +159,53 @@ def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
     assert "by an earlier run" in completed.stderr
     assert [row["n"] for row in read(target)] == [str(number) for number in range(24_000)]
     assert not (tmp_path / "out.csv.partial").exists()
+
+
+def test_a_stream_leaves_nothing_behind_and_promises_none_to_go_on_from(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": " "}, {"text": "bad"}])
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    # A process of this number was killed, or runs in a container that shares the folder.
+    somebodys = folder / f"steadfast-{os.getpid()}.partial"
+    somebodys.mkdir()
+    (somebodys / "journal.json").write_text("{}")
+
+    def check_rights(_: Standing) -> None:
+        (own,) = set(folder.iterdir()) - {somebodys}
+        assert own.stat().st_mode & 0o777 == 0o700
+
+    job = ScoringJob(sources=[str(source)], target=Target("-"))
+    assert score_file(predictor, job, check_rights).kept == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    with pytest.raises(RunStopped, match=r"; mend the input, or run the command with a higher --max-errors$"):
+        score_file(predictor, replace(job, max_errors=0), check_rights)
+    with pytest.raises(RunStopped, match=r"in\.csv: no such file[^;]*$"):
+        score_file(predictor, job, lambda at: source.unlink() if at.done == at.total else None)
+    assert list(folder.iterdir()) == [somebodys]
+    assert [one.name for one in somebodys.iterdir()] == ["journal.json"]
+
+
+def test_ctrl_c_in_a_stream_says_to_begin_anew(package: Path, tmp_path: Path) -> None:
+    command, _ = start_long_run(package, tmp_path, rows=24_000)
+    command[command.index("-o") + 1] = "-"
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_interrupts,
+    )
+    wait_for(lambda: any(tmp_path.glob("steadfast-*/*/*.rows")))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "stopped; run the same command to begin anew\n")
+    assert not list(tmp_path.glob("steadfast-*"))
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(200_000, 0), (800_000, 6_000)], ids=["predictions", "output"])
