@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from models.errors import MOST_MISTAKES, say_how_many
+from service.answers.contract import Options
+from service.answers.explanation import ExplainOptions
 from service.server.framework_errors import explain_mistakes
 from service.server.problems import PROBLEM_JSON, Problem, ProblemForm
 from service.server.tracing import Stage
@@ -49,6 +51,9 @@ class RequestContext:
         return time.perf_counter() - self.started
 
 
+_INSIDE = dict.fromkeys(ExplainOptions.model_fields.keys() - Options.model_fields.keys(), "explain")
+"""The fields of requests that belong inside another."""
+
 current_request: ContextVar[RequestContext] = ContextVar("current_request")
 
 
@@ -64,7 +69,8 @@ def read_body(kind: type[BodyT], length: int | None = None) -> BodyT:
     except ValidationError as error:
         if error.error_count() > MOST_MISTAKES:
             raise Problem("validation", f"the body {say_how_many(error)}; GET /docs.json lists the fields") from None
-        raise explain_mistakes([{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()], body) from None
+        mistakes = [{**mistake, "loc": list(mistake["loc"])} for mistake in error.errors()]
+        raise explain_mistakes(mistakes, body, _INSIDE if issubclass(kind, Options) else {}) from None
 
 
 def respond(problem: Problem) -> Response:

@@ -6,6 +6,7 @@ raised, and plain text where Starlette raised. Callers get pydantic's list; the 
 
 import json
 from collections.abc import Mapping, MutableMapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from models.errors import HALF_A_CHARACTER, describe_mistake
@@ -43,8 +44,13 @@ def translate(start: MutableMapping[str, Any], body: bytes, request_body: bytes)
     return Problem(code, detail, headers=headers)
 
 
-def explain_mistakes(mistakes: Sequence[Mapping[str, Any]], request_body: bytes) -> Problem:
-    """The problem of a body that does not fit, from pydantic's list of errors."""
+def explain_mistakes(
+    mistakes: Sequence[Mapping[str, Any]], request_body: bytes, inside: Mapping[str, str] = MappingProxyType({})
+) -> Problem:
+    """The problem of a body that does not fit, from pydantic's list of errors.
+
+    `inside` has fields that belong inside another, by their names.
+    """
     first = mistakes[0]
     if first["type"] == "json_invalid":
         reason = describe_mistake(first)
@@ -52,7 +58,7 @@ def explain_mistakes(mistakes: Sequence[Mapping[str, Any]], request_body: bytes)
         return Problem("malformed_json", f"the body {reason}{cure}")
     if not _is_strict_json(request_body):
         return Problem("malformed_json", "NaN and Infinity are no JSON; send numbers or null")
-    faults = [_fault(mistake) for mistake in mistakes]
+    faults = [_fault(mistake, inside) for mistake in mistakes]
     if any(mistake["type"] == "too_long" and mistake["loc"] == ["inputs"] for mistake in mistakes):
         return Problem("too_many_items", f"/inputs {faults[0].detail}; send several requests", faults)
     told = [f"{fault.pointer or 'the body'}: {fault.detail}" for fault in _most_telling(mistakes, faults)]
@@ -67,9 +73,13 @@ def _most_telling(mistakes: Sequence[Mapping[str, Any]], faults: list[Fault]) ->
     return faults[:1] if other is faults[0] else [faults[0], other]
 
 
-def _fault(mistake: Mapping[str, Any]) -> Fault:
-    detail = describe_mistake(mistake) + _WHERE_TO_LOOK.get(mistake["type"], "")
-    return Fault(pointer=pointer(*mistake["loc"]), detail=detail)
+def _fault(mistake: Mapping[str, Any], inside: Mapping[str, str]) -> Fault:
+    place, kind = mistake["loc"], mistake["type"]
+    if kind == "extra_forbidden" and len(place) == 1 and (outer := inside.get(place[0])):
+        cure = f'; send it inside {outer}, as in {{"{outer}": {{"{place[0]}": ...}}}}'
+    else:
+        cure = _WHERE_TO_LOOK.get(kind, "")
+    return Fault(pointer=pointer(*place), detail=describe_mistake(mistake) + cure)
 
 
 def _validation_mistakes(body: bytes) -> list[dict[str, Any]]:

@@ -129,6 +129,18 @@ def test_no_body_is_answered_in_the_words_of_pydantic(endpoint: str, value: Any)
             rb'{"inputs": ["\ud83d"]}',
             "the body holds half of a character, as where a text was cut inside an emoji; send whole characters",
         ),
+        (
+            b'{"inputs": ["a"], "explain": true, "target": "positive"}',
+            '/target: is not known here; send it inside explain, as in {"explain": {"target": ...}}',
+        ),
+        (
+            b'{"inputs": ["a"], "method": "rollout"}',
+            '/method: is not known here; send it inside explain, as in {"explain": {"method": ...}}',
+        ),
+        (
+            b'{"inputs": [{"text": "a", "target": "positive"}]}',
+            "/inputs/0/target: is not known here; GET /docs.json lists the fields",
+        ),
         (b'{"inputs": ["a"], "x": 1, "y": 2}', "/x: is not known here; GET /docs.json lists the fields, and 1 more"),
         (b'{', "the body is no JSON: EOF while parsing an object at line 1 column 1; send one object in UTF-8"),
         (b'{"inputs": ["a"], "top_k": NaN}', "NaN and Infinity are no JSON; send numbers or null"),
@@ -179,9 +191,9 @@ def test_mistakes_without_number_are_not_listed(
     """Each of these held up the event loop for seconds."""
     listed: list[int] = []
 
-    def explain(found: Sequence[Mapping[str, Any]], body: bytes) -> Problem:
+    def explain(found: Sequence[Mapping[str, Any]], body: bytes, inside: Mapping[str, str]) -> Problem:
         listed.append(len(found))
-        return explain_mistakes(found, body)
+        return explain_mistakes(found, body, inside)
 
     monkeypatch.setattr("service.server.context.explain_mistakes", explain)
     whole = body[:-1] + b', "on_error": "%s"}' % on_error.encode()
