@@ -14,16 +14,14 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from export.package import open_package
 from models.data import load_items
 from models.edits import find_family
 from models.tasks.task import Item
 from service.answers.certificate import Certificate, CertifiedFamily
 from service.answers.certifying import apply_edit, list_edits
 from service.answers.contract import Options
+from service.answers.opening import open_measured
 from service.answers.predictor import Predictor
-from service.engine.limits import EngineLimits
-from service.engine.pool import Pool
 
 app = typer.Typer()
 
@@ -34,23 +32,22 @@ def main(
     data: Annotated[str, typer.Option(help="Folder of the records.")],
     part: Annotated[str, typer.Option(help="Part with the records.")],
     family: Annotated[CertifiedFamily, typer.Option(help="Family of edits.")] = "typos",
-    rows: Annotated[int, typer.Option(help="Certify the first so many records.")] = 100,
+    rows: Annotated[int, typer.Option(min=1, help="Certify the first so many records.")] = 100,
     edits: Annotated[int, typer.Option(help="Random edits to ask for, of the records that hold.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the random edits.")] = 0,
 ) -> None:
     """Print the share that holds, edits and CPU seconds of a record, and how many random edits changed an answer."""
-    package = open_package(folder)
-    items = list(islice(load_items(data, part, package.task), rows))
-    with Pool(2) as pool, Predictor(package, EngineLimits(), pool) as predictor:
+    with open_measured(folder) as predictor:
+        items = list(islice(load_items(data, part, predictor.task), rows))
         began = time.process_time()
         certificates = [_certify(predictor, item, family) for item in track(items, "certifying")]
         seconds = (time.process_time() - began) / len(items)
         holding = [item for item, one in zip(items, certificates, strict=True) if one is not None and one.holds]
-        changed = _ask_edits(predictor, holding, family, edits, random.Random(seed))
+        asked, changed = ask_edits(predictor, holding, family, edits, random.Random(seed))
     tried = sum(one.edits for one in certificates if one is not None) / len(items)
     Console().print(
         f"{len(holding)} of {len(items)} hold ({family}); {tried:,.0f} edits and {seconds:.2f} CPU-s a record; "
-        f"{changed} of {edits:,} random edits of those that hold changed an answer"
+        f"{changed} of {asked:,} random edits of those that hold changed an answer"
     )
     if changed:
         raise typer.Exit(1)
@@ -62,19 +59,21 @@ def _certify(predictor: Predictor, item: Item, family: CertifiedFamily) -> Certi
     return certificate
 
 
-def _ask_edits(
+def ask_edits(
     predictor: Predictor, holding: Sequence[Item], family: CertifiedFamily, edits: int, draw: random.Random
-) -> int:
-    """How many of so many random edits, of items drawn at random, change the answer."""
+) -> tuple[int, int]:
+    """Ask for so many random edits of items drawn at random, if any can be edited; how many, and how many changed."""
     edited = [
-        (item, found) for item in holding if (found := list(list_edits(predictor.task, item, find_family(family))))
+        (item, found, _answer(predictor, item))
+        for item in holding
+        if (found := list(list_edits(predictor.task, item, find_family(family))))
     ]
+    asked = edits if edited else 0
     changed = 0
-    for _ in track(range(edits), "asking for edits"):
-        item, candidates = draw.choice(edited)
-        before, after = (_answer(predictor, one) for one in (item, apply_edit(item, draw.choice(candidates))))
-        changed += predictor.task.changed(before, after)
-    return changed
+    for _ in track(range(asked), "asking for edits"):
+        item, candidates, before = draw.choice(edited)
+        changed += predictor.task.changed(before, _answer(predictor, apply_edit(item, draw.choice(candidates))))
+    return asked, changed
 
 
 def _answer(predictor: Predictor, item: Item) -> Any:
