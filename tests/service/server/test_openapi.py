@@ -16,8 +16,12 @@ from schemathesis.specs.openapi.checks import (
 
 from models.tasks import ENDPOINTS, TASKS
 from service.answers.contract import request_type
-from service.server.dialects import DOCUMENTS
+from service.server.dialects import DIALECTS, DOCUMENTS
+from service.server.dialects.answering import Answering
+from service.server.metrics import Metrics
 from service.server.openapi import describe_api
+from service.server.registry import ModelRegistry
+from service.settings import Settings
 from tests.service.conftest import Server
 
 CASES = int(os.environ.get("STEADFAST_CONTRACT_CASES", "300"))
@@ -34,6 +38,14 @@ ASKED = [(operation, GenerationMode.POSITIVE) for operation in OPERATIONS] + [
     for operation in OPERATIONS
     if operation.body
 ]
+
+
+SECOND_NAMES = {
+    "/hf/{task}/{model}",
+    "/rerank",
+    *(f"/v2/models/{{model}}/versions/{{version}}{end}" for end in ("", "/infer", "/ready", "/config")),
+}
+"""Addresses that the document shows under a shorter name, as the words of their protocol say."""
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +78,15 @@ def test_every_address_of_other_protocols_is_shown_once_with_an_example_that_is_
             # No package of the zoo finds answers in texts.
             assert answer.status_code == (404 if path == "/hf/question-answering" else 200), (path, answer.text)
     assert len(shown) == sum(len(document.operations) for document in DOCUMENTS)
+
+
+def test_no_address_of_other_protocols_is_left_out_but_second_names() -> None:
+    answering = Answering(ModelRegistry(Settings()), Metrics(), Settings())
+    shown = {(one.method, one.path) for document in DOCUMENTS for one in document.operations}
+    for build in DIALECTS:
+        for address in build(answering).addresses:
+            found = [path for method, path in shown if method == address.method and address.pattern.match(path)]
+            assert found or address.path in SECOND_NAMES, address.path
 
 
 @pytest.mark.parametrize(("operation", "mode"), ASKED, ids=lambda value: getattr(value, "label", value))
