@@ -72,7 +72,13 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
 
 
 def _check_activation(config: Any, base: str) -> None:
-    """Refuse a cross-encoder whose numbers pass through a function that its stock model does not have."""
+    """Refuse a head whose numbers mean something else than the task's answers: labels judged each on its own, or a
+    score that passes through a function that the stock model does not have."""
+    if config.num_labels > 1 and config.problem_type == "multi_label_classification":
+        raise EncoderError(
+            f"{base}: its labels do not exclude each other (multi_label_classification), and a package gives one label "
+            "of a text; choose a checkpoint that was trained to choose one, or train it with `steadfast train --base`"
+        )
     given = getattr(config, "sentence_transformers", None) or {}
     named = str(
         given.get("activation_fn") or getattr(config, "sbert_ce_default_activation_function", None) or "Identity"

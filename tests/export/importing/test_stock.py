@@ -163,6 +163,17 @@ def test_a_score_that_passes_through_a_sigmoid_is_refused(tmp_path: Path) -> Non
         write_stock(settings(base, "sts", score_range=(0.0, 1.0)), tmp_path / "out")
 
 
+def test_labels_that_do_not_exclude_each_other_are_refused(tmp_path: Path) -> None:
+    labels = ["POS", "NEG"]
+    base = make_foreign(tmp_path / "many", "sequence-classification", labels, problem_type="multi_label_classification")
+    with pytest.raises(EncoderError, match=r"many: its labels do not exclude each other .*, and a package gives one"):
+        write_stock(settings(base, "sentiment"), tmp_path / "out")
+    single = make_foreign(
+        tmp_path / "one", "sequence-classification", labels, problem_type="single_label_classification"
+    )
+    assert write_stock(settings(single, "sentiment"), tmp_path / "out").outputs.labels == ("negative", "positive")
+
+
 def test_a_head_of_another_size_is_refused(tmp_path: Path) -> None:
     base = make_foreign(tmp_path / "two", "sequence-classification", None, 2)
     with pytest.raises(LabelError, match="its head gives 2 numbers, and the task has 1"):
