@@ -10,6 +10,7 @@ from export.build import USUAL, PackageForm, make_package, publish, workplace
 from export.importing.stock import ImportSettings, write_stock
 from export.origin import CALIBRATION_ROWS, Evidence, Origin, draw_calibration_rows, open_stock
 from export.package import Manifest, Precision
+from export.preconditions import check_place
 from models.data import Part, has_part, load_part
 from models.files.formats import Records
 from models.progress import Say
@@ -49,8 +50,9 @@ def import_checkpoint(
     Raises:
         EncoderError, LabelError: the checkpoint cannot be imported for the task.
         DataError: the data cannot be read.
-        ExportError: a gate refuses the graph.
+        ExportError: `out` exists, `name` cannot be used, or a gate refuses the graph.
     """
+    check_place(out, name)
     with workplace(out) as work:
         say(f"reading {settings.base}")
         checkpoint = work / "checkpoint"

@@ -13,6 +13,7 @@ import pytest
 from transformers import pipeline
 
 from export.build import PackageForm
+from export.errors import BadName, PackageExists
 from export.importing.build import ImportData, import_checkpoint
 from export.package import GRAPH_FILE, Manifest, open_package
 from export.session import open_packaged_model
@@ -148,6 +149,17 @@ def test_what_fails_leaves_nothing_behind(foreign: Path, data: Path, tmp_path: P
     with pytest.raises(DataError, match="no part 'test'"):
         import_checkpoint(settings(foreign, "sentiment"), tmp_path / "out", data=wrong)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_read_for_a_place_or_a_name_that_no_package_can_have(foreign: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    said: list[str] = []
+    with pytest.raises(PackageExists, match="out: exists already"):
+        import_checkpoint(settings(foreign, "sentiment"), tmp_path / "out", say=said.append)
+    with pytest.raises(BadName, match="package name 'No Name'"):
+        import_checkpoint(settings(foreign, "sentiment"), tmp_path / "other", name="No Name", say=said.append)
+    assert said == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_an_interrupted_import_leaves_nothing_behind(foreign: Path, tmp_path: Path) -> None:
