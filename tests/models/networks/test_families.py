@@ -74,10 +74,13 @@ def test_what_a_bilstm_cannot_be_trained_by_is_refused_by_name(method: str) -> N
         check_base("here", BilstmConfig(), "sequence-classification", method)
 
 
-def test_the_documentation_lists_the_families_their_heads_and_methods() -> None:
-    rows = re.findall(r"^\| `([a-z0-9-]+)` \|[^|]*\|([^|]*)\|([^|]*)\|", DOCUMENTED.read_text(), re.MULTILINE)
-    assert [name for name, _, _ in rows] == list(KNOWN)
-    for name, tasks, methods in rows:
+def test_the_documentation_lists_the_families_their_heads_methods_and_layouts() -> None:
+    rows = re.findall(
+        r"^\| `([a-z0-9-]+)` \|[^|]*\|([^|]*)\|([^|]*)\|[^|]*\|[^|]*\|([^|]*)\|$", DOCUMENTED.read_text(), re.MULTILINE
+    )
+    assert [name for name, *_ in rows] == list(KNOWN)
+    for name, tasks, methods, layout in rows:
+        assert layout.strip() == ("sequence first" if KNOWN[name].like_bert else "as traced")
         config = BilstmConfig() if name == BilstmConfig.model_type else make_config(name)
         allowed = {task for task in TASKS if _reaches(config, TASKS[task].head, "plain")}
         assert tasks.strip() == ("all" if allowed == set(TASKS) else ", ".join(sorted(allowed)))
