@@ -233,15 +233,9 @@ def _choose(
         say("measuring the graph in fp32 and in fp16")
         return check_fp16(fp32, half, yardstick)
     rows = evidence.calibration()
-    say(f"quantising, with activation ranges from {format_count(len(rows), _source_of(origin))}")
+    say(f"quantising, with activation ranges from {format_count(len(rows), evidence.source)}")
     calibration = prepare(traced, rows, fp32.parent, portable=portable)
     return choose_int8(origin, fp32, calibration, yardstick, say)
-
-
-def _source_of(origin: Origin) -> str:
-    if isinstance(origin.record, TrainingRecord):
-        return "training text"
-    return "text" if origin.record.data else "made-up text"
 
 
 def _fill(

@@ -181,12 +181,6 @@ def _made(manifest: Manifest) -> str:
     return f"`{manifest.base}` trained by the method `{manifest.method.name}`{noise}"
 
 
-def _again(manifest: Manifest, record: TrainingRecord | ImportRecord) -> str:
-    if isinstance(record, TrainingRecord):
-        return _trained_again(manifest, record)
-    return _imported_again(manifest, record)
-
-
 def _trained_again(manifest: Manifest, record: TrainingRecord) -> str:
     return _TRAINED_AGAIN.format(
         options=_as_options({"correct": bool(manifest.correction and record.correction is None), **_form_of(manifest)}),

@@ -57,6 +57,8 @@ class Evidence:
     """The texts that a graph is calibrated and measured on; they are read when they are asked for."""
 
     calibration: Callable[[], Sequence[Row]]
+    source: str
+    """The kind of the texts behind `calibration`, as a noun in the singular."""
     validation: Callable[[], Part] | None
     """Records with right answers; None where there are none."""
     texts: Callable[[], Sequence[Encoded]] = tuple
@@ -101,7 +103,9 @@ def open_stock(folder: Path, record: TrainingRecord | ImportRecord, correction: 
 def training_evidence(origin: Origin, data: str | None) -> Evidence:
     """The data of a checkpoint's training; `data` is their place, if that has moved."""
     return Evidence(
-        calibration=lambda: read_calibration_rows(origin, data), validation=lambda: read_validation(origin, data)
+        calibration=lambda: read_calibration_rows(origin, data),
+        source="training text",
+        validation=lambda: read_validation(origin, data),
     )
 
 

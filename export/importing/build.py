@@ -70,7 +70,10 @@ def _read_evidence(origin: Origin, data: ImportData | None) -> tuple[Origin, Evi
     if data is None:
         made = make_items(origin.task, origin.reader)
         return origin, Evidence(
-            calibration=lambda: draw_calibration_rows(made, SEED), validation=None, texts=lambda: made
+            calibration=lambda: draw_calibration_rows(made, SEED),
+            source="made-up text",
+            validation=None,
+            texts=lambda: made,
         )
     validation = _load(origin, data.data, data.validation)
     drawn = _load_calibration(origin, data)
@@ -78,6 +81,7 @@ def _read_evidence(origin: Origin, data: ImportData | None) -> tuple[Origin, Evi
     texts = (drawn or validation).examples
     return replace(origin, record=replace(origin.record, data=files)), Evidence(
         calibration=lambda: draw_calibration_rows((example.encoded for example in texts), SEED),
+        source="text",
         validation=lambda: validation,
     )
 

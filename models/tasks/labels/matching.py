@@ -87,17 +87,12 @@ def plain_name(name: str) -> str:
     return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
 
 
-def is_nameless(name: str) -> bool:
-    """Whether a label's name says no more than its number."""
-    return _NAMELESS.fullmatch(name.strip()) is not None
-
-
 def _has_fixed_outputs(task: AnyTask) -> bool:
     return not task.known_as and task.head != "token-classification"
 
 
 def _refuse_nameless(task: AnyTask, found: Sequence[str], base: str) -> None:
-    if not any(map(is_nameless, found)):
+    if not any(_NAMELESS.fullmatch(name.strip()) for name in found):
         return
     own = next((each for each in (task.outputs.labels, tuple(task.known_as)) if len(each) == len(found)), None)
     example = ",".join(own) if own else ",".join("NAME" for _ in found)
