@@ -361,3 +361,16 @@ def test_what_cannot_be_is_refused_before_anything_is_computed(
     assert (completed.returncode, completed.stderr.count("\n")) == (2, 1)
     assert completed.stderr.endswith(f"{said}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_long_numbers_of_json_lines_become_doubles_and_texts_in_other_files(
+    predictor: Predictor, tmp_path: Path, ending: str
+) -> None:
+    (tmp_path / "in.jsonl").write_text(
+        '{"text": "good", "a": 0.12345678901234567890, "b": 1e400, "c": 123456789012345678901234567890}\n'
+    )
+    run(predictor, tmp_path / "in.jsonl", tmp_path / f"out.{ending}")
+    (row,) = read(tmp_path / f"out.{ending}")
+    spelt = {"csv": ("0.12345678901234568", "inf"), "parquet": (0.12345678901234568, float("inf"))}
+    assert (row["a"], row["b"], row["c"]) == (*spelt[ending], "123456789012345678901234567890")
