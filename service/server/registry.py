@@ -235,7 +235,6 @@ def _pass_over_what_stays() -> None:
     A loaded server holds some hundred thousand objects, and going through them took a tenth of the event loop's time.
     Nor need it look after every 700 objects: what a request leaves behind is freed without it.
     """
-    gc.enable()
     gc.set_threshold(COLLECT_AFTER)
     gc.collect()
     gc.freeze()

@@ -1,6 +1,7 @@
 """The service as it is built from settings, and the parts of BentoML that are left out of it."""
 
 import asyncio
+import gc
 import signal
 import subprocess
 import sys
@@ -83,6 +84,18 @@ def test_a_reload_that_is_asked_for_while_a_worker_starts_is_not_lost(
     (handler,) = handlers
     # From the moment that packages are read, a request to read them again is heard.
     assert handler not in (signal.SIG_DFL, signal.SIG_IGN)
+
+
+def test_a_worker_collects_garbage_though_the_command_that_forked_it_does_not(package: Path) -> None:
+    async def start() -> bool:
+        async with running(Settings(packages=(package,))):
+            return gc.isenabled()
+
+    gc.disable()
+    try:
+        assert asyncio.run(start())
+    finally:
+        gc.enable()
 
 
 def test_importing_the_address_of_the_service_builds_nothing() -> None:
