@@ -243,8 +243,9 @@ def load_tokenizer(base: str | Path) -> PreTrainedTokenizerFast:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise EncoderError(f"{base}: no tokenizer here, nor one that could be fetched ({reason})") from error
-    except TypeError as error:
-        # A family whose tokenizer is made of a vocabulary fails by its path, which is None.
+    except Exception as error:
+        # Where the files are missing, transformers fails by a path that is None, in each family otherwise; at a damaged
+        # file the library tokenizers raises this class itself.
         raise EncoderError(
             f"{base}: its tokenizer is not there or not whole; copy tokenizer.json and tokenizer_config.json to it"
         ) from error

@@ -16,6 +16,7 @@ from models.networks.encoder import Encoder, EncoderError
 from models.networks.families import reads_segments
 from models.networks.loading import load_encoder, load_tokenizer, load_trained
 from tests.models.passes import FAMILIES, make_batch, make_config, make_encoder
+from tests.tiny import make_base
 
 
 def _stock_logits(encoder: Encoder) -> Tensor:
@@ -149,6 +150,18 @@ def test_a_model_without_its_tokenizer_is_a_clear_error(tmp_path: Path) -> None:
     make_config("bert").save_pretrained(tmp_path)
     with pytest.raises(EncoderError, match="its tokenizer is not there or not whole; copy"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "{}"])
+def test_a_tokenizer_that_is_damaged_or_missing_beside_its_settings_is_a_clear_error(
+    tmp_path: Path, content: str | None
+) -> None:
+    base = make_base(tmp_path / "base")
+    (base / "tokenizer.json").unlink()
+    if content is not None:
+        (base / "tokenizer.json").write_text(content)
+    with pytest.raises(EncoderError, match=f"^{base}: its tokenizer is not there or not whole; copy"):
+        load_tokenizer(base)
 
 
 def test_a_base_with_a_hole_in_its_encoder_is_refused_by_the_weights_name(base: Path, tmp_path: Path) -> None:
