@@ -18,6 +18,7 @@ from models.data import Example
 from models.evaluation import measure, predict_all
 from models.progress import Say
 from models.tables import format_count
+from models.tasks.task import TaskAnswer
 from models.text import Encoded, Row
 
 TOLERANCE = 0.005
@@ -63,11 +64,15 @@ def by_right_answers(origin: Origin, examples: Sequence[Example]) -> Yardstick:
 
 def by_agreement(origin: Origin, fp32: Path, items: Sequence[Encoded]) -> Yardstick:
     """The share of items that a graph answers as the fp32 graph does, as the task tells answers apart."""
-    expected = [prediction.answer for prediction in predict_all(origin.evaluated(fp32), items)]
+
+    def answer(graph: Path) -> list[TaskAnswer]:
+        return [prediction.answer for prediction in predict_all(origin.evaluated(graph), items)]
+
+    expected = answer(fp32)
     changed = origin.task.changed
 
     def agree(graph: Path) -> dict[str, float]:
-        found = [prediction.answer for prediction in predict_all(origin.evaluated(graph), items)]
+        found = expected if graph == fp32 else answer(graph)
         # Both ways: a further entity is no change from the first answer, but it is one from the second.
         same = [not changed(one, other) and not changed(other, one) for one, other in zip(expected, found, strict=True)]
         return {AGREEMENT: sum(same) / len(same)}

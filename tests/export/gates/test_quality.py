@@ -1,5 +1,6 @@
 """The gate on what int8 costs, on checkpoints that int8 really harms."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +8,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from export.build import export_checkpoint
+from export.gates.quality import AGREEMENT, by_agreement
+from export.importing.build import import_checkpoint
+from export.origin import Origin
 from export.package import Manifest
+from models.evaluation import EvaluatedModel
+from models.tasks.texts.made import make_items
 from tests.export.conftest import copied
+from tests.export.importing.test_stock import settings
 
 HUGE = 30_000
 """A range this wide makes everything else in it round to nothing."""
@@ -66,3 +73,38 @@ def test_a_harmless_int8_is_shipped_whole(package: Path) -> None:
     assert manifest.precision == "int8"
     assert manifest.quality.excluded_nodes == ()
     assert manifest.quality.calibration_rows == 512
+
+
+def test_without_records_int8_must_give_the_answers_of_fp32_to_made_up_texts(checkpoint: Path, tmp_path: Path) -> None:
+    found: dict[str, Manifest] = {}
+    for name, change in (("product", _with_outliers_before_a_product), ("tables", _with_outliers_in_the_tables)):
+        (tmp_path / name).mkdir()
+        harmed = _changed(checkpoint, tmp_path / name, change)
+        found[name] = import_checkpoint(settings(harmed, "sentiment"), tmp_path / name / "package")
+    assert (found["product"].precision, found["tables"].precision) == ("int8", "fp32")
+    assert len(found["product"].quality.excluded_nodes) == 1
+    assert found["product"].quality.exported >= 0.98
+    assert found["tables"].quality.best_int8 is not None
+    assert found["tables"].quality.best_int8 < 0.98
+    assert {manifest.quality.measured for manifest in found.values()} == {False}
+
+
+class _Counted(Origin):
+    """Notes the graphs that are measured."""
+
+    def evaluated(self, graph: Path) -> EvaluatedModel:
+        with (self.folder / "measured").open("a") as noted:
+            noted.write(f"{graph.name}\n")
+        return super().evaluated(graph)
+
+
+def test_answers_of_fp32_are_computed_once_to_compare_others_with_them(
+    origin: Origin, graph: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copy(graph, tmp_path / "other.onnx"))
+    counted = _Counted(
+        folder=tmp_path, record=origin.record, task=origin.task, reader=origin.reader, pad_id=origin.pad_id
+    )
+    yardstick = by_agreement(counted, graph, make_items(origin.task, origin.reader, 20))
+    assert [yardstick.measure(one) for one in (graph, other, graph)] == [{AGREEMENT: 1.0}] * 3
+    assert (tmp_path / "measured").read_text().split() == [graph.name, other.name]
