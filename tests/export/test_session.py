@@ -1,8 +1,9 @@
 """Sessions: what they compute with, and what they do to memory."""
 
 import gc
+import multiprocessing
 import random
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import onnxruntime
@@ -59,13 +60,22 @@ def test_memory_does_not_grow_with_the_runs(package: Path, rows: list[Row]) -> N
 
 
 def test_memory_of_large_batches_can_be_given_back_without_another_answer(package: Path, rows: list[Row]) -> None:
-    session = Session(package / "model.onnx", pad_id=0)
-    before = session.run(rows[:1], ("logits",))[0]["logits"]
+    # In a process of its own: what others have left in the heap can hold pages that would otherwise go back.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+        given_back, before, after = alone.submit(_give_back, package / "model.onnx", rows).result()
+    assert given_back > 8 * MEBIBYTE
+    assert after == before
+
+
+def _give_back(graph: Path, rows: list[Row]) -> tuple[int, bytes, bytes]:
+    """Bytes that a session gave back after a large batch, and what it answers before and after."""
+    session = Session(graph, pad_id=0)
+    before = session.run(rows[:1], ("logits",))[0]["logits"].tobytes()
     session.run(rows * (2_000 // len(rows)), session.outputs)
     largest = psutil.Process().memory_info().rss
     session.release_memory(rows[0])
-    assert largest - psutil.Process().memory_info().rss > 8 * MEBIBYTE
-    assert session.run(rows[:1], ("logits",))[0]["logits"].tobytes() == before.tobytes()
+    given_back = largest - psutil.Process().memory_info().rss
+    return given_back, before, session.run(rows[:1], ("logits",))[0]["logits"].tobytes()
 
 
 def test_texts_are_read_by_many_threads_at_once(package: Path) -> None:

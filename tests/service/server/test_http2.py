@@ -315,13 +315,13 @@ def test_an_idle_connection_is_closed_though_it_sends_echoes(strict: Server) -> 
     with calling(strict) as caller:
         assert caller.answer(caller.ask(GET))[0] == 200
         caller.socket.settimeout(0.1)
-        while not caller.is_closed:
-            with suppress(TimeoutError):
-                caller.h2.ping(b"01234567")
-                caller.flush()
-                caller.read()
-            if any(isinstance(event, ConnectionTerminated) for event in caller.events):
-                break
+        # Closing may be seen as a frame, as the end of what is read, or as a connection that takes nothing more.
+        with suppress(ConnectionError):
+            while not caller.is_closed and not any(isinstance(one, ConnectionTerminated) for one in caller.events):
+                with suppress(TimeoutError):
+                    caller.h2.ping(b"01234567")
+                    caller.flush()
+                    caller.read()
 
 
 def test_a_body_that_does_not_come_is_a_408(strict: Server) -> None:
