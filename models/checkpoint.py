@@ -70,6 +70,22 @@ class Licences(BaseModel):
     data: str = "not stated"
 
 
+class HeadRecord(BaseModel):
+    """The start of a head whose base had one: labels that the base's head had too began with their rows there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kept: dict[str, str] = Field(description="Labels that began with a row of the base's head, and its names for them.")
+    drawn: tuple[str, ...] = Field(description="Labels that began with random numbers.")
+
+    @property
+    def told(self) -> str:
+        """The same in words."""
+        kept = ", ".join(label if label == name else f"{label} ({name})" for label, name in self.kept.items())
+        drawn = ", ".join(self.drawn)
+        return "; ".join([*([f"kept for {kept}"] if kept else []), *([f"drawn anew for {drawn}"] if drawn else [])])
+
+
 class EpochRecord(BaseModel):
     """The losses and metrics of one epoch."""
 
@@ -92,6 +108,7 @@ class TrainingRecord(BaseModel):
     no_answer_threshold: float = 0.5
     method: MethodRecord
     base: str
+    head: HeadRecord | None = Field(default=None, description="None where the base had no head with labels.")
     max_tokens: int = Field(ge=8)
     correction: CorrectionKind | None = Field(
         default=None, description="How texts are corrected before they are read; for words with words.txt.gz."

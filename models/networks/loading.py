@@ -123,7 +123,7 @@ def load_stock(base: str | Path, head: Head) -> Any:
             f"{base}: a {others[0]}, and this task needs a trained head {wanted}; choose the task that it was trained "
             "for, or train it with `steadfast train --base`"
         )
-    model, found = _load_weights(base, head)
+    model, found = load_weights(base, head)
     if found["missing_keys"]:
         missing = sorted(found["missing_keys"])
         raise EncoderError(f"{base}: {len(missing)} weights are missing, {missing[0]} among them; copy it whole")
@@ -142,7 +142,7 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
     config = load_config(base, **({} if head == "masked-language-model" else name_labels(labels)))
     check_base(base, config, head)
     # A head of another size belongs to another task. An encoder of another size contradicts the configuration.
-    model, found = _load_weights(base, head, config=config, ignore_mismatched_sizes=True)
+    model, found = load_weights(base, head, config=config, ignore_mismatched_sizes=True)
     inside = f"{model.base_model_prefix}."
     misshapen = sorted(name for name in found["mismatched_keys"] if name.startswith(inside))
     if misshapen:
@@ -213,7 +213,7 @@ def load_trained(checkpoint: str | Path, head: Head) -> Any:
     Raises:
         EncoderError: the folder lacks weights of the model, has others, or is damaged.
     """
-    model, found = _load_weights(checkpoint, head)
+    model, found = load_weights(checkpoint, head)
     wrong = sorted({*found["missing_keys"], *found["unexpected_keys"], *map(str, found["mismatched_keys"])})
     if wrong:
         raise EncoderError(
@@ -223,7 +223,14 @@ def load_trained(checkpoint: str | Path, head: Head) -> Any:
     return model.eval()
 
 
-def _load_weights(folder: str | Path, head: Head, **given: Any) -> tuple[Any, dict[str, Any]]:
+def load_weights(folder: str | Path, head: Head, **given: Any) -> tuple[Any, dict[str, Any]]:
+    """A stock model with whatever weights it has there, and transformers' lists of those missing and of further ones.
+
+    Missing weights are drawn from torch's generator. `given` goes on to transformers.
+
+    Raises:
+        EncoderError: nothing there, or weights that are damaged or of other sizes.
+    """
     try:
         model, found = AUTO_CLASSES[head].from_pretrained(
             str(folder), attn_implementation="eager", dtype=torch.float32, output_loading_info=True, **given

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from models.checkpoint import DataFile
+from models.checkpoint import DataFile, HeadRecord
 from models.data import read_texts
 from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification
 from models.networks.encoder import Encoder
@@ -24,7 +24,10 @@ from models.networks.loading import (
     name_labels,
 )
 from models.networks.vocabulary import make_tokenizer, read_vectors
+from models.tasks import find_task
+from models.tasks.labels.matching import find_label
 from models.tasks.task import AnyTask
+from models.training.base_head import keep_known_labels
 from models.training.settings import BILSTM, BilstmSettings, TrainingError, TrainingSettings
 
 Vectors = Mapping[str, npt.NDArray[np.float32]]
@@ -35,8 +38,11 @@ class Base:
     """A tokenizer, which is needed to read the data, and a way to make the encoder once they are read."""
 
     tokenizer: PreTrainedTokenizerFast
-    make_encoder: Callable[[], Encoder]
-    """Draws new weights from torch's generator. Raises EncoderError or TrainingError if the base cannot be used."""
+    make_encoder: Callable[[], tuple[Encoder, HeadRecord | None]]
+    """Draws new weights from torch's generator, and says what became of the base's head, if it had one with labels.
+
+    Raises EncoderError or TrainingError if the base cannot be used.
+    """
     files: tuple[DataFile, ...] = ()
     """Files that the base was made from, beside the training data."""
 
@@ -59,7 +65,7 @@ def open_base(settings: TrainingSettings, task: AnyTask) -> Base:
     return Base(tokenizer=tokenizer, make_encoder=lambda: _load(settings, task))
 
 
-def _load(settings: TrainingSettings, task: AnyTask) -> Encoder:
+def _load(settings: TrainingSettings, task: AnyTask) -> tuple[Encoder, HeadRecord | None]:
     encoder = load_encoder(settings.base, task.head, settings.outputs.labels)
     config = encoder.model.config
     if isinstance(config, BilstmConfig) and config.reads_pairs != _reads_pairs(task):
@@ -69,7 +75,7 @@ def _load(settings: TrainingSettings, task: AnyTask) -> Encoder:
         )
     if task.head == "multiple-choice":
         _score_by_entailment(encoder, settings.base)
-    return encoder
+    return encoder, keep_known_labels(encoder, settings.base, task, settings.outputs.labels)
 
 
 def _score_by_entailment(encoder: Encoder, base: str) -> None:
@@ -79,7 +85,8 @@ def _score_by_entailment(encoder: Encoder, base: str) -> None:
     that both read the pooler's output, as BERT's do. Other bases keep the head that was loaded or drawn.
     """
     config = load_config(base)
-    labels = {str(name).lower(): number for number, name in config.id2label.items()}
+    known_as = find_task("nli").known_as
+    labels = {find_label(known_as, str(name)): number for number, name in config.id2label.items()}
     judges = "BertForSequenceClassification" in (config.architectures or ())
     if not judges or not {"entailment", "contradiction"} <= labels.keys():
         return
@@ -105,7 +112,7 @@ def _make_bilstm(settings: TrainingSettings, task: AnyTask) -> Base:
         reads_pairs=_reads_pairs(task),
         **name_labels(settings.outputs.labels),
     )
-    return Base(tokenizer=tokenizer, make_encoder=lambda: _draw(config, tokenizer, vectors), files=files)
+    return Base(tokenizer=tokenizer, make_encoder=lambda: (_draw(config, tokenizer, vectors), None), files=files)
 
 
 def _draw(config: BilstmConfig, tokenizer: PreTrainedTokenizerFast, vectors: Vectors) -> Encoder:

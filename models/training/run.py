@@ -10,7 +10,7 @@ from accelerate.utils import set_seed
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from models.checkpoint import DataFile
+from models.checkpoint import DataFile, HeadRecord
 from models.correction.reading import Correction
 from models.data import Example, Part, draw_rows, load_train, load_unlabelled, load_validation
 from models.networks.encoder import Encoder
@@ -94,6 +94,8 @@ class Run:
     """The correction by which the reader reads."""
     replicas: Replicas
     encoder: Encoder
+    head: HeadRecord | None
+    """The start of the head, where the base had one with labels."""
     method: Method
     optimizer: torch.optim.Optimizer
     soup: Soup | None
@@ -147,7 +149,9 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
     if data.made:
         watcher.say(f"training on {len(data.made)} made records beside the {len(data.train_examples) - len(data.made)}")
     set_seed(settings.seed)
-    encoder = _make_encoder(settings, base)
+    encoder, head = _make_encoder(settings, base)
+    if head is not None:
+        watcher.say(f"the head of {settings.base}: {head.told}")
     method = _build_method(settings, task, base, encoder, data).to(replicas.device)
     encoder.to(replicas.device)
     return Run(
@@ -161,6 +165,7 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
         correction=correction,
         replicas=replicas,
         encoder=encoder,
+        head=head,
         method=method,
         optimizer=_make_optimizer(settings, encoder, method),
         soup=Soup(encoder, method) if len(settings.learning_rates) > 1 else None,
@@ -194,13 +199,13 @@ def _read_data(settings: TrainingSettings, task: AnyTask, reader: Reader, measur
     )
 
 
-def _make_encoder(settings: TrainingSettings, base: Base) -> Encoder:
-    encoder = base.make_encoder()
+def _make_encoder(settings: TrainingSettings, base: Base) -> tuple[Encoder, HeadRecord | None]:
+    encoder, head = base.make_encoder()
     if settings.max_tokens > encoder.max_tokens:
         raise TrainingError(
             f"max_tokens {settings.max_tokens}: {settings.base} reads at most {encoder.max_tokens} tokens"
         )
-    return encoder
+    return encoder, head
 
 
 def _build_method(settings: TrainingSettings, task: AnyTask, base: Base, encoder: Encoder, data: RunData) -> Method:

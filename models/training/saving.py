@@ -168,6 +168,7 @@ def make_record(run: Run, state: RunState) -> TrainingRecord:
         no_answer_threshold=run.outputs.no_answer_threshold,
         method=MethodRecord(name=settings.method, settings=method_settings.model_dump(mode="json")),
         base=settings.base_name or settings.base,
+        head=run.head,
         max_tokens=settings.max_tokens,
         correction=run.correction.kind if run.correction else None,
         settings=settings.model_dump(mode="json", exclude=set(RECORDED_APART)) | circumstances,

@@ -38,7 +38,7 @@ def match_labels(
     Raises:
         LabelError: the labels have no names, are others than the task's, or two of them would have one name.
     """
-    if _has_fixed_outputs(task):
+    if not has_named_labels(task):
         if given is not None:
             raise LabelError(f"--labels: {task.name} has no labels to name; leave it out")
         return MatchedHead(task.outputs.labels, tuple(range(len(task.outputs.labels))))
@@ -71,6 +71,30 @@ def match_labels(
     return MatchedHead(tuple(labels[row] for row in rows), tuple(rows))
 
 
+def has_named_labels(task: AnyTask) -> bool:
+    """Whether a model of the task may have labels in any order; scores, choices, spans and tokens have a fixed one."""
+    return bool(task.known_as) or task.head == "token-classification"
+
+
+def match_rows(task: AnyTask, labels: Sequence[str], found: Sequence[str]) -> dict[int, int]:
+    """The numbers of the labels that a head is to have, each with that of the label of the same meaning in `found`.
+
+    A label that stands twice in `found` is left out. A single match is none: it may stand in a head that answers
+    something else, as `neutral` does in inference and in sentiment.
+    """
+    names = [_meaning(task, name) for name in found]
+    rows = {
+        number: names.index(meaning)
+        for number, meaning in enumerate(_meaning(task, label) for label in labels)
+        if names.count(meaning) == 1
+    }
+    return rows if len(rows) > 1 else {}
+
+
+def _meaning(task: AnyTask, name: str) -> str:
+    return plain_name(find_label(task.known_as, name) or name)
+
+
 def find_label(known_as: Mapping[str, Sequence[str]], name: str) -> str | None:
     """The label that a name stands for, whatever its case and the signs between its words; None for an unknown one."""
     plain = plain_name(name)
@@ -85,10 +109,6 @@ def find_label(known_as: Mapping[str, Sequence[str]], name: str) -> str | None:
 def plain_name(name: str) -> str:
     """A label's name in small letters, with blanks in the place of other signs between its words."""
     return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
-
-
-def _has_fixed_outputs(task: AnyTask) -> bool:
-    return not task.known_as and task.head != "token-classification"
 
 
 def _refuse_nameless(task: AnyTask, found: Sequence[str], base: str) -> None:

@@ -72,11 +72,14 @@ def _save_nli(base: Path, folder: Path, *labels: str) -> Encoder:
 
 def _start(folder: Path) -> Encoder:
     settings = _choice_settings(folder)
-    return open_base(settings, find_task(settings.task)).make_encoder().eval()
+    return open_base(settings, find_task(settings.task)).make_encoder()[0].eval()
 
 
-def test_from_an_nli_model_choices_are_scored_by_entailment_less_contradiction(base: Path, tmp_path: Path) -> None:
-    nli = _save_nli(base, tmp_path / "nli", "contradiction", "neutral", "Entailment")
+@pytest.mark.parametrize("entailment", ["Entailment", "entails"])
+def test_from_an_nli_model_choices_are_scored_by_entailment_less_contradiction(
+    entailment: str, base: Path, tmp_path: Path
+) -> None:
+    nli = _save_nli(base, tmp_path / "nli", "contradiction", "neutral", entailment)
     batch = make_batch()
     expected = nli(batch).logits
     scores = _start(tmp_path / "nli")(batch).logits
