@@ -19,8 +19,7 @@ import typer
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from export.build import CARD_FILE
-from export.card import UNPACKED_FROM
+from export.card import CARD_FILE, UNPACKED_FROM
 from export.origin import CONFIG_FILES
 from export.package import GRAPH_FILE, TOKENIZER_FILE, Manifest, open_package
 from models.atomic import atomic_write

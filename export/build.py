@@ -3,16 +3,14 @@
 import importlib.metadata
 import platform
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from export.card import write_card
-from export.errors import ExportError
+from export.card import CARD_FILE, write_card
+from export.figures.requirements import Requirement, check_requirements
 from export.gates.consistency import check_shares
 from export.gates.determinism import check_determinism
 from export.gates.parity import check_parity
@@ -29,43 +27,25 @@ from export.package import (
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     DeterminismReport,
-    Faithfulness,
     Manifest,
     ParityReport,
     Precision,
     Probe,
     Twin,
     file_digest,
-    read_manifest,
     write_manifest,
 )
-from export.passport import Passport
 from export.preconditions import check_request, read_exportable, read_twins
 from export.probes import record_probes, rows_of_many_lengths
-from export.requirements import Requirement, check_requirements
+from export.publishing import MeasurePackage, publish, workplace
 from export.session import Session
-from export.verification import verify_package
 from models.checkpoint import TrainingRecord
 from models.progress import Say
 from models.tables import format_count
 from models.tokenizer import without_padding
 
 TRACED = "traced.onnx"
-CARD_FILE = "README.md"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """The figures of a finished package that a manifest may state."""
-
-    faithfulness: dict[str, Faithfulness] = field(default_factory=dict)
-    """By explanation method, how faithful it is."""
-    passport: Passport | None = None
-
-
-MeasurePackage = Callable[[Path], Measured]
-"""Takes the folder of a package and measures it. Serving explains and attacks are made on what is served, and export
-must not import that, so whoever calls an export brings this along."""
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers")
 
@@ -122,9 +102,7 @@ def export_checkpoint(
         )
         if measure is not None:
             say("measuring the package")
-            found = measure(folder)
-            figures = {"faithfulness": found.faithfulness, "passport": found.passport}
-            manifest = _seal(folder, origin, manifest.model_copy(update=figures))
+            manifest = _seal(folder, origin, manifest.model_copy(update=measure(folder).for_manifest()))
         check_requirements(manifest, requirements, origin=str(out))
         publish(folder, out, say)
     return manifest
@@ -151,25 +129,6 @@ def make_package(
     folder = work / "package"
     folder.mkdir()
     return folder, _fill(folder, origin, checked, name or origin.task.name, twins, portable=form.portable)
-
-
-def publish(folder: Path, out: Path, say: Say) -> None:
-    """Verify the package that was made in `folder`, and move it to `out` in one step; raises ExportError."""
-    _refuse_unverified(folder)
-    folder.rename(out)
-    precision = read_manifest(out).precision
-    say(f"{out}: {precision}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
-
-
-@contextmanager
-def workplace(out: Path) -> Iterator[Path]:
-    """Make a folder beside `out`, so that the finished package is moved into place in one step."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,12 +221,6 @@ def _seal(folder: Path, origin: Origin, manifest: Manifest) -> Manifest:
     card = write_card(manifest, origin.record, origin.task.head, graph_bytes)
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
     return write_manifest(folder, manifest)
-
-
-def _refuse_unverified(folder: Path) -> None:
-    failed = [check for check in verify_package(folder).checks if not check.passed]
-    if failed:
-        raise ExportError(f"the finished package does not verify: {failed[0].name}: {failed[0].detail}")
 
 
 def _manifest(graph: Path, origin: Origin, checked: _CheckedGraph, name: str, twins: tuple[Twin, ...]) -> Manifest:

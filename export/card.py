@@ -1,17 +1,20 @@
 """The model card of a package: its `README.md`."""
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from export.figures import passport_table
+from export.figures.stated import passport_table
 from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
 from models.checkpoint import IMPORTED, DataFile, ImportRecord, TrainingRecord
 from models.correction.spelling import WORDS_FILE
 from models.tables import format_cell, format_count, markdown_table
 from models.tasks.task import Head
 from models.training.settings import TrainingSettings
+
+CARD_FILE = "README.md"
 
 ORT_CLASSES: dict[Head, str] = {"sequence-classification": "ORTModelForSequenceClassification"}
 """Classes of optimum that give a graph just the inputs it takes; the classes of other heads give more or fewer."""
@@ -128,6 +131,9 @@ share of them; its figure is the share of {rows} that are right before and after
 noise searches for nothing. The other lines are sets made to mislead and CheckList's tests.{name_gap}
 """
 
+_FIGURES = re.compile(r"^## (Robustness|Explanations)\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+"""The sections that hold such figures, each up to the next heading."""
+
 _NAME_GAP = """ `name-gap` is the largest
 difference that names or terms of identity made to the mean score of {templates}: here that between {highest} and
 {lowest} ({kind})."""
@@ -172,6 +178,12 @@ def write_card(manifest: Manifest, record: TrainingRecord | ImportRecord, head: 
         else _imported_again(manifest, record),
         versions=_settings_line(manifest.versions),
     )
+
+
+def replace_figures(card: str, manifest: Manifest) -> str:
+    """A card with the figures of robustness and of explanations that `manifest` has, in place of those it had."""
+    before, data, after = _FIGURES.sub("", card).partition("\n## Data\n")
+    return f"{before.rstrip()}\n{_robustness(manifest)}{_explanations(manifest)}{data}{after}"
 
 
 def _made(manifest: Manifest) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from export.external_data import holds_external_data
-from export.passport import Passport
+from export.figures.passport import Passport
 from models.checkpoint import DataFile, Licences, MethodRecord
 from models.correction.reading import CorrectionKind, open_correction
 from models.correction.spelling import WORDS_FILE

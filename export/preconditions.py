@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.errors import BadName, NoTwin, OnlyPretrained, PackageExists
-from export.package import NAME_PATTERN, Twin, read_manifest
+from export.package import NAME_PATTERN, Manifest, Twin, read_manifest
 from models.checkpoint import TrainingRecord, read_record
 from models.folders import check_folder, check_output_folder
 from models.tasks import TASKS, find_task
@@ -58,7 +58,7 @@ def read_exportable(checkpoint: Path) -> TrainingRecord:
     return record
 
 
-def read_twins(folders: Sequence[Path], record: TrainingRecord) -> tuple[Twin, ...]:
+def read_twins(folders: Sequence[Path], record: TrainingRecord | Manifest) -> tuple[Twin, ...]:
     """Packages of the same training by other methods or with other noise, as the manifest names them.
 
     Raises:
@@ -71,7 +71,7 @@ def read_twins(folders: Sequence[Path], record: TrainingRecord) -> tuple[Twin, .
     return twins
 
 
-def _read_twin(folder: Path, record: TrainingRecord) -> Twin:
+def _read_twin(folder: Path, record: TrainingRecord | Manifest) -> Twin:
     found = read_manifest(folder)
     differing = [
         field

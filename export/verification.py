@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.errors import NotAnExplanation, NotTheSameModel
-from export.figures import passport_table
+from export.figures.stated import passport_table
 from export.gates.consistency import check_shares
 from export.gates.determinism import TOLERANCE, find_differences
 from export.package import GRAPH_FILE, PROBE_TOLERANCE, WEIGHTS_FILE, Package, file_digest, open_package

@@ -10,8 +10,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import service
+from export.figures.requirements import BadRequirement, Requirement, read_requirement
 from export.providers import PROVIDERS, ProviderName
-from export.requirements import BadRequirement, Requirement, read_requirement
 from models.errors import UserError, first_mistake
 from models.machine import available_cores
 from service.address import DEFAULT_HOST, DEFAULT_PORT, PREFIX

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export.build import USUAL, PackageForm, make_package, publish, workplace
+from export.build import USUAL, PackageForm, make_package
 from export.importing.stock import ImportSettings, write_stock
 from export.origin import CALIBRATION_ROWS, Evidence, Origin, draw_calibration_rows, open_stock
 from export.package import Manifest, Precision
 from export.preconditions import check_place
+from export.publishing import publish, workplace
 from models.data import Part, has_part, load_part
 from models.files.formats import Records
 from models.progress import Say

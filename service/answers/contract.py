@@ -16,8 +16,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from export.figures.passport import Passport
 from export.package import DeterminismReport, Faithfulness, ParityReport, Precision, QualityReport, Twin
-from export.passport import Passport
 from models.checkpoint import DataFile, Licences
 from models.errors import MOST_MISTAKES, first_mistake
 from models.tasks.task import AnyTask

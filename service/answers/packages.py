@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from export.figures.requirements import check_requirements
 from export.package import Manifest, Package, PackageError, is_package, open_package, read_manifest
 from export.providers import ProviderName, fit_to_device, is_made_for
-from export.requirements import check_requirements
 from models.machine import available_cores
 from models.tasks import find_task
 from service.settings import Settings

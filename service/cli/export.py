@@ -7,25 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from export.figures.requirements import check_measured, read_requirement
 from export.package import Manifest, Precision, read_manifest
 from export.preconditions import check_request
-from export.requirements import check_measured, read_requirement
 from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_count
-from service.cli.measuring.faithfulness import MEASURED_ROWS, MEASURED_TOKENS
+from service.cli.measuring.measure import Explanations, Out, Robust, Twins, measure_figures, need_for_measuring
 from service.cli.options import need
-from service.cli.progress import console, watched_measuring
+from service.cli.progress import console
 
 if TYPE_CHECKING:
-    from export.build import Measured
-    from export.package import Faithfulness
-    from models.progress import ReportProgress
-    from service.answers.predictor import Predictor
+    from export.publishing import MeasurePackage
 
-Out = Annotated[
-    Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write the package to. It must not exist.")
-]
 GraphPrecision = Annotated[
     Precision, typer.Option(metavar="NAME", help="Precision of the graph: int8 or fp32 for CPUs, fp16 for GPUs.")
 ]
@@ -34,14 +28,6 @@ Name = Annotated[
 ]
 MovedData = Annotated[
     str | None, typer.Option(metavar="DATA", help="Folder of the data it was trained on, if that has moved.")
-]
-Twins = Annotated[
-    list[Path] | None,
-    typer.Option(
-        metavar="PACKAGE",
-        help="Package of the same training by another method, or with noise or without; its figures are kept beside "
-        "this one's. May be repeated.",
-    ),
 ]
 WithFp32 = Annotated[
     bool, typer.Option("--with-fp32", help="Add the fp32 graph, which answers on CPUs where int8 gives other answers.")
@@ -62,28 +48,12 @@ Correct = Annotated[
         "known ones. Needs WordNet. A checkpoint that was trained so is exported so without this.",
     ),
 ]
-Robust = Annotated[
-    bool,
-    typer.Option(
-        "--robust",
-        help="Measure the package under attack, with noise, on the sets made to mislead that the data folder holds, "
-        "and with exchanged names, and keep the figures in it.",
-    ),
-]
 Require = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FIGURE>=NUMBER",
         help="Make no package that falls short of this, such as 'accuracy>=0.90', 'typos-1>=0.70' or 'name-gap<=0.1'; "
         "all but metrics need --robust. May be repeated.",
-    ),
-]
-Explanations = Annotated[
-    bool,
-    typer.Option(
-        "--explanations",
-        help=f"Measure how faithful the explanations are, on {MEASURED_ROWS} validation records or fewer if they are "
-        "long, and keep the figures in the package.",
     ),
 ]
 
@@ -117,7 +87,7 @@ def export(
     check_measured(read_record(checkpoint), requirements, is_robust=robust)
     need("export", "torch", "transformers", "optimum", "onnx")
     if robust:
-        need("train", "textblob", "lemminflect")
+        need_for_measuring(robust=True)
     from export.build import PackageForm, export_checkpoint
 
     manifest = export_checkpoint(
@@ -128,7 +98,7 @@ def export(
         name=name,
         data=data,
         twins=twin or (),
-        measure=partial(_measure, checkpoint, data, explanations, robust) if explanations or robust else None,
+        measure=_measuring(checkpoint, data, explanations=explanations, robust=robust),
         requirements=requirements,
         say=console.print,
     )
@@ -146,33 +116,11 @@ def say_made(out: Path, manifest: Manifest) -> None:
     console.print(f"{out}: {manifest.precision}, {known}\nnext: steadfast serve {out}")
 
 
-def _measure(checkpoint: Path, data: str | None, explanations: bool, robust: bool, package: Path) -> "Measured":
-    """The figures of a package that were asked for, on the validation part of the checkpoint that it is made from."""
-    from export.build import Measured
-    from service.answers.opening import open_measured
-    from service.measuring.passport import measure_passport
-
+def _measuring(checkpoint: Path, data: str | None, *, explanations: bool, robust: bool) -> "MeasurePackage | None":
+    """The measurement of the figures that were asked for, on the part that the checkpoint was measured on."""
     source = read_record(checkpoint).source
-    place = data or source.data
-    with open_measured(package) as predictor, watched_measuring() as progress:
-        return Measured(
-            faithfulness=_measure_explanations(predictor, place, source.validation, progress) if explanations else {},
-            passport=measure_passport(predictor, place, source.validation, progress, console.print) if robust else None,
-        )
-
-
-def _measure_explanations(
-    predictor: "Predictor", data: str, part: str, progress: "ReportProgress"
-) -> "dict[str, Faithfulness]":
-    from models.data import load_items
-    from service.measuring.faithfulness import NothingToMeasure, measure_explanations
-
-    items = load_items(data, part, predictor.task, MEASURED_ROWS)
-    try:
-        return measure_explanations(predictor, items, progress, masks=False, most_tokens=MEASURED_TOKENS).for_manifest()
-    except NothingToMeasure as error:
-        console.print(f"explanations are not measured: {error}")
-        return {}
+    asked = partial(measure_figures, data or source.data, source.validation, robust=robust, explanations=explanations)
+    return asked if explanations or robust else None
 
 
 def verify(

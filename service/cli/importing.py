@@ -11,7 +11,8 @@ from models.checkpoint import Licences
 from models.folders import check_folder
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask
-from service.cli.export import GraphPrecision, Name, Out, Portable, WithFp32, say_made
+from service.cli.export import GraphPrecision, Name, Portable, WithFp32, say_made
+from service.cli.measuring.measure import Out
 from service.cli.options import need
 from service.cli.progress import console
 

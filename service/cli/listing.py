@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from export.figures import passport_table
+from export.figures.stated import passport_table
 from export.package import Manifest, read_manifest
 from models.tables import format_cell, markdown_table
 from service.answers.packages import package_folders

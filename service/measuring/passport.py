@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from export.passport import AttackFigure, NameGap, Passport
+from export.figures.passport import AttackFigure, NameGap, Passport
 from export.session import open_packaged_model
 from models.attack.settings import AttackSettings
 from models.attack.subjects import Subject, load_subjects

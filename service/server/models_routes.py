@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from export.figures import list_headlines
+from export.figures.stated import list_headlines
 from models.text import Truncation
 from service.answers.contract import Limits, ModelCard, ModelList, Reload
 from service.answers.predictor import Predictor

@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from export.build import Measured, export_checkpoint
+from export.build import export_checkpoint
 from export.errors import BadName, ExportError, IncompleteCheckpoint, PackageExists
+from export.figures.requirements import FallsShort, read_requirement
 from export.package import Faithfulness, Manifest, file_digest, open_package
-from export.requirements import FallsShort, read_requirement
+from export.publishing import Measured
 from export.session import Session, open_packaged_model
 from models.checkpoint import CheckpointError
 from models.data import DataError, load_part

@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.figures import list_figures, list_headlines, passport_table
-from export.package import Manifest, Twin, read_manifest
-from export.passport import AttackFigure, NameGap, Passport
-from export.requirements import (
+from export.figures.passport import AttackFigure, NameGap, Passport
+from export.figures.requirements import (
     BadRequirement,
     FallsShort,
     Requirement,
@@ -17,6 +15,8 @@ from export.requirements import (
     check_requirements,
     read_requirement,
 )
+from export.figures.stated import list_figures, list_headlines, passport_table
+from export.package import Manifest, Twin, read_manifest
 from models.checkpoint import read_record
 from tests.service.conftest import steadfast
 from tests.service.tiny import build_package

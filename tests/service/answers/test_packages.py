@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from export.figures.requirements import FallsShort
 from export.package import read_manifest
 from export.providers import ProviderName, WrongDevice
-from export.requirements import FallsShort
 from service.answers.packages import NoPackage, NotThePinned, TwoPackages, open_package_for, open_packages
 from service.settings import Settings
 from tests.service.tiny import build_package, reseal

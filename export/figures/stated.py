@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from export.figures.passport import Passport
 from export.package import Manifest, Twin
-from export.passport import Passport
 from models.tables import format_cell
 
 NAME_GAP = "name-gap"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from export.figures import list_figures
+from export.figures.stated import list_figures
 from export.package import Manifest, PackageError
 from models.checkpoint import TrainingRecord
 from models.errors import UserError

@@ -1,0 +1,93 @@
+"""Moves a finished package into its place, and makes packages of others with figures that are measured later.
+
+Nothing here needs torch.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from export.card import CARD_FILE, replace_figures
+from export.errors import ExportError
+from export.figures.passport import Passport
+from export.package import MANIFEST_FILE, Faithfulness, Manifest, open_package, read_manifest, write_manifest
+from export.preconditions import check_place, read_twins
+from export.verification import verify_package
+from models.progress import Say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The figures of a finished package that a manifest may state."""
+
+    faithfulness: dict[str, Faithfulness] = field(default_factory=dict)
+    """By explanation method, how faithful it is."""
+    passport: Passport | None = None
+
+    def for_manifest(self) -> dict[str, Any]:
+        """The manifest's fields of what was measured; what was not is left out, and keeps its value there."""
+        return {name: value for name, value in vars(self).items() if value}
+
+
+MeasurePackage = Callable[[Path], Measured]
+"""Takes the folder of a package and measures it. Serving explains and attacks are made on what is served, and export
+must not import that, so whoever calls an export brings this along."""
+
+
+def measure_again(
+    package: Path, out: Path, measure: MeasurePackage, *, twins: Sequence[Path] = (), say: Say = lambda _: None
+) -> Manifest:
+    """Make the package `out` of the files of another with figures that are measured now, in its manifest and its card.
+
+    The graph, the tokenizer and the probes stay as they are; the digest, which covers the figures, becomes another.
+    Without `twins` it keeps those it has.
+
+    Raises:
+        PackageError: `package` is none, or is damaged.
+        ExportError: `out` exists, or a twin does not match.
+    """
+    check_place(out, None)
+    manifest = open_package(package).manifest
+    compared = {"twins": read_twins(twins, manifest)} if twins else {}
+    with workplace(out) as work:
+        folder = work / "package"
+        folder.mkdir()
+        for name in (MANIFEST_FILE, *manifest.files):
+            shutil.copyfile(package / name, folder / name)
+        manifest = manifest.model_copy(update=compared | measure(folder).for_manifest())
+        if CARD_FILE in manifest.files:
+            card = folder / CARD_FILE
+            card.write_text(replace_figures(card.read_text(encoding="utf-8"), manifest), encoding="utf-8")
+        (folder / MANIFEST_FILE).unlink()
+        manifest = write_manifest(folder, manifest)
+        publish(folder, out, say)
+    return manifest
+
+
+def publish(folder: Path, out: Path, say: Say) -> None:
+    """Verify the package that was made in `folder`, and move it to `out` in one step; raises ExportError."""
+    _refuse_unverified(folder)
+    folder.rename(out)
+    precision = read_manifest(out).precision
+    say(f"{out}: {precision}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
+
+
+@contextmanager
+def workplace(out: Path) -> Iterator[Path]:
+    """Make a folder beside `out`, so that the finished package is moved into place in one step."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work)
+
+
+def _refuse_unverified(folder: Path) -> None:
+    failed = [check for check in verify_package(folder).checks if not check.passed]
+    if failed:
+        raise ExportError(f"the finished package does not verify: {failed[0].name}: {failed[0].detail}")

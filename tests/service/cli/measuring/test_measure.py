@@ -1,0 +1,82 @@
+"""`steadfast measure`: figures for a package that was made before."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from export.package import open_package
+from service.cli.commands import app
+from tests.tiny import WORDNET
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def data(made: Callable[[str], Path]) -> Path:
+    return made("sentiment") / "data"
+
+
+@pytest.fixture(scope="module")
+def bare(made: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package that states nothing but its quality."""
+    out = tmp_path_factory.mktemp("bare") / "package"
+    ran = _run("export", made("sentiment") / "trained", "-o", out, "--precision", "fp32")
+    assert ran.exit_code == 0, ran.output
+    return out
+
+
+def test_a_package_gains_figures_and_keeps_its_graph(
+    bare: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
+    attacked, explained = tmp_path / "attacked", tmp_path / "explained"
+    ran = _run("measure", bare, "--data", data, "--robust", "-o", attacked)
+    assert ran.exit_code == 0, ran.output
+    before, after = open_package(bare).manifest, open_package(attacked).manifest
+    assert before.passport is None
+    assert after.passport is not None
+    assert after.passport.attacks[0].accuracy == after.metrics["validation"]["accuracy"]
+    assert after.digest != before.digest
+    changed = {"passport", "files", "digest"}
+    assert after.model_dump(exclude=changed) == before.model_dump(exclude=changed)
+    assert {name for name in after.files if after.files[name] != before.files[name]} == {"README.md"}
+
+    ran = _run("measure", attacked, "--data", data, "--explanations", "-o", explained)
+    assert ran.exit_code == 0, ran.output
+    both = open_package(explained).manifest
+    assert both.passport == after.passport
+    assert both.faithfulness
+    card = (explained / "README.md").read_text(encoding="utf-8")
+    headings = [line for line in card.splitlines() if line.startswith("## ")]
+    assert headings[:4] == ["## Measured", "## Robustness", "## Explanations", "## Data"]
+    assert len(headings) == len(set(headings))
+    assert _run("verify", explained).exit_code == 0
+
+
+def test_figures_that_are_measured_again_take_the_place_of_the_old(bare: Path, data: Path, tmp_path: Path) -> None:
+    for package, out in ((bare, tmp_path / "once"), (tmp_path / "once", tmp_path / "twice")):
+        ran = _run("measure", package, "--data", data, "--explanations", "-o", out)
+        assert ran.exit_code == 0, ran.output
+    once, twice = ((tmp_path / name / "README.md").read_text(encoding="utf-8") for name in ("once", "twice"))
+    assert once.count("## Explanations") == twice.count("## Explanations") == 1
+    assert [line for line in once.splitlines() if line.startswith("#")] == [
+        line for line in twice.splitlines() if line.startswith("#")
+    ]
+
+
+def test_a_request_that_cannot_succeed_is_refused_at_once(bare: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    assert "give --robust, --explanations or both" in str(_run("measure", bare, "--data", data, "-o", out).exception)
+    ran = _run("measure", bare, "--data", data, "--robust", "-o", bare)
+    assert "exists already" in str(ran.exception)
+    ran = _run("measure", bare, "--data", data, "--robust", "-o", out, "--twin", bare)
+    assert "the same training" in str(ran.exception)
+    ran = _run("measure", bare, "--data", tmp_path / "none", "--robust", "-o", out)
+    assert "none" in str(ran.exception)
+    ran = _run("measure", bare, "--data", data, "--robust", "-o", out, "--part", "nowhere")
+    assert "nowhere" in str(ran.exception)
+    assert not list(tmp_path.iterdir())
