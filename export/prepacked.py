@@ -15,6 +15,7 @@ import functools
 import hashlib
 import logging
 import os
+import re
 import stat
 import sys
 import time
@@ -38,6 +39,15 @@ FOLDER = "prepacked"
 RECORD = "entry.json"
 GRAPH = "model.onnx"
 WEIGHTS = "weights.bin"
+
+ALIGNMENT = 64
+"""Packed weights begin at a multiple of so many bytes: float kernels read them by instructions that fault elsewhere.
+
+ONNX Runtime 1.31 writes constants one right after the other, so one of another size moves all behind it. Where that
+moves a packed weight, the entry holds the weights as they are alone, and each session packs its own.
+"""
+_PACKED = re.compile(rb"[A-Za-z]+\+\d+\|(\d+);\d+;")
+"""The entry of a packed weight in a graph's file: its operator and digest, and the byte at which it begins."""
 
 SMALLEST_BYTES = 1024
 """Smaller constants stay in the graph's file: ONNX Runtime reads shapes from there only."""
@@ -181,6 +191,14 @@ def _check_entry(entry: Path, digest: str) -> None:
         # Reading the weights takes as long as loading, so it is left out where nobody has touched the file.
         if (name != WEIGHTS or _identity(file) != record.weights) and file_digest(file) != expected:
             raise DamagedEntry(f"{file}: not the file that was written")
+    if not _is_aligned(entry):
+        raise DamagedEntry(f"{entry / WEIGHTS}: packed weights at bytes where they cannot be read")
+
+
+def _is_aligned(entry: Path) -> bool:
+    """Whether all packed weights begin where they can be read."""
+    content = (entry / GRAPH).read_bytes()
+    return all(int(found[1]) % ALIGNMENT == 0 for found in _PACKED.finditer(content))
 
 
 def _write_entry(entry: Path, graph: Path, digest: str) -> None:
@@ -197,7 +215,10 @@ def _write_entry(entry: Path, graph: Path, digest: str) -> None:
         with TemporaryDirectory(prefix=".", dir=entry.parent, ignore_cleanup_errors=True) as scratch:
             made = Path(scratch) / "made"
             made.mkdir(mode=0o700)
-            _optimize(content, made)
+            _optimize(content, made, packs=True)
+            if not _is_aligned(made):
+                (made / WEIGHTS).unlink()
+                _optimize(content, made, packs=False)
             return_memory()
             (made / RECORD).write_text(_record(digest, made).model_dump_json(), encoding="utf-8")
             _drop_unused(entry.parent, Path(scratch))
@@ -211,8 +232,8 @@ def _write_entry(entry: Path, graph: Path, digest: str) -> None:
             raise UnusableCache(f"{entry.parent}: {error.strerror}") from error
 
 
-def _optimize(graph: bytes, into: Path) -> None:
-    """Let ONNX Runtime write the optimised graph and its packed weights.
+def _optimize(graph: bytes, into: Path, *, packs: bool) -> None:
+    """Let ONNX Runtime write the optimised graph and its weights, packed too or as they are alone.
 
     The session that does it is not used: its weights lie in memory of its own, which no other session shares.
     """
@@ -223,7 +244,7 @@ def _optimize(graph: bytes, into: Path) -> None:
     options.optimized_model_filepath = str(into / GRAPH)
     # Without it, ONNX Runtime warns that the graph is made for this machine.
     options.log_severity_level = 3
-    options.add_session_config_entry("session.save_external_prepacked_constant_initializers", "1")
+    options.add_session_config_entry("session.save_external_prepacked_constant_initializers", str(int(packs)))
     options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
     options.add_session_config_entry(
         "session.optimized_model_external_initializers_min_size_in_bytes", str(SMALLEST_BYTES)

@@ -157,6 +157,69 @@ def test_weights_are_packed_in_branches_of_the_graph_too(entry: Path) -> None:
     assert set(packed(optimised.graph)) == {"exact", "rounded", "inner"}
 
 
+def write_odd_graph(path: Path) -> Path:
+    """A table of 33 rows of 8 floats, whose 1056 bytes are no multiple of 64, before a product with float weights."""
+    draw = np.random.default_rng(0)
+    constants = {"table": (33, 8), "wide": (8, WIDTH), "square": (WIDTH, WIDTH)}
+    arrays = {name: draw.standard_normal(shape, dtype=np.float32) for name, shape in constants.items()}
+    node, info = helper.make_node, helper.make_tensor_value_info
+    axes = ["batch", "sequence"]
+    nodes = [
+        node("Gather", ["table", "input_ids"], ["words"]),
+        node("MatMul", ["words", "wide"], ["hidden"]),
+        node("MatMul", ["hidden", "square"], ["logits"]),
+    ]
+    whole = helper.make_graph(
+        nodes, "odd", [info("input_ids", TensorProto.INT64, axes)], [info("logits", TensorProto.FLOAT, [*axes, WIDTH])],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(whole, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    return path
+
+
+def test_weights_that_would_be_packed_at_odd_bytes_are_kept_as_they_are(tmp_path: Path, cache: Path) -> None:
+    """ONNX Runtime reads packed float weights by instructions that end the process where they are not aligned."""
+    graph = write_odd_graph(tmp_path / "odd.onnx")
+    expected, found = (load(graph, folder).run(ROWS, ("logits",)) for folder in (None, cache))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours["logits"].tobytes() == theirs["logits"].tobytes()
+    (entry,) = entries(cache)
+    optimised = onnx.load(entry / "model.onnx", load_external_data=False)
+    kept = {tensor.name: [part.key for part in tensor.external_data] for tensor in optimised.graph.initializer}
+    assert kept == {name: ["location", "offset", "length"] for name in ("table", "wide", "square")}
+
+
+def test_an_entry_of_an_earlier_version_with_weights_at_odd_bytes_is_written_anew(tmp_path: Path, cache: Path) -> None:
+    graph = write_odd_graph(tmp_path / "odd.onnx")
+    load(graph, cache)
+    (entry,) = entries(cache)
+    (entry / "weights.bin").unlink()
+    write_packed(graph, entry)
+    record = json.loads((entry / "entry.json").read_text())
+    record["files"] = {name: file_digest(entry / name) for name in ("model.onnx", "weights.bin")}
+    record["weights"] = []
+    (entry / "entry.json").write_text(json.dumps(record))
+    assert b"MatMul+" in (entry / "model.onnx").read_bytes()
+    assert load(graph, cache).run(ROWS, ("logits",))
+    assert b"MatMul+" not in (entry / "model.onnx").read_bytes()
+
+
+def write_packed(graph: Path, entry: Path) -> None:
+    """Let ONNX Runtime write an entry's graph and weights as it lays them out itself."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(entry / "model.onnx")
+    for name, value in (
+        ("save_external_prepacked_constant_initializers", "1"),
+        ("optimized_model_external_initializers_file_name", "weights.bin"),
+        ("optimized_model_external_initializers_min_size_in_bytes", "1024"),
+    ):
+        options.add_session_config_entry(f"session.{name}", value)
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    for file in ("model.onnx", "weights.bin"):
+        (entry / file).chmod(0o600)
+
+
 def test_an_entry_is_named_by_its_graph_and_the_version_that_reads_it(graph: Path, entry: Path) -> None:
     assert entry.name.startswith(f"{file_digest(graph)}-{onnxruntime.__version__}-")
 
