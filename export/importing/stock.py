@@ -10,7 +10,7 @@ import torch
 from models.checkpoint import ImportRecord, Licences
 from models.networks.encoder import Encoder, EncoderError
 from models.networks.hooks import last_linear
-from models.networks.loading import check_tokenizer, load_config, load_stock, load_tokenizer, name_labels
+from models.networks.loading import check_base, check_tokenizer, load_config, load_stock, load_tokenizer, name_labels
 from models.tasks.labels.matching import LabelError, MatchedHead, match_labels
 from models.tasks.task import AnyTask, Outputs
 
@@ -44,6 +44,7 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
     """
     base, task = settings.base, settings.task
     config, tokenizer = load_config(base), load_tokenizer(base)
+    check_base(base, config, task.head)
     check_tokenizer(tokenizer, config, base)
     found = tuple(str(config.id2label[number]) for number in sorted(config.id2label))
     head = match_labels(task, found, settings.labels, base=base)

@@ -275,8 +275,8 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerFast, config: Any, base: str |
             "to the one that the model was trained with"
         )
     # A BiLSTM of ours reads texts without special tokens around them.
-    if find_family(config).self_attends and not tokenizer.backend_tokenizer.num_special_tokens_to_add(False):
+    if find_family(config).self_attends and not tokenizer.backend_tokenizer.encode("a").special_tokens_mask[0]:
         raise EncoderError(
-            f"{base}: its tokenizer puts no special tokens around texts, at the first of which the model reads its "
-            "answer; use the tokenizer that the model was trained with"
+            f"{base}: its tokenizer puts no special token before texts, at which the model reads its answer; use the "
+            "tokenizer that the model was trained with"
         )
