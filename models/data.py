@@ -233,6 +233,17 @@ def read_texts(source: DataSource, task: AnyTask, rows: int | None = None) -> It
                 yield texts
 
 
+def read_answers(source: DataSource, task: AnyTask) -> Iterator[Any]:
+    """The right answers of all records of the training parts, as the files have them; bad records are left out.
+
+    Raises:
+        DataError: a part or a column is missing.
+    """
+    for name in source.train:
+        answers = _read_each(read_part(source.data, name), name, task, "train", _answer_of)
+        yield from (answer for answer in answers if not isinstance(answer, BadRecord))
+
+
 def read_part(data: str, name: str) -> Records:
     """Read the records of one part as its file has them; raises DataError."""
     return _open(data, name)[0]
@@ -298,6 +309,10 @@ def _texts_of(record: Record, columns: Columns) -> tuple[str, ...]:
     return tuple(value for value in values if isinstance(value, str))
 
 
+def _answer_of(record: Record, columns: Columns) -> Any:
+    return None if columns.target is None else record.values.get(columns.target)
+
+
 def _read_item(record: Record, columns: Columns, task: AnyTask) -> Item:
     values = {field: record.values.get(column) for field, column in columns.fields.items()}
     item: Item = read_item(task.example or task.item, values)
@@ -329,8 +344,7 @@ def _read_answered(
     try:
         item = _read_item(record, columns, task)
         encoded = task.encode(item, reader, truncation)
-        value = None if columns.target is None else record.values.get(columns.target)
-        target = task.read_target(value, encoded, outputs) if is_labelled else None
+        target = task.read_target(_answer_of(record, columns), encoded, outputs) if is_labelled else None
         return AnsweredRecord(record, columns.fields, item, encoded, target)
     except ValidationError as error:
         return BadRecord(record.number, str(first_mistake(error)))

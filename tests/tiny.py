@@ -16,6 +16,7 @@ from tokenizers.processors import RobertaProcessing, TemplateProcessing
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from models.tasks import TASKS
+from models.tasks.task import AnyTask, Outputs
 
 WORDNET = Path(__file__).parent / "wordnet"
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {"cline": {"wordnet": str(WORDNET)}}
@@ -141,6 +142,20 @@ def _sentiment_row(draw: random.Random) -> dict[str, Any]:
     return {"text": _say(draw, (BAD, GOOD)[label]), "label": label}
 
 
+TOPICS = {"blame": BAD, "names": NAMES, "praise": GOOD, "small words": ("and", "it", "very")}
+"""The labels of a task without its own, each with the words that decide for it."""
+
+
+def outputs_of(task: AnyTask) -> Outputs:
+    """The outputs that the tiny models of a task have."""
+    return task.outputs if task.has_own_labels else Outputs(tuple(TOPICS))
+
+
+def _topic_row(draw: random.Random) -> dict[str, Any]:
+    label = draw.choice(list(TOPICS))
+    return {"text": _say(draw, TOPICS[label]), "label": label}
+
+
 def _nli_row(draw: random.Random) -> dict[str, Any]:
     label = draw.randrange(3)
     return {"premise": _say(draw, GOOD), "hypothesis": _say(draw, (GOOD, NAMES, BAD)[label]), "label": label}
@@ -185,5 +200,6 @@ ROWS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
     "ner": _ner_row,
     "reading-comprehension": _choice_row,
     "extractive-reading-comprehension": _span_row,
+    "text-classification": _topic_row,
 }
 """By task, what makes a row of its data."""

@@ -10,10 +10,14 @@ from models.tasks.reading_comprehension import READING_COMPREHENSION
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.sts import STS
 from models.tasks.task import AnyTask
+from models.tasks.text_classification import TEXT_CLASSIFICATION
 
 TASKS: dict[str, AnyTask] = {
-    task.name: task for task in (SENTIMENT, NLI, STS, PARAPHRASE, NER, READING_COMPREHENSION, EXTRACTIVE_READING)
-}
+    task.name: task
+    for task in (
+        SENTIMENT, NLI, STS, PARAPHRASE, NER, READING_COMPREHENSION, EXTRACTIVE_READING, TEXT_CLASSIFICATION,
+    )
+}  # fmt: skip
 
 TRAINED: dict[str, AnyTask] = TASKS | {MASKED_WORDS.name: MASKED_WORDS}
 """All that a model can be trained for: the tasks, and masked words, on which encoders are pre-trained."""

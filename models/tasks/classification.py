@@ -28,6 +28,9 @@ from models.tasks.task import (
 )
 from models.text import Encoded
 
+_MOST_SHOWN = 20
+"""Labels that a message lists."""
+
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0+)?", re.ASCII)
 
 
@@ -126,8 +129,20 @@ def read_label(value: Any, labels: Sequence[str], known_as: Mapping[str, Sequenc
         number = _find_name(str(value), labels, known_as)
     if number is not None:
         return number
-    known = ", ".join(f"{place} or {label!r}" for place, label in enumerate(labels))
-    raise ValueError(f"label {value!r} is none of: {known}")
+    known = ", ".join(f"{place} or {label!r}" for place, label in enumerate(labels[:_MOST_SHOWN]))
+    more = f" and {len(labels) - _MOST_SHOWN} more" if len(labels) > _MOST_SHOWN else ""
+    raise ValueError(f"label {value!r} is none of: {known}{more}")
+
+
+def name_label(value: Any) -> str | None:
+    """The name of a label that a data file gives, as `read_label` finds it again; None for what names none.
+
+    Blanks around it do not count, and 1, 1.0 and "1" are one label.
+    """
+    value = _whole(value)
+    if isinstance(value, int):
+        return str(value)
+    return (value.strip() or None) if isinstance(value, str) else None
 
 
 def _whole(value: Any) -> Any:

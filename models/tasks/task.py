@@ -153,6 +153,10 @@ class Outputs:
     """From this probability of "no answer" on, no answer is given; for tasks in which an answer may be missing."""
 
 
+NO_OUTPUTS = Outputs(())
+"""The outputs of a task that has no labels of its own."""
+
+
 @dataclass(frozen=True)
 class AnswerPart:
     """A part of an answer that can be explained, and where the model gave it."""
@@ -265,7 +269,8 @@ class Task(Generic[ItemT, AnswerT]):
     target_column: str | None
     """Column of the right answer in data files; None where the texts themselves hold it."""
     outputs: Outputs
-    """Label names when a data set gives only numbers, in the order of the numbers."""
+    """Label names when a data set gives only numbers, in the order of the numbers. `NO_OUTPUTS` where the labels are
+    those of the training data, or of a model that is imported."""
     head: Head
     main_metric: str
     """The metric by which epochs are compared and which the export's quality gate watches; higher is better."""
@@ -312,6 +317,11 @@ class Task(Generic[ItemT, AnswerT]):
     """Whether an answer has several parts, each explained on its own and read at a token of its own."""
     targets: Targets | None = None
     """The answers that can be explained in place of the one that was given; None where there are none."""
+
+    @property
+    def has_own_labels(self) -> bool:
+        """Whether the task names labels that hold where nobody gives others."""
+        return bool(self.outputs.labels)
 
     @property
     def edited_fields(self) -> tuple[str, ...]:

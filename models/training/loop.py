@@ -19,6 +19,7 @@ from models.networks.batches import plan_batches, torch_runner
 from models.networks.heads import HEAD_TRAINING
 from models.networks.masking import MaskedExamples, Masking
 from models.training.interruption import Interrupted, stop_requested
+from models.training.labels import with_labels
 from models.training.noise import Copying, copying
 from models.training.run import Run, RunState, Watcher, prepare_run
 from models.training.saving import (
@@ -47,9 +48,11 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher, measured_rows
     With `measured_rows`, each epoch is measured on at most that many validation records, the same ones each time.
 
     Raises:
+        DataError, EncoderError: the data or the base cannot be read.
         TrainingError: `out` exists, or an unfinished run with other settings lies beside it.
         Interrupted: on SIGINT or SIGTERM, after the state was saved.
     """
+    settings = with_labels(settings)
     work = out.with_name(out.name + ".training")
     check_free(settings, out, work)
     run = prepare_run(settings, work, watcher, measured_rows)

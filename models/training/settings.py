@@ -121,7 +121,8 @@ class TrainingSettings(BaseModel):
     labels: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Names of the labels, in the order of their numbers; the task's own if not given.",
+        description="Names of the labels, in the order of their numbers; the task's own if not given, or those of the "
+        "training data.",
     )
     score_range: tuple[float, float] | None = Field(
         default=None,
@@ -261,10 +262,11 @@ def check_general_settings(given: Mapping[str, Any]) -> TrainingSettings:
 
 
 def _check_answers(settings: TrainingSettings, task: AnyTask) -> None:
-    try:
-        task.check_outputs(settings.outputs)
-    except ValueError as error:
-        raise TrainingError(f"settings: labels: {error}") from error
+    if task.has_own_labels or settings.labels is not None:
+        try:
+            task.check_outputs(settings.outputs)
+        except ValueError as error:
+            raise TrainingError(f"settings: labels: {error}") from error
     if settings.score_range is not None and task.outputs.score_range is None:
         raise TrainingError(f"settings: score_range: {task.name} gives no score")
 

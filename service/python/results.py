@@ -20,7 +20,7 @@ MOST_SHOWN = 10
 
 
 class LabelResult(WithExplanation, WithCertificate, EncodingSummary, LabelAnswer, ItemPosition):
-    """The result of sentiment, inference and paraphrase."""
+    """The result of sentiment, inference, paraphrase, and classification by labels of one's own."""
 
 
 class SimilarityResult(WithExplanation, WithCertificate, EncodingSummary, StsAnswer, ItemPosition):

@@ -18,7 +18,7 @@ from models.networks.loading import load_trained
 from models.tasks import TASKS
 from models.tasks.task import READ_AT_TOKENS, AnyTask, Head
 from models.text import Reader, ReadingLimits, Row
-from tests.tiny import make_tokenizer
+from tests.tiny import make_tokenizer, outputs_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ AXES: dict[Head, tuple[str, ...]] = {
 
 
 def test_its_outputs_have_the_axes_of_its_head(exported: Exported) -> None:
-    labels = str(len(exported.task.outputs.labels))
+    labels = str(len(outputs_of(exported.task).labels))
     logits = tuple(labels if axis == "LABELS" else axis for axis in AXES[exported.task.head])
     assert {output.name: output.axes for output in exported.manifest.outputs} == {
         "logits": logits,
@@ -90,7 +90,7 @@ def test_its_outputs_have_the_axes_of_its_head(exported: Exported) -> None:
 def test_it_asks_where_to_read_only_where_answers_stand_at_tokens(exported: Exported) -> None:
     inputs = {tensor.name: tensor.axes for tensor in exported.manifest.inputs}
     assert inputs.pop("read_at", None) == (("batch",) if exported.task.head in READ_AT_TOKENS else None)
-    labels = str(len(exported.task.outputs.labels))
+    labels = str(len(outputs_of(exported.task).labels))
     logits = tuple(labels if axis == "LABELS" else axis for axis in AXES[exported.task.head])
     assert (inputs.pop("target"), inputs.pop("explain")) == (("explained", *logits[1:]), ("3",))
     assert inputs == dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), ("batch", "sequence"))

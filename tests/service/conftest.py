@@ -19,13 +19,15 @@ import httpx
 import psutil
 import pytest
 
-from export.package import MANIFEST_FILE, open_package
+from export.package import MANIFEST_FILE, open_package, read_manifest
+from models.tasks import TASKS
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from tests.service.tiny import build_package, reseal
 
 ROOT = Path(__file__).parents[2]
+ZOO = ROOT / "zoo"
 START_S = 60
 WAIT_S = 180
 """Longest wait for anything: a busy machine may take a minute for what an idle one does in a second."""
@@ -34,6 +36,14 @@ WAIT_S = 180
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_package(tmp_path_factory.mktemp("packages") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def every_package(made: Callable[[str], Path]) -> list[Path]:
+    """The packages of the zoo, and tiny ones of the tasks that it has none for."""
+    found = sorted(path.parent for path in ZOO.glob("*/package.json"))
+    answered = {read_manifest(folder).task for folder in found}
+    return [*found, *(made(name) / "package" for name in TASKS if name not in answered)]
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def match_labels(
 
 def has_named_labels(task: AnyTask) -> bool:
     """Whether a model of the task may have labels in any order; scores, choices, spans and tokens have a fixed one."""
-    return bool(task.known_as) or task.head == "token-classification"
+    return bool(task.known_as) or not task.has_own_labels or task.head == "token-classification"
 
 
 def match_rows(task: AnyTask, labels: Sequence[str], found: Sequence[str]) -> dict[int, int]:

@@ -58,6 +58,14 @@ _OPTIONS = (
         "task", str, metavar="NAME", help=f"Task to train for: {', '.join(TASKS)}.", rich_help_panel=WHAT_TO_TRAIN
     ),
     optional(
+        "labels",
+        str,
+        metavar="NAME,NAME",
+        help="Names of the labels, in the order of their numbers. Without it: the task's own, or, for a task that has "
+        "none, those of the training data in the order of the alphabet.",
+        rich_help_panel=WHAT_TO_TRAIN,
+    ),
+    optional(
         "method",
         str,
         metavar="NAME",
@@ -226,6 +234,8 @@ def read_run_settings(config: Path | None, given: Mapping[str, Any]) -> dict[str
     if method is not None and from_file.get("method", method) != method:
         # The file's are the settings of another method.
         from_file.pop("method_settings", None)
+    if "labels" in chosen:
+        chosen["labels"] = [name.strip() for name in chosen["labels"].split(",")]
     source = {name: chosen.pop(name) for name in DataSource.model_fields if name in chosen}
     tables = {"source": from_file.get("source", {}) | source}
     noise = {setting: chosen.pop(name) for name, setting in NOISE_OPTIONS.items() if name in chosen}

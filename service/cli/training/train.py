@@ -40,7 +40,7 @@ def train(
     console.print(f"next: steadfast export {out} -o PACKAGE")
 
 
-@with_options(training_options("task", "rows", "unlabelled", "correct", *NOISE_OPTIONS))
+@with_options(training_options("task", "labels", "rows", "unlabelled", "correct", *NOISE_OPTIONS))
 def pretrain(
     config: Config = None,
     out: Annotated[

@@ -31,6 +31,19 @@ class Answering:
     metrics: Metrics
     settings: Settings
 
+    def choose_endpoint(self, endpoints: Sequence[str], model: str | None = None) -> str:
+        """The first of these endpoints at which a model is served, or the model of this name.
+
+        Raises:
+            Problem: not ready, or no model at these endpoints has that name.
+        """
+        there = [one for one in self.registry.predictors if one.task.endpoint in endpoints]
+        named = [one for one in there if model in (None, one.name.name)]
+        if there and not named:
+            names = ", ".join(one.name.name for one in there)
+            raise Problem("model_not_found", f"no such model for this task; there are: {names}")
+        return min((one.task.endpoint for one in named), key=endpoints.index, default=endpoints[0])
+
     def refuse_early(self, endpoint: str, size: int) -> None:
         """Raise Problem where a body of so many bytes for an endpoint is refused whatever it says."""
         refuse_large(partial(self.registry.for_endpoint, endpoint), size)

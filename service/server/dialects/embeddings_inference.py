@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.responses import Response
 
-from models.tasks.nli import NliItem
 from models.tasks.pairs import PairItem
-from models.tasks.task import Item, LabelScore, TextItem
+from models.tasks.task import LabelScore
 from service.answers.contract import Options
 from service.server.dialects.answering import Answering, one_or_more, respond_json
 from service.server.dialects.dialect import Address, Dialect, Document, Operation
@@ -22,8 +21,8 @@ from service.server.problems import Problem, ProblemForm
 RERANKS = "sts"
 """The endpoint whose model compares and reranks texts."""
 
-SINGLE, PAIR = "sentiment", "nli"
-"""The endpoints whose models judge single texts and pairs."""
+SINGLE, PAIR = ("sentiment", "text-classification"), ("nli",)
+"""The endpoints whose models judge single texts and pairs; of each, the first for which a model is served does."""
 
 _ERROR_TYPES = {"empty_input": "Empty", "overloaded": "Overloaded", "not_ready": "Unhealthy", "draining": "Unhealthy"}
 """TEI's names of errors by our codes; the others are `Validation`, or `Backend` where the server is at fault."""
@@ -112,7 +111,8 @@ DOCUMENT = Document(
         Operation(
             name="tei-predict",
             path="/tei/predict",
-            describes=f"The labels of a text by {SINGLE}, or of a pair of texts by {PAIR}; or of a batch of either.",
+            describes=f"The labels of a text by {' or '.join(SINGLE)}, or of a pair of texts by {' or '.join(PAIR)}; "
+            "or of a batch of either.",
             body=PredictRequest,
             example={"inputs": "A joy from start to end."},
             answer=list[LabelScore] | list[list[LabelScore]],
@@ -181,13 +181,10 @@ class _Answers:
         if len({len(texts) for texts in batch}) > 1:
             raise Problem("validation", "/inputs: must be all single texts or all pairs: other models judge pairs")
         self._models.refuse_many(len(batch), "texts")
-        is_pair = len(batch[0]) == 2
-        items: list[Item] = (
-            [NliItem(premise=premise, hypothesis=hypothesis) for premise, hypothesis in batch]
-            if is_pair
-            else [TextItem(text=text) for (text,) in batch]
-        )
-        with self._models.registry.using(PAIR if is_pair else SINGLE) as predictor:
+        endpoint = self._models.choose_endpoint(PAIR if len(batch[0]) == 2 else SINGLE)
+        with self._models.registry.using(endpoint) as predictor:
+            task = predictor.task
+            items = [task.item.model_validate(dict(zip(task.columns, texts, strict=True))) for texts in batch]
             name = "inputs/{}".format if is_batch else lambda _: "inputs"
             results = await self._models.answer(predictor, items, name, request.options)
         labels = [[{"score": one.score, "label": one.label} for one in result.scores] for result in results]

@@ -115,11 +115,17 @@ _Questions = Annotated[
 class _Task:
     """A task as Hugging Face names it, and what answers it here."""
 
-    endpoint: str
+    endpoints: tuple[str, ...]
+    """The endpoints that can; the first for which a model is served does."""
     request: type[BaseModel]
     answer: Callable[[Answering, Predictor, Any], Awaitable[object]]
     task: AnyTask | None = None
-    """The one task of the endpoint that can, where not all can."""
+    """The one task of its endpoint that can, where not all can."""
+
+    @property
+    def answered_by(self) -> str:
+        """The names of the tasks that can."""
+        return self.task.name if self.task else " or ".join(self.endpoints)
 
 
 async def _classify(
@@ -246,11 +252,11 @@ class ZeroShotBody(_Request[_Texts, ZeroShotParameters]):
 
 
 TASKS: dict[str, _Task] = {
-    "text-classification": _Task("sentiment", TextClassificationBody, _classify),
-    "token-classification": _Task("ner", TokenClassificationBody, _find_entities),
-    "question-answering": _Task("reading-comprehension", QuestionAnsweringBody, _find_spans, EXTRACTIVE_READING),
-    "sentence-similarity": _Task("sts", SentenceSimilarityBody, _compare),
-    "zero-shot-classification": _Task("nli", ZeroShotBody, _choose_labels),
+    "text-classification": _Task(("sentiment", "text-classification"), TextClassificationBody, _classify),
+    "token-classification": _Task(("ner",), TokenClassificationBody, _find_entities),
+    "question-answering": _Task(("reading-comprehension",), QuestionAnsweringBody, _find_spans, EXTRACTIVE_READING),
+    "sentence-similarity": _Task(("sts",), SentenceSimilarityBody, _compare),
+    "zero-shot-classification": _Task(("nli",), ZeroShotBody, _choose_labels),
 }
 """The tasks by Hugging Face's names."""
 
@@ -310,7 +316,7 @@ DOCUMENT = Document(
         Operation(
             name=f"hf-{name}",
             path=f"/hf/{name}",
-            describes=f"{(task.request.__doc__ or '')} Answered by {(task.task.name if task.task else task.endpoint)}.",
+            describes=f"{task.request.__doc__ or ''} Answered by {task.answered_by}.",
             body=task.request,
             example=_SHOWN[name][0],
             answer=_SHOWN[name][1],
@@ -327,12 +333,12 @@ def build(models: Answering) -> Dialect:
     async def answer(task: str, model: str | None = None) -> Response:
         asked = _find(task)
         request = await models.read(asked.request)
-        with models.registry.using(asked.endpoint, _choose(models, asked, model)) as predictor:
+        endpoint = models.choose_endpoint(asked.endpoints, model)
+        with models.registry.using(endpoint, _choose(models, asked.task, endpoint, model)) as predictor:
             return respond_json(await asked.answer(models, predictor, request))
 
     def refuse_early(size: int, task: str, model: str | None = None) -> None:
-        del model
-        models.refuse_early(_find(task).endpoint, size)
+        models.refuse_early(models.choose_endpoint(_find(task).endpoints, model), size)
 
     paths = ("/hf/{task}", "/hf/{task}/{model}")
     return Dialect(
@@ -348,15 +354,15 @@ def _find(name: str) -> _Task:
         raise Problem("not_found", f"no task {quote(name)}; choose one of: {', '.join(TASKS)}") from None
 
 
-def _choose(models: Answering, asked: _Task, model: str | None) -> str | None:
-    """The name of the model that answers; None for the endpoint's default."""
-    if asked.task is None:
+def _choose(models: Answering, task: AnyTask | None, endpoint: str, model: str | None) -> str | None:
+    """The name of the model that answers, by a task where only one can; None for the endpoint's default."""
+    if task is None:
         return model
-    able = [one.name.name for one in models.registry.for_endpoint(asked.endpoint) if one.task is asked.task]
-    others = [one.name.name for one in models.registry.for_endpoint(asked.endpoint) if one.task is not asked.task]
+    able = [one.name.name for one in models.registry.for_endpoint(endpoint) if one.task is task]
+    others = [one.name.name for one in models.registry.for_endpoint(endpoint) if one.task is not task]
     if model not in others and (able or model is not None):
         return model or able[0]
-    cure = f"ask {' or '.join(able)}" if able else f"serve a package for {asked.task.name}, which zoo/ has none for"
+    cure = f"ask {' or '.join(able)}" if able else f"serve a package for {task.name}, which zoo/ has none for"
     raise Problem(
         "model_not_found",
         f"{model or ', '.join(others)} chooses among answers that are given, and finds none in a text; {cure}",

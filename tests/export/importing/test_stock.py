@@ -49,6 +49,7 @@ ENTAILMENT = {"ENTAILMENT": "entailment", "neutral": "neutral", "Contradiction":
         ("nli", {"not_entailment": "not_entailment", "entailment": "entailment"}),
         ("paraphrase", {"equivalent": "paraphrase", "not_equivalent": "different"}),
         ("paraphrase", {"not_duplicate": "different", "duplicate": "paraphrase"}),
+        ("text-classification", {"sport": "sport", "Arts": "Arts", "money": "money"}),
     ],
 )
 def test_the_label_is_the_one_that_the_stock_pipeline_gives(tmp_path: Path, task: str, meaning: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ from models.tasks import TASKS
 from models.tasks.robustness import NoiseName
 from models.tasks.task import Logits
 from models.text import Reader, ReadingLimits, Row
-from tests.tiny import WORDNET, make_tokenizer, write_examples
+from tests.tiny import WORDNET, make_tokenizer, outputs_of, write_examples
 
 TOKENIZER = make_tokenizer()
 READER = Reader(TOKENIZER.backend_tokenizer, ReadingLimits(max_tokens=64))
@@ -37,7 +37,7 @@ def _evaluated(task: str) -> EvaluatedModel:
         shape = {"sentiment": (-1, 1), "paraphrase": (-1, 1), "nli": (1, -1, -2), "sts": (1,)}[task]
         return [np.array(shape, dtype=np.float32) * (2 * count - 1) for count in counts]
 
-    return EvaluatedModel(task=TASKS[task], outputs=TASKS[task].outputs, reader=READER, run=run)
+    return EvaluatedModel(task=TASKS[task], outputs=outputs_of(TASKS[task]), reader=READER, run=run)
 
 
 def _write(folder: Path, name: str, rows: Iterable[dict[str, Any]]) -> None:
@@ -134,7 +134,7 @@ def test_every_task_says_what_is_measured_and_reads_its_own_noise(tmp_path: Path
 
 def _load(folder: Path, task: str, noise: NoiseName | None) -> Sequence[Any]:
     read = TASKS[task] if noise is None else make_noisy(TASKS[task], noise)
-    return load_part(str(folder), "validation", "validation", read, TASKS[task].outputs, READER).examples
+    return load_part(str(folder), "validation", "validation", read, outputs_of(TASKS[task]), READER).examples
 
 
 def test_words_keep_their_tags(tmp_path: Path) -> None:

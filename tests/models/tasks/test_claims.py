@@ -14,10 +14,17 @@ from models.tasks.sts import STS
 from models.tasks.task import AnyTask, Logits, Prediction
 from models.text import Encoded, Reader, ReadingLimits
 from models.words import Span, split_words
-from tests.tiny import make_tokenizer
+from tests.tiny import make_tokenizer, outputs_of
 
 READER = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=128))
-SINGLE = ("sentiment", "nli", "paraphrase", "reading-comprehension", "extractive-reading-comprehension")
+SINGLE = (
+    "sentiment",
+    "nli",
+    "paraphrase",
+    "text-classification",
+    "reading-comprehension",
+    "extractive-reading-comprehension",
+)
 
 
 def _read(task: AnyTask, values: dict[str, Any]) -> Encoded:
@@ -28,7 +35,7 @@ def _read(task: AnyTask, values: dict[str, Any]) -> Encoded:
 def _logits(task: AnyTask, encoded: Encoded, seed: int = 0) -> list[Logits]:
     draw = np.random.default_rng(seed)
     by_token = task.head in ("token-classification", "question-answering")
-    width = len(task.outputs.labels)
+    width = len(outputs_of(task).labels)
     return [
         draw.normal(size=(len(row), width) if by_token else (width,)).astype(np.float32) * 3 for row in encoded.rows
     ]
@@ -44,8 +51,8 @@ def test_the_whole_item_supports_an_answer_as_far_as_its_score(name: str) -> Non
     for seed, values in enumerate(task.probe_items):
         encoded = _read(task, values)
         logits = _logits(task, encoded, seed)
-        prediction = task.decode(logits, encoded, task.outputs)
-        (claim,) = task.claims(prediction, encoded, task.outputs)
+        prediction = task.decode(logits, encoded, outputs_of(task))
+        (claim,) = task.claims(prediction, encoded, outputs_of(task))
         assert claim.support(logits, encoded) == pytest.approx(prediction.answer.score, abs=1e-12)
 
 
@@ -53,8 +60,8 @@ def test_the_whole_item_supports_an_answer_as_far_as_its_score(name: str) -> Non
 def test_other_logits_support_a_claim_between_0_and_1(name: str) -> None:
     task = TASKS[name]
     encoded = _read(task, task.probe_items[0])
-    prediction: Prediction[Any] = task.decode(_logits(task, encoded, 1), encoded, task.outputs)
-    claims = task.claims(prediction, encoded, task.outputs)
+    prediction: Prediction[Any] = task.decode(_logits(task, encoded, 1), encoded, outputs_of(task))
+    claims = task.claims(prediction, encoded, outputs_of(task))
     assert len(claims) == len(prediction.parts)
     for seed in range(5):
         assert all(0 <= claim.support(_logits(task, encoded, seed), encoded) <= 1 for claim in claims)
@@ -64,8 +71,8 @@ def test_other_logits_support_a_claim_between_0_and_1(name: str) -> None:
 def test_all_words_but_those_kept_can_go(name: str) -> None:
     task = TASKS[name]
     encoded = _read(task, task.probe_items[0])
-    prediction: Prediction[Any] = task.decode(_logits(task, encoded, 1), encoded, task.outputs)
-    for claim in task.claims(prediction, encoded, task.outputs):
+    prediction: Prediction[Any] = task.decode(_logits(task, encoded, 1), encoded, outputs_of(task))
+    for claim in task.claims(prediction, encoded, outputs_of(task)):
         words = [
             (field, word)
             for field, word in _words(encoded)

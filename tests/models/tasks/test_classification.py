@@ -3,12 +3,16 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from models.tasks.classification import name_label
 from models.tasks.labels.matching import plain_name
 from models.tasks.nli import NLI
 from models.tasks.paraphrase import PARAPHRASE
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.task import AnyTask, Outputs
+from models.tasks.text_classification import TEXT_CLASSIFICATION
 from models.text import Encoded
 
 NOTHING = Encoded(rows=(), texts={}, truncated=False, windows=0)
@@ -50,6 +54,29 @@ def test_a_label_that_is_a_number_is_itself_and_not_a_place() -> None:
     stars = Outputs(("1", "2", "3", "4", "5"))
     assert [SENTIMENT.read_target(value, NOTHING, stars) for value in ("1", 1, 5, "5.0", 3.0)] == [0, 0, 4, 4, 2]
     assert SENTIMENT.read_target("1", NOTHING, Outputs(("1", "0"))) == 0
+
+
+@given(
+    value=st.one_of(
+        st.text(), st.integers(), st.booleans(), st.floats(), st.integers(-9, 999).map(float), st.just("1.0"), st.none()
+    ),
+    others=st.sets(st.text(min_size=1)),
+)
+def test_a_name_that_data_give_a_label_is_read_as_that_label(value: Any, others: set[str]) -> None:
+    name = name_label(value)
+    if name is None:
+        with pytest.raises(ValueError, match="is none of"):
+            TEXT_CLASSIFICATION.read_target(value, NOTHING, Outputs(("some", "others")))
+        return
+    known = {plain_name(name)}
+    labels = (name, *(label for label in sorted(others) if name_label(label) and plain_name(label) not in known))
+    assert TEXT_CLASSIFICATION.read_target(value, NOTHING, Outputs(labels)) == 0
+
+
+def test_of_many_labels_a_message_lists_the_first() -> None:
+    outputs = Outputs(tuple(f"intent {number}" for number in range(150)))
+    with pytest.raises(ValueError, match=r"none of: 0 or 'intent 0', .*, 19 or 'intent 19' and 130 more$"):
+        TEXT_CLASSIFICATION.read_target("x", NOTHING, outputs)
 
 
 @pytest.mark.parametrize("task", [SENTIMENT, NLI, PARAPHRASE])

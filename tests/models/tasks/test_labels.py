@@ -28,6 +28,15 @@ def test_names_that_are_given_stand_for_those_of_the_head() -> None:
     assert matched == MatchedHead(("negative", "positive"), (1, 0))
 
 
+def test_a_task_without_labels_takes_those_of_the_head_in_its_order() -> None:
+    task = find_task("text-classification")
+    assert match_labels(task, ["sport", "Arts & Music", "b"]) == MatchedHead(("sport", "Arts & Music", "b"), (0, 1, 2))
+    given = match_labels(task, ["LABEL_0", "LABEL_1"], ["spam", "ham"])
+    assert given == MatchedHead(("spam", "ham"), (0, 1))
+    with pytest.raises(LabelError, match=r"with --labels, such as --labels NAME,NAME$"):
+        match_labels(task, ["LABEL_0", "LABEL_1"])
+
+
 def test_names_that_the_task_does_not_know_can_be_given_and_keep_the_order_of_the_head() -> None:
     matched = match_labels(find_task("sentiment"), ["a", "b", "c"], ["praise", "blame", "neutral"])
     assert matched == MatchedHead(("praise", "blame", "neutral"), (0, 1, 2))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.tasks import TASKS
 from models.tasks.task import AnyTask, Logits, Prediction, Targets, contrast
 from models.text import Encoded, Reader, ReadingLimits
-from tests.tiny import make_items, make_tokenizer
+from tests.tiny import make_items, make_tokenizer, outputs_of
 
 READER = Reader(make_tokenizer().backend_tokenizer, ReadingLimits(max_tokens=24))
 AIMED = [name for name, task in TASKS.items() if task.targets is not None]
@@ -29,7 +29,7 @@ def encode(task: AnyTask, number: int) -> Encoded:
 
 def draw_logits(task: AnyTask, encoded: Encoded, seed: int) -> list[Logits]:
     draw = np.random.default_rng(seed)
-    single = 1 if task.head == "multiple-choice" else len(task.outputs.labels)
+    single = 1 if task.head == "multiple-choice" else len(outputs_of(task).labels)
     at_tokens = task.head in ("token-classification", "question-answering")
     return [draw.normal(size=(len(row), single) if at_tokens else single).astype(np.float32) for row in encoded.rows]
 
@@ -37,7 +37,7 @@ def draw_logits(task: AnyTask, encoded: Encoded, seed: int) -> list[Logits]:
 def decode(task: AnyTask, number: int, seed: int) -> tuple[Encoded, list[Logits], Prediction[Any]]:
     encoded = encode(task, number)
     logits = draw_logits(task, encoded, seed)
-    return encoded, logits, task.decode(logits, encoded, task.outputs)
+    return encoded, logits, task.decode(logits, encoded, outputs_of(task))
 
 
 def targets_of(task: AnyTask) -> Targets:
@@ -75,8 +75,8 @@ def test_to_ask_for_the_answer_itself_changes_nothing(task: str, number: int, se
     targets = targets_of(TASKS[task])
     for part in prediction.parts:
         answer = prediction.outcome if task == "reading-comprehension" else part.name
-        place = targets.find(answer, encoded, TASKS[task].outputs)
-        assert targets.aim(place, part, logits, encoded, TASKS[task].outputs) == part
+        place = targets.find(answer, encoded, outputs_of(TASKS[task]))
+        assert targets.aim(place, part, logits, encoded, outputs_of(TASKS[task])) == part
 
 
 @settings(deadline=None, max_examples=30)
@@ -136,7 +136,7 @@ def test_what_cannot_be_explained_is_refused_with_what_can(task: str, asked: str
     encoded = encode(TASKS[task], 0)
     last = max(row.group for row in encoded.rows)
     with pytest.raises(ValueError, match="no ") as refused:
-        targets_of(TASKS[task]).find(asked, encoded, TASKS[task].outputs)
+        targets_of(TASKS[task]).find(asked, encoded, outputs_of(TASKS[task]))
     assert str(refused.value) == said.format(places="0 or 1" if last == 1 else f"0 to {last}")
 
 

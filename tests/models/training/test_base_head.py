@@ -148,3 +148,10 @@ def test_the_log_and_the_checkpoint_say_what_was_kept_and_what_was_drawn(tmp_pat
     assert start(tmp_path / "out", "sentiment")[1] == HeadRecord(
         kept={"negative": "negative", "positive": "positive"}, drawn=()
     )
+
+
+def test_labels_of_ones_own_keep_their_rows(tmp_path: Path) -> None:
+    found = save_base(tmp_path, "bert", ["sport", "Money", "arts"])
+    encoder, head = start(tmp_path, "text-classification", ["arts", "money", "sport"])
+    torch.testing.assert_close(logits(encoder), logits(found)[:, [2, 1, 0]], rtol=0, atol=0)
+    assert head == HeadRecord(kept={"arts": "arts", "money": "Money", "sport": "sport"}, drawn=())

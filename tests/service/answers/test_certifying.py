@@ -93,7 +93,15 @@ def test_a_certificate_says_what_asking_for_each_edit_says(predictor: Predictor,
 
 @pytest.mark.parametrize(
     "task",
-    ["nli", "sts", "paraphrase", "ner", "reading-comprehension", "extractive-reading-comprehension"],
+    [
+        "nli",
+        "sts",
+        "paraphrase",
+        "text-classification",
+        "ner",
+        "reading-comprehension",
+        "extractive-reading-comprehension",
+    ],
 )
 def test_every_task_is_certified(opened: Callable[[str], Predictor], task: str) -> None:
     predictor = opened(task)

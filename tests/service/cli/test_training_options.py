@@ -19,6 +19,12 @@ def test_options_of_noise_win_over_the_files_and_leave_the_others(tmp_path: Path
     assert read["noise"] == {"families": ["typos", "unicode"], "share": 0.3, "consistency": 0.5}
 
 
+def test_labels_are_named_with_commas_and_win_over_the_files(tmp_path: Path) -> None:
+    file = _write(tmp_path, 'labels = ["a", "b"]\n')
+    assert read_run_settings(file, {"labels": "c, d e,f"})["labels"] == ["c", "d e", "f"]
+    assert read_run_settings(file, {"labels": None})["labels"] == ["a", "b"]
+
+
 def test_without_options_the_files_noise_stays(tmp_path: Path) -> None:
     file = _write(tmp_path, "[noise]\nword_noise = 0.05\n")
     assert read_run_settings(file, {"noise": None, "epochs": 2})["noise"] == {"word_noise": 0.05}

@@ -34,6 +34,7 @@ TYPED: dict[str, type] = {
     "sentiment": LabelResult,
     "nli": LabelResult,
     "paraphrase": LabelResult,
+    "text-classification": LabelResult,
     "sts": SimilarityResult,
     "ner": EntitiesResult,
 }

@@ -52,7 +52,16 @@ def test_a_server_is_attacked_with_the_same_figures(package: Path, server: Serve
 
 
 @pytest.mark.parametrize(
-    "task", ["nli", "sts", "paraphrase", "ner", "reading-comprehension", "extractive-reading-comprehension"]
+    "task",
+    [
+        "nli",
+        "sts",
+        "paraphrase",
+        "text-classification",
+        "ner",
+        "reading-comprehension",
+        "extractive-reading-comprehension",
+    ],
 )
 def test_every_task_can_be_attacked(made: Callable[[str], Path], tmp_path: Path, task: str) -> None:
     folder = made(task)

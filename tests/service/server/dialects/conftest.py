@@ -15,16 +15,15 @@ import pytest
 from tests.service.conftest import ROOT, Server
 from tests.tiny import make_items
 
-ZOO = ROOT / "zoo"
 EXTRACTIVE = "extractive-reading-comprehension"
 CLIENTS = Path(__file__).parent / "clients"
 ENVIRONMENTS = ROOT / "build" / "clients"
 
 
 @pytest.fixture(scope="session")
-def every_task(start_server: Callable[..., Server], made: Callable[[str], Path]) -> Server:
-    """A server of the zoo, and of a model that finds answers in texts."""
-    return start_server(*sorted(path.parent for path in ZOO.glob("*/package.json")), made(EXTRACTIVE) / "package")
+def every_task(start_server: Callable[..., Server], every_package: list[Path]) -> Server:
+    """A server of the zoo, and of models for the tasks that it has none for."""
+    return start_server(*every_package)
 
 
 def ask_natively(server: Server, endpoint: str, items: list[Any], **options: Any) -> list[dict[str, Any]]:

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.service.conftest import Server
-from tests.service.server.dialects.conftest import EXTRACTIVE, ZOO, ask_natively, items_of, run_client
+from tests.service.conftest import ZOO, Server
+from tests.service.server.dialects.conftest import EXTRACTIVE, ask_natively, items_of, run_client
+from tests.tiny import TOPICS
 
 ROWS = 4
 NAMES = "Anna Smith of Siemens flew from Berlin to Paris 🙂 with Bob."
@@ -196,6 +198,29 @@ def test_a_model_that_chooses_answers_finds_none_in_texts(start_server: Callable
     assert [failed["status"] for (failed,) in answers.values()] == [404, 404]
     # The asynchronous client of the older generation shows no sentence of any server.
     assert said in answers["sync"][0]["message"]
+
+
+def test_labels_of_ones_own_are_given_by_their_model_or_where_no_other_is_served(
+    start_server: Callable[..., Server], made: Callable[[str], Path], package: Path
+) -> None:
+    own = made("text-classification") / "package"
+    text = "the plot was good"
+    alone, beside = start_server(own), start_server(package, own)
+    (result,) = ask_natively(alone, "text-classification", [text])
+    assert len(result["scores"]) == len(TOPICS)
+    assert ask(alone, "text-classification", {"inputs": text}).json() == [result["scores"]]
+    assert ask(beside, "text-classification/text-classification", {"inputs": text}).json() == [result["scores"]]
+    (other,) = ask_natively(beside, "sentiment", [text])
+    for address in ("text-classification", "text-classification/tiny"):
+        assert ask(beside, address, {"inputs": text}).json() == [other["scores"]]
+    unknown = ask(beside, "text-classification/none", {"inputs": text})
+    said = "no such model for this task; there are: tiny, text-classification"
+    assert (unknown.status_code, unknown.json()) == (404, {"error": said})
+    labels = alone.client.post("/tei/predict", json={"inputs": text}).json()
+    assert labels == [{"score": one["score"], "label": one["label"]} for one in result["scores"]]
+    calls: list[Any] = [("text_classification", [text], {})]
+    answers = run_client("hugging_face", alone, calls, environment="installed")
+    assert without_empty(answers["sync"]) == [result["scores"]]
 
 
 def test_a_model_that_finds_no_answers_is_told_another_that_does(every_task: Server) -> None:

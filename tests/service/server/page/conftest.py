@@ -2,12 +2,14 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from export.package import open_package
 from tests.service.conftest import Server
 
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
@@ -28,9 +30,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def zoo(start_server: Callable[..., Server]) -> Server:
-    """A server of all packages that come along."""
-    return start_server()
+def zoo(start_server: Callable[..., Server], every_package: list[Path]) -> Server:
+    """A server of the packages that come along, and of tiny ones at the endpoints that these leave."""
+    endpoints: set[str] = set()
+    chosen = []
+    for folder in every_package:
+        endpoint = open_package(folder).task.endpoint
+        if endpoint not in endpoints:
+            endpoints.add(endpoint)
+            chosen.append(folder)
+    return start_server(*chosen)
 
 
 @pytest.fixture

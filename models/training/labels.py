@@ -1,0 +1,63 @@
+"""Finds the labels of a task that has none of its own in the training data."""
+
+from models.data import read_answers
+from models.tasks import find_task
+from models.tasks.classification import name_label
+from models.tasks.labels.matching import plain_name
+from models.training.settings import TrainingError, TrainingSettings
+
+MOST_LABELS = 1_000
+"""Most labels that are taken from data; a column with more of them is hardly one of labels."""
+
+
+def with_labels(settings: TrainingSettings) -> TrainingSettings:
+    """The same settings with the labels of the training parts, where neither they nor the task name any.
+
+    Labels are in the order of the alphabet, and in that of numbers if all are numbers. So they do not depend on the
+    order of the records, nor on how many of them are drawn.
+
+    Raises:
+        DataError: a part cannot be read.
+        TrainingError: there are too few labels, too many, or some that are hard to tell apart.
+    """
+    task = find_task(settings.task)
+    if task.has_own_labels or settings.labels is not None:
+        return settings
+    labels: set[str] = set()
+    for answer in read_answers(settings.source, task):
+        if label := name_label(answer):
+            labels.add(label)
+        if len(labels) > MOST_LABELS:
+            raise TrainingError(
+                f"{_name_parts(settings)}: more than {MOST_LABELS:,} different labels, such as {label!r}; is that "
+                "column the right one? If it is, name the labels in the settings file"
+            )
+    _refuse_alike(labels, settings)
+    found = settings.model_copy(update={"labels": _in_order(labels)})
+    try:
+        task.check_outputs(found.outputs)
+    except ValueError as error:
+        shown = ", ".join(map(repr, labels)) or "none"
+        raise TrainingError(f"{_name_parts(settings)}: {error}, and the labels are: {shown}") from error
+    return found
+
+
+def _in_order(labels: set[str]) -> tuple[str, ...]:
+    if all(label.isascii() and label.isdigit() for label in labels):
+        return tuple(sorted(labels, key=int))
+    return tuple(sorted(labels))
+
+
+def _refuse_alike(labels: set[str], settings: TrainingSettings) -> None:
+    by_name: dict[str, str] = {}
+    for label in sorted(labels):
+        other = by_name.setdefault(plain_name(label), label)
+        if other != label:
+            raise TrainingError(
+                f"{_name_parts(settings)}: the labels {other!r} and {label!r} differ in nothing but case or signs; "
+                "write them alike, or name all labels in the settings"
+            )
+
+
+def _name_parts(settings: TrainingSettings) -> str:
+    return ", ".join(settings.source.train)

@@ -1,0 +1,107 @@
+"""The labels of a task that has none of its own: those of the training data, in an order that reproduces."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.checkpoint import read_record
+from models.training.labels import with_labels
+from models.training.loop import train
+from models.training.run import Watcher
+from models.training.settings import TrainingError, TrainingSettings, check_settings
+from tests.tiny import TOPICS, write_examples
+
+QUIET = Watcher(say=lambda _: None, advance=lambda *_: None)
+
+
+def write_part(folder: Path, name: str, labels: Sequence[Any]) -> None:
+    folder.mkdir(exist_ok=True)
+    rows = (json.dumps({"text": f"text {number}", "label": label}) for number, label in enumerate(labels))
+    (folder / f"{name}.jsonl").write_text("".join(row + "\n" for row in rows))
+
+
+def settings(data: Path, **changed: Any) -> TrainingSettings:
+    given = {"task": "text-classification", "base": "bilstm", "source": {"data": str(data)}}
+    return check_settings(given | changed)
+
+
+def labels_of(folder: Path, found: Sequence[Any], **changed: Any) -> tuple[str, ...] | None:
+    write_part(folder, "train", found)
+    return with_labels(settings(folder, **changed)).labels
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["sport", "arts", "sport", "money"], ("arts", "money", "sport")),
+        (["sport", " arts ", None, "", {"a": 1}], ("arts", "sport")),
+        ([10, 9, 2, 10], ("2", "9", "10")),
+        (["10", 9, 2.0, "9.0"], ("2", "9", "10")),
+        ([1, 0, -1], ("-1", "0", "1")),
+        ([True, False], ("False", "True")),
+        (["b", 10, 9], ("10", "9", "b")),
+    ],
+)
+def test_labels_are_those_of_the_data_in_the_order_of_names_or_of_numbers(
+    given: list[Any], expected: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert labels_of(tmp_path, given) == expected
+    assert labels_of(tmp_path, given[::-1]) == expected
+
+
+def test_labels_of_all_training_parts_count_and_those_of_validation_do_not(tmp_path: Path) -> None:
+    write_part(tmp_path, "one", ["b", "c"])
+    write_part(tmp_path, "two", ["a", "b"])
+    write_part(tmp_path, "validation", ["d"])
+    source = {"data": str(tmp_path), "train": ["one", "two"]}
+    assert with_labels(settings(tmp_path, source=source, rows=1)).labels == ("a", "b", "c")
+
+
+def test_labels_that_are_given_and_those_of_a_task_stay(tmp_path: Path) -> None:
+    assert labels_of(tmp_path, ["a", "b"], labels=["b", "a", "c"]) == ("b", "a", "c")
+    assert labels_of(tmp_path, ["a", "b"], task="sentiment") is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (["a", "a"], "train: two labels or more are needed, and the labels are: 'a'"),
+        ([None, [1]], "train: two labels or more are needed, and the labels are: none"),
+        (["Sport", "arts", "sport"], "train: the labels 'Sport' and 'sport' differ in nothing but case or signs"),
+        (list(range(1_001)), "train: more than 1,000 different labels, such as '1000'; is that column the right one"),
+    ],
+)
+def test_labels_that_can_hardly_be_meant_are_refused(labels: list[Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=f"^{sentence}"):
+        labels_of(tmp_path, labels)
+
+
+def test_a_single_label_in_the_settings_is_refused_before_data_are_read(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="settings: labels: two labels or more are needed"):
+        settings(tmp_path, labels=["a"])
+
+
+def test_a_checkpoint_keeps_the_labels_that_it_was_trained_with(tmp_path: Path) -> None:
+    data = write_examples(tmp_path / "data", "text-classification", train=24, validation=8)
+    bilstm = {"word_width": 8, "state_width": 4}
+    chosen = settings(data, bilstm=bilstm, epochs=1, precision="fp32")
+    record = train(chosen, tmp_path / "out", QUIET)
+    assert record.labels == read_record(tmp_path / "out").labels == tuple(TOPICS)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert [config["id2label"][str(number)] for number in range(len(TOPICS))] == list(TOPICS)
+    assert set(record.metrics) == {"accuracy", "f1"}
+
+
+def test_a_run_does_not_go_on_with_the_labels_of_other_data(tmp_path: Path) -> None:
+    write_part(tmp_path / "data", "train", ["a", "b"])
+    chosen = settings(tmp_path / "data")
+    begun = with_labels(chosen)
+    work = tmp_path / "out.training"
+    work.mkdir()
+    (work / "settings.json").write_text(begun.model_dump_json())
+    write_part(tmp_path / "data", "train", ["a", "b", "c"])
+    with pytest.raises(TrainingError, match="holds an unfinished run with another labels"):
+        train(chosen, tmp_path / "out", QUIET)
