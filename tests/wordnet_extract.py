@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 WORDS = {
-    "noun": "film movie plot story dog luncheon lunch boredom people writer joy water increase fall entity wolf",
+    "noun": "film movie plot story dog luncheon lunch boredom people writer joy water increase fall entity wolf "
+    "leaf leave axe axis ax basis base means mean",
     "verb": "write create increase decrease bark like love fall show eat sing make go",
     "adj": "good great lovely fine bad awful dull poor fictional happy sad unsatisfying dark real imaginary",
     "adv": "very loudly slowly well badly happily",
 }
 SIGNS = {"n": "noun", "v": "verb", "a": "adj", "s": "adj", "r": "adv"}
+ENDINGS = {"1": "noun", "2": "verb", "3": "adj", "4": "adv", "5": "adj"}
 HYPERNYM, ANTONYM, SIMILAR = "@", "!", "&"
 
 Place = tuple[str, int]
@@ -40,15 +42,24 @@ def main(source: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
     # Each of its lines begins with two spaces and a number.
     (target / "LICENSE").write_bytes(b"".join(line[4:].strip() + b"\n" for line in licence.splitlines()))
+    kept_words: dict[str, set[str]] = {}
     for ending in WORDS:
         rows = [_renumbered(line, place, moved) for place, line in lines.items() if place[0] == ending]
         (target / f"data.{ending}").write_bytes(licence + b"".join(row + b"\n" for row in rows))
         entries = (_entry(fields, ending, moved) for fields in index[ending].values())
         written = [entry for entry in entries if entry]
         (target / f"index.{ending}").write_bytes(licence + "".join(written).encode())
-        bases = {entry.split()[0] for entry in written}
+        kept_words[ending] = bases = {entry.split()[0] for entry in written}
         exceptions = (source / f"{ending}.exc").read_text().splitlines(keepends=True)
         (target / f"{ending}.exc").write_text("".join(line for line in exceptions if bases & set(line.split()[1:])))
+    counts = (source / "cntlist.rev").read_text().splitlines(keepends=True)
+    (target / "cntlist.rev").write_text("".join(line for line in counts if _counts(line, kept_words)))
+
+
+def _counts(line: str, words: dict[str, set[str]]) -> bool:
+    """Whether a line of counts is of a word that is kept."""
+    word, _, rest = line.partition("%")
+    return word in words[ENDINGS[rest[0]]]
 
 
 def _index(path: Path) -> dict[str, list[str]]:

@@ -125,7 +125,7 @@ def _by_class(text: str) -> dict[str, dict[str, Span]]:
 
 def _antonyms(text: str) -> Iterator[tuple[Span, Sequence[str]]]:
     source = word_source(default_folder())
-    for span, word in find_words(text, split_as_treebanks(text), tagger()).items():
+    for span, word in find_words(text, split_as_treebanks(text), tagger(), source).items():
         names = source.candidates(word, "frequent antonym")
         if names:
             yield span, names

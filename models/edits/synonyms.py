@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from models.edits.family import Candidates, Family, fits_article, make_candidates, match_case
-from models.synonyms.tagging import TAGS, LexiconTagger, base_form, inflect
+from models.synonyms.tagging import TAGS, LexiconTagger, inflect
 from models.synonyms.triples import Word, WordSource, find_words, split_as_treebanks
 from models.synonyms.wordnet import WordNet, default_folder
 from models.words import Span
@@ -81,7 +81,7 @@ def _frequent(folder: Path) -> Family:
     @lru_cache(maxsize=256)
     def replaceable(text: str) -> dict[Span, Word]:
         spans = split_as_treebanks(text)
-        words = find_words(text, spans, tagger())
+        words = find_words(text, spans, tagger(), source)
         negated = {after for before, after in itertools.pairwise(spans) if text[slice(*before)].lower() in _NEGATIONS}
         # In lower case, so that a sentence's first word gets no names.
         return {
@@ -112,7 +112,7 @@ def _any_sense(folder: Path) -> Family:
     def synonyms(written: str) -> Candidates:
         if not written.isalpha() or written.lower() in _KEPT:
             return ()
-        names = {name for word in _readings(written.lower()) for name in source.candidates(word, "synonym")}
+        names = {name for word in _readings(written.lower(), source) for name in source.candidates(word, "synonym")}
         return _match(filter(_is_one_word, names), written)
 
     return Family(
@@ -128,12 +128,12 @@ def count_words(text: str) -> int:
     return sum(1 for _ in _ANY_WORD.finditer(text))
 
 
-def _readings(word: str) -> list[Word]:
+def _readings(word: str, source: WordSource) -> list[Word]:
     """A word in lower case, in every class and inflection that has this form."""
     return [
         Word(word, base, tag, word_class)
         for word_class, tags in TAGS.items()
-        for base in [base_form(word, word_class)]
+        for base in [source.base_form(word, word_class)]
         for tag in tags
         if inflect(base, word_class, tag) == word
     ]

@@ -1,14 +1,15 @@
 """Word classes of the words of a sentence, their base forms and their other forms.
 
 The default tagger is textblob's, with a lexicon and rules inside the package. Any other tagger that gives Penn tags can
-take its place. Base forms and inflections are lemminflect's. Both packages are imported when first used.
+take its place. Inflections are lemminflect's, and so are base forms, among which WordNet decides. Both packages are
+imported when first used.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from models.synonyms.wordnet import WordClass
+from models.synonyms.wordnet import WordClass, WordNet
 
 TAGS: Mapping[WordClass, tuple[str, ...]] = {
     "NOUN": ("NN", "NNS"),
@@ -60,13 +61,25 @@ def class_of(word: str, penn: str) -> WordClass | None:
     return None if word.lower() in _GRAMMATICAL else _CLASS_OF_TAG.get(penn)
 
 
+def base_form(word: str, word_class: WordClass, wordnet: WordNet) -> str:
+    """The dictionary form, in lower case; it is found by rule for words that are in no dictionary.
+
+    Of several, WordNet's most frequent counts (`leaves` is of `leaf`, not of `leave`), and of equally frequent ones
+    lemminflect's first. A word that is its own first dictionary form, such as `data`, stays as it is.
+    """
+    word = word.lower()
+    found = _base_forms(word, word_class)
+    known = [form for form in found if form in wordnet.lemmas(word_class)] or found
+    if known[0] == word:
+        return word
+    return max((form for form in known if form != word), key=lambda form: wordnet.frequency(form, word_class))
+
+
 @cache
-def base_form(word: str, word_class: WordClass) -> str:
-    """The dictionary form, in lower case; it is found by rule for words that are in no dictionary."""
+def _base_forms(word: str, word_class: WordClass) -> tuple[str, ...]:
     import lemminflect
 
-    found = lemminflect.getLemma(word.lower(), upos=word_class)
-    return str(found[0]) if found else word.lower()
+    return tuple(map(str, lemminflect.getLemma(word, upos=word_class))) or (word,)
 
 
 @cache

@@ -92,8 +92,9 @@ class WordSource:
         self._wordnet = wordnet
         self._refined = refined
         self._nouns = tuple(sorted(set(nouns))) or wordnet.frequent_words("NOUN")
-        # A cache of the instance, which ends with it.
+        # Caches of the instance, which end with it.
         self._related = cache(self._find_related)
+        self.base_form = cache(self._find_base_form)
 
     def candidates(self, word: Word, kind: Relation) -> tuple[str, ...]:
         """The words of this kind that may replace the word, sorted; empty if there are none."""
@@ -108,6 +109,10 @@ class WordSource:
         # Excluded words are drawn again. Filtering first would copy thousands of words for each that is replaced.
         pool, excluded = self._random_words(word), self._not_random(word)
         return next(name for name in iter(lambda: draw.choice(pool), None) if name not in excluded)
+
+    def _find_base_form(self, word: str, word_class: WordClass) -> str:
+        """The dictionary form of a word of this class, in lower case."""
+        return base_form(word, word_class, self._wordnet)
 
     def _find_related(self, word: Word, kind: Relation) -> tuple[str, ...]:
         match kind:
@@ -169,7 +174,7 @@ class TripleMaker:
     def make(self, text: str, key: str) -> Triple:
         """The copies of `text`, drawn from the random stream named `key`."""
         spans = split_as_treebanks(text)
-        words = find_words(text, spans, self._tagger)
+        words = find_words(text, spans, self._tagger, self._source)
         draw = random.Random(key)
         choice_synonymous, choice_opposite = draw.random(), draw.random()
         order_synonymous, order_opposite = (draw.sample(sorted(words), len(words)) for _ in range(2))
@@ -193,7 +198,7 @@ class TripleMaker:
     def substitute(self, text: str, kind: Relation, share: float, draw: random.Random) -> str:
         """The text with at most this share of its words, but at least one, replaced by words of this kind."""
         spans = split_as_treebanks(text)
-        words = find_words(text, spans, self._tagger)
+        words = find_words(text, spans, self._tagger, self._source)
         replaced = self._replace(
             kind, words, draw.sample(sorted(words), len(words)), max(1, int(len(spans) * share)), draw
         )
@@ -213,12 +218,12 @@ class TripleMaker:
         return replaced
 
 
-def find_words(text: str, spans: Sequence[Span], tagger: Tagger) -> dict[Span, Word]:
+def find_words(text: str, spans: Sequence[Span], tagger: Tagger, source: WordSource) -> dict[Span, Word]:
     """The words that may be replaced, which are all letters whatever their tag is; `spans` are all words of a text."""
     written = [text[start:end] for start, end in spans]
     tags = tagger.tag([word.replace("\u2019", "'") for word in written])
     return {
-        span: Word(word, base_form(word, tag.word_class), tag.penn, tag.word_class)
+        span: Word(word, source.base_form(word, tag.word_class), tag.penn, tag.word_class)
         for span, word, tag in zip(spans, written, tags, strict=True)
         if tag.word_class is not None and word.isalpha()
     }

@@ -1,6 +1,7 @@
 """WordNet from its own database files (wndb(5WN)): synonyms, hypernyms and antonyms of English words.
 
-Fellbaum (ed.), WordNet: An Electronic Lexical Database, MIT Press 1998. Only `index.*`, `data.*` and `*.exc` are read.
+Fellbaum (ed.), WordNet: An Electronic Lexical Database, MIT Press 1998. Only `index.*`, `data.*`,
+`*.exc` and `cntlist.rev` are read.
 """
 
 import os
@@ -16,6 +17,7 @@ WordClass = Literal["NOUN", "VERB", "ADJ", "ADV"]
 
 _ENDINGS: Mapping[WordClass, str] = {"NOUN": "noun", "VERB": "verb", "ADJ": "adj", "ADV": "adv"}
 _CLASS_OF_SIGN: Mapping[str, WordClass] = {"n": "NOUN", "v": "VERB", "a": "ADJ", "s": "ADJ", "r": "ADV"}
+_CLASS_OF_NUMBER: Mapping[str, WordClass] = {"1": "NOUN", "2": "VERB", "3": "ADJ", "4": "ADV", "5": "ADJ"}
 _HYPERNYM, _ANTONYM, _SIMILAR = "@", "!", "&"
 
 # Suffixes and what they become, in morphy(7WN)'s order.
@@ -138,6 +140,14 @@ class WordNet:
         """Single words in lower case that annotated texts use in their first sense of this class, sorted."""
         return self._frequent_words[word_class]
 
+    def frequency(self, word: str, word_class: WordClass) -> int:
+        """How often annotated texts use a base form in its most frequent sense; 0 without WordNet's counts."""
+        return self._frequencies.get((word, word_class), 0)
+
+    @cached_property
+    def _frequencies(self) -> dict[tuple[str, WordClass], int]:
+        return _read_frequencies(self._folder / "cntlist.rev")
+
     @cached_property
     def _frequent_words(self) -> dict[WordClass, tuple[str, ...]]:
         return {
@@ -220,6 +230,22 @@ def _read_exceptions(path: Path) -> dict[str, list[str]]:
     for inflected, *bases in filter(None, lines):
         exceptions.setdefault(inflected, []).extend(bases)
     return exceptions
+
+
+def _read_frequencies(path: Path) -> dict[tuple[str, WordClass], int]:
+    """`lemma%class:file:number:head:head_number sense count`; the largest count of a lemma in a class is kept."""
+    found: dict[tuple[str, WordClass], int] = {}
+    if not path.is_file():
+        return found
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            sense, _, count = line.split()
+            lemma, rest = sense.rsplit("%", 1)
+            place = lemma, _CLASS_OF_NUMBER[rest[0]]
+            found[place] = max(found.get(place, 0), int(count))
+        except (ValueError, KeyError) as error:
+            raise WordNetError(f"{path}: line {number} is not one of WordNet's counts") from error
+    return found
 
 
 def _without_suffix(word: str, word_class: WordClass) -> list[str]:

@@ -1,9 +1,15 @@
 """The classes of words, and their inflections."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from models.synonyms.tagging import LexiconTagger, Tag, base_form, class_of, inflect, inflections
-from models.synonyms.wordnet import WordClass
+from models.synonyms.wordnet import WordClass, WordNet
+from tests.tiny import WORDNET
+
+EXTRACT = WordNet(WORDNET)
 
 
 def test_words_are_tagged_in_their_sentence() -> None:
@@ -29,7 +35,30 @@ def test_no_words_have_no_tags() -> None:
     [("Created", "VERB", "create"), ("stories", "NOUN", "story"), ("darker", "ADJ", "dark"), ("better", "ADV", "well")],
 )
 def test_the_base_form_is_the_dictionarys_in_lower_case(word: str, word_class: WordClass, base: str) -> None:
-    assert base_form(word, word_class) == base
+    assert base_form(word, word_class, EXTRACT) == base
+
+
+@pytest.mark.parametrize(
+    ("word", "base"),
+    [
+        ("leaves", "leaf"),
+        ("axes", "axe"),
+        ("Bases", "basis"),
+        ("means", "means"),
+        ("wolves", "wolf"),
+        ("leave", "leave"),
+    ],
+)
+def test_of_several_base_forms_wordnets_most_frequent_counts(word: str, base: str) -> None:
+    assert base_form(word, "NOUN", EXTRACT) == base
+
+
+def test_without_counts_the_first_base_form_that_wordnet_knows_counts(tmp_path: Path) -> None:
+    shutil.copytree(WORDNET, tmp_path / "wordnet")
+    (tmp_path / "wordnet" / "cntlist.rev").unlink()
+    assert base_form("leaves", "NOUN", WordNet(tmp_path / "wordnet")) == "leave"
+    # WordNet has no noun `phonetic` or `phonetics` in the extract: lemminflect alone decides.
+    assert base_form("phonetics", "NOUN", EXTRACT) == "phonetic"
 
 
 def test_inflections_are_the_forms_under_the_other_tags_of_the_class() -> None:

@@ -146,3 +146,16 @@ def test_an_index_that_is_none_is_refused_by_its_line(tmp_path: Path) -> None:
     (tmp_path / "wordnet" / "index.adv").write_text("very r one\n")
     with pytest.raises(WordNetError, match=r"index\.adv: line 1 is not one of a WordNet index"):
         WordNet(tmp_path / "wordnet")
+
+
+def test_a_word_is_as_frequent_as_its_most_frequent_sense(wordnet: WordNet) -> None:
+    assert (wordnet.frequency("leaf", "NOUN"), wordnet.frequency("leave", "NOUN")) == (20, 2)
+    assert wordnet.frequency("leave", "VERB") == 146
+    assert wordnet.frequency("zebra", "NOUN") == 0
+
+
+def test_damaged_counts_are_refused_by_line(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EXTRACT, tmp_path / "wordnet"))
+    (folder / "cntlist.rev").write_text("leaf%1:20:00:: 1 20\nleaf 3\n")
+    with pytest.raises(WordNetError, match=r"cntlist\.rev: line 2 is not one of WordNet's counts"):
+        WordNet(folder).frequency("leaf", "NOUN")
