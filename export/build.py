@@ -101,8 +101,7 @@ def export_checkpoint(
             origin, evidence, work, precision=precision, form=form, name=name, twins=compared, say=say
         )
         if measure is not None:
-            say("measuring the package")
-            manifest = _seal(folder, origin, manifest.model_copy(update=measure(folder).for_manifest()))
+            manifest = state_measured(folder, origin, manifest, measure, say)
         check_requirements(manifest, requirements, origin=str(out))
         publish(folder, out, say)
     return manifest
@@ -129,6 +128,12 @@ def make_package(
     folder = work / "package"
     folder.mkdir()
     return folder, _fill(folder, origin, checked, name or origin.task.name, twins, portable=form.portable)
+
+
+def state_measured(folder: Path, origin: Origin, manifest: Manifest, measure: MeasurePackage, say: Say) -> Manifest:
+    """Measure the finished package in `folder`, and state what was found in its manifest and its card."""
+    say("measuring the package")
+    return _seal(folder, origin, manifest.model_copy(update=measure(folder).for_manifest()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from export.external_data import holds_external_data
 from export.figures.passport import Passport
+from export.figures.reference import Reference
 from models.checkpoint import DataFile, Licences, MethodRecord
 from models.correction.reading import CorrectionKind, open_correction
 from models.correction.spelling import WORDS_FILE
@@ -184,6 +185,9 @@ class Manifest(_Frozen):
     )
     passport: Passport | None = Field(default=None, description="What it withstands, where that was measured.")
     faithfulness: dict[str, Faithfulness] = Field(default={}, description="By explanation method, where measured.")
+    reference: Reference | None = Field(
+        default=None, description="How its answers are spread where nothing has changed, to compare a server's with."
+    )
     twins: tuple[Twin, ...] = Field(default=(), description="Packages to compare methods by.")
     probes: tuple[Probe, ...]
     fallback_probes: tuple[Probe, ...] = Field(default=(), description="Probes of the fp32 graph, if it is here.")

@@ -14,6 +14,7 @@ from typing import Any
 from export.card import CARD_FILE, replace_figures
 from export.errors import ExportError
 from export.figures.passport import Passport
+from export.figures.reference import Reference
 from export.package import MANIFEST_FILE, Faithfulness, Manifest, open_package, read_manifest, write_manifest
 from export.preconditions import check_place, read_twins
 from export.verification import verify_package
@@ -27,6 +28,7 @@ class Measured:
     faithfulness: dict[str, Faithfulness] = field(default_factory=dict)
     """By explanation method, how faithful it is."""
     passport: Passport | None = None
+    reference: Reference | None = None
 
     def for_manifest(self) -> dict[str, Any]:
         """The manifest's fields of what was measured; what was not is left out, and keeps its value there."""

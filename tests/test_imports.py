@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("service.settings",),),
     (("service.answers",),),
     (("service.outcomes",),),
-    (("service.pages",),),
+    (("service.pages",), ("service.watching",)),
     (("service.server",), ("service.files",), ("service.python",)),
     (("service.attacks",), ("service.client",)),
     (("service.measuring",),),

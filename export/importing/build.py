@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export.build import USUAL, PackageForm, make_package
+from export.build import USUAL, PackageForm, make_package, state_measured
 from export.importing.stock import ImportSettings, write_stock
 from export.origin import CALIBRATION_ROWS, Evidence, Origin, draw_calibration_rows, open_stock
 from export.package import Manifest, Precision
 from export.preconditions import check_place
-from export.publishing import publish, workplace
+from export.publishing import MeasurePackage, publish, workplace
 from models.data import Part, has_part, load_part
 from models.files.formats import Records
 from models.progress import Say
@@ -41,12 +41,13 @@ def import_checkpoint(
     form: PackageForm = USUAL,
     name: str | None = None,
     data: ImportData | None = None,
+    measure: MeasurePackage | None = None,
     say: Say = lambda _: None,
 ) -> Manifest:
     """Make the package `out` of a checkpoint that was trained elsewhere.
 
     Without data, int8 is calibrated on made-up texts and must answer them as fp32 does; the manifest then says that the
-    quality was not measured.
+    quality was not measured. `measure` is called as that of `export_checkpoint` is.
 
     Raises:
         EncoderError, LabelError: the checkpoint cannot be imported for the task.
@@ -62,6 +63,8 @@ def import_checkpoint(
         say(f"the labels are: {head}")
         origin, evidence = _read_evidence(origin, data)
         folder, manifest = make_package(origin, evidence, work, precision=precision, form=form, name=name, say=say)
+        if measure is not None:
+            manifest = state_measured(folder, origin, manifest, measure, say)
         publish(folder, out, say)
     return manifest
 

@@ -116,11 +116,17 @@ def say_made(out: Path, manifest: Manifest) -> None:
     console.print(f"{out}: {manifest.precision}, {known}\nnext: steadfast serve {out}")
 
 
-def _measuring(checkpoint: Path, data: str | None, *, explanations: bool, robust: bool) -> "MeasurePackage | None":
-    """The measurement of the figures that were asked for, on the part that the checkpoint was measured on."""
+def _measuring(checkpoint: Path, data: str | None, *, explanations: bool, robust: bool) -> "MeasurePackage":
+    """The measurement of the reference and what else was asked for, on the part that the checkpoint was measured on."""
     source = read_record(checkpoint).source
-    asked = partial(measure_figures, data or source.data, source.validation, robust=robust, explanations=explanations)
-    return asked if explanations or robust else None
+    return partial(
+        measure_figures,
+        data or source.data,
+        source.validation,
+        robust=robust,
+        explanations=explanations,
+        reference=True,
+    )
 
 
 def verify(

@@ -10,15 +10,13 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from export.figures.signals import STEPS
 from models.tasks.task import Judgement
 from service.answers.contract import ModelName
 from service.outcomes.answering import FailureCode
 from service.outcomes.columns import ERROR, REVIEW
 from service.outcomes.distribution import LENGTHS, SHARES, Distribution, Tally
 from service.outcomes.outcome import Outcome
-
-STEPS = 10_000
-"""Probabilities and shares are counted to four decimals."""
 
 
 class FailureCount(BaseModel):

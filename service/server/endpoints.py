@@ -27,7 +27,6 @@ from service.answers.batch import BatchPrediction, RejectedItem
 from service.answers.contract import (
     AnswerBody,
     ItemError,
-    ModelName,
     Options,
     Timing,
     Usage,
@@ -189,7 +188,7 @@ async def answer_items(
     context.stages = _stages(pending, batch)
     context.is_large |= pending.characters_to_explain > LARGE_EXPLANATION_CHARACTERS
     answers = await asyncio.wrap_future(_in_turn(predictor, pending.result)) if context.is_large else pending.result()
-    _count(answers, predictor.name, options, metrics)
+    _count(answers, predictor, options, metrics)
     context.facts |= _usage(answers).model_dump()
     return answers
 
@@ -256,11 +255,14 @@ def _usage(answers: Answers) -> Usage:
     return Usage(items=len(answers.results), tokens=answers.tokens)
 
 
-def _count(answers: Answers, model: ModelName, options: Options, metrics: Metrics) -> None:
+def _count(answers: Answers, predictor: Predictor, options: Options, metrics: Metrics) -> None:
+    model = predictor.name
     times = answers.times
     explained = {"explain": times.render_s} if options.explain else {}
     metrics.stages(model, queue=times.queue_s, tokenize=times.tokenize_s, infer=times.infer_s, **explained)
     metrics.answers(model, answers.results)
+    if predictor.package.manifest.reference is not None:
+        metrics.watch(model, answers.results)
 
 
 def _stages(pending: PendingAnswers, batch: BatchPrediction) -> tuple[Stage, ...]:

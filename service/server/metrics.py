@@ -26,6 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service.answers.contract import ModelName
+from service.watching.watch import Watch
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -70,6 +71,15 @@ class Metrics:
         self._confidence = self._histogram(
             "confidence", "Probability of what was answered.", PROBABILITIES, *_MODEL_LABELS
         )
+        self._watched = self._counter(
+            "watched",
+            "Bins of the answers of packages that hold a reference.",
+            *_MODEL_LABELS,
+            "digest",
+            "signal",
+            "bin",
+        )
+        self._watch = cache(self._open_watch)
         # A worker before this one may have died with rows in its queue.
         self.queue(0, 0)
 
@@ -100,6 +110,10 @@ class Metrics:
         if truncated:
             self._series(self._truncated, model.task, model.name).inc(truncated)
 
+    def watch(self, model: ModelName, results: Sequence[Any]) -> None:
+        """Count how these answers of `model` are spread, to compare them with the reference of its package."""
+        self._watch(model.task, model.name, model.digest).count(results)
+
     def batch(self, rows: int, tokens: int, padded: int) -> None:
         """Count a batch, as `EngineMeter` says."""
         self._batch_rows.observe(rows)
@@ -120,6 +134,9 @@ class Metrics:
         answering = CollectorRegistry(auto_describe=False)
         answering.register(_Models(models))
         return generate_latest(counted) + generate_latest(answering)
+
+    def _open_watch(self, *model: str) -> Watch:
+        return Watch(lambda signal, name: self._watched.labels(*model, signal, name))
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"steadfast_{name}", text, labels, registry=self._registry)

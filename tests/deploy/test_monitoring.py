@@ -69,6 +69,7 @@ def test_every_expression_is_closed(expression: str) -> None:
 
 def test_labels_are_those_that_the_metrics_have() -> None:
     known = {"route", "code", "reason", "task", "model", "figure", "label", "le", "instance", "job"}
+    known |= {"signal", "bin"}
     known |= set(ModelName.model_fields)
     for expression in _expressions():
         selected = re.findall(r"(\w+)\s*=~?", re.sub(r'"[^"]*"', "", expression.replace("==", "")))

@@ -16,6 +16,7 @@ from service.cli.options import need
 from service.cli.progress import console, watched_measuring
 
 if TYPE_CHECKING:
+    from export.figures.reference import Reference
     from export.package import Faithfulness
     from export.publishing import Measured
     from models.progress import ReportProgress
@@ -103,7 +104,15 @@ def need_for_measuring(*, robust: bool) -> None:
     need("train", "sklearn", "scipy", "seqeval", *(("textblob", "lemminflect") if robust else ()))
 
 
-def measure_figures(data: str, part: str, package: Path, *, robust: bool, explanations: bool) -> "Measured":
+def measure_figures(
+    data: str,
+    part: str,
+    package: Path,
+    *,
+    robust: bool = False,
+    explanations: bool = False,
+    reference: bool = False,
+) -> "Measured":
     """The figures of a package that were asked for, on one part of the data."""
     from export.publishing import Measured
     from service.answers.opening import open_measured
@@ -113,7 +122,20 @@ def measure_figures(data: str, part: str, package: Path, *, robust: bool, explan
         return Measured(
             faithfulness=_measure_explanations(predictor, data, part, progress) if explanations else {},
             passport=measure_passport(predictor, data, part, progress, console.print) if robust else None,
+            reference=_measure_reference(predictor, data, part, progress) if reference else None,
         )
+
+
+def _measure_reference(predictor: "Predictor", data: str, part: str, progress: "ReportProgress") -> "Reference | None":
+    """The reference of a new package; None where the part is too small for one, and that is printed."""
+    from export.figures.reference import TooFewAnswers
+    from service.measuring.reference import measure_reference
+
+    try:
+        return measure_reference(predictor, data, part, progress)
+    except TooFewAnswers as error:
+        console.print(f"no reference to watch a server's answers by: {error}")
+        return None
 
 
 def _measure_explanations(

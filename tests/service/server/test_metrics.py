@@ -81,6 +81,18 @@ def test_labels_and_their_probabilities_are_counted(metrics: Metrics) -> None:
     assert value(text, "truncated_items_total") == 1
 
 
+def test_the_bins_of_answers_are_counted_by_the_digest_of_their_package(metrics: Metrics) -> None:
+    assert value(metrics.render({}), "watched_total") == 0
+    metrics.watch(MODEL, [sentiment("good", 0.97), sentiment("good", 0.55), sentiment("bad", 0.96)])
+    metrics.watch(MODEL.model_copy(update={"digest": "d2"}), [sentiment("bad", 0.7)])
+    text = metrics.render({})
+    assert value(text, "watched_total", digest="d1", signal="label", bin="good", task="sentiment", model="tiny") == 2
+    assert value(text, "watched_total", digest="d1", signal="confidence", bin="0.95+") == 2
+    assert value(text, "watched_total", digest="d1", signal="length", bin="0-8") == 3
+    assert value(text, "watched_total", digest="d1", signal="unknown_share") == 3
+    assert value(text, "watched_total", digest="d2", signal="label") == 1
+
+
 def test_each_entity_is_a_prediction(metrics: Metrics) -> None:
     entities = [{"label": "LOC", "text": "a", "start": 0, "end": 1, "score": 0.8}] * 2
     metrics.answers(MODEL, [result_type(NER)(entities=entities, truncated=False, **PLACE)])

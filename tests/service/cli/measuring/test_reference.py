@@ -1,0 +1,88 @@
+"""`steadfast reference`, from the command line to the new package."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from export.package import open_package
+from models.training.loop import train
+from models.training.run import Watcher
+from models.training.settings import check_settings
+from service.cli.commands import app
+from tests.tiny import make_base, write_sentiment
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_sentiment(tmp_path / "data", train=1, validation=600)
+
+
+def test_a_summary_and_the_texts_themselves_give_the_same_package(package: Path, data: Path, tmp_path: Path) -> None:
+    summary = tmp_path / "validation"
+    part, scored = data / "validation.jsonl.gz", tmp_path / "scored.jsonl"
+    ran = _run("score", "sentiment", part, "-o", scored, "--package", package, "--summary", summary)
+    assert ran.exit_code == 0, ran.output
+    for name, source in (("a", ("--summary", summary)), ("b", ("--data", data, "--part", "validation"))):
+        ran = _run("reference", package, *source, "-o", tmp_path / name)
+        assert ran.exit_code == 0, ran.output
+        assert "600 answers to validation; digest" in " ".join(ran.stderr.split())
+    one, other = open_package(tmp_path / "a").manifest, open_package(tmp_path / "b").manifest
+    assert one == other
+    assert one.reference is not None
+    labels = [json.loads(line)["prediction_label"] for line in scored.read_text().splitlines()]
+    assert one.reference.signals["label"] == {label: labels.count(label) for label in set(labels)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "give one of the two"),
+        (("--summary", __file__, "--data", "data"), "give one of the two"),
+        (("--summary", __file__, "--part", "train"), "add --data"),
+        (("--summary", "nowhere.json"), "does not exist"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    package: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    ran = _run("reference", package, "-o", tmp_path / "new", *arguments)
+    assert ran.exit_code == 2
+    assert said in " ".join(ran.stderr.replace("│", "").split())
+    assert not (tmp_path / "new").exists()
+
+
+def test_too_few_texts_leave_no_package(package: Path, tmp_path: Path) -> None:
+    data = write_sentiment(tmp_path / "few", train=1, validation=20)
+    ran = _run("reference", package, "--data", data, "--part", "validation", "-o", tmp_path / "new")
+    assert ran.exit_code == 1
+    assert "20 answers say too little" in str(ran.exception)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("validation", [500, 40])
+def test_an_export_measures_the_reference_where_the_validation_part_suffices(validation: int, tmp_path: Path) -> None:
+    data = write_sentiment(tmp_path / "data", train=8, validation=validation)
+    settings = {
+        "task": "sentiment", "base": str(make_base(tmp_path / "base")), "source": {"data": str(data)}, "epochs": 1,
+        "batch_size": 8, "max_tokens": 64, "precision": "fp32",
+    }  # fmt: skip
+    train(check_settings(settings), tmp_path / "trained", Watcher(say=lambda _: None, advance=lambda *_: None))
+    ran = _run("export", tmp_path / "trained", "--precision", "fp32", "-o", tmp_path / "package")
+    assert ran.exit_code == 0, ran.output
+    stated = open_package(tmp_path / "package").manifest.reference
+    if validation == 500:
+        assert stated is not None
+        assert (stated.texts, stated.answers) == ("validation", 500)
+        options = ("--task", "sentiment", "--data", data, "--precision", "fp32", "-o", tmp_path / "imported")
+        ran = _run("import", tmp_path / "trained", *options)
+        assert ran.exit_code == 0, ran.output
+        assert open_package(tmp_path / "imported").manifest.reference == stated
+    else:
+        assert stated is None
+        assert "validation: 40 answers say too little of what is usual" in " ".join(ran.stderr.split())
