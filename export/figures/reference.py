@@ -10,8 +10,8 @@ from export.figures.signals import BINS, Signal, read_signals
 from models.errors import UserError
 
 LEAST_ANSWERS = 500
-"""Fewer answers say too little of how answers are spread: by chance alone, 500 lie at a distance of up to 0.1 from 500
-others that were drawn alike."""
+"""Fewer answers say too little of how answers are spread: of 500 in ten bins, chance alone puts one draw in a hundred
+further than 0.12 from another that was drawn alike."""
 
 
 class TooFewAnswers(UserError):

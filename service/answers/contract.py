@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from export.figures.passport import Passport
+from export.figures.reference import Reference
 from export.package import DeterminismReport, Faithfulness, ParityReport, Precision, QualityReport, Twin
 from models.checkpoint import DataFile, Licences
 from models.errors import MOST_MISTAKES, first_mistake
@@ -159,6 +160,7 @@ class ModelCard(ModelName):
     passport: Passport | None = Field(description="What it withstands, where that was measured.")
     twins: tuple[Twin, ...] = Field(description="Trainings on the same data by other methods or without noise.")
     faithfulness: dict[str, Faithfulness] = Field(description="By explanation method, where it was measured.")
+    reference: Reference | None = Field(description="How its answers to usual texts are spread, where that is stated.")
     quality: QualityReport
     parity: ParityReport
     determinism: DeterminismReport

@@ -6,9 +6,12 @@ The files bear the worker's number: a worker that is started again goes on where
 """
 
 import os
+import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from prometheus_client import (
@@ -21,12 +24,15 @@ from prometheus_client import (
     values,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from export.figures.reference import Reference
 from service.answers.contract import ModelName
-from service.watching.watch import Watch
+from service.watching.distance import measure_distance
+from service.watching.watch import Watch, read_counts
+from service.watching.window import Counts, Window
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -37,7 +43,10 @@ PADDING_SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 PROBABILITIES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 _SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_SNAPSHOTS = "watched.json"
+"""The file in that folder with earlier counts of answers."""
 _MODEL_LABELS = ("task", "model")
+_WATCHED = "steadfast_watched_total"
 
 
 class Metrics:
@@ -80,6 +89,8 @@ class Metrics:
             "bin",
         )
         self._watch = cache(self._open_watch)
+        shared = os.environ.get(_SHARED_FOLDER)
+        self._window = Window(Path(shared, _SNAPSHOTS) if shared else None)
         # A worker before this one may have died with rows in its queue.
         self.queue(0, 0)
 
@@ -125,15 +136,25 @@ class Metrics:
         self._queue_rows.set(rows)
         self._queue_tokens.set(tokens)
 
-    def render(self, models: Mapping[ModelName, Mapping[str, float]]) -> bytes:
-        """The counters of all workers as text, and the models that answer in this worker, with their figures."""
-        counted = self._registry
+    def render(
+        self,
+        models: Mapping[ModelName, Mapping[str, float]],
+        references: Mapping[ModelName, Reference] = MappingProxyType({}),
+    ) -> bytes:
+        """The counters of all workers as text, and the models that answer in this worker, with their figures.
+
+        The answers of those with a reference are compared with it.
+        """
+        counted: Collector = self._registry
         if _SHARED_FOLDER in os.environ:
-            counted = CollectorRegistry()
-            MultiProcessCollector(counted)
-        answering = CollectorRegistry(auto_describe=False)
-        answering.register(_Models(models))
-        return generate_latest(counted) + generate_latest(answering)
+            counted = MultiProcessCollector(None)
+        read = _Read([*counted.collect()])
+        latest: Counts = {}
+        if references:
+            digests = {model.digest for model in references}
+            latest = self._window.latest(read_counts(read.samples(_WATCHED), digests), time.monotonic())
+        shown = (read, _Models(models), _Drifts(references, latest))
+        return b"".join(map(generate_latest, shown))
 
     def _open_watch(self, *model: str) -> Watch:
         return Watch(lambda signal, name: self._watched.labels(*model, signal, name))
@@ -146,6 +167,50 @@ class Metrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"steadfast_{name}", text, registry=self._registry, multiprocess_mode="livesum")
+
+
+class _Read(Collector):
+    """Metrics that were read from the files of the workers, which is done once."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Sequence[Metric]:
+        return self._metrics
+
+    def samples(self, name: str) -> Iterator[tuple[Mapping[str, str], float]]:
+        """The labels and values of the samples of a name."""
+        return ((one.labels, one.value) for metric in self._metrics for one in metric.samples if one.name == name)
+
+
+class _Drifts(Collector):
+    """Shows how far the latest answers of the models of one worker are from their references."""
+
+    def __init__(self, references: Mapping[ModelName, Reference], latest: Counts) -> None:
+        self._references = references
+        self._latest = latest
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        drift = GaugeMetricFamily(
+            "steadfast_drift",
+            "Jensen-Shannon distance of the latest answers from the reference of their package, from 0 to 1.",
+            labels=(*_MODEL_LABELS, "signal"),
+        )
+        usual = GaugeMetricFamily(
+            "steadfast_reference_share",
+            "Share of each bin in the reference of a package.",
+            labels=(*_MODEL_LABELS, "signal", "bin"),
+        )
+        for model, reference in self._references.items():
+            for signal, bins in reference.signals.items():
+                total = sum(bins.values())
+                for name, count in bins.items():
+                    usual.add_metric((model.task, model.name, signal, name), count / total)
+                latest = self._latest.get(model.digest, {}).get(signal)
+                if latest is not None:
+                    drift.add_metric((model.task, model.name, signal), measure_distance(latest, bins))
+        yield drift
+        yield usual
 
 
 class _Models(Collector):

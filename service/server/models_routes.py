@@ -42,7 +42,9 @@ def models_routes(registry: ModelRegistry, settings: Settings, metrics: Metrics,
         # Starlette runs it in a thread, because it reads files; while nothing is loaded there is no model to show.
         predictors = registry.predictors if registry.is_ready else ()
         figures = {one.name: list_headlines(one.package.manifest) for one in predictors}
-        return Response(metrics.render(figures), media_type=CONTENT_TYPE)
+        stated = {one.name: one.package.manifest.reference for one in predictors}
+        references = {name: reference for name, reference in stated.items() if reference is not None}
+        return Response(metrics.render(figures, references), media_type=CONTENT_TYPE)
 
     return [
         Route("/openapi.json", show_document),
@@ -128,6 +130,7 @@ def _card(models: Sequence[Predictor], number: int, settings: Settings) -> Model
         passport=manifest.passport,
         twins=manifest.twins,
         faithfulness=manifest.faithfulness,
+        reference=manifest.reference,
         quality=manifest.quality,
         parity=manifest.parity,
         determinism=manifest.determinism,

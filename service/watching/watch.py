@@ -1,14 +1,15 @@
 """Counts how a package's answers are spread, by the bins of its reference."""
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from prometheus_client import Counter
 
 from export.figures.signals import Signal, read_signals
+from service.watching.window import Counts
 
 
 class Watch:
@@ -22,3 +23,13 @@ class Watch:
         """Count results of the type `result_type(task)`."""
         for (signal, name), times in Tally(chain.from_iterable(map(read_signals, results))).items():
             self._find(signal, name).inc(times)
+
+
+def read_counts(samples: Iterable[tuple[Mapping[str, str], float]], digests: Collection[str]) -> Counts:
+    """The counts of the packages with these digests, from the labels and values of all such counters."""
+    found: dict[str, dict[Signal, dict[str, float]]] = {}
+    for labels, value in samples:
+        if labels["digest"] in digests:
+            signal = cast("Signal", labels["signal"])
+            found.setdefault(labels["digest"], {}).setdefault(signal, {})[labels["bin"]] = value
+    return found

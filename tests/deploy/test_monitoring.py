@@ -103,17 +103,21 @@ def _promtool(*words: str) -> str:
     program = shutil.which("promtool")
     if program is None:
         pytest.skip("promtool is not installed (Debian's package prometheus has it)")
-    done = subprocess.run([program, "check", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def test_promtool_finds_no_fault_in_the_rules() -> None:
-    assert f"SUCCESS: {len(_rules())} rules found" in _promtool("rules", str(MONITORING / "alerts.yaml"))
+    assert f"SUCCESS: {len(_rules())} rules found" in _promtool("check", "rules", str(MONITORING / "alerts.yaml"))
 
 
 def test_promtool_finds_no_fault_in_the_configuration() -> None:
-    assert "SUCCESS" in _promtool("config", "--syntax-only", str(MONITORING / "prometheus.yaml"))
+    assert "SUCCESS" in _promtool("check", "config", "--syntax-only", str(MONITORING / "prometheus.yaml"))
+
+
+def test_the_alert_for_drift_fires_after_an_hour_and_not_before() -> None:
+    assert "SUCCESS" in _promtool("test", "rules", str(Path(__file__).with_name("alerts_test.yaml")))
 
 
 def test_the_job_is_called_as_the_rules_call_it() -> None:
