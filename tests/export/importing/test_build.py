@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from transformers import pipeline
 
@@ -61,6 +62,20 @@ def test_a_package_answers_as_the_stock_pipeline_does(package: Path, foreign: Pa
     stock = [answer["label"] for answer in pipeline("text-classification", model=str(foreign))(TEXTS)]
     assert found == [{"POS": "positive", "NEG": "negative"}[label] for label in stock]
     assert len(set(found)) == 2
+
+
+def test_in_fp16_a_package_passes_the_same_gates_and_answers_as_the_stock_model(package: Path, foreign: Path) -> None:
+    out = package.parent / "half"
+    manifest = import_checkpoint(settings(foreign, "sentiment"), out, precision="fp16")
+    assert (manifest.precision, manifest.quality.metric, manifest.quality.fp32) == ("fp16", "agreement", 1.0)
+    assert manifest.quality.exported >= 1 - manifest.quality.tolerance
+    assert verify_package(out).passed
+    assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in onnx.load(out / GRAPH_FILE).graph.initializer}
+    stock = [answer["score"] for answer in pipeline("text-classification", model=str(foreign))(TEXTS)]
+    model, task = open_packaged_model(out), find_task("sentiment")
+    encoded = [task.encode(task.item.model_validate({"text": text}), model.reader, "right") for text in TEXTS]
+    found = [prediction.answer.scores[0].score for prediction in predict_all(model, encoded)]
+    assert found == pytest.approx(stock, abs=0.01)
 
 
 def test_a_package_without_data_says_that_its_quality_was_not_measured(package: Path) -> None:
