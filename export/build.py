@@ -18,6 +18,7 @@ from export.gates.quality import ChosenGraph, by_agreement, by_right_answers, ch
 from export.graphs.finishing import write_fp32
 from export.graphs.half import write_half
 from export.graphs.quantization import prepare
+from export.graphs.storage import copy_graph
 from export.graphs.tracing import read_tensors, trace
 from export.origin import CONFIG_FILES, Evidence, Origin, open_origin, training_evidence
 from export.package import (
@@ -206,9 +207,9 @@ def _fill(
     folder: Path, origin: Origin, checked: _CheckedGraph, name: str, twins: tuple[Twin, ...], *, portable: bool
 ) -> Manifest:
     """Write every file of the package to `folder`; the manifest, with the digests of the others, comes last."""
-    shutil.copyfile(checked.chosen.graph, folder / GRAPH_FILE)
+    copy_graph(checked.chosen.graph, folder / GRAPH_FILE)
     if checked.fallback:
-        shutil.copyfile(checked.fallback, folder / FALLBACK_FILE)
+        copy_graph(checked.fallback, folder / FALLBACK_FILE)
     for file in CONFIG_FILES:
         shutil.copyfile(origin.folder / file, folder / file)
     tokenizer = without_padding(Tokenizer.from_file(str(origin.folder / TOKENIZER_FILE)))
@@ -222,7 +223,7 @@ def _fill(
 def _seal(folder: Path, origin: Origin, manifest: Manifest) -> Manifest:
     """Write the card, and then the manifest with the digests of all other files; returns it with its own."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    graph_bytes = (folder / GRAPH_FILE).stat().st_size
+    graph_bytes = sum(path.stat().st_size for path in folder.glob(f"{GRAPH_FILE}*"))
     card = write_card(manifest, origin.record, origin.task.head, graph_bytes)
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
     return write_manifest(folder, manifest)

@@ -19,10 +19,6 @@ class NoTwin(ExportError):
     """A package cannot be a twin: its task or data differ, or its training method does not."""
 
 
-class TooLarge(ExportError):
-    """The model has more weights than one ONNX file can hold."""
-
-
 class OnlyPretrained(ExportError):
     """The checkpoint was only pre-trained, so it has no task to answer."""
 

@@ -1,7 +1,8 @@
-"""Finds out whether a graph keeps weights in other files, which ONNX calls external data.
+"""Weights that a graph keeps in another file, which ONNX calls external data.
 
-No digest of the graph covers such a file, and it may lie anywhere: where a package is copied without it, or it is
-changed, the same graph answers something else. No export writes one.
+A graph too large for one file has its weights in a second one of a name that follows from its own, and a package lists
+both with their digests. Any other place is refused: no digest would cover such a file, and it may lie anywhere. Where a
+package is copied without it, or it is changed, the same graph answers something else.
 """
 
 import mmap
@@ -11,18 +12,40 @@ _KEY = b"location"
 """The entry that names the file: every tensor with external data has one (`TensorProto.external_data`)."""
 _LENGTHS = (0x08, 0x00)
 """The last byte of a length of 8 in protobuf, which stands before the text: 8, or 0 where it is written longer."""
+_VALUE = 0x12
+"""The tag of the entry's value, a text."""
+_LONGEST_NAME = 127
+"""Length of the longest text whose length protobuf writes in one byte."""
 
 
-def holds_external_data(graph: Path) -> bool:
-    """Whether a graph in an ONNX file may have weights in other files.
+def data_file(graph: Path) -> Path:
+    """The place of the second file of a graph, whether or not there is one."""
+    return graph.with_name(f"{graph.name}.data")
+
+
+def names_other_files(graph: Path, *, allowed: str | None) -> bool:
+    """Whether a graph in an ONNX file may have weights in files other than the one that is `allowed`.
 
     The file is searched, not parsed, so that serving needs no package for it. A tensor or node that is called
-    `location`, and nothing more, counts as well.
+    `location`, and nothing more, counts as another file. So does a name that is not written as ONNX writes it.
     """
     if not graph.stat().st_size:
         return False
+    expected = b"" if allowed is None else _written(allowed)
     with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         at = content.find(_KEY)
-        while at > 0 and content[at - 1] not in _LENGTHS:
+        while at > 0:
+            end = at + len(_KEY)
+            is_key = content[at - 1] in _LENGTHS
+            if is_key and (not expected or content[end : end + len(expected)] != expected):
+                return True
             at = content.find(_KEY, at + 1)
-        return at > 0
+    return False
+
+
+def _written(name: str) -> bytes:
+    """The bytes of a file's name after the key of its entry."""
+    encoded = name.encode()
+    if len(encoded) > _LONGEST_NAME:
+        raise ValueError(f"{name!r} is too long for the name of a file of weights")
+    return bytes((_VALUE, len(encoded))) + encoded

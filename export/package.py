@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from export.external_data import holds_external_data
+from export.external_data import data_file, names_other_files
 from export.figures.passport import Passport
 from export.figures.reference import Reference
 from models.checkpoint import DataFile, Licences, MethodRecord
@@ -254,6 +254,11 @@ class Package:
         return self.manifest.files[self.graph.name]
 
     @property
+    def has_data_file(self) -> bool:
+        """Whether the weights of that file lie in a second one."""
+        return data_file(self.graph).name in self.manifest.files
+
+    @property
     def precision(self) -> Precision:
         """The precision of the graph that answers."""
         return "fp32" if self.uses_fallback else self.manifest.precision
@@ -315,10 +320,12 @@ def open_package(folder: Path) -> Package:
     if (FALLBACK_FILE in manifest.files) != bool(manifest.fallback_probes):
         raise WrongFormat(f"{folder / MANIFEST_FILE}: {FALLBACK_FILE} and its probes come together or not at all")
     for name in (GRAPH_FILE, FALLBACK_FILE):
-        if name in manifest.files and holds_external_data(folder / name):
+        beside = data_file(folder / name).name
+        allowed = beside if beside in manifest.files else None
+        if name in manifest.files and names_other_files(folder / name, allowed=allowed):
             raise WrongFormat(
-                f"{folder / name}: keeps weights in other files (ONNX external data), which its digest does not cover; "
-                "export again, or save it as one file"
+                f"{folder / name}: keeps weights in other files (ONNX external data), which the manifest does not "
+                f"list as {beside}; export again, or save it as one file"
             )
     _check_sense(folder, manifest)
     return Package(folder, manifest)

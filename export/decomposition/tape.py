@@ -13,6 +13,10 @@ Sizes = tuple[int | None, ...]
 """A tensor's shape; None for an axis whose size depends on the graph's inputs."""
 
 
+_SHAPE_BYTES = 1024
+"""Size of the largest constant that may be a shape, which tells the sizes of other tensors."""
+
+
 @dataclass
 class Tape:
     """A graph with its tensors' makers, to which nodes are appended. Tensors are known by name."""
@@ -83,9 +87,27 @@ class Tape:
         return total
 
 
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a graph whose large constants have their sizes and no values, to infer shapes from."""
+    copy = onnx.ModelProto(ir_version=model.ir_version)
+    copy.opset_import.extend(model.opset_import)
+    copy.functions.extend(model.functions)
+    graph = copy.graph
+    for part in ("node", "input", "output", "value_info"):
+        getattr(graph, part).extend(getattr(model.graph, part))
+    graph.name = model.graph.name
+    graph.initializer.extend(
+        onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        if len(tensor.raw_data) > _SHAPE_BYTES
+        else tensor
+        for tensor in model.graph.initializer
+    )
+    return copy
+
+
 def known_sizes(model: onnx.ModelProto) -> dict[str, Sizes]:
     """The shapes of the tensors inside a graph. ONNX knows those of its own operators only."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    inferred = onnx.shape_inference.infer_shapes(without_weights(model)).graph.value_info
     types = {value.name: value.type.tensor_type for value in inferred}
     return {
         name: tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in one.shape.dim)

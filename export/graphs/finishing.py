@@ -11,13 +11,14 @@ from export.decomposition.tape import known_sizes
 from export.graphs.branches import branch_explanations
 from export.graphs.fusion import merge_gelu, merge_products
 from export.graphs.pruning import drop_unused
+from export.graphs.storage import save_graph
 from export.graphs.tracing import trace
 from models.networks.gate import GatedModel
 from models.tasks.task import Head
 
 
 def write_graph(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> None:
-    """Write a model's graph in fp32, in the form in which it is served; raises as `trace` does."""
+    """Write a model's graph in fp32, in the form in which it is served."""
     trace(model, head, path)
     write_fp32(path, path)
 
@@ -26,7 +27,7 @@ def write_fp32(traced: Path, out: Path, *, portable: bool = False) -> None:
     """Write a traced graph in the form in which it is served."""
     model = onnx.load(traced)
     finish(model, portable=portable)
-    onnx.save(model, out)
+    save_graph(model, out)
 
 
 def finish(model: ModelProto, *, portable: bool = False) -> None:

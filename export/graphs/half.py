@@ -7,9 +7,11 @@ from onnx import GraphProto, NodeProto, TensorProto
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from export.decomposition.tape import without_weights
 from export.graphs.branches import branch_explanations
 from export.graphs.finishing import add_contributions
 from export.graphs.pruning import drop_unused, makers_of, needed_for
+from export.graphs.storage import is_large, save_graph
 
 EXACT = ("LayerNormalization", "Softmax")
 """Nodes that sum many small numbers, which float16 would round."""
@@ -25,16 +27,24 @@ def write_half(traced: Path, half: Path, *, portable: bool = False) -> None:
     add_contributions(model, portable=portable)
     needed = needed_for({"logits"}, model.graph.node)
     explains = [node.name for node in model.graph.node if node.output[0] not in needed]
+    large = is_large(model)
+    if large:
+        # What the converter does itself, where a message of protobuf can hold the graph.
+        model.graph.value_info.extend(onnx.shape_inference.infer_shapes(without_weights(model)).graph.value_info)
     converted = convert_float_to_float16(
-        model, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *EXACT], node_block_list=explains
+        model,
+        keep_io_types=True,
+        disable_shape_infer=large,
+        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *EXACT],
+        node_block_list=explains,
     )
     _without_round_trips(converted.graph)
     # The converter appends its nodes at the end.
     OnnxModel(converted).topological_sort()
     branch_explanations(converted)
     drop_unused(converted)
-    onnx.checker.check_model(converted)
-    onnx.save(converted, half)
+    save_graph(converted, half)
+    onnx.checker.check_model(half)
 
 
 def _without_round_trips(graph: GraphProto) -> None:

@@ -13,6 +13,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from export.external_data import data_file
+from export.graphs import storage
 from export.graphs.embeddings import quantize_tables
 from export.graphs.finishing import finish
 from export.graphs.pruning import makers_of
@@ -39,9 +41,17 @@ class Calibration:
 def prepare(traced: Path, rows: Sequence[Row], scratch: Path, *, portable: bool = False) -> Calibration:
     """Fold constants and infer shapes as ONNX Runtime recommends before quantising; files go to `scratch`."""
     graph = scratch / "prepared.onnx"
+    large = sum(file.stat().st_size for file in traced.parent.glob(f"{traced.name}*")) > storage.LARGEST_FILE
     # Symbolic shape inference adds nothing for products with weights, and where it fails it leaves files behind.
-    quant_pre_process(str(traced), str(graph), skip_symbolic_shape=True)
-    content = onnx.load(graph).graph
+    quant_pre_process(
+        str(traced),
+        str(graph),
+        skip_symbolic_shape=True,
+        save_as_external_data=large,
+        all_tensors_to_one_file=True,
+        external_data_location=data_file(graph).name,
+    )
+    content = onnx.load(graph, load_external_data=False).graph
     weights = {tensor.name for tensor in content.initializer}
     return Calibration(
         graph=graph,
@@ -72,12 +82,13 @@ def quantize(calibration: Calibration, nodes: Collection[str], out: Path) -> Non
         # The node after a product computes in fp32, so the product stays fp32 instead of being rounded once more.
         extra_options={"OpTypesToExcludeOutputQuantization": list(LINEAR_OPS)},
         calibration_cache_path=calibration.ranges,
+        use_external_data_format=storage.is_large(calibration.graph),
     )
     model = onnx.load(out)
     _read_floats_where_computed_in_floats(model)
     quantize_tables(model)
     finish(model, portable=calibration.portable)
-    onnx.save(model, out)
+    storage.save_graph(model, out)
 
 
 def _read_floats_where_computed_in_floats(model: onnx.ModelProto) -> None:

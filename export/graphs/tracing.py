@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from export.decomposition.graft import SOURCE
-from export.errors import TooLarge
 from export.graphs.layout import reshape, sequence_first
 from export.package import TensorInfo
 from export.session import SHARES
@@ -31,9 +30,6 @@ from models.tasks.task import READ_AT_TOKENS, Head
 
 OPSET = 18
 """The default of optimum, written down so that graphs stay the same when it changes."""
-
-LARGEST_FILE = 2**31 - 1
-"""Most bytes in a protobuf message, and so in an ONNX file."""
 
 
 class ExplainingModel(nn.Module):
@@ -140,16 +136,8 @@ def trace(model: PreTrainedModel | GatedModel, head: Head, path: Path) -> None:
     """Write the outputs of `ExplainingModel` as a graph in fp32, for any batch of rows of two tokens or more.
 
     It is not served as it is: its attention and rollout are computed at every run, and its embeddings [batch, sequence,
-    width] are an output.
-
-    Raises:
-        TooLarge: the weights do not fit into one ONNX file.
+    width] are an output. Weights that do not fit into one ONNX file lie in a second one, whose name is optimum's.
     """
-    size = sum(4 * parameter.numel() for parameter in model.parameters())
-    if size > LARGEST_FILE:
-        raise TooLarge(
-            f"{size / 1e9:.1f} GB of weights in fp32; an ONNX file holds 2.1 GB: start from a smaller base model"
-        )
     reads_anywhere = head in READ_AT_TOKENS
     config = (_TokenGraphConfig if reads_anywhere else _GraphConfig)(model.config, task="feature-extraction")
     reads_all = reads_anywhere or isinstance(model, GatedModel)

@@ -10,7 +10,15 @@ import torch
 from models.checkpoint import ImportRecord, Licences
 from models.networks.encoder import Encoder, EncoderError
 from models.networks.hooks import last_linear
-from models.networks.loading import check_base, check_tokenizer, load_config, load_stock, load_tokenizer, name_labels
+from models.networks.loading import (
+    ONE_FILE,
+    check_base,
+    check_tokenizer,
+    load_config,
+    load_stock,
+    load_tokenizer,
+    name_labels,
+)
 from models.tasks.labels.matching import LabelError, MatchedHead, match_labels
 from models.tasks.task import AnyTask, Outputs
 
@@ -57,7 +65,7 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
     _check_activation(config, base)
     _order(model, head, base)
     model.config.update(name_labels(head.labels))
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, max_shard_size=ONE_FILE)
     tokenizer.save_pretrained(folder)
     return ImportRecord(
         task=task.name,

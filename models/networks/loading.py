@@ -44,6 +44,9 @@ AUTO_CLASSES: dict[Head, Any] = {
 }
 """The transformers class that loads a model with each head."""
 
+ONE_FILE = "1TB"
+"""The largest file of weights, as transformers takes it: a checkpoint has one file, whatever its size."""
+
 BY_ROW = ("attention-", "word-")
 """Beginnings of the names of methods that can train a BiLSTM, beside plain."""
 

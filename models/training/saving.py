@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from models.atomic import atomic_write, atomic_write_text
 from models.checkpoint import METHOD_FILE, RECORD_FILE, EpochRecord, MethodRecord, TrainingRecord
+from models.networks.loading import ONE_FILE
 from models.robust import read_settings
 from models.tokenizer import without_padding
 from models.training.resume import load_state, save_state
@@ -123,7 +124,7 @@ def save_weights(run: Run, epoch: int) -> None:
     # Only parameters: buffers belong to the run, such as labels of its training data.
     weights = {name: tensor.detach().contiguous() for name, tensor in method.named_parameters()}
     with atomic_write(_epoch_folder(run, epoch)) as unfinished:
-        encoder.model.save_pretrained(unfinished)
+        encoder.model.save_pretrained(unfinished, max_shard_size=ONE_FILE)
         _save_tokenizer(run.tokenizer, unfinished)
         if weights:
             save_file(weights, unfinished / METHOD_FILE)

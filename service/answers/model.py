@@ -45,7 +45,12 @@ class LoadedModel:
         self.reader = package.reader()
         self.unknown_words = UnknownWords(self.reader.tokenizer)
         self._session = open_session(
-            package.graph, package.graph_digest, cache=cache, pad_id=package.manifest.pad_id, provider=provider
+            package.graph,
+            package.graph_digest,
+            # A digest of the graph does not cover weights in a second file, which the system shares anyway.
+            cache=None if package.has_data_file else cache,
+            pad_id=package.manifest.pad_id,
+            provider=provider,
         )
         self._engine = Engine(self._session.run, limits, pool)
 

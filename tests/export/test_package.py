@@ -140,11 +140,11 @@ def test_the_digest_names_the_content(package: Path) -> None:
     assert manifest.model_copy(update={"name": "other"}).sealed().digest != manifest.digest
 
 
-def _save_apart(folder: Path) -> str:
+def _save_apart(folder: Path, name: str = "weights.bin") -> str:
     """Move the weights of a package's graph to a file beside it, and return the file's name."""
     graph = onnx.load(folder / "model.onnx")
-    onnx.save(graph, folder / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
-    return "weights.bin"
+    onnx.save(graph, folder / "model.onnx", save_as_external_data=True, location=name, size_threshold=0)
+    return name
 
 
 @pytest.mark.parametrize("is_listed", [False, True])
@@ -153,6 +153,30 @@ def test_a_graph_with_weights_in_other_files_is_refused(tmp_path: Path, is_liste
     names = ["model.onnx", "tokenizer.json"] + [_save_apart(folder)] * is_listed
     reseal(folder, files={name: file_digest(folder / name) for name in names})
     with pytest.raises(WrongFormat, match=r"model\.onnx: keeps weights in other files \(ONNX external data\)"):
+        open_package(folder)
+
+
+def test_a_graph_may_have_its_weights_in_a_listed_file_that_is_named_after_it(tmp_path: Path) -> None:
+    folder = build_package(tmp_path / "apart")
+    names = ["model.onnx", "tokenizer.json", _save_apart(folder, "model.onnx.data")]
+    reseal(folder, files={name: file_digest(folder / name) for name in names})
+    assert open_package(folder).has_data_file
+    (folder / "model.onnx.data").write_bytes(b"other weights")
+    with pytest.raises(DamagedFile, match=r"model\.onnx\.data: not the file the package was made with"):
+        open_package(folder)
+    (folder / "model.onnx.data").unlink()
+    with pytest.raises(MissingFile, match=r"model\.onnx\.data: missing; the package was not copied whole"):
+        open_package(folder)
+
+
+def test_a_graph_with_weights_in_a_listed_file_and_in_another_is_refused(tmp_path: Path) -> None:
+    folder = build_package(tmp_path / "apart")
+    names = ["model.onnx", "tokenizer.json", _save_apart(folder, "model.onnx.data")]
+    graph = onnx.load(folder / "model.onnx", load_external_data=False)
+    graph.graph.initializer[-1].external_data[0].value = "model.onnx.data2"
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+    reseal(folder, files={name: file_digest(folder / name) for name in names})
+    with pytest.raises(WrongFormat, match=r"which the manifest does not list as model\.onnx\.data; export again"):
         open_package(folder)
 
 
