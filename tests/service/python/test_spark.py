@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ LABELS = ["positive", "negative", None, None, "positive"]
 def packages(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the recipe answer by the tiny package."""
     monkeypatch.setenv("STEADFAST_PACKAGES", str(package))
+    # Else its workers are started by whichever python3 comes first in PATH.
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
 
 
 def test_the_function_of_the_recipe_answers_batch_after_batch() -> None:
