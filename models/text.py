@@ -130,7 +130,7 @@ class Encoded:
     corrections: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
     """By field, what was read as something else than was written; fields that were read as written are not there."""
 
-    @property
+    @cached_property
     def tokens(self) -> int:
         """Tokens computed for this item, with special tokens and the overlap of windows, without padding."""
         return sum(len(row) for row in self.rows)

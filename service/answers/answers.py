@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
@@ -71,7 +72,7 @@ class PendingAnswers:
     future: Future[BatchPrediction]
     """The predictions of `items`. Cancelling it takes the rows that still wait out of the queue."""
 
-    @property
+    @cached_property
     def tokens(self) -> int:
         """Tokens of the items that were queued."""
         return sum(item.encoded.tokens for item in self.items)

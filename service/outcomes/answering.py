@@ -1,15 +1,15 @@
 """Answers to a stream of items, in their order. All cores stay busy, and memory stays flat."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from models.tasks.task import Item
 from models.text import BadInputCode
 from service.answers.answers import Answers, PendingAnswers
 from service.answers.contract import Options
-from service.answers.errors import BrokenModel, ItemsRejected, UnknownTarget
+from service.answers.errors import BrokenModel, UnknownTarget
 from service.answers.predictor import Predictor
 
 WINDOW_RECORDS = 2_048
@@ -20,6 +20,11 @@ WINDOW_CERTIFIED = 32
 
 WINDOW_TOKENS = 262_144
 """Tokens of the items under way, which bound memory when texts are long."""
+
+GROUP_RECORDS = 8
+GROUP_CHARACTERS = 1_200
+"""Most items that are handed in together, and the characters after which a group ends: fewer tokens than a batch has,
+because longer groups would wait for shorter ones. One by one, a short item costs a third more beside its graph."""
 
 FailureCode = (
     BadInputCode
@@ -50,51 +55,96 @@ def answer_each(predictor: Predictor, items: Iterable[Item | Failure], options: 
     What failed before it became an item passes through. No item fails another. Whoever stops early takes what still
     waits out of the queue.
     """
-    under_way: deque[PendingAnswers | Failure] = deque()
+    under_way: deque[_Group] = deque()
     most = WINDOW_CERTIFIED if options.certify else WINDOW_RECORDS
-    tokens = 0
+    # What is added to an answer may fail with it, and waits for further rows.
+    is_plain = options.explain is None and options.certify is None
+    records = tokens = 0
     try:
-        for item in items:
-            under_way.append(item if isinstance(item, Failure) else _start(predictor, item, options))
-            tokens += _tokens(under_way[-1])
-            while len(under_way) >= most or tokens > WINDOW_TOKENS:
-                tokens -= _tokens(under_way[0])
-                yield _finish(under_way.popleft())
+        for together in _cut(items, GROUP_RECORDS if is_plain else 1):
+            under_way.append(_start(predictor, together, options))
+            records += len(together)
+            tokens += under_way[-1].tokens
+            while records >= most or tokens > WINDOW_TOKENS:
+                group = under_way.popleft()
+                records -= len(group.items)
+                tokens -= group.tokens
+                yield from _finish(predictor, group, options)
         while under_way:
-            yield _finish(under_way.popleft())
+            yield from _finish(predictor, under_way.popleft(), options)
     finally:
-        for started in under_way:
-            if isinstance(started, PendingAnswers):
-                started.future.cancel()
+        for group in under_way:
+            if group.started:
+                group.started.future.cancel()
 
 
-def _start(predictor: Predictor, item: Item, options: Options) -> PendingAnswers | Failure:
-    """The answer to an item, still to come; or the reason why there will be none."""
+@dataclass(frozen=True)
+class _Group:
+    """Items that were handed in together."""
+
+    items: Sequence[Item | Failure]
+    started: PendingAnswers | None
+    """None where nothing is to be computed."""
+    failure: Failure | None = None
+    """The reason why, for a single item."""
+
+    @property
+    def tokens(self) -> int:
+        return self.started.tokens if self.started else 0
+
+
+def _cut(items: Iterable[Item | Failure], most: int) -> Iterator[Sequence[Item | Failure]]:
+    """The items in groups that are handed in together."""
+    group: list[Item | Failure] = []
+    characters = 0
+    for item in items:
+        group.append(item)
+        characters += 0 if isinstance(item, Failure) else sum(len(str(value)) for _, value in item)
+        if len(group) >= most or characters >= GROUP_CHARACTERS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
+
+
+def _start(predictor: Predictor, together: Sequence[Item | Failure], options: Options) -> _Group:
+    """Hand in the items that have not failed."""
+    items = [item for item in together if not isinstance(item, Failure)]
     try:
-        return predictor.submit([item], options)
-    except ItemsRejected as error:
-        return Failure(error.rejected[0].reason.code, str(error.rejected[0]))
+        started = predictor.submit(items, options.model_copy(update={"on_error": "report"})) if items else None
     except UnknownTarget as error:
-        return Failure("unknown_target", str(error))
+        return _Group(together, None, Failure("unknown_target", str(error)))
+    return _Group(together, started)
 
 
-def _tokens(started: PendingAnswers | Failure) -> int:
-    return 0 if isinstance(started, Failure) else started.tokens
-
-
-def _finish(started: PendingAnswers | Failure) -> Answered:
-    if isinstance(started, Failure):
-        return Answered(None, started)
+def _finish(predictor: Predictor, group: _Group, options: Options) -> Iterator[Answered]:
+    """Wait for the answers of a group."""
+    if group.started is None:
+        yield from (Answered(None, item if isinstance(item, Failure) else group.failure) for item in group.items)
+        return
     try:
-        answers = started.result()
+        answers = group.started.result()
     except BrokenModel as error:
-        return Answered(None, Failure("broken_model", str(error)))
-    (result,) = answers.results
-    return Answered(result, _withheld(answers))
+        items = [item for item in group.items if not isinstance(item, Failure)]
+        if len(items) == 1:
+            found = iter([Answered(None, Failure("broken_model", str(error)))])
+        else:
+            # One item's values must not fail the others.
+            found = (one for item in items for one in _finish(predictor, _start(predictor, [item], options), options))
+    else:
+        found = _answered(group.started, answers)
+    for item in group.items:
+        yield Answered(None, item) if isinstance(item, Failure) else next(found)
 
 
-def _withheld(answers: Answers) -> Failure | None:
-    """The reason why an answer lacks what was asked for beside it, if it does."""
-    withheld: list[Failure] = [Failure("explanation_too_long", str(one.reason)) for one in answers.unexplained]
-    withheld += [Failure("certificate_too_long", str(one.reason)) for one in answers.uncertified]
-    return Failure(withheld[0].code, "; ".join(one.detail for one in withheld)) if withheld else None
+def _answered(started: PendingAnswers, answers: Answers) -> Iterator[Answered]:
+    """The answer or the failure of each item that was handed in, in their order."""
+    withheld = {one.index: Failure("explanation_too_long", str(one.reason)) for one in answers.unexplained}
+    for one in answers.uncertified:
+        failure = Failure("certificate_too_long", str(one.reason))
+        known = withheld.get(one.index)
+        withheld[one.index] = replace(known, detail=f"{known.detail}; {failure.detail}") if known else failure
+    found = {one.index: Answered(None, Failure(one.reason.code, str(one))) for one in answers.rejected}
+    for item, result in zip(started.items, answers.results, strict=True):
+        found[item.index] = Answered(result, withheld.get(item.index))
+    return (found[index] for index in sorted(found))

@@ -2,17 +2,25 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
+from export.package import GRAPH_FILE, TOKENIZER_FILE, file_digest, open_package
 from models.tasks import TASKS
 from models.tasks.task import Item, TextItem
 from service.answers.contract import Options
 from service.answers.explanation import ExplainOptions
 from service.answers.predictor import Predictor
-from service.outcomes.answering import Answered, Failure, answer_each
+from service.engine.limits import EngineLimits
+from service.engine.pool import Pool
+from service.outcomes.answering import GROUP_RECORDS, Answered, Failure, answer_each
 from service.outcomes.columns import ERROR, REVIEW, WantedColumns
 from service.outcomes.outcome import Outcome
+from tests.service.tiny import VOCABULARY, build_package, reseal
 from tests.tiny import make_items
 
 
@@ -36,6 +44,24 @@ def test_what_failed_before_passes_through_in_its_place(predictor: Predictor) ->
     assert torn == Answered(None, Failure("unreadable_record", "torn"))
     assert empty.failure is not None
     assert (empty.result, empty.failure.code) == (None, "empty_input")
+
+
+def test_an_item_for_which_the_model_gives_no_number_fails_alone(tmp_path: Path) -> None:
+    folder = build_package(tmp_path / "broken")
+    graph = onnx.load(folder / GRAPH_FILE)
+    (opinions,) = (one for one in graph.graph.initializer if one.name == "opinions")
+    values = np.array(numpy_helper.to_array(opinions))
+    values[VOCABULARY.index("awful")] = np.inf
+    opinions.CopyFrom(numpy_helper.from_array(values, "opinions"))
+    onnx.save(graph, folder / GRAPH_FILE)
+    reseal(folder, probes=[], files={name: file_digest(folder / name) for name in (GRAPH_FILE, TOKENIZER_FILE)})
+    texts = ["good", "awful", " ", *["bad"] * GROUP_RECORDS, "awful"]
+    with Pool(2) as pool, Predictor(open_package(folder), EngineLimits(), pool) as predictor:
+        found = list(answer_each(predictor, [TextItem(text=text) for text in texts], Options()))
+    codes = [None if one.failure is None else one.failure.code for one in found]
+    assert codes == [None, "broken_model", "empty_input", *[None] * GROUP_RECORDS, "broken_model"]
+    labels = [one.result.label for one in found if one.result is not None]
+    assert labels == ["positive", *["negative"] * GROUP_RECORDS]
 
 
 def test_an_answer_without_the_explanation_asked_for_is_an_answer(predictor: Predictor) -> None:
