@@ -52,7 +52,7 @@ def __getattr__(name: str) -> Any:
 
 @overload
 def load(
-    task: Literal["sentiment", "nli", "paraphrase", "text-classification"],
+    task: Literal["sentiment", "nli", "paraphrase", "text-classification", "pair-classification"],
     *,
     package: "str | PathLike[str] | None" = None,
     threads: int | None = None,

@@ -156,6 +156,11 @@ def _topic_row(draw: random.Random) -> dict[str, Any]:
     return {"text": _say(draw, TOPICS[label]), "label": label}
 
 
+def _topic_pair_row(draw: random.Random) -> dict[str, Any]:
+    row = _topic_row(draw)
+    return {"text_a": _say(draw, GOOD), "text_b": row["text"], "label": row["label"]}
+
+
 def _nli_row(draw: random.Random) -> dict[str, Any]:
     label = draw.randrange(3)
     return {"premise": _say(draw, GOOD), "hypothesis": _say(draw, (GOOD, NAMES, BAD)[label]), "label": label}
@@ -201,5 +206,6 @@ ROWS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
     "reading-comprehension": _choice_row,
     "extractive-reading-comprehension": _span_row,
     "text-classification": _topic_row,
+    "pair-classification": _topic_pair_row,
 }
 """By task, what makes a row of its data."""

@@ -5,6 +5,7 @@ from models.tasks.extractive import EXTRACTIVE_READING
 from models.tasks.masked_words import MASKED_WORDS
 from models.tasks.ner import NER
 from models.tasks.nli import NLI
+from models.tasks.pair_classification import PAIR_CLASSIFICATION
 from models.tasks.paraphrase import PARAPHRASE
 from models.tasks.reading_comprehension import READING_COMPREHENSION
 from models.tasks.sentiment import SENTIMENT
@@ -16,6 +17,7 @@ TASKS: dict[str, AnyTask] = {
     task.name: task
     for task in (
         SENTIMENT, NLI, STS, PARAPHRASE, NER, READING_COMPREHENSION, EXTRACTIVE_READING, TEXT_CLASSIFICATION,
+        PAIR_CLASSIFICATION,
     )
 }  # fmt: skip
 

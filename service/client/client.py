@@ -29,7 +29,7 @@ TRIES = 5
 REQUESTS_AT_ONCE = 4
 """Most requests of one call that an asynchronous client has under way."""
 
-Labels = Literal["sentiment", "nli", "paraphrase", "text-classification"]
+Labels = Literal["sentiment", "nli", "paraphrase", "text-classification", "pair-classification"]
 Inputs = Iterable[str | Mapping[str, Any] | tuple[Any, ...]]
 
 

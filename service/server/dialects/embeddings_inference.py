@@ -21,7 +21,7 @@ from service.server.problems import Problem, ProblemForm
 RERANKS = "sts"
 """The endpoint whose model compares and reranks texts."""
 
-SINGLE, PAIR = ("sentiment", "text-classification"), ("nli",)
+SINGLE, PAIR = ("sentiment", "text-classification"), ("nli", "pair-classification")
 """The endpoints whose models judge single texts and pairs; of each, the first for which a model is served does."""
 
 _ERROR_TYPES = {"empty_input": "Empty", "overloaded": "Overloaded", "not_ready": "Unhealthy", "draining": "Unhealthy"}

@@ -49,6 +49,7 @@ ENTAILMENT = {"ENTAILMENT": "entailment", "neutral": "neutral", "Contradiction":
         ("nli", {"not_entailment": "not_entailment", "entailment": "entailment"}),
         ("paraphrase", {"equivalent": "paraphrase", "not_equivalent": "different"}),
         ("paraphrase", {"not_duplicate": "different", "duplicate": "paraphrase"}),
+        ("pair-classification", {"b": "b", "Agrees": "Agrees", "A": "A"}),
         ("text-classification", {"sport": "sport", "Arts": "Arts", "money": "money"}),
     ],
 )

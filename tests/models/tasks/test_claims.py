@@ -22,6 +22,7 @@ SINGLE = (
     "nli",
     "paraphrase",
     "text-classification",
+    "pair-classification",
     "reading-comprehension",
     "extractive-reading-comprehension",
 )

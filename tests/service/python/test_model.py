@@ -35,6 +35,7 @@ TYPED: dict[str, type] = {
     "nli": LabelResult,
     "paraphrase": LabelResult,
     "text-classification": LabelResult,
+    "pair-classification": LabelResult,
     "sts": SimilarityResult,
     "ner": EntitiesResult,
 }

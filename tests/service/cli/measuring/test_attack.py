@@ -58,6 +58,7 @@ def test_a_server_is_attacked_with_the_same_figures(package: Path, server: Serve
         "sts",
         "paraphrase",
         "text-classification",
+        "pair-classification",
         "ner",
         "reading-comprehension",
         "extractive-reading-comprehension",

@@ -1,5 +1,7 @@
 """The dialect of Text Embeddings Inference: its pair rule, similarity, reranking, and Haystack's ranker."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -7,6 +9,7 @@ import pytest
 
 from tests.service.conftest import Server
 from tests.service.server.dialects.conftest import ask_natively, items_of, run_client
+from tests.tiny import TOPICS
 
 QUERY = "a man is eating food"
 TEXTS = ["the sun is bright", "a man eats a meal", "a woman plays the violin"]
@@ -38,6 +41,18 @@ def test_a_batch_is_a_list_of_lists(every_task: Server) -> None:
     items = items_of("nli", 4)
     expected = [labels_of(result) for result in ask_natively(every_task, "nli", items)]
     assert ask(every_task, "/tei/predict", inputs=[list(item.values()) for item in items]).json() == expected
+
+
+def test_pairs_get_labels_of_ones_own_where_no_inference_is_served(
+    start_server: Callable[..., Server], made: Callable[[str], Path]
+) -> None:
+    server = start_server(made("pair-classification") / "package")
+    items = items_of("pair-classification", 3)
+    expected = [labels_of(result) for result in ask_natively(server, "pair-classification", items)]
+    assert {len(labels) for labels in expected} == {len(TOPICS)}
+    assert ask(server, "/tei/predict", inputs=[list(item.values()) for item in items]).json() == expected
+    refused = ask(server, "/tei/predict", inputs="a text")
+    assert (refused.status_code, refused.json()["error_type"]) == (404, "Validation")
 
 
 def test_similarity_is_the_score_of_sts_from_0_to_1(every_task: Server) -> None:
