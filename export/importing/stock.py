@@ -12,8 +12,8 @@ from models.networks.encoder import Encoder, EncoderError
 from models.networks.hooks import last_linear
 from models.networks.loading import (
     ONE_FILE,
-    check_base,
     check_tokenizer,
+    check_trained_head,
     load_config,
     load_stock,
     load_tokenizer,
@@ -52,7 +52,7 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
     """
     base, task = settings.base, settings.task
     config, tokenizer = load_config(base), load_tokenizer(base)
-    check_base(base, config, task.head)
+    check_trained_head(base, config, task.head)
     check_tokenizer(tokenizer, config, base)
     found = tuple(str(config.id2label[number]) for number in sorted(config.id2label))
     head = match_labels(task, found, settings.labels, base=base)

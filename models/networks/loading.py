@@ -117,7 +117,16 @@ def load_stock(base: str | Path, head: Head) -> Any:
     Raises:
         EncoderError: nothing there, a family that is not known here, another head, or weights that are damaged.
     """
-    config = load_config(base)
+    check_trained_head(base, load_config(base), head)
+    model, found = load_weights(base, head)
+    if found["missing_keys"]:
+        missing = sorted(found["missing_keys"])
+        raise EncoderError(f"{base}: {len(missing)} weights are missing, {missing[0]} among them; copy it whole")
+    return model.eval()
+
+
+def check_trained_head(base: str | Path, config: Any, head: Head) -> None:
+    """Refuse a checkpoint whose configuration names another head, or an unknown family; raises EncoderError."""
     check_base(base, config, head)
     wanted = AUTO_CLASSES[head].__name__.removeprefix("AutoModel")
     others = [name for name in config.architectures or () if not name.endswith(wanted)]
@@ -126,11 +135,6 @@ def load_stock(base: str | Path, head: Head) -> Any:
             f"{base}: a {others[0]}, and this task needs a trained head {wanted}; choose the task that it was trained "
             "for, or train it with `steadfast train --base`"
         )
-    model, found = load_weights(base, head)
-    if found["missing_keys"]:
-        missing = sorted(found["missing_keys"])
-        raise EncoderError(f"{base}: {len(missing)} weights are missing, {missing[0]} among them; copy it whole")
-    return model.eval()
 
 
 def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encoder:

@@ -18,6 +18,7 @@ from models.networks.loading import load_tokenizer
 from models.tasks import find_task
 from models.tasks.labels.matching import LabelError
 from tests.foreign import PAIRS, TEXTS, make_foreign
+from tests.tiny import make_base
 
 
 def settings(base: Path, task: str, **given: Any) -> ImportSettings:
@@ -114,6 +115,12 @@ def test_a_checkpoint_with_another_head_is_refused(tmp_path: Path) -> None:
         match="a BertForTokenClassification, and this task needs a trained head ForSequenceClassification; choose",
     ):
         write_stock(settings(foreign, "sentiment"), tmp_path / "written")
+
+
+def test_an_encoder_without_a_head_is_refused_as_such(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "encoder")
+    with pytest.raises(EncoderError, match="a BertForMaskedLM, and this task needs a trained head"):
+        write_stock(settings(base, "sentiment"), tmp_path / "written")
 
 
 def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
