@@ -244,6 +244,26 @@ def read_answers(source: DataSource, task: AnyTask) -> Iterator[Any]:
         yield from (answer for answer in answers if not isinstance(answer, BadRecord))
 
 
+def declared_labels(source: DataSource, task: AnyTask) -> tuple[str, ...] | None:
+    """The names that a hub's data set has for the numbers of its labels, in their order; None where it has none.
+
+    Raises:
+        DataError: the data set cannot be fetched, or a column is missing.
+    """
+    if Path(source.data).is_dir():
+        return None
+    name = source.train[0]
+    features = _fetch(source.data, name).features
+    target = _find_columns(Record(1, dict(features)), name, task, "train").target
+    return class_names(features, target)
+
+
+def class_names(features: Mapping[str, Any], column: str | None) -> tuple[str, ...] | None:
+    """The names of the classes of a column, by the features of a data set; None for a column without classes."""
+    names = getattr(features.get(column or ""), "names", None)
+    return tuple(names) if names else None
+
+
 def read_part(data: str, name: str) -> Records:
     """Read the records of one part as its file has them; raises DataError."""
     return _open(data, name)[0]
@@ -397,15 +417,19 @@ def _part_files(folder: Path, name: str) -> list[Path]:
 
 
 def _open_hub(data: str, name: str) -> Iterator[Record]:
+    for number, values in enumerate(_fetch(data, name), start=1):
+        yield Record(number, values)
+
+
+def _fetch(data: str, name: str) -> Any:
+    """A part of a hub's data set, as `datasets` gives it; raises DataError."""
     # Here, not at the top: importing it takes a second, and folders need none of it.
     import datasets
 
     give_up_at_first_failure()
     identifier, _, configuration = data.partition(":")
     try:
-        found = datasets.load_dataset(identifier, configuration or None, split=name)
+        return datasets.load_dataset(identifier, configuration or None, split=name)
     except Exception as error:
         # The library raises a dozen unrelated classes: not found, no such split, no network, a broken script.
         raise DataError(f"{data!r} is neither a folder here nor a data set that could be fetched: {error}") from error
-    for number, values in enumerate(found, start=1):
-        yield Record(number, values)

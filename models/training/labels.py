@@ -1,6 +1,6 @@
 """Finds the labels of a task that has none of its own in the training data."""
 
-from models.data import read_answers
+from models.data import declared_labels, read_answers
 from models.tasks import find_task
 from models.tasks.classification import name_label
 from models.tasks.labels.matching import plain_name
@@ -14,7 +14,8 @@ def with_labels(settings: TrainingSettings) -> TrainingSettings:
     """The same settings with the labels of the training parts, where neither they nor the task name any.
 
     Labels are in the order of the alphabet, and in that of numbers if all are numbers. So they do not depend on the
-    order of the records, nor on how many of them are drawn.
+    order of the records, nor on how many of them are drawn. A hub's data set that names the numbers of its labels keeps
+    their order.
 
     Raises:
         DataError: a part cannot be read.
@@ -23,6 +24,8 @@ def with_labels(settings: TrainingSettings) -> TrainingSettings:
     task = find_task(settings.task)
     if task.has_own_labels or settings.labels is not None:
         return settings
+    if declared := declared_labels(settings.source, task):
+        return settings.model_copy(update={"labels": declared})
     labels: set[str] = set()
     for answer in read_answers(settings.source, task):
         if label := name_label(answer):

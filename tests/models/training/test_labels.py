@@ -6,14 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 
 from models.checkpoint import read_record
+from models.data import class_names
+from models.tasks.task import Outputs
+from models.tasks.text_classification import TEXT_CLASSIFICATION
+from models.text import Encoded
 from models.training.labels import with_labels
 from models.training.loop import train
 from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.tiny import TOPICS, write_examples
 
+NOTHING = Encoded(rows=(), texts={}, truncated=False, windows=0)
 QUIET = Watcher(say=lambda _: None, advance=lambda *_: None)
 
 
@@ -50,6 +56,16 @@ def test_labels_are_those_of_the_data_in_the_order_of_names_or_of_numbers(
 ) -> None:
     assert labels_of(tmp_path, given) == expected
     assert labels_of(tmp_path, given[::-1]) == expected
+
+
+def test_classes_of_a_hubs_data_set_have_their_names() -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["World", "Sports"]), "n": Value("int8")})
+    found = Dataset.from_dict({"text": ["a", "b"], "label": [1, 0], "n": [1, 2]}, features=features)
+    assert class_names(found.features, "label") == ("World", "Sports")
+    assert class_names(found.features, "n") is class_names(found.features, None) is None
+    # As records they are numbers, which are places among the names.
+    target = TEXT_CLASSIFICATION.read_target(found[0]["label"], NOTHING, Outputs(("World", "Sports")))
+    assert target == 1
 
 
 def test_labels_of_all_training_parts_count_and_those_of_validation_do_not(tmp_path: Path) -> None:
