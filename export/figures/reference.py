@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from export.figures.signals import BINS, Signal, read_signals
+from export.figures.signals import BINS, Signal, in_order, read_signals
 from models.errors import UserError
 
 LEAST_ANSWERS = 500
@@ -60,4 +60,6 @@ class Reference(BaseModel):
             raise TooFewAnswers(
                 f"{texts}: {answers:,} answers say too little of what is usual; give {LEAST_ANSWERS} texts or more"
             )
-        return cls(texts=texts, answers=answers, signals={name: dict(of_one) for name, of_one in counts.items()})
+        return cls(
+            texts=texts, answers=answers, signals={name: in_order(name, counts[name]) for name in sorted(counts)}
+        )

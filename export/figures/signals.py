@@ -65,6 +65,12 @@ BINS: Mapping[Signal, Bins] = {
 """The bins of each signal that is a number. Their edges are among those of the summary that `score` writes."""
 
 
+def in_order(signal: Signal, counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts of a signal in the order of its bins, or by name where these have none."""
+    names = BINS[signal].names if signal in BINS else sorted(counts)
+    return {name: counts[name] for name in names if name in counts}
+
+
 def read_signals(result: Any) -> Iterator[tuple[Signal, str]]:
     """The signals of one result, of the type `result_type(task)`, each with its bin."""
     yield "unknown_share", BINS["unknown_share"].find(result.unknown_share)

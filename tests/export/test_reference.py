@@ -143,6 +143,14 @@ def test_a_reference_that_no_server_could_compare_with_is_refused(
     assert "was it made by another version" in str(refused.value)
 
 
+def test_bins_stand_in_their_order() -> None:
+    counts: dict[Signal, dict[str, int]] = {"length": {"16-32": 1, "128-256": 2, "0-8": 3}, "label": {"b": 1, "a": 2}}
+    found = Reference.of_counts("all", LEAST_ANSWERS, counts).signals
+    assert [(name, list(bins)) for name, bins in found.items()] == [
+        ("label", ["a", "b"]), ("length", ["0-8", "16-32", "128-256"]),
+    ]  # fmt: skip
+
+
 def test_too_few_answers_make_no_reference() -> None:
     answer = _result(SENTIMENT.answer(label="positive", score=0.97, scores=()))
     assert Reference.of_results("all", [answer] * LEAST_ANSWERS).answers == LEAST_ANSWERS
