@@ -50,12 +50,13 @@ def records_of(count: int) -> list[Values | Failure]:
 def test_a_run_that_loses_a_node_gives_every_outcome_once_in_order(
     cluster: Cluster, predictor: Predictor, package: Path
 ) -> None:
-    records, said = records_of(6_000), list[str]()
+    records, said = records_of(24_000), list[str]()
     order = WorkerOrder.of(predictor, read_settings(packages=[package]), WantedColumns())
 
     def losing() -> Iterator[Values | Failure]:
         for number, record in enumerate(records):
-            if number == 3_000:
+            # By then both workers have begun, also where one came much later.
+            if number == 18_000:
                 cluster.lose_second()
             yield record
 
