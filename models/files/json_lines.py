@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ LONGEST_VALUE = 100_000_000
 
 _PIECE = 1 << 20
 _SPACE = " \t\r\n"
+_TEXT_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
 
 
 def read(file: DataFile) -> Iterator[RecordBlock]:
@@ -194,6 +196,13 @@ def _extend(record: Record | BadRecord, added: Mapping[str, Any]) -> str:
     """The record with further values. Its own JSON is kept to the letter: numbers may have more digits than here."""
     if isinstance(record, Record) and record.raw:
         tail = as_json(dict(added))
-        head = record.raw[:-1].rstrip()
+        head = _without_constants(record.raw)[:-1].rstrip()
         return f"{head}{', ' if record.values and added else ''}{tail[1:]}"
     return as_json({**record.values, **added})
+
+
+def _without_constants(raw: str) -> str:
+    """JSON that could be read, with null for the numbers that Python's reader knows and JSON does not."""
+    if "NaN" not in raw and "Infinity" not in raw:
+        return raw
+    return _TEXT_OR_CONSTANT.sub(lambda found: found[0] if found[0].startswith('"') else "null", raw)

@@ -154,6 +154,20 @@ def test_json_lines_keep_their_numbers_to_the_letter(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "json"])
+def test_json_is_written_without_numbers_that_json_does_not_have(tmp_path: Path, ending: str) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / f"out.{ending}"
+    source.write_text(r'{"a": NaN, "b": [-Infinity, 1.10, "NaN"], "c": "say \"NaN", "Infinity": Infinity}' + "\n")
+    with opened_writer(
+        target, target.name, None, OutputColumns((), (), lambda: (pa.schema([]), pa.schema([])))
+    ) as writer:
+        for block in read_blocks(DataFile.local(source)):
+            writer.write(block, [{"label": "x"}] * len(block))
+    assert (
+        r'{"a": null, "b": [null, 1.10, "NaN"], "c": "say \"NaN", "Infinity": null, "label": "x"}' in target.read_text()
+    )
+
+
 def test_plain_text_has_no_place_for_answers(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match=r"out\.txt: plain text has no place for answers; name it \.csv"):
         write_records(tmp_path / "out.txt", [], {})
