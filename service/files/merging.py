@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,25 @@ from models.errors import UserError
 from models.files.formats import OutputColumns, find_format, opened_writer, stem_of
 from models.files.opening import DataFile
 from models.files.storage import LOCAL_DISK
+from service.answers.contract import ModelName
 from service.files.counts import Counts
 from service.files.selection import Selection, Shard
 from service.files.source import Source, survey_source
 from service.files.target import STDOUT, OutputError, Target
+from service.outcomes.summary import Summary, SummaryFold
 
 
 class ShardsError(UserError):
     """Outputs that are not all shards of one run."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The outcome of a merge."""
+
+    counts: Counts
+    sources: tuple[str, ...]
+    """The names of the files of the input."""
 
 
 def name_of_shard(name: str, shard: Shard) -> str:
@@ -36,7 +47,7 @@ def name_beside_shard(path: Path, shard: Shard) -> Path:
     return path.with_name(f"{path.stem}.{shard.number}-of-{shard.of}{path.suffix}")
 
 
-def merge(name: str, *, overwrite: bool, kind: str | None = None) -> Counts:
+def merge(name: str, *, overwrite: bool, kind: str | None = None) -> Merged:
     """Write the output `name` from those of its shards, which lie beside it and stay there.
 
     `kind` is the format of the shards and the output, where the name does not say it.
@@ -65,7 +76,7 @@ def merge(name: str, *, overwrite: bool, kind: str | None = None) -> Counts:
     counts = _add_up(records)
     whole = {**_without_shard(first), "counts": counts.as_json(), "output": LOCAL_DISK.digest(str(target.path))}
     atomic_write_text(target.record, json.dumps(whole, indent=1) + "\n")
-    return counts
+    return Merged(counts, tuple(str(one["name"]) for one in first["sources"]))
 
 
 def _find_shards(path: Path) -> list[Path]:
@@ -90,9 +101,15 @@ def _find_shards(path: Path) -> list[Path]:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(Target(str(path)).record.read_bytes()))
+        record = dict(json.loads(Target(str(path)).record.read_bytes()))
     except (OSError, ValueError) as error:
         raise ShardsError(f"{path}: its record {Target(str(path)).record.name} is missing or damaged") from error
+    if "counted" not in record:
+        raise ShardsError(
+            f"{path}: its record {Target(str(path)).record.name} does not count its answers; score that shard again "
+            "with --overwrite"
+        )
+    return record
 
 
 def _without_shard(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,4 +139,13 @@ def _add_up(records: Sequence[Mapping[str, Any]]) -> Counts:
         refused=refused,
         skipped=whole - answered - refused,
         error_column=records[0]["error_column"],
+        answers=_sum_up([record["counted"] for record in records]),
     )
+
+
+def _sum_up(counted: Sequence[Mapping[str, Any]]) -> Summary:
+    """The answers of all shards; that of the whole run, which numbers records from the first shard on."""
+    whole = SummaryFold()
+    for one in counted:
+        whole.merge(SummaryFold.from_json(one, behind=whole.counts["records"]))
+    return whole.summary(ModelName.model_validate(counted[0]["model"]))

@@ -37,7 +37,7 @@ from service.outcomes.engines.engine import Engine
 from service.outcomes.engines.local import compute
 from service.outcomes.outcome import Outcome
 from service.outcomes.records import Values
-from service.outcomes.summary import Summary
+from service.outcomes.summary import Summary, SummaryFold
 
 RECORD_FORMAT = 1
 """The format number of the record of a run."""
@@ -215,7 +215,7 @@ class _Run:
                 f"{', '.join(job.sources)}: was written to while it was read; run the command again with --overwrite"
             )
         counts = writing.counts(kept, self.predictor.name)
-        self._finish(partial, identity, counts)
+        self._finish(partial, identity, counts, writing.answers)
         return counts
 
     def _write_files(self, writing: Writing, result: Path) -> None:
@@ -231,7 +231,9 @@ class _Run:
             path.parent.mkdir(parents=True, exist_ok=True)
             writing.write(path, [place], name, kind)
 
-    def _finish(self, partial: PartialOutput, identity: Mapping[str, Any], counts: Counts) -> None:
+    def _finish(
+        self, partial: PartialOutput, identity: Mapping[str, Any], counts: Counts, counted: SummaryFold
+    ) -> None:
         job, target = self.job, self.job.target
         moves = {_ERRORS: str(job.errors)} if job.errors is not None else {}
         record = {
@@ -241,6 +243,9 @@ class _Run:
             "counts": counts.as_json(),
             "error_column": counts.error_column,
         }
+        if job.selection.shard is not None:
+            # The summary of the whole cannot be made of those of its shards, but of what they counted.
+            record["counted"] = {"model": self.predictor.name.model_dump(mode="json"), **counted.as_json()}
         if target.name == STDOUT:
             with (self.folder / _RESULT).open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)

@@ -57,7 +57,8 @@ class Writing:
         self._names = free_names(list(types), set(source.columns))
         self._types = types
         self._errors = errors
-        self._answers = SummaryFold()
+        self.answers = SummaryFold()
+        """The answers that were written so far, counted."""
         self._number = 0
 
     def write(self, path: Path, places: Sequence[int], name: str, kind: str | None) -> None:
@@ -74,7 +75,7 @@ class Writing:
 
     def counts(self, kept: int, model: ModelName) -> Counts:
         """The counts of the run, of which an earlier one did `kept` records, and the answers of `model` summed up."""
-        answers = self._answers.summary(model)
+        answers = self.answers.summary(model)
         return Counts(
             records=self._source.records,
             answered=answers.answered,
@@ -93,7 +94,7 @@ class Writing:
             )
         for outcome in found:
             self._number += 1
-            self._answers.add(self._number, outcome)
+            self.answers.add(self._number, outcome)
         return found
 
     def _report(self, place: int, block: Block, outcomes: Sequence[Outcome]) -> None:

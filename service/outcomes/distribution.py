@@ -4,7 +4,7 @@ Numbers are kept as whole steps. So the result is exact to a step, and the same 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Self
 
@@ -52,6 +52,10 @@ class Tally:
     def merge(self, other: Self) -> None:
         """Count what `other`, of the same steps, has counted."""
         self._counts += other.counted()
+
+    def add_counted(self, counted: Iterable[tuple[int, int]]) -> None:
+        """Count what `counted` gave, as pairs of a step and how often it came."""
+        self._counts.update(dict(counted))
 
     def counted(self) -> Counter[int]:
         """How often each number came, in steps."""

@@ -103,6 +103,26 @@ class SummaryFold:
         for failure in other.failures.values():
             self._add_failure(failure)
 
+    def as_json(self) -> dict[str, Any]:
+        """The counts as JSON can hold them, for `merge` in another process."""
+        return {
+            "counts": dict(self.counts),
+            "labels": dict(self.labels),
+            "certificates": dict(self.certificates),
+            "tallies": {name: sorted(tally.counted().items()) for name, tally in self.tallies.items()},
+            "failures": [one.model_dump(mode="json") for one in self.failures.values()],
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], *, behind: int = 0) -> Self:
+        """The counts that `as_json` gave, of records that stand behind so many others."""
+        fold = cls(Counter(values["counts"]), Counter(values["labels"]), Counter(values["certificates"]))
+        for name, counted in values["tallies"].items():
+            fold.tallies[name].add_counted(map(tuple, counted))
+        for failure in map(FailureCount.model_validate, values["failures"]):
+            fold.failures[failure.code] = failure.model_copy(update={"first": failure.first + behind})
+        return fold
+
     def summary(self, model: ModelName) -> Summary:
         """The summary of all that was counted, which `model` answered."""
         counts, certificates = self.counts, self.certificates

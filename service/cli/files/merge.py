@@ -1,8 +1,11 @@
 """`steadfast merge`: the outputs of all shards of a run as one."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from service.cli.files.ending import check_beside, show
 
 
 def merge(
@@ -14,6 +17,13 @@ def merge(
         typer.Option(metavar="KIND", help="Kind of the shards, as `score` was given it. Without it: by the name."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    summary: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the summary as JSON; a file of that name is replaced.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the summary as a page with plots; a page of that name is replaced."),
+    ] = None,
 ) -> None:
     """Join what `score --shard` wrote.
 
@@ -24,10 +34,10 @@ def merge(
     ```
 
     The shards, `scored.1-of-2.csv` and so on, must lie beside OUTPUT and belong to one run. They stay where they are.
+    The summary at the end is that of the whole run.
     """
     from service.files import merging
 
-    counts = merging.merge(output, overwrite=overwrite, kind=output_format)
-    typer.echo(str(counts), err=True)
-    if counts.exit_code:
-        raise typer.Exit(counts.exit_code)
+    check_beside(summary, report)
+    merged = merging.merge(output, overwrite=overwrite, kind=output_format)
+    show(merged.counts, ", ".join(merged.sources), summary, report)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.errors import UserError
-from models.folders import check_writable
 from models.tasks import ENDPOINTS
 from models.tasks.task import takes_list
 from service.answers.contract import Options
+from service.cli.files.ending import check_beside, show
 from service.cli.files.options import (
     DEADLINE_S,
     dialect_of,
@@ -24,7 +24,6 @@ from service.cli.files.options import (
 )
 from service.cli.files.standing import ProgressKind, shown_standing
 from service.cli.options import Certify, Explain, PackageFolder, TaskName, explain_options, need, optional, with_options
-from service.pages.saving import check_page, save_text
 
 if TYPE_CHECKING:
     from service.answers.predictor import Predictor
@@ -136,7 +135,7 @@ def score(
     job = _make_job(sources, target, wanted, given, overwrite=overwrite)
     _check_beside(given)
     with ending_well(job.partial):
-        _show(_score(task, package, job, progress, given), job, given)
+        show(_score(task, package, job, progress, given), ", ".join(job.sources), given["summary"], given["report"])
 
 
 def _beside_shard(given: Mapping[str, Any]) -> dict[str, Path]:
@@ -176,10 +175,7 @@ def _make_job(
 
 def _check_beside(given: Mapping[str, Any]) -> None:
     """Refuse what cannot be, before anything is computed; raises PageError, NotWritable, WrongEngine, MissingExtra."""
-    if given["summary"]:
-        check_writable(given["summary"], "--summary")
-    if given["report"]:
-        check_page(given["report"], "--report")
+    check_beside(given["summary"], given["report"])
     if given["engine"] == "ray":
         need("ray", "ray")
     elif given["address"] or given["deadline"]:
@@ -225,22 +221,6 @@ def _score(
                 kept = f"; {job.partial} holds the answers so far" if job.partial.exists() else ""
                 typer.echo(f"stopped{kept}; run the same command to continue", err=True)
             raise typer.Exit(130) from None
-
-
-def _show(counts: "Counts", job: "ScoringJob", given: Mapping[str, Any]) -> None:
-    """Say how the run went, on stderr and in the files that were asked for, and end with its exit code."""
-    from service.outcomes.wording import describe
-    from service.pages.report import report
-
-    answers = counts.answers
-    for line in (str(counts), *(describe(answers) if answers else ())):
-        typer.echo(line, err=True)
-    if answers and given["summary"]:
-        save_text(given["summary"], answers.model_dump_json(indent=2) + "\n")
-    if answers and given["report"]:
-        save_text(given["report"], report(answers, source=", ".join(job.sources)))
-    if counts.exit_code:
-        raise typer.Exit(counts.exit_code)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def test_merged_shards_are_what_one_run_writes(predictor: Predictor, source: Pat
     score(predictor, source, tmp_path / f"whole.{ending}")
     for number in (3, 1, 2):
         score(predictor, source, tmp_path / f"out.{ending}", Shard(number, 3))
-    counts = merge(str(tmp_path / f"out.{ending}"), overwrite=False)
+    counts = merge(str(tmp_path / f"out.{ending}"), overwrite=False).counts
     assert (counts.records, counts.answered, counts.refused, counts.skipped) == (301, 300, 1, 0)
     assert (tmp_path / f"out.{ending}").read_bytes() == (tmp_path / f"whole.{ending}").read_bytes()
     records = [json.loads((tmp_path / f"{name}.{ending}.run.json").read_text()) for name in ("out", "whole")]
@@ -49,7 +49,8 @@ def test_shards_whose_name_says_no_kind_are_merged_as_the_kind_that_is_said(pack
         words = ("score", "sentiment", source, "-o", tmp_path / "out.dat", "--shard", shard, "--package", package)
         assert steadfast(*words, *kind).returncode == 0
     merged = steadfast("merge", tmp_path / "out.dat", *kind)
-    assert (merged.returncode, merged.stderr) == (0, "2 records: 2 answered, 0 refused\n")
+    assert merged.returncode == 0
+    assert merged.stderr.startswith("2 records: 2 answered, 0 refused\nanswers ")
     assert [json.loads(line)["text"] for line in (tmp_path / "out.dat").read_text().splitlines()] == ["good", "bad"]
 
 
@@ -85,14 +86,34 @@ def test_a_shard_needs_a_file_of_its_own() -> None:
     assert name_of_shard("s3://bucket/a.b.csv.gz", Shard(1, 2)) == "s3://bucket/a.b.1-of-2.csv.gz"
 
 
-def test_the_command_merges_what_the_command_wrote(package: Path, tmp_path: Path) -> None:
-    source = write(tmp_path / "in.csv", [{"text": "good"}, {"text": " "}, {"text": "bad"}])
+def test_the_command_ends_as_one_run_does(package: Path, tmp_path: Path) -> None:
+    rows = [{"text": text} for text in ("good", " ", "bad", *texts_of_many_lengths(40), " ", "", "not bad")]
+    source = write(tmp_path / "in.csv", rows)
+    words = ("score", "sentiment", source, "--package", package, "--min-confidence", "0.9", "--progress", "off")
+
+    def beside(name: str) -> tuple[object, ...]:
+        return ("--summary", tmp_path / f"{name}.json", "--report", tmp_path / f"{name}.html")
+
+    whole = steadfast(*words, "-o", tmp_path / "whole.csv", *beside("whole"))
+    assert "first in record 2" in whole.stderr
+    for number in (1, 2, 3):
+        assert steadfast(*words, "-o", tmp_path / "out.csv", "--shard", f"{number}/3").returncode in (0, 3)
+    merged = steadfast("merge", tmp_path / "out.csv", *beside("out"))
+    assert (merged.returncode, merged.stderr) == (3, whole.stderr)
+    for ending in ("csv", "json", "html"):
+        assert (tmp_path / f"out.{ending}").read_bytes() == (tmp_path / f"whole.{ending}").read_bytes(), ending
+
+
+def test_a_shard_whose_record_does_not_count_its_answers_is_refused(
+    predictor: Predictor, source: Path, tmp_path: Path
+) -> None:
     for number in (1, 2):
-        words = ("score", "sentiment", source, "-o", tmp_path / "out.csv", "--shard", f"{number}/2")
-        assert steadfast(*words, "--package", package).returncode in (0, 3, 1)
-    merged = steadfast("merge", tmp_path / "out.csv")
-    assert merged.returncode == 3
-    assert merged.stderr == "3 records: 2 answered, 1 refused; the column 'error' says why\n"
+        score(predictor, source, tmp_path / "out.csv", Shard(number, 2))
+    record = tmp_path / "out.1-of-2.csv.run.json"
+    uncounted = {name: value for name, value in json.loads(record.read_text()).items() if name != "counted"}
+    record.write_text(json.dumps(uncounted))
+    with pytest.raises(ShardsError, match=r"out\.1-of-2\.csv: its record .* does not count its answers; score"):
+        merge(str(tmp_path / "out.csv"), overwrite=False)
 
 
 def test_each_shard_has_its_own_files_beside_the_output(package: Path, tmp_path: Path) -> None:
