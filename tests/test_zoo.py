@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.zoo import RECIPES, TASKS, NoRecipe, plan
+from export.package import read_manifest
 from export.verification import verify_package
 from models.tasks import TASKS as ALL_TASKS
 from models.training.settings import check_settings, read_toml
@@ -78,3 +79,12 @@ def test_make_zoo_trains_what_is_named() -> None:
         cwd=ZOO.parent, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     assert "python -m benchmarks.zoo --data data --base base nli sts" in printed
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent for path in ZOO.glob("*/package.json")), ids=lambda path: path.name
+)
+def test_every_package_of_the_zoo_states_how_its_answers_are_spread(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    assert manifest.reference is not None
+    assert [file.name for file in manifest.data if file.part == "validation"] == [manifest.reference.texts]
