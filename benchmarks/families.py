@@ -1,12 +1,13 @@
 """The CPU time of a text under each family of encoders at one shape: their int8 and fp32 graphs beside fp32 torch.
 
-`python -m benchmarks.families` runs it, on one thread. Weights are random: time does not depend on them.
+`python -m benchmarks.families` runs it, on one thread. Weights are random: time does not depend on them. The control,
+"raw", is the same int8 graph in a plain session of ONNX Runtime, which is fed with the arrays that the row becomes.
 """
 
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,17 @@ from benchmarks.__main__ import machine
 from export.graphs.finishing import write_fp32
 from export.graphs.quantization import prepare, quantize
 from export.graphs.tracing import trace
+from export.runtime import onnxruntime
 from export.session import Session
 from models.networks.batches import batch_rows
 from models.networks.encoder import Encoder
 from models.networks.families import FAMILIES
-from models.text import Reader, ReadingLimits, Row
+from models.text import Reader, ReadingLimits, Row, pad
 
 ROUNDS = 5
+KINDS = ("int8", "fp32", "raw", "torch")
+RATIOS = (("int8", "raw"), ("int8", "torch"), ("fp32", "torch"), ("int8", "bert"))
+"""The ratios that are printed: a kind to another, or to the int8 graph of BERT."""
 TOKENIZER = Path(__file__).parents[1] / "zoo" / "sentiment" / "tokenizer.json"
 TEXT = "The new film tells an old story slowly, and few people who saw it were ever truly happy."
 SHAPE = "6 layers, width 384, a text of 22 tokens alone, one thread"
@@ -53,7 +58,7 @@ FURTHER: dict[str, dict[str, Any]] = {
 
 
 def measure() -> dict[str, dict[str, float]]:
-    """By family, CPU seconds of a text by `int8`, `fp32` and `torch`: medians over rounds in which all take turns."""
+    """By family, CPU seconds of a text by each of `KINDS`: medians over rounds in which all take turns."""
     torch.set_num_threads(1)
     rows = Reader.from_file(TOKENIZER, ReadingLimits(max_tokens=64)).read(TEXT).rows
     names = [name for name, family in FAMILIES.items() if family.self_attends]
@@ -63,18 +68,19 @@ def measure() -> dict[str, dict[str, float]]:
             run()
         rounds = [{key: _cpu_seconds(run) for key, run in runs.items()} for _ in range(ROUNDS)]
     seconds = {key: statistics.median(each[key] for each in rounds) for key in runs}
-    return {name: {kind: seconds[name, kind] for kind in ("int8", "fp32", "torch")} for name in names}
+    return {name: {kind: seconds[name, kind] for kind in KINDS} for name in names}
 
 
 def report() -> Iterator[str]:
     """The lines to print."""
     found = measure()
     yield f"CPU time of a text in ms, and as a ratio ({SHAPE})"
-    yield f"  {'':<13}{'int8':>8}{'fp32':>8}{'torch':>8}  {'int8 / torch':>13}{'fp32 / torch':>13}{'int8 / bert':>13}"
+    titles = "".join(f"{mine + ' / ' + other:>14}" for mine, other in RATIOS)
+    yield f"  {'':<13}{''.join(f'{kind:>8}' for kind in KINDS)}  {titles}"
     for name, one in found.items():
-        times = "".join(f"{one[kind] * 1e3:8.2f}" for kind in ("int8", "fp32", "torch"))
-        ratios = (one["int8"] / one["torch"], one["fp32"] / one["torch"], one["int8"] / found["bert"]["int8"])
-        yield f"  {name:<13}{times}  {''.join(f'{ratio:13.2f}' for ratio in ratios)}"
+        times = "".join(f"{one[kind] * 1e3:8.2f}" for kind in KINDS)
+        others = one | {"bert": found["bert"]["int8"]}
+        yield f"  {name:<13}{times}  {''.join(f'{one[kind] / others[other]:14.2f}' for kind, other in RATIOS)}"
 
 
 def _make(name: str, rows: tuple[Row, ...], folder: Path) -> Mapping[str, Callable[[], object]]:
@@ -99,8 +105,19 @@ def _make(name: str, rows: tuple[Row, ...], folder: Path) -> Mapping[str, Callab
     return {
         "int8": lambda: sessions["int8"].run(rows, ("logits",)),
         "fp32": lambda: sessions["fp32"].run(rows, ("logits",)),
+        "raw": _bare(work / "int8.onnx", rows),
         "torch": run_torch,
     }
+
+
+def _bare(graph: Path, rows: Sequence[Row]) -> Callable[[], object]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    arrays = pad(rows, 0)
+    feeds = {tensor.name: arrays[tensor.name] for tensor in session.get_inputs()}
+    return lambda: session.run(["logits"], feeds)
 
 
 def _cpu_seconds(run: Callable[[], object], times: int = 10) -> float:
