@@ -140,8 +140,12 @@ class ParquetWriter:
 
     def close(self) -> None:
         """Write what is left, and the end of the file."""
-        self._flush()
-        self._writer.close()
+        try:
+            self._flush()
+            self._writer.close()
+        finally:
+            # Where the disk is full, pyarrow would try once more when it throws the writer away, and print a traceback.
+            self._writer.is_open = False
 
     def _flush(self) -> None:
         if self._held:

@@ -5,7 +5,7 @@ Libraries that only some kinds need are loaded when a file of that kind is opene
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -148,7 +148,14 @@ def opened_writer(path: Path, name: str, kind: str | None, columns: OutputColumn
         file: BinaryIO = stack.enter_context(path.open("wb"))
         packed = pack(file, PACKINGS.get(PurePosixPath(name).suffix.lower()))
         writer = begin(file if packed is file else stack.enter_context(packed), columns)
-        yield writer
+        try:
+            yield writer
+        except BaseException:
+            # Libraries end what nobody has ended when they throw it away, into a file that is closed by then, and
+            # complain of that. Why this file has no use is said already.
+            with suppress(Exception):
+                writer.close()
+            raise
         writer.close()
 
 

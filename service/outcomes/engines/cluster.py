@@ -253,9 +253,8 @@ class _Blocks:
 
 
 def _cause(error: RayTaskError) -> Exception:
-    """The error of the worker, where the user can put it right; else Ray's, which quotes its traceback."""
-    cause = error.cause
-    return cause if isinstance(cause, UserError) else error
+    """The end of the run, where the user can put right what the worker says; else Ray's error, with its traceback."""
+    return EngineStopped(str(error.cause)) if isinstance(error.cause, UserError) else error
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,8 @@
 """Files written and read back: nothing of a text is lost in any kind of file, and columns of Arrow stay as they are."""
 
+import gc
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -196,3 +198,15 @@ def test_a_column_that_parquet_cannot_hold_is_one_sentence(tmp_path: Path) -> No
     months = pa.array([(1, 2, 3)], pa.month_day_nano_interval())
     with pytest.raises(RecordsError, match=r"a column cannot be written to parquet .*; choose another kind of output"):
         write_records(tmp_path / "out.parquet", [{"x": None}], {"x": months.type})
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.arrow", "out.csv", "out.jsonl.gz"])
+def test_a_file_that_is_given_up_says_nothing_later(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    path = tmp_path / name
+    columns = OutputColumns((), ("label",), lambda: (pa.schema([]), pa.schema([("label", pa.string())])))
+    with pytest.raises(KeyboardInterrupt), opened_writer(path, name, None, columns):
+        raise KeyboardInterrupt
+    gc.collect()
+    assert said == []

@@ -69,6 +69,17 @@ def test_a_run_that_loses_a_node_gives_every_outcome_once_in_order(
         assert list(engine([])) == []
 
 
+def test_a_run_ends_where_a_machine_has_another_package(cluster: Cluster, package: Path) -> None:
+    order = WorkerOrder(
+        endpoint="sentiment", settings=read_settings(packages=[package]), digest="0" * 64, wanted=WantedColumns()
+    )
+    with (
+        open_cluster(order, cluster.address, deadline_s=WAIT_S) as engine,
+        pytest.raises(EngineStopped, match="copy the package there, to the same path"),
+    ):
+        list(engine(records_of(10)))
+
+
 def test_a_cluster_says_in_one_sentence_why_it_gives_nothing(predictor: Predictor, package: Path) -> None:
     order = WorkerOrder.of(predictor, read_settings(packages=[package]), WantedColumns())
     nobody = "127.0.0.2:9"
