@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import structlog
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from export.figures.reference import LEAST_ANSWERS
@@ -43,6 +44,8 @@ class Snapshot(BaseModel):
 
 
 _SNAPSHOTS = TypeAdapter(list[Snapshot])
+
+log = structlog.get_logger()
 
 
 class Window:
@@ -88,8 +91,12 @@ class Window:
         else:
             # Another process may write at the same time; whichever ends last has it.
             unfinished = self._file.with_suffix(f".{os.getpid()}{UNFINISHED}")
-            with atomic_write(self._file, unfinished=unfinished) as path:
-                path.write_bytes(_SNAPSHOTS.dump_json(snapshots))
+            try:
+                with atomic_write(self._file, unfinished=unfinished) as path:
+                    path.write_bytes(_SNAPSHOTS.dump_json(snapshots))
+            except OSError as error:
+                # Where the disk is full, the other metrics are needed most. The next call tries again.
+                log.warning("snapshot_not_written", file=str(self._file), errno=error.errno)
 
 
 def _since(bins: Mapping[str, float], earlier: Iterable[Mapping[str, float]]) -> Mapping[str, float] | None:

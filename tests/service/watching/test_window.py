@@ -80,3 +80,12 @@ def test_of_a_month_only_the_last_week_is_kept_and_that_by_the_hour(tmp_path: Pa
     assert max(ages) <= WEEK_S
     assert len(kept) <= WEEK_S / HOUR_S + 2 * WINDOW_S / SPACING_S
     assert [age for age in ages if age <= WINDOW_S] == [SPACING_S * n for n in reversed(range(13))]
+
+
+def test_a_file_that_cannot_be_written_costs_a_snapshot_and_no_answer(tmp_path: Path) -> None:
+    folder = tmp_path / "metrics"
+    window = Window(folder / "watched.json")
+    assert _labels(window, _counts(600), now=0) == {"positive": 600}
+    folder.mkdir()
+    assert _labels(window, _counts(700), now=1) == {"positive": 700}
+    assert _labels(window, _counts(700, 500), now=1 + WINDOW_S) == {"negative": 500}
