@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskError, WorkerCrashedError
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError, WorkerCrashedError
 
 from models.errors import UserError, shorten
 from models.machine import available_cores
@@ -79,7 +79,8 @@ def _connect(address: str | None) -> None:
             ray.init(address=address, **quiet)
         else:
             ray.init(address="local", num_cpus=available_cores(), include_dashboard=False, **quiet)
-    except (RayError, OSError, RuntimeError, ValueError) as error:
+    # Ray raises Exception itself where a node of its own does not start in time.
+    except Exception as error:
         raise EngineStopped(
             f"{_name(address)}: Ray cannot be reached there ({_first_line(error)}); name a running cluster with "
             "--address HOST:PORT, and set RAY_AUTH_MODE as its machines do"
