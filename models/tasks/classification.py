@@ -31,6 +31,9 @@ from models.text import Encoded
 _MOST_SHOWN = 20
 """Labels that a message lists."""
 
+_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
+"""A label that is a number."""
+
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0+)?", re.ASCII)
 
 
@@ -113,7 +116,7 @@ def read_label(value: Any, labels: Sequence[str], known_as: Mapping[str, Sequenc
     """Read a label, given by its number or by its name, as its number.
 
     A name that is none of the labels may be another name of one, by `known_as`; case, and signs between words, do not
-    matter. A number may be a text or a float.
+    matter. A number may be a text or a float. Where a label is a number itself, only the names count.
 
     Raises:
         ValueError: none of these; the message lists what is accepted.
@@ -122,14 +125,16 @@ def read_label(value: Any, labels: Sequence[str], known_as: Mapping[str, Sequenc
         return labels.index(value)
     value = _whole(value)
     if isinstance(value, int) and not isinstance(value, bool) and str(value) in labels:
-        # Labels that are numbers, such as stars, are no places.
         return labels.index(str(value))
-    number = read_place(value, len(labels))
+    # Beside labels that are numbers, such as stars, a number is a label, and no place.
+    has_places = not any(_NUMBER.fullmatch(label) for label in labels)
+    number = read_place(value, len(labels)) if has_places else None
     if number is None and isinstance(value, str | bool):
         number = _find_name(str(value), labels, known_as)
     if number is not None:
         return number
-    known = ", ".join(f"{place} or {label!r}" for place, label in enumerate(labels[:_MOST_SHOWN]))
+    shown = enumerate(labels[:_MOST_SHOWN])
+    known = ", ".join(f"{place} or {label!r}" if has_places else repr(label) for place, label in shown)
     more = f" and {len(labels) - _MOST_SHOWN} more" if len(labels) > _MOST_SHOWN else ""
     raise ValueError(f"label {value!r} is none of: {known}{more}")
 

@@ -170,7 +170,9 @@ class TrainingSettings(BaseModel):
 
     @field_validator("labels")
     @classmethod
-    def _refuse_repeated(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _check_names(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if labels is not None and not all(label.strip() for label in labels):
+            raise ValueError("a label has no name; look for a comma too many")
         if labels is not None and len(set(labels)) < len(labels):
             raise ValueError("a label stands there twice")
         return labels

@@ -56,6 +56,16 @@ def test_a_label_that_is_a_number_is_itself_and_not_a_place() -> None:
     assert SENTIMENT.read_target("1", NOTHING, Outputs(("1", "0"))) == 0
 
 
+@pytest.mark.parametrize(
+    ("value", "labels"),
+    [(0, ("1", "2", "3")), ("0", ("1", "2", "3")), (2.0, ("10", "20", "30")), (2, ("-1", "0", "1")), (0, ("9", "b"))],
+)
+def test_a_number_that_is_none_of_such_labels_is_no_place_either(value: Any, labels: tuple[str, ...]) -> None:
+    known = ", ".join(map(repr, labels))
+    with pytest.raises(ValueError, match=f"is none of: {known}$"):
+        TEXT_CLASSIFICATION.read_target(value, NOTHING, Outputs(labels))
+
+
 @given(
     value=st.one_of(
         st.text(), st.integers(), st.booleans(), st.floats(), st.integers(-9, 999).map(float), st.just("1.0"), st.none()

@@ -314,6 +314,7 @@ def test_a_damaged_state_is_refused_by_name(base: Path, data: Path, tmp_path: Pa
             "method asa means nothing for extractive-reading-comprehension; choose one of: plain",
         ),
         ({"labels": ["a", "a"]}, "labels: .*a label stands there twice"),
+        ({"labels": ["a", " ", "b"]}, "labels: .*a label has no name; look for a comma too many"),
         ({"seed": 2**32}, "seed: input should be less than"),
     ],
 )
