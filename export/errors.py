@@ -19,6 +19,10 @@ class NoTwin(ExportError):
     """A package cannot be a twin: its task or data differ, or its training method does not."""
 
 
+class NothingMeasured(ExportError):
+    """There are no figures that a package could state."""
+
+
 class OnlyPretrained(ExportError):
     """The checkpoint was only pre-trained, so it has no task to answer."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from export.card import CARD_FILE, replace_figures
-from export.errors import ExportError
+from export.errors import ExportError, NothingMeasured
 from export.figures.passport import Passport
 from export.figures.reference import Reference
 from export.package import MANIFEST_FILE, Faithfulness, Manifest, open_package, read_manifest, write_manifest
@@ -50,7 +50,7 @@ def measure_again(
 
     Raises:
         PackageError: `package` is none, or is damaged.
-        ExportError: `out` exists, or a twin does not match.
+        ExportError: `out` exists, a twin does not match, or `measure` found nothing.
     """
     check_place(out, None)
     manifest = open_package(package).manifest
@@ -60,7 +60,10 @@ def measure_again(
         folder.mkdir()
         for name in (MANIFEST_FILE, *manifest.files):
             shutil.copyfile(package / name, folder / name)
-        manifest = manifest.model_copy(update=compared | measure(folder).for_manifest())
+        found = measure(folder).for_manifest()
+        if not found:
+            raise NothingMeasured(f"{package}: nothing could be measured, so that {out} was not made")
+        manifest = manifest.model_copy(update=compared | found)
         if CARD_FILE in manifest.files:
             card = folder / CARD_FILE
             card.write_text(replace_figures(card.read_text(encoding="utf-8"), manifest), encoding="utf-8")

@@ -6,7 +6,7 @@ A command imports torch, pyarrow and other heavy libraries only when it runs, so
 from models.tasks.masked_words import MASKED_WORDS
 from service.cli import certify, doctor, explain, export, importing, listing, predict
 from service.cli.files import merge, score
-from service.cli.measuring import attack, evaluate, measure, reference
+from service.cli.measuring import attack, evaluate, measure
 from service.cli.options import Command
 from service.cli.root import make_app
 from service.cli.serving import health, serve
@@ -35,5 +35,4 @@ app.command(cls=Command, rich_help_panel=MAKING, epilog=list_methods())(compare.
 app.command(cls=Command, rich_help_panel=MAKING)(export.export)
 app.command("import", cls=Command, rich_help_panel=MAKING)(importing.import_model)
 app.command(cls=Command, rich_help_panel=MAKING)(measure.measure)
-app.command(cls=Command, rich_help_panel=MAKING)(reference.reference)
 app.command(cls=Command, rich_help_panel=MAKING)(export.verify)

@@ -13,7 +13,7 @@ from export.preconditions import check_request
 from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_count
-from service.cli.measuring.measure import Explanations, Out, Robust, Twins, measure_figures, need_for_measuring
+from service.cli.measuring.measure import Explanations, Out, Robust, Twins, Wanted, measure_figures, need_for_measuring
 from service.cli.options import need
 from service.cli.progress import console
 
@@ -119,14 +119,8 @@ def say_made(out: Path, manifest: Manifest) -> None:
 def _measuring(checkpoint: Path, data: str | None, *, explanations: bool, robust: bool) -> "MeasurePackage":
     """The measurement of the reference and what else was asked for, on the part that the checkpoint was measured on."""
     source = read_record(checkpoint).source
-    return partial(
-        measure_figures,
-        data or source.data,
-        source.validation,
-        robust=robust,
-        explanations=explanations,
-        reference=True,
-    )
+    wanted = Wanted(robust=robust, explanations=explanations, reference=True)
+    return partial(measure_figures, data or source.data, source.validation, wanted)
 
 
 def verify(

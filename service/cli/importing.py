@@ -13,7 +13,7 @@ from models.folders import check_folder
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask
 from service.cli.export import GraphPrecision, Name, Portable, WithFp32, say_made
-from service.cli.measuring.measure import Out, measure_figures
+from service.cli.measuring.measure import Out, Wanted, measure_figures
 from service.cli.options import need
 from service.cli.progress import console
 
@@ -105,7 +105,7 @@ def import_model(
         form=PackageForm(portable=portable, with_fp32=with_fp32),
         name=name,
         data=build.ImportData(data=data, train=train, validation=validation) if data else None,
-        measure=partial(measure_figures, data, validation, reference=True) if data else None,
+        measure=partial(measure_figures, data, validation, Wanted(reference=True)) if data else None,
         say=console.print,
     )
     say_made(out, manifest)

@@ -59,7 +59,7 @@ def check_package(folder: Path, data: str, part: str | None, *, has_marks: bool)
     """
     if not is_package(folder):
         raise NotAPackage(
-            f"{folder}: no package; explanations are measured in packages, which are made so: "
+            f"{folder}: no package; this is measured in packages, which are made so: "
             f"steadfast export {folder} -o PACKAGE"
         )
     manifest = read_manifest(folder)

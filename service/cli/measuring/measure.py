@@ -1,24 +1,23 @@
 """`steadfast measure`: a package that states what was measured on it, out of one that does not."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from export.package import read_manifest
+from export.package import open_package
 from export.preconditions import check_place, read_twins
-from models.errors import UserError
 from models.folders import check_folder
-from service.cli.measuring.evaluate import Data
 from service.cli.measuring.faithfulness import MEASURED_ROWS, MEASURED_TOKENS
 from service.cli.options import need
 from service.cli.progress import console, watched_measuring
 
 if TYPE_CHECKING:
     from export.figures.reference import Reference
-    from export.package import Faithfulness
-    from export.publishing import Measured
+    from export.package import Faithfulness, Package
+    from export.publishing import Measured, MeasurePackage
     from models.progress import ReportProgress
     from service.answers.predictor import Predictor
 
@@ -51,20 +50,54 @@ Explanations = Annotated[
 ]
 
 
-class NothingAsked(UserError):
-    """A command that was not told what to measure, or on what."""
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The measurements that are wanted of a package."""
+
+    robust: bool = False
+    explanations: bool = False
+    reference: bool = False
+
+
+MeasuredData = Annotated[
+    str | None,
+    typer.Option("--data", metavar="DATA", help="Data to measure on: a folder, or a data set on the Hugging Face hub."),
+]
+MeasuredPart = Annotated[
+    str | None,
+    typer.Option(
+        "--part", metavar="PART", help="Part to measure on. Without it: the one that its quality was measured on."
+    ),
+]
+AskedReference = Annotated[
+    bool,
+    typer.Option(
+        "--reference",
+        help="Measure how its answers are spread, so that servers see when that changes. The texts need no right "
+        "answers; 500 are enough.",
+    ),
+]
+Summed = Annotated[
+    Path | None,
+    typer.Option(
+        "--summary",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="Take that from the answers that `score --summary` summed up instead. Needs no --data.",
+    ),
+]
 
 
 def measure(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="Folder of a package, made by export or import.")],
-    data: Data,
     out: Out,
-    part: Annotated[
-        str | None,
-        typer.Option(metavar="PART", help="Part to measure on. Without it: the one that its quality was measured on."),
-    ] = None,
+    data: MeasuredData = None,
+    part: MeasuredPart = None,
     robust: Robust = False,
     explanations: Explanations = False,
+    reference: AskedReference = False,
+    summary: Summed = None,
     twin: Twins = None,
 ) -> None:
     """Measure a package that was made before, and write it again with the figures in it.
@@ -72,31 +105,57 @@ def measure(
     ```sh
     steadfast measure packages/sentiment --data data/sentiment \\
         --robust --explanations -o packages/sentiment-measured
+    steadfast score sentiment last-month.csv -o scored.csv \\
+        --package packages/sentiment --summary last-month.json
+    steadfast measure packages/sentiment \\
+        --summary last-month.json -o packages/sentiment-2
     ```
 
     The graph, the tokenizer and the answers stay as they are. The figures stand in the manifest and in the card, so the
     package has another digest. Figures that are not measured now stay as they were.
     """
-    manifest = read_manifest(package)
-    if not (robust or explanations):
-        raise NothingAsked("nothing to measure; give --robust, --explanations or both")
-    part = part or next((file.name for file in manifest.data if file.part == "validation"), None)
-    if part is None:
-        raise NothingAsked(f"{package} does not say what it was measured on; name the part to measure on with --part")
+    wanted = Wanted(robust=robust, explanations=explanations, reference=reference)
+    _check_options(data, part, summary, wanted)
     check_place(out, None)
-    check_folder(data)
-    read_twins(twin or (), manifest)
-    need_for_measuring(robust=robust)
+    opened = open_package(package)
+    read_twins(twin or (), opened.manifest)
+    if robust or explanations:
+        need_for_measuring(robust=robust)
     from export.publishing import measure_again
 
-    measure_again(
-        package,
-        out,
-        partial(measure_figures, data, part, robust=robust, explanations=explanations),
-        twins=twin or (),
-        say=console.print,
-    )
+    found = _summed_up(opened, summary) if data is None else _measuring(opened, data, part, wanted)
+    made = measure_again(package, out, found, twins=twin or (), say=console.print)
+    if made.reference is not None and (reference or summary):
+        told = f"{made.reference.answers:,} answers to {made.reference.texts}; digest {made.digest}"
+        console.print(told, highlight=False)
     console.print(f"next: steadfast serve {out}")
+
+
+def _check_options(data: str | None, part: str | None, summary: Path | None, wanted: Wanted) -> None:
+    on_data = wanted != Wanted()
+    if summary is not None:
+        if on_data or data is not None or part is not None:
+            raise typer.BadParameter("a summary is read alone; leave out the other options", param_hint="--summary")
+    elif not on_data:
+        raise typer.BadParameter("nothing to measure; give --robust, --explanations, --reference or --summary")
+    elif data is None:
+        raise typer.BadParameter("nothing to measure on; name a folder or an id on the hub", param_hint="--data")
+
+
+def _measuring(package: "Package", data: str, part: str | None, wanted: Wanted) -> "MeasurePackage":
+    from service.measuring.package import check_package
+
+    check_folder(data)
+    return partial(measure_figures, data, check_package(package.folder, data, part, has_marks=False), wanted)
+
+
+def _summed_up(package: "Package", summary: Path | None) -> "MeasurePackage":
+    from export.publishing import Measured
+    from service.measuring.reference import read_reference
+
+    assert summary is not None, "checked before"
+    found = Measured(reference=read_reference(summary, package))
+    return lambda _: found
 
 
 def need_for_measuring(*, robust: bool) -> None:
@@ -104,25 +163,17 @@ def need_for_measuring(*, robust: bool) -> None:
     need("train", "sklearn", "scipy", "seqeval", *(("textblob", "lemminflect") if robust else ()))
 
 
-def measure_figures(
-    data: str,
-    part: str,
-    package: Path,
-    *,
-    robust: bool = False,
-    explanations: bool = False,
-    reference: bool = False,
-) -> "Measured":
-    """The figures of a package that were asked for, on one part of the data."""
+def measure_figures(data: str, part: str, wanted: Wanted, package: Path) -> "Measured":
+    """The figures of a package that are wanted, on one part of the data."""
     from export.publishing import Measured
     from service.answers.opening import open_measured
     from service.measuring.passport import measure_passport
 
     with open_measured(package) as predictor, watched_measuring() as progress:
         return Measured(
-            faithfulness=_measure_explanations(predictor, data, part, progress) if explanations else {},
-            passport=measure_passport(predictor, data, part, progress, console.print) if robust else None,
-            reference=_measure_reference(predictor, data, part, progress) if reference else None,
+            faithfulness=_measure_explanations(predictor, data, part, progress) if wanted.explanations else {},
+            passport=measure_passport(predictor, data, part, progress, console.print) if wanted.robust else None,
+            reference=_measure_reference(predictor, data, part, progress) if wanted.reference else None,
         )
 
 

@@ -62,7 +62,7 @@ def test_processes_share_what_was_counted_earlier(tmp_path: Path) -> None:
 
 
 def test_scrapes_at_one_time_leave_a_whole_file(tmp_path: Path) -> None:
-    windows = [Window(tmp_path / "watched.json")] * 2
+    windows = [Window(tmp_path / "watched.json") for _ in range(2)]
     with ThreadPoolExecutor(8) as threads:
         answers = threads.map(lambda n: windows[n % 2].latest(_counts(500 + n), now=n * SPACING_S), range(40))
         assert all(answers)

@@ -1,4 +1,4 @@
-"""`steadfast reference`, from the command line to the new package."""
+"""The reference of a package, from the command line to the new package."""
 
 import json
 from pathlib import Path
@@ -28,8 +28,8 @@ def test_a_summary_and_the_texts_themselves_give_the_same_package(package: Path,
     part, scored = data / "validation.jsonl.gz", tmp_path / "scored.jsonl"
     ran = _run("score", "sentiment", part, "-o", scored, "--package", package, "--summary", summary)
     assert ran.exit_code == 0, ran.output
-    for name, source in (("a", ("--summary", summary)), ("b", ("--data", data, "--part", "validation"))):
-        ran = _run("reference", package, *source, "-o", tmp_path / name)
+    for name, source in (("a", ("--summary", summary)), ("b", ("--reference", "--data", data, "--part", "validation"))):
+        ran = _run("measure", package, *source, "-o", tmp_path / name)
         assert ran.exit_code == 0, ran.output
         assert "600 answers to validation; digest" in " ".join(ran.stderr.split())
     one, other = open_package(tmp_path / "a").manifest, open_package(tmp_path / "b").manifest
@@ -42,16 +42,18 @@ def test_a_summary_and_the_texts_themselves_give_the_same_package(package: Path,
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "give one of the two"),
-        (("--summary", __file__, "--data", "data"), "give one of the two"),
-        (("--summary", __file__, "--part", "train"), "add --data"),
+        ((), "nothing to measure"),
+        (("--reference",), "name a folder or an id on the hub"),
+        (("--summary", __file__, "--reference"), "leave out the other options"),
+        (("--summary", __file__, "--part", "train"), "leave out the other options"),
+        (("--summary", __file__, "--data", "data"), "leave out the other options"),
         (("--summary", "nowhere.json"), "does not exist"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
     package: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
-    ran = _run("reference", package, "-o", tmp_path / "new", *arguments)
+    ran = _run("measure", package, "-o", tmp_path / "new", *arguments)
     assert ran.exit_code == 2
     assert said in " ".join(ran.stderr.replace("│", "").split())
     assert not (tmp_path / "new").exists()
@@ -59,9 +61,10 @@ def test_options_that_do_not_go_together_are_refused(
 
 def test_too_few_texts_leave_no_package(package: Path, tmp_path: Path) -> None:
     data = write_sentiment(tmp_path / "few", train=1, validation=20)
-    ran = _run("reference", package, "--data", data, "--part", "validation", "-o", tmp_path / "new")
+    ran = _run("measure", package, "--reference", "--data", data, "--part", "validation", "-o", tmp_path / "new")
     assert ran.exit_code == 1
-    assert "20 answers say too little" in str(ran.exception)
+    assert "20 answers say too little" in " ".join(ran.stderr.split())
+    assert "nothing could be measured" in str(ran.exception)
     assert not (tmp_path / "new").exists()
 
 
