@@ -1,41 +1,21 @@
 """Classification of two texts by labels of the user's own: relations, stances, answers to a question and the like."""
 
-from models.tasks.classification import (
-    LABEL_TARGETS,
-    LabelAnswer,
-    check_labels,
-    claim_label,
-    decode_mean,
-    is_other_label,
-    label_goal,
-    label_reader,
-    measure_macro,
-)
-from models.tasks.pairs import COLUMNS, PROBE_ITEMS, PairItem, encode_pair
-from models.tasks.robustness import Robustness
-from models.tasks.task import NO_OUTPUTS, Task
+from dataclasses import replace
 
-PAIR_CLASSIFICATION = Task(
+from models.tasks.classification import label_reader, measure_macro
+from models.tasks.paraphrase import PARAPHRASE
+from models.tasks.robustness import Robustness
+from models.tasks.task import NO_OUTPUTS
+
+PAIR_CLASSIFICATION = replace(
+    PARAPHRASE,
     name="pair-classification",
     endpoint="pair-classification",
-    item=PairItem,
-    answer=LabelAnswer,
-    columns=COLUMNS,
-    target_column="label",
     outputs=NO_OUTPUTS,
-    head="sequence-classification",
-    main_metric="accuracy",
-    encode=encode_pair,
-    decode=decode_mean,
-    claims=claim_label(decode_mean),
+    known_as={},
     read_target=label_reader({}),
-    goal=label_goal,
     measure=measure_macro,
-    check_outputs=check_labels,
-    changed=is_other_label,
-    probe_items=PROBE_ITEMS,
-    targets=LABEL_TARGETS,
-    corrected_fields=("text_a", "text_b"),
+    contrast_labels=None,
     robustness=Robustness(noisy_fields=("text_a", "text_b")),
     sample_items={
         "a question and an answer": {

@@ -1,41 +1,19 @@
 """Classification of one text by labels of the user's own: topics, intents, languages and the like."""
 
-from models.tasks.classification import (
-    LABEL_TARGETS,
-    LabelAnswer,
-    check_labels,
-    claim_label,
-    decode_mean,
-    is_other_label,
-    label_goal,
-    label_reader,
-    measure_macro,
-)
-from models.tasks.robustness import Robustness
-from models.tasks.sentiment import SENTIMENT, encode
-from models.tasks.task import NO_OUTPUTS, Task, TextItem
+from dataclasses import replace
 
-TEXT_CLASSIFICATION = Task(
+from models.tasks.classification import label_reader
+from models.tasks.robustness import Robustness
+from models.tasks.sentiment import SENTIMENT
+from models.tasks.task import NO_OUTPUTS
+
+TEXT_CLASSIFICATION = replace(
+    SENTIMENT,
     name="text-classification",
     endpoint="text-classification",
-    item=TextItem,
-    answer=LabelAnswer,
-    columns=SENTIMENT.columns,
-    target_column="label",
     outputs=NO_OUTPUTS,
-    head="sequence-classification",
-    main_metric="accuracy",
-    encode=encode,
-    decode=decode_mean,
-    claims=claim_label(decode_mean),
+    known_as={},
     read_target=label_reader({}),
-    goal=label_goal,
-    measure=measure_macro,
-    check_outputs=check_labels,
-    changed=is_other_label,
-    probe_items=SENTIMENT.probe_items,
-    targets=LABEL_TARGETS,
-    corrected_fields=("text",),
     robustness=Robustness(noisy_fields=("text",)),
     sample_items={
         "a question to a shop": {"text": "Where is my parcel? It should have been here on Monday."},

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from models.attack.outcomes import Outcome
 from models.errors import UserError
+from models.tasks import TASKS
 from service.attacks.run import Campaign
 from service.cli.commands import app
 from tests.service.conftest import Server
@@ -51,19 +52,7 @@ def test_a_server_is_attacked_with_the_same_figures(package: Path, server: Serve
     assert (tmp_path / "package").read_text() == (tmp_path / "server").read_text()
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
-        "nli",
-        "sts",
-        "paraphrase",
-        "text-classification",
-        "pair-classification",
-        "ner",
-        "reading-comprehension",
-        "extractive-reading-comprehension",
-    ],
-)
+@pytest.mark.parametrize("task", sorted(TASKS.keys() - {"sentiment"}))
 def test_every_task_can_be_attacked(made: Callable[[str], Path], tmp_path: Path, task: str) -> None:
     folder = made(task)
     out = folder.parent / f"{tmp_path.name}.jsonl"
