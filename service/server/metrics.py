@@ -151,8 +151,8 @@ class Metrics:
         read = _Read([*counted.collect()])
         latest: Counts = {}
         if references:
-            digests = {model.digest for model in references}
-            latest = self._window.latest(read_counts(read.samples(_WATCHED), digests), time.monotonic())
+            # Those of packages that were replaced too: they may come back, and have their own earlier counts then.
+            latest = self._window.latest(read_counts(read.samples(_WATCHED)), time.monotonic())
         shown = (read, _Models(models), _Drifts(references, latest))
         return b"".join(map(generate_latest, shown))
 

@@ -1,7 +1,7 @@
 """Counts how a package's answers are spread, by the bins of its reference."""
 
 from collections import Counter as Tally
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from itertools import chain
 from typing import Any, cast
@@ -25,11 +25,10 @@ class Watch:
             self._find(signal, name).inc(times)
 
 
-def read_counts(samples: Iterable[tuple[Mapping[str, str], float]], digests: Collection[str]) -> Counts:
-    """The counts of the packages with these digests, from the labels and values of all such counters."""
+def read_counts(samples: Iterable[tuple[Mapping[str, str], float]]) -> Counts:
+    """The counts of each package that answered, also of those that do no more, from all counters' labels and values."""
     found: dict[str, dict[Signal, dict[str, float]]] = {}
     for labels, value in samples:
-        if labels["digest"] in digests:
-            signal = cast("Signal", labels["signal"])
-            found.setdefault(labels["digest"], {}).setdefault(signal, {})[labels["bin"]] = value
+        signal = cast("Signal", labels["signal"])
+        found.setdefault(labels["digest"], {}).setdefault(signal, {})[labels["bin"]] = value
     return found

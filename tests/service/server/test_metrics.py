@@ -13,6 +13,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from export.figures.reference import Reference
 from models.tasks import TRAINED
 from models.tasks.ner import NER
 from models.tasks.sentiment import SENTIMENT
@@ -20,6 +21,7 @@ from models.tasks.sts import STS
 from models.tasks.task import AnyTask, TaskAnswer
 from service.answers.contract import ModelName, result_type
 from service.server.metrics import Metrics
+from service.watching.window import HOUR_S
 from tests.service.conftest import ROOT, Server, wait_for
 
 MODEL = ModelName(task="sentiment", name="tiny", digest="d1", method="plain", precision="fp32")
@@ -152,6 +154,7 @@ def test_stages_are_timed_by_model(metrics: Metrics) -> None:
 COUNT = """
 import sys
 from service.server.metrics import Metrics
+from service.watching.window import HOUR_S
 metrics = Metrics(int(sys.argv[1]))
 metrics.request("/", 200, 0.1, None)
 metrics.queue(3, 30)
@@ -216,3 +219,21 @@ def test_metrics_take_a_key_where_there_are_keys(start_server: Callable[..., Ser
     response = server.client.get("/metrics", headers={"Authorization": "Bearer a-key"})
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert value(response.content, "rejections_total", reason="unauthorized") >= 1
+
+
+def test_a_package_that_comes_back_is_compared_by_what_came_since(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = [sentiment("positive", 0.99)] * 600
+    reference = Reference.of_results("usual", usual)
+    other = MODEL.model_copy(update={"digest": "d2"})
+
+    def drift(model: ModelName, hours: int) -> float:
+        monkeypatch.setattr("service.server.metrics.time.monotonic", lambda: hours * HOUR_S)
+        return value(metrics.render({}, {model: reference}), "drift", signal="label")
+
+    metrics.watch(MODEL, [sentiment("negative", 0.99)] * 600)
+    assert drift(MODEL, 0) == 1
+    assert drift(other, 2) == 0
+    metrics.watch(MODEL, usual)
+    assert drift(MODEL, 4) == 0
