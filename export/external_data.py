@@ -12,10 +12,10 @@ _KEY = b"location"
 """The entry that names the file: every tensor with external data has one (`TensorProto.external_data`)."""
 _LENGTHS = (0x08, 0x00)
 """The last byte of a length of 8 in protobuf, which stands before the text: 8, or 0 where it is written longer."""
-_VALUE = 0x12
-"""The tag of the entry's value, a text."""
-_LONGEST_NAME = 127
-"""Length of the longest text whose length protobuf writes in one byte."""
+_ENTRY, _KEY_TAG, _VALUE_TAG = 0x6A, 0x0A, 0x12
+"""The tags of an entry of `TensorProto.external_data`, of its key and of its value."""
+_MOST_BYTES = 127
+"""Length of the longest entry whose length protobuf writes in one byte."""
 
 
 def data_file(graph: Path) -> Path:
@@ -27,25 +27,27 @@ def names_other_files(graph: Path, *, allowed: str | None) -> bool:
     """Whether a graph in an ONNX file may have weights in files other than the one that is `allowed`.
 
     The file is searched, not parsed, so that serving needs no package for it. A tensor or node that is called
-    `location`, and nothing more, counts as another file. So does a name that is not written as ONNX writes it.
+    `location`, and nothing more, counts as another file. So does an entry that is not written as ONNX writes it, or
+    that holds more than one name: of several values, readers take the last.
     """
     if not graph.stat().st_size:
         return False
-    expected = b"" if allowed is None else _written(allowed)
+    before, after = (None, b"") if allowed is None else _written(allowed)
     with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         at = content.find(_KEY)
         while at > 0:
             end = at + len(_KEY)
-            is_key = content[at - 1] in _LENGTHS
-            if is_key and (not expected or content[end : end + len(expected)] != expected):
+            is_allowed = before == content[max(at - 4, 0) : at] and after == content[end : end + len(after)]
+            if content[at - 1] in _LENGTHS and not is_allowed:
                 return True
             at = content.find(_KEY, at + 1)
     return False
 
 
-def _written(name: str) -> bytes:
-    """The bytes of a file's name after the key of its entry."""
-    encoded = name.encode()
-    if len(encoded) > _LONGEST_NAME:
+def _written(name: str) -> tuple[bytes, bytes]:
+    """The bytes before the key and behind it, in an entry that holds this name and nothing else."""
+    value = bytes((_VALUE_TAG, len(name.encode()))) + name.encode()
+    size = 2 + len(_KEY) + len(value)
+    if size > _MOST_BYTES:
         raise ValueError(f"{name!r} is too long for the name of a file of weights")
-    return bytes((_VALUE, len(encoded))) + encoded
+    return bytes((_ENTRY, size, _KEY_TAG, len(_KEY))), value

@@ -180,6 +180,20 @@ def test_a_graph_with_weights_in_a_listed_file_and_in_another_is_refused(tmp_pat
         open_package(folder)
 
 
+def test_an_entry_with_two_names_is_refused_because_readers_take_the_last(tmp_path: Path) -> None:
+    folder = build_package(tmp_path / "apart")
+    names = ["model.onnx", "tokenizer.json", _save_apart(folder, "model.onnx.data")]
+    content = (folder / "model.onnx").read_bytes()
+    entry = onnx.StringStringEntryProto(key="location", value="model.onnx.data").SerializeToString()
+    # What follows the name is in the entry too then, whatever it is.
+    at = content.index(entry)
+    assert content[at - 1] == len(entry)
+    (folder / "model.onnx").write_bytes(content[: at - 1] + bytes((len(entry) + 4,)) + content[at:])
+    reseal(folder, files={name: file_digest(folder / name) for name in names})
+    with pytest.raises(WrongFormat, match=r"which the manifest does not list as model\.onnx\.data; export again"):
+        open_package(folder)
+
+
 def test_a_graph_that_speaks_of_locations_is_no_such_graph(tmp_path: Path) -> None:
     folder = build_package(tmp_path / "tiny")
     graph = onnx.load(folder / "model.onnx")
