@@ -281,8 +281,9 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerFast, config: Any, base: str |
             f"{base}: its tokenizer has no padding token, which batches need; set pad_token in tokenizer_config.json "
             "to the one that the model was trained with"
         )
-    # A BiLSTM of ours reads texts without special tokens around them.
-    if find_family(config).self_attends and not tokenizer.backend_tokenizer.encode("a").special_tokens_mask[0]:
+    # A BiLSTM of ours reads texts without special tokens around them. A tokenizer without a token for what it does not
+    # know may leave nothing of the letter.
+    if find_family(config).self_attends and 1 not in tokenizer.backend_tokenizer.encode("a").special_tokens_mask[:1]:
         raise EncoderError(
             f"{base}: its tokenizer puts no special token before texts, at which the model reads its answer; use the "
             "tokenizer that the model was trained with"

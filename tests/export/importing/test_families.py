@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    PreTrainedTokenizerFast,
+)
 
 from export.build import PackageForm
 from export.gates.parity import TOLERANCE
@@ -19,7 +27,7 @@ from export.session import Session
 from models.networks.encoder import EncoderError
 from models.networks.families import reads_segments
 from models.networks.hooks import last_linear
-from models.networks.loading import name_labels
+from models.networks.loading import check_tokenizer, name_labels
 from models.tasks import find_task
 from models.text import pad
 from models.training.bases import open_base
@@ -103,6 +111,14 @@ def test_a_tokenizer_of_another_model_is_refused_before_data_are_read(
     with pytest.raises(EncoderError, match=f"^{foreign}: {message}"):
         open_base(chosen, find_task("sentiment"))
     assert [path.name for path in tmp_path.iterdir()] == ["foreign"]
+
+
+def test_a_tokenizer_that_leaves_nothing_of_a_letter_is_refused() -> None:
+    knows_one = Tokenizer(BPE(vocab={"x": 0, "[PAD]": 1}, merges=[]))
+    assert knows_one.encode("a").ids == []
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=knows_one, pad_token="[PAD]")
+    with pytest.raises(EncoderError, match=r"^base: its tokenizer puts no special token before texts"):
+        check_tokenizer(tokenizer, BertConfig(vocab_size=2), "base")
 
 
 def test_a_family_that_is_not_known_is_refused_by_name(tmp_path: Path) -> None:
