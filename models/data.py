@@ -234,13 +234,15 @@ def read_texts(source: DataSource, task: AnyTask, rows: int | None = None) -> It
 
 
 def read_answers(source: DataSource, task: AnyTask) -> Iterator[Any]:
-    """The right answers of all records of the training parts, as the files have them; bad records are left out.
+    """The right answers of all records of the training parts, as the files have them.
+
+    Bad records, and those whose texts cannot be read, are left out: no example has their answers.
 
     Raises:
         DataError: a part or a column is missing.
     """
     for name in source.train:
-        answers = _read_each(read_part(source.data, name), name, task, "train", _answer_of)
+        answers = _read_each(read_part(source.data, name), name, task, "train", partial(_usable_answer, task=task))
         yield from (answer for answer in answers if not isinstance(answer, BadRecord))
 
 
@@ -331,6 +333,14 @@ def _texts_of(record: Record, columns: Columns) -> tuple[str, ...]:
 
 def _answer_of(record: Record, columns: Columns) -> Any:
     return None if columns.target is None else record.values.get(columns.target)
+
+
+def _usable_answer(record: Record, columns: Columns, *, task: AnyTask) -> Any:
+    try:
+        _read_item(record, columns, task)
+    except ValidationError as error:
+        return BadRecord(record.number, str(first_mistake(error)))
+    return _answer_of(record, columns)
 
 
 def _read_item(record: Record, columns: Columns, task: AnyTask) -> Item:

@@ -1,9 +1,12 @@
 """Finds the labels of a task that has none of its own in the training data."""
 
+from collections.abc import Collection, Sequence
+
 from models.data import declared_labels, read_answers
 from models.tasks import find_task
 from models.tasks.classification import name_label
 from models.tasks.labels.matching import plain_name
+from models.tasks.task import AnyTask
 from models.training.settings import TrainingError, TrainingSettings
 
 MOST_LABELS = 1_000
@@ -24,8 +27,22 @@ def with_labels(settings: TrainingSettings) -> TrainingSettings:
     task = find_task(settings.task)
     if task.has_own_labels or settings.labels is not None:
         return settings
-    if declared := declared_labels(settings.source, task):
-        return settings.model_copy(update={"labels": declared})
+    labels = declared_labels(settings.source, task)
+    if labels is None:
+        labels = _in_order(_collect(settings, task))
+    else:
+        _refuse_other_places(labels, settings)
+    _refuse_alike(labels, settings)
+    found = settings.model_copy(update={"labels": labels})
+    try:
+        task.check_outputs(found.outputs)
+    except ValueError as error:
+        shown = ", ".join(map(repr, labels)) or "none"
+        raise TrainingError(f"{_name_parts(settings)}: {error}, and the labels are: {shown}") from error
+    return found
+
+
+def _collect(settings: TrainingSettings, task: AnyTask) -> set[str]:
     labels: set[str] = set()
     for answer in read_answers(settings.source, task):
         if label := name_label(answer):
@@ -35,14 +52,17 @@ def with_labels(settings: TrainingSettings) -> TrainingSettings:
                 f"{_name_parts(settings)}: more than {MOST_LABELS:,} different labels, such as {label!r}; is that "
                 "column the right one? If it is, name the labels in the settings file"
             )
-    _refuse_alike(labels, settings)
-    found = settings.model_copy(update={"labels": _in_order(labels)})
-    try:
-        task.check_outputs(found.outputs)
-    except ValueError as error:
-        shown = ", ".join(map(repr, labels)) or "none"
-        raise TrainingError(f"{_name_parts(settings)}: {error}, and the labels are: {shown}") from error
-    return found
+    return labels
+
+
+def _refuse_other_places(labels: Sequence[str], settings: TrainingSettings) -> None:
+    """Refuse classes that are called by the numbers of others: nobody could tell a class's number from a name."""
+    for place, label in enumerate(labels):
+        if label.strip().lstrip("-").isdigit() and label != str(place):
+            raise TrainingError(
+                f"{settings.source.data}: calls class {place} {label!r}, which reads as another number; give all "
+                "classes names with --labels, in the order of their numbers"
+            )
 
 
 def _in_order(labels: set[str]) -> tuple[str, ...]:
@@ -51,7 +71,7 @@ def _in_order(labels: set[str]) -> tuple[str, ...]:
     return tuple(sorted(labels))
 
 
-def _refuse_alike(labels: set[str], settings: TrainingSettings) -> None:
+def _refuse_alike(labels: Collection[str], settings: TrainingSettings) -> None:
     by_name: dict[str, str] = {}
     for label in sorted(labels):
         other = by_name.setdefault(plain_name(label), label)

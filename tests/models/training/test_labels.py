@@ -68,6 +68,37 @@ def test_classes_of_a_hubs_data_set_have_their_names() -> None:
     assert target == 1
 
 
+@pytest.mark.parametrize("names", [["1", "0"], ["1", "2", "3"], ["0", "-1"]])
+def test_classes_that_are_called_by_numbers_of_others_are_refused(
+    names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TrainingError, match="which reads as another number; give all classes names with --labels"):
+        labels_of_hub(names, monkeypatch)
+
+
+def test_a_single_class_of_a_hubs_data_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrainingError, match="two labels or more are needed, and the labels are: 'a'"):
+        labels_of_hub(["a"], monkeypatch)
+
+
+def test_classes_of_a_hubs_data_set_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert labels_of_hub(["World", "Arts"], monkeypatch) == ("World", "Arts")
+    assert labels_of_hub(["0", "1", "many"], monkeypatch) == ("0", "1", "many")
+
+
+def labels_of_hub(names: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...] | None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    found = Dataset.from_dict({"text": ["a"], "label": [0]}, features=features)
+    monkeypatch.setattr("models.data._fetch", lambda *_: found)
+    return with_labels(settings(Path("owner/topics"))).labels
+
+
+def test_the_label_of_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    rows = [{"text": f"text {label}", "label": label} for label in "ab"] + [{"text": 7, "label": "c"}]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert with_labels(settings(tmp_path)).labels == ("a", "b")
+
+
 def test_labels_of_all_training_parts_count_and_those_of_validation_do_not(tmp_path: Path) -> None:
     write_part(tmp_path, "one", ["b", "c"])
     write_part(tmp_path, "two", ["a", "b"])
