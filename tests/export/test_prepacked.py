@@ -520,6 +520,9 @@ def test_an_interrupt_leaves_no_half_entry(graph: Path, tmp_path: Path, pause_s:
     assert len(caches) >= 2
     for cache in caches:
         for entry in entries(cache) if (cache / FOLDER).exists() else []:
+            if entry.name.startswith("."):
+                # A scratch folder is no entry: an interrupt just before its clean-up is set leaves it for an hour.
+                continue
             assert {file.name for file in entry.iterdir()} == {"entry.json", "model.onnx", "weights.bin"}
             before = written(entry)
             load(graph, cache)
