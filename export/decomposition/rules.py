@@ -93,9 +93,21 @@ def _layer_norm(tape: Tape, node: onnx.NodeProto, gradients: Sequence[str | None
 
 def _gelu(tape: Tape, node: onnx.NodeProto, gradients: Sequence[str | None]) -> Gradients:
     """GELU(h) / h = (1 + erf(h / sqrt 2)) / 2."""
+    if attribute(node, "approximate", b"none") == b"tanh":
+        return _gelu_by_tanh(tape, node, gradients)
     (entering,) = node.input
     error = tape.emit("Erf", tape.emit("Mul", entering, tape.floats(math.sqrt(0.5))))
     slope = tape.emit("Add", tape.emit("Mul", error, tape.floats(0.5)), tape.floats(0.5))
+    return [(entering, tape.emit("Mul", _only(gradients), slope))]
+
+
+def _gelu_by_tanh(tape: Tape, node: onnx.NodeProto, gradients: Sequence[str | None]) -> Gradients:
+    """GELU(h) / h = (1 + tanh(sqrt(2 / pi) h (1 + 0.044715 h^2))) / 2."""
+    (entering,) = node.input
+    square = tape.emit("Mul", entering, entering)
+    bent = tape.emit("Add", tape.emit("Mul", square, tape.floats(0.044715)), tape.floats(1.0))
+    argument = tape.emit("Mul", tape.emit("Mul", entering, tape.floats(math.sqrt(2 / math.pi))), bent)
+    slope = tape.emit("Add", tape.emit("Mul", tape.emit("Tanh", argument), tape.floats(0.5)), tape.floats(0.5))
     return [(entering, tape.emit("Mul", _only(gradients), slope))]
 
 
@@ -240,6 +252,7 @@ RULES: Mapping[str, Rule] = {
     "Gather": _gather,
     "GatherElements": _gather_elements,
     "Gelu": _gelu,
+    "FastGelu": _gelu_by_tanh,
     "Gemm": _gemm,
     "Identity": _through,
     "LSTM": through_lstm,

@@ -10,7 +10,7 @@ from export.decomposition.graft import graft_contributions
 from export.decomposition.tape import known_sizes
 from export.graphs.branches import branch_explanations
 from export.graphs.fusion import merge_gelu, merge_products
-from export.graphs.pruning import drop_unused
+from export.graphs.pruning import drop_unused, read_weights_directly
 from export.graphs.storage import save_graph
 from export.graphs.tracing import trace
 from models.networks.gate import GatedModel
@@ -42,6 +42,7 @@ def finish(model: ModelProto, *, portable: bool = False) -> None:
 
 def add_contributions(model: ModelProto, *, portable: bool) -> None:
     """Merge nodes and add the outputs with contributions of tokens, in place; none where an operator has no rule."""
+    read_weights_directly(model)
     # Before anything is merged: ONNX knows no shapes behind operators that only ONNX Runtime has.
     sizes = known_sizes(model)
     if not portable:

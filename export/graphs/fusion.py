@@ -19,15 +19,19 @@ GELU_VERSION = 20
 
 
 def merge_gelu(model: ModelProto, *, portable: bool) -> None:
-    """Make one node, in place, of each GELU that torch wrote as h / sqrt(2), erf, + 1, * h and * 1/2.
+    """Make one node, in place, of each GELU that torch wrote as h / sqrt(2), erf, + 1, * h and * 1/2, and of each that
+    transformers' `gelu_new` wrote by tanh.
 
-    ONNX's own operator rounds otherwise than these nodes; ONNX Runtime's rounds alike.
+    ONNX's own operators round otherwise than these nodes; ONNX Runtime's round alike.
     """
     makers = makers_of(model.graph)
+    domain = "" if portable else CONTRIBUTED
     for node in model.graph.node:
         if entering := _entering_gelu(node, makers):
-            domain = "" if portable else CONTRIBUTED
             node.CopyFrom(helper.make_node("Gelu", [entering], node.output, node.name, domain=domain))
+        elif entering := _entering_gelu_by_tanh(node, makers):
+            operator, form = ("Gelu", {"approximate": "tanh"}) if portable else ("FastGelu", {})
+            node.CopyFrom(helper.make_node(operator, [entering], node.output, node.name, domain=domain, **form))
     standard = next(one for one in model.opset_import if not one.domain)
     if portable:
         standard.version = max(standard.version, GELU_VERSION)
@@ -40,6 +44,17 @@ def _entering_gelu(node: NodeProto, makers: Mapping[str, NodeProto]) -> str | No
     for product, *_, division in _chains(node, ("Mul", "Mul", "Add", "Erf", "Div"), makers):
         if division.input[0] in product.input:
             return str(division.input[0])
+    return None
+
+
+def _entering_gelu_by_tanh(node: NodeProto, makers: Mapping[str, NodeProto]) -> str | None:
+    """The tensor h of h / 2 * (1 + tanh(c (h + k h^3))), which `node` ends; None where it ends none."""
+    for found in _chains(node, ("Mul", "Add", "Tanh", "Mul", "Add", "Mul", "Pow"), makers):
+        one_and_tanh, (sum_with_cube, power) = found[0], (found[3], found[5])
+        entering = power.input[0]
+        halves = [makers[name] for name in node.input if name in makers and name not in one_and_tanh.output]
+        if entering in sum_with_cube.input and any(entering in half.input for half in halves if half.op_type == "Mul"):
+            return str(entering)
     return None
 
 

@@ -37,6 +37,19 @@ def needed_for(outputs: set[str], nodes: Sequence[NodeProto]) -> set[str]:
     return found
 
 
+def read_weights_directly(model: ModelProto) -> None:
+    """Let every node read a weight itself, in place, where it reads a copy of it.
+
+    Torch writes a weight that stands in several layers, as ALBERT's do, once, and as copies for the others.
+    """
+    names = {tensor.name: tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Identity" and node.input[0] in names:
+            names[node.output[0]] = names[node.input[0]]
+        else:
+            rename_read(node, names)
+
+
 def drop_unused(model: ModelProto) -> None:
     """Remove, in place, nodes and weights that no output depends on."""
     graph = model.graph

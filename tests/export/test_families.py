@@ -60,11 +60,10 @@ def test_it_passes_every_gate_with_every_explanation(family: tuple[str, Path]) -
     manifest = open_package(folder / "package").manifest
     assert manifest.precision == "int8" or manifest.quality.best_int8 is not None
     assert manifest.determinism.bit_equal
-    # The tiny ALBERT has the GELU by tanh of the published ones.
     found = re.search(rf"^\| `{name}` \|(?:[^|]*\|){{3}} ([^|]*) \|", DOCUMENTED.read_text(), re.MULTILINE)
     assert found
     missing = set() if found[1] == "yes" else {"decomposition"}
-    assert bool(missing) == (name in ("modernbert", "albert"))
+    assert bool(missing) == (name == "modernbert")
     assert set(manifest.parity.largest_difference) == set(OUTPUTS) - missing
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,8 @@ def indices(*numbers: int) -> npt.NDArray[np.int64]:
     return np.array(numbers, dtype=np.int64)
 
 
+GELU_BY_TANH = partial(F.gelu, approximate="tanh")
+
 CASES = {
     "residual": Case(op="Add", inputs=(LIVE, LIVE), frozen=lambda live, _: live + live),
     "bias": Case(
@@ -101,6 +104,12 @@ CASES = {
         constants=lambda shape, draw: {"scale": floats(draw, shape[2]), "bias": floats(draw, shape[2])},
     ),
     "GELU": Case(op="Gelu", inputs=(LIVE,), frozen=sloped(F.gelu, 0.5)),
+    "GELU by tanh": Case(
+        op="Gelu", inputs=(LIVE,), frozen=sloped(GELU_BY_TANH, 0.5), attributes={"approximate": "tanh"}
+    ),
+    "ONNX Runtime's GELU by tanh": Case(
+        op="FastGelu", inputs=(LIVE,), frozen=sloped(GELU_BY_TANH, 0.5), attributes={"domain": CONTRIBUTED}
+    ),
     "tanh": Case(op="Tanh", inputs=(LIVE,), frozen=sloped(torch.tanh, 1.0)),
     "ReLU": Case(op="Relu", inputs=(LIVE,), frozen=sloped(torch.relu, 0.0)),
     "turned": Case(

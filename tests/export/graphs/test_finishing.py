@@ -8,11 +8,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from transformers import BertConfig, BertForSequenceClassification
+import torch
+from transformers import AlbertConfig, AlbertForSequenceClassification, BertConfig, BertForSequenceClassification
 
 from export.build import PackageForm, export_checkpoint
-from export.graphs.finishing import write_graph
-from export.graphs.tracing import read_tensors
+from export.graphs.finishing import write_fp32, write_graph
+from export.graphs.tracing import read_tensors, trace
 from export.package import open_package
 from export.session import Session
 from export.verification import verify_package
@@ -94,7 +95,7 @@ def test_a_model_with_an_activation_that_has_no_rule_is_served_without_decomposi
     sizes = {
         "vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
     }  # fmt: skip
-    config = BertConfig(**sizes, hidden_act="gelu_new")
+    config = BertConfig(**sizes, hidden_act="silu")
     config._attn_implementation = "eager"
     path = tmp_path / "graph.onnx"
     write_graph(BertForSequenceClassification(config).eval(), "sequence-classification", path)
@@ -102,3 +103,25 @@ def test_a_model_with_an_activation_that_has_no_rule_is_served_without_decomposi
     assert [tensor.name for tensor in outputs] == ["logits", "attention", "rollout"]
     assert [tensor.name for tensor in inputs][3:] == ["explain"]
     assert not [node.name for node in onnx.load(path).graph.node if node.name.startswith("decomposition")]
+
+
+@pytest.mark.parametrize(("portable", "operator"), [(False, "com.microsoft FastGelu"), (True, " Gelu")])
+def test_a_gelu_by_tanh_is_one_node_which_a_decomposition_passes(tmp_path: Path, portable: bool, operator: str) -> None:
+    torch.manual_seed(0)
+    config = AlbertConfig(
+        vocab_size=64, embedding_size=8, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, hidden_act="gelu_new", attn_implementation="eager", initializer_range=0.3,
+    )  # fmt: skip
+    model = AlbertForSequenceClassification(config).eval()
+    trace(model, "sequence-classification", tmp_path / "traced.onnx")
+    write_fp32(tmp_path / "traced.onnx", tmp_path / "graph.onnx", portable=portable)
+    graph = onnx.load(tmp_path / "graph.onnx").graph
+    bent = [node for node in graph.node if f"{node.domain} {node.op_type}" == operator]
+    assert len(bent) == 2
+    assert "decomposition" in [output.name for output in graph.output]
+    ids = np.array([[2, 5, 6, 7, 3]])
+    feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    session = onnxruntime.InferenceSession(tmp_path / "graph.onnx", providers=["CPUExecutionProvider"])
+    with torch.inference_mode():
+        expected = model(**{name: torch.from_numpy(array) for name, array in feeds.items()}).logits.numpy()
+    np.testing.assert_allclose(session.run(["logits"], feeds)[0], expected, atol=1e-5)
