@@ -16,7 +16,8 @@ LONGEST_VALUE = 100_000_000
 
 _PIECE = 1 << 20
 _SPACE = " \t\r\n"
-_TEXT_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
+# Possessive: a search that could go back would keep its way through a long text in memory.
+_TEXT_OR_CONSTANT = re.compile(r'"(?:[^"\\]++|\\.)*+"|-?(?:NaN|Infinity)')
 
 
 def read(file: DataFile) -> Iterator[RecordBlock]:

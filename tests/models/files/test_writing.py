@@ -3,6 +3,7 @@
 import gc
 import json
 import sys
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -168,6 +169,21 @@ def test_json_is_written_without_numbers_that_json_does_not_have(tmp_path: Path,
     assert (
         r'{"a": null, "b": [null, 1.10, "NaN"], "c": "say \"NaN", "Infinity": null, "label": "x"}' in target.read_text()
     )
+
+
+def test_a_long_text_that_speaks_of_infinity_needs_little_memory(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(json.dumps({"text": 'Infinity "quoted" ' * 50_000, "score": float("nan")}) + "\n")
+    columns = OutputColumns((), (), lambda: (pa.schema([]), pa.schema([])))
+    with opened_writer(target, target.name, None, columns) as writer:
+        for block in read_blocks(DataFile.local(source)):
+            tracemalloc.start()
+            writer.write(block, [{"label": "x"}])
+            _, most = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+    # A few copies of the record; a search that could go back in each character takes 90 bytes for it.
+    assert most < 10 * source.stat().st_size
+    assert json.loads(target.read_text())["score"] is None
 
 
 def test_plain_text_has_no_place_for_answers(tmp_path: Path) -> None:
