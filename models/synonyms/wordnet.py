@@ -177,9 +177,9 @@ class WordNet:
 
     def _read_synset(self, word_class: WordClass, offset: int) -> Synset:
         data = self._data[word_class]
-        line = data[offset : data.find(b"\n", offset)].decode()
+        line = data[offset : data.find(b"\n", offset)]
         try:
-            return _parse_synset(line, offset)
+            return _parse_synset(line.decode(), offset)
         except (ValueError, IndexError, KeyError) as error:
             file = self._folder / f"data.{_ENDINGS[word_class]}"
             raise WordNetError(
@@ -209,7 +209,7 @@ def _parse_synset(line: str, offset: int) -> Synset:
 def _read_index(path: Path) -> dict[str, _Entry]:
     """`lemma class n_synsets n_pointers symbol* n_senses n_tagged offset*`; lines of the licence begin with spaces."""
     index = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_read_lines(path), start=1):
         if line.startswith(" "):
             continue
         fields = line.split()
@@ -225,7 +225,7 @@ def _read_exceptions(path: Path) -> dict[str, list[str]]:
     """`inflected base*`; a class without a list has no exceptions."""
     if not path.is_file():
         return {}
-    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    lines = (line.split() for line in _read_lines(path))
     exceptions: dict[str, list[str]] = {}
     for inflected, *bases in filter(None, lines):
         exceptions.setdefault(inflected, []).extend(bases)
@@ -237,15 +237,22 @@ def _read_frequencies(path: Path) -> dict[tuple[str, WordClass], int]:
     found: dict[tuple[str, WordClass], int] = {}
     if not path.is_file():
         return found
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_read_lines(path), start=1):
         try:
             sense, _, count = line.split()
             lemma, rest = sense.rsplit("%", 1)
-            place = lemma, _CLASS_OF_NUMBER[rest[0]]
+            place = lemma, _CLASS_OF_NUMBER[rest[:1]]
             found[place] = max(found.get(place, 0), int(count))
         except (ValueError, KeyError) as error:
             raise WordNetError(f"{path}: line {number} is not one of WordNet's counts") from error
     return found
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise WordNetError(f"{path}: not a text in UTF-8, as WordNet's files are; install WordNet anew") from error
 
 
 def _without_suffix(word: str, word_class: WordClass) -> list[str]:

@@ -3,6 +3,7 @@
 `tests/wordnet_extract.py` made the extract.
 """
 
+import re
 import shutil
 from pathlib import Path
 
@@ -154,8 +155,25 @@ def test_a_word_is_as_frequent_as_its_most_frequent_sense(wordnet: WordNet) -> N
     assert wordnet.frequency("zebra", "NOUN") == 0
 
 
-def test_damaged_counts_are_refused_by_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["leaf 3", "leaf% 1 20", "leaf%9:20:00:: 1 20", "leaf%1:20:00:: 1 many", ""])
+def test_damaged_counts_are_refused_by_line(line: str, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(EXTRACT, tmp_path / "wordnet"))
-    (folder / "cntlist.rev").write_text("leaf%1:20:00:: 1 20\nleaf 3\n")
+    (folder / "cntlist.rev").write_text(f"leaf%1:20:00:: 1 20\n{line}\n")
     with pytest.raises(WordNetError, match=r"cntlist\.rev: line 2 is not one of WordNet's counts"):
         WordNet(folder).frequency("leaf", "NOUN")
+
+
+@pytest.mark.parametrize("name", ["index.adv", "adv.exc", "cntlist.rev"])
+def test_a_file_that_is_no_text_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EXTRACT, tmp_path / "wordnet"))
+    (folder / name).write_bytes(b"\xff\xfe\n")
+    with pytest.raises(WordNetError, match=rf"{name}: not a text in UTF-8, as WordNet's files are; install"):
+        WordNet(folder).frequency("leaf", "NOUN")
+
+
+def test_a_synset_that_is_no_text_is_refused_by_its_place(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EXTRACT, tmp_path / "wordnet"))
+    data = folder / "data.noun"
+    data.write_bytes(re.sub(rb"(?<= )leaf(?= )", b"\xff\xfe\xfd\xfc", data.read_bytes()))
+    with pytest.raises(WordNetError, match=r"data\.noun: no synset at byte \d+; the file is damaged"):
+        WordNet(folder).synonyms("leaf", "NOUN")
