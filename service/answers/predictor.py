@@ -264,7 +264,8 @@ class Predictor:
             try:
                 encoded = self._model.encode(item, options.truncation)
             except BadInput as error:
-                rejected.append(RejectedItem(index, error))
+                # Without its frames, which hold the whole request and would be kept by what they hold.
+                rejected.append(RejectedItem(index, error.with_traceback(None)))
                 continue
             unknown_share = self._model.unknown_words.share(encoded)
             if unknown_share > self.max_unknown_share:

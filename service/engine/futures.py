@@ -6,7 +6,7 @@ The follow-up runs in the thread that settled the first future. Cancelling the n
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from service.engine.errors import ordinary
 
@@ -54,29 +54,40 @@ def one_by_one(starts: Iterable[Callable[[], Future[T]]]) -> Future[list[T]]:
 
     They are started in the thread that gave the result before, the first one in the caller's.
     """
-    whole: Future[list[T]] = Future()
-    results: list[T] = []
-    waiting = iter(starts)
+    in_turn = _InTurn(starts)
+    _attempt(in_turn.whole, in_turn.go_on)
+    return in_turn.whole
 
-    def go_on() -> None:
+
+class _InTurn(Generic[T]):
+    """The futures of `one_by_one`: those that are done, the one under way, and those to start.
+
+    Not two functions that call each other: these would keep each other, and all results, until Python looks for cycles.
+    """
+
+    def __init__(self, starts: Iterable[Callable[[], Future[T]]]) -> None:
+        """Start none yet."""
+        self.whole: Future[list[T]] = Future()
+        self._results: list[T] = []
+        self._waiting = iter(starts)
+
+    def go_on(self) -> None:
+        """Start one after the other until one is not done at once."""
         # A loop, because a callback within a callback for each future that is done at once would go too deep.
-        for start in waiting:
-            if whole.cancelled():
+        for start in self._waiting:
+            if self.whole.cancelled():
                 return
             part = start()
             if not part.done():
-                _cancel_along(whole, part)
-                part.add_done_callback(lambda done: _attempt(whole, lambda: take(done)))
+                _cancel_along(self.whole, part)
+                part.add_done_callback(lambda done: _attempt(self.whole, lambda: self._take(done)))
                 return
-            results.append(part.result())
-        _settle(whole, lambda: results)
+            self._results.append(part.result())
+        _settle(self.whole, lambda: self._results)
 
-    def take(done: Future[T]) -> None:
-        results.append(done.result())
-        go_on()
-
-    _attempt(whole, go_on)
-    return whole
+    def _take(self, done: Future[T]) -> None:
+        self._results.append(done.result())
+        self.go_on()
 
 
 def _attempt(whole: Future[T], act: Callable[[], None]) -> None:

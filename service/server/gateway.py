@@ -238,7 +238,7 @@ class Gateway:
         elif asked.dialect is not NATIVE:
             raise asked.dialect.missing(scope["path"])
         else:
-            await self._app(scope, receive, sender.send_packed)
+            await self._app(scope, receive, sender.packing())
 
     async def _answer_body(self, asked: _Asked, receive: Receive, sender: "_Sender", cancel_scope: CancelScope) -> None:
         """Read the body and answer it, unless time runs out or the caller leaves."""
@@ -256,7 +256,7 @@ class Gateway:
         watch = Watch(receive, cancel_scope)
         try:
             if endpoint is None:
-                await self._app(scope, _replay(context.body, receive), sender.send_packed)
+                await self._app(scope, _replay(context.body, receive), sender.packing())
             else:
                 await sender.respond(await endpoint.answer())
         finally:
@@ -339,10 +339,9 @@ class _Sender:
         While the process drains, each answer is the last on its connection.
         """
         self._in_flight = in_flight
-        # Packed before it is sent: until an answer is packed none has begun, and a problem may take its place.
-        self.send_packed = pack_answer(scope, self.send)
         self.status: int | None = None
         self.context = context
+        self._scope = scope
         self._send = send
         self._headers = [(b"x-request-id", context.request_id.encode()), *headers]
         self._with_body = scope["method"] != "HEAD"
@@ -366,6 +365,14 @@ class _Sender:
                 message = {**message, "body": b""}
             await self._send(message)
 
+    def packing(self) -> Send:
+        """A `send` for one answer, which packs it; until it is packed none has begun, and a problem may take its place.
+
+        It is not kept here: the two would keep each other, and all that the request held, until Python looks for
+        cycles.
+        """
+        return pack_answer(self._scope, self.send)
+
     async def send_empty(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send an answer without a body."""
         await self.send({"type": "http.response.start", "status": 204, "headers": [*headers]})
@@ -381,8 +388,9 @@ class _Sender:
     async def respond(self, response: Response) -> None:
         """Send a whole answer."""
         start = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
-        await self.send_packed(start)
-        await self.send_packed({"type": "http.response.body", "body": response.body})
+        send = self.packing()
+        await send(start)
+        await send({"type": "http.response.body", "body": response.body})
 
     def _is_foreign_error(self, start: Message) -> bool:
         own = self.context.problem_form.content_type.encode()

@@ -101,6 +101,8 @@ class Watch:
         self._start.cancel()
         if self._task is not None:
             self._task.cancel()
+            # The task keeps the error that it ends by, and that the frame of `_look`: they would keep each other.
+            self._task = None
 
     def _begin(self) -> None:
         self._task = asyncio.create_task(self._look())

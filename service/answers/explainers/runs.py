@@ -88,7 +88,8 @@ def _plan(explainer: Explainer, answered: AnsweredItem) -> ExplanationPlan | Exp
     try:
         return explainer.plan(answered)
     except ExplanationTooLong as reason:
-        return reason
+        # Without its frames, which hold the whole request and would be kept by what they hold.
+        return reason.with_traceback(None)
 
 
 def _finish(
