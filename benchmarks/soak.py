@@ -1,7 +1,8 @@
 """`python -m benchmarks.soak`: sends many mixed requests to a server and checks each answer against the model itself.
 
 The requests go to every package. They have 1 to 2,000 words, one item or several, with and without explanations; one in
-twenty must be refused. The benchmark counts wrong answers and 5xx, and measures how the server's memory grows.
+twenty must be refused. The benchmark counts wrong answers and 5xx, and measures whether the server's memory grows.
+Ctrl-C stops it, and it reports what it saw until then.
 """
 
 import asyncio
@@ -9,17 +10,18 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
-import numpy as np
 import pytest
 import typer
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.growth import Memory, Seen, find_growth, report
 from benchmarks.serving import Server, serving
 from benchmarks.texts import make_mixed_texts
 from export.package import open_package
@@ -70,8 +72,7 @@ class Observed:
 
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
-    memory: list[tuple[int, float]] = field(default_factory=list)
-    """Pairs: the requests sent so far, and the server's proportional set size in MB at that time."""
+    memory: list[Seen] = field(default_factory=list)
 
 
 @app.command()
@@ -82,25 +83,25 @@ def main(
     requests: Annotated[int, typer.Option(min=400, help="Number of requests.")] = 50_000,
     seed: Annotated[int, typer.Option(help="Seed of the random requests.")] = 0,
 ) -> None:
-    """Send the requests and compare the answers; the exit code is 1 if an answer was wrong or a server error."""
+    """Send the requests and compare the answers; the exit code is 1 if one was wrong or 5xx, or if memory grew."""
     pools = {}
     for folder in track(packages, "asking the models directly"):
         package = open_package(folder)
         with Pool(2) as pool, Predictor(package, EngineLimits(), pool) as predictor:
             pools[package.task.endpoint] = make_questions(predictor, seed)
     with serving(packages) as server:
-        observed = asyncio.run(ask(server, pools, requests, seed))
+        observed = Observed()
+        with suppress(KeyboardInterrupt):
+            asyncio.run(ask(server, pools, requests, seed, observed))
     console = Console()
-    console.print(f"{requests:,} requests: {dict(sorted(observed.statuses.items()))}, {len(observed.wrong)} wrong")
+    answered = observed.statuses.total()
+    console.print(f"{answered:,} requests: {dict(sorted(observed.statuses.items()))}, {len(observed.wrong)} wrong")
     for wrong in observed.wrong[:10]:
         console.print(wrong)
-    slope, noise = memory_slope(observed.memory)
-    first, last = observed.memory[0][1], observed.memory[-1][1]
-    console.print(
-        f"memory (PSS): {first:.0f} MB at first, {last:.0f} MB at last; in the second half "
-        f"{slope:+.2f} MB for 10,000 requests, give or take {noise:.2f}"
-    )
-    if observed.wrong or any(status >= 500 for status in observed.statuses):
+    for line in report(observed.memory):
+        console.print(line, highlight=False, soft_wrap=True)
+    has_grown = find_growth(observed.memory).verdict == "growth"
+    if observed.wrong or has_grown or any(status >= 500 for status in observed.statuses):
         raise typer.Exit(1)
 
 
@@ -127,10 +128,11 @@ def make_questions(predictor: Predictor, seed: int) -> list[Question]:
     return questions
 
 
-async def ask(server: Server, pools: Mapping[str, Sequence[Question]], requests: int, seed: int) -> Observed:
-    """Ask `requests` questions, `AT_ONCE` of them at a time, and compare every answer."""
+async def ask(
+    server: Server, pools: Mapping[str, Sequence[Question]], requests: int, seed: int, observed: Observed
+) -> None:
+    """Ask `requests` questions, `AT_ONCE` at a time; compare every answer, and keep what was seen in `observed`."""
     draw = random.Random(seed)
-    observed = Observed()
     numbers = iter(track(range(requests), "asking the server"))
     bad = [Question(endpoint, body, None) for endpoint in pools for body in BAD_BODIES]
     every = min(250, requests // 40)
@@ -138,21 +140,13 @@ async def ask(server: Server, pools: Mapping[str, Sequence[Question]], requests:
     async def work(client: httpx.AsyncClient) -> None:
         for number in numbers:
             if number % every == 0:
-                observed.memory.append((number, server.memory_mb()))
+                observed.memory.append(Seen(number, Memory.of(server.process)))
             question = draw.choice(bad) if draw.random() < BAD_SHARE else draw.choice(pools[draw.choice(list(pools))])
             await _ask_one(client, question, observed)
 
     limits = httpx.Limits(max_connections=AT_ONCE)
     async with httpx.AsyncClient(base_url=server.url, timeout=700, limits=limits) as client:
         await asyncio.gather(*(work(client) for _ in range(AT_ONCE)))
-    return observed
-
-
-def memory_slope(memory: Sequence[tuple[int, float]]) -> tuple[float, float]:
-    """The growth in MB for 10,000 requests, over the second half of the samples, and its standard error."""
-    late = np.array(memory[len(memory) // 2 :])
-    (slope, _), covariance = np.polyfit(late[:, 0], late[:, 1], 1, cov=True)
-    return float(slope * 10_000), float(np.sqrt(covariance[0, 0]) * 10_000)
 
 
 # Occlusion waits for all other requests, and there are always some.
