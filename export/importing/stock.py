@@ -62,7 +62,7 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
     except ValueError as error:
         raise LabelError(f"{base}: {error}") from error
     model = load_stock(base, task.head)
-    _check_activation(config, base)
+    _check_meaning(config, base)
     _order(model, head, base)
     model.config.update(name_labels(head.labels))
     model.save_pretrained(folder, max_shard_size=ONE_FILE)
@@ -80,19 +80,28 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
     )
 
 
-def _check_activation(config: Any, base: str) -> None:
-    """Refuse a head whose numbers mean something else than the task's answers: labels judged each on its own, or a
-    score that passes through a function that the stock model does not have."""
-    if config.num_labels > 1 and config.problem_type == "multi_label_classification":
+def _check_meaning(config: Any, base: str) -> None:
+    """Refuse a head whose numbers are neither logits of labels of which one holds, nor the score itself."""
+    if config.num_labels == 1:
+        _check_activation(config, base)
+    elif config.problem_type == "multi_label_classification":
         raise EncoderError(
             f"{base}: its labels do not exclude each other (multi_label_classification), and a package gives one label "
             "of a text; choose a checkpoint that was trained to choose one, or train it with `steadfast train --base`"
         )
+    elif config.problem_type == "regression":
+        raise EncoderError(
+            f"{base}: its head gives {config.num_labels} numbers that are no labels (regression), and a package gives "
+            "one label or one score of a text; choose another checkpoint, or train it with `steadfast train --base`"
+        )
+
+
+def _check_activation(config: Any, base: str) -> None:
+    """Refuse a score that passes through a function that the stock model does not have."""
     given = getattr(config, "sentence_transformers", None) or {}
-    named = str(
-        given.get("activation_fn") or getattr(config, "sbert_ce_default_activation_function", None) or "Identity"
-    )
-    if config.num_labels == 1 and not named.endswith("Identity"):
+    judged = "Sigmoid" if config.problem_type == "multi_label_classification" else "Identity"
+    named = str(given.get("activation_fn") or getattr(config, "sbert_ce_default_activation_function", None) or judged)
+    if not named.endswith("Identity"):
         raise EncoderError(
             f"{base}: its score passes through {named.rsplit('.', 1)[-1]}, and a package gives the model's own number; "
             "train its last layer without that, and import it then"

@@ -47,6 +47,9 @@ AUTO_CLASSES: dict[Head, Any] = {
 ONE_FILE = "1TB"
 """The largest file of weights, as transformers takes it: a checkpoint has one file, whatever its size."""
 
+ACTIVATION_ENTRIES = ("sentence_transformers", "sbert_ce_default_activation_function")
+"""Entries by which a cross-encoder's configuration names the function that its score passes through."""
+
 BY_ROW = ("attention-", "word-")
 """Beginnings of the names of methods that can train a BiLSTM, beside plain."""
 
@@ -148,6 +151,10 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
     # Masked words have no labels, so the configuration stays the base's.
     config = load_config(base, **({} if head == "masked-language-model" else name_labels(labels)))
     check_base(base, config, head)
+    # What the base did to its numbers is not done to the trained head's, and would have others read them by a sigmoid.
+    config.problem_type = None
+    for name in ACTIVATION_ENTRIES:
+        vars(config).pop(name, None)
     # A head of another size belongs to another task. An encoder of another size contradicts the configuration.
     model, found = load_weights(base, head, config=config, ignore_mismatched_sizes=True)
     inside = f"{model.base_model_prefix}."

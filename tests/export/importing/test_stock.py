@@ -152,6 +152,32 @@ def test_labels_that_do_not_exclude_each_other_are_refused(tmp_path: Path) -> No
     assert write_stock(settings(single, "sentiment"), tmp_path / "out").outputs.labels == ("negative", "positive")
 
 
+@pytest.mark.parametrize(
+    ("task", "labels", "problem", "message"),
+    [
+        (
+            "sentiment",
+            ["POS", "NEG"],
+            "regression",
+            r"its head gives 2 numbers that are no labels \(regression\)",
+        ),
+        ("sts", ["score"], "multi_label_classification", "its score passes through Sigmoid, and a package gives"),
+    ],
+)
+def test_numbers_that_mean_something_else_than_the_tasks_are_refused(
+    task: str, labels: Sequence[str], problem: str, message: str, tmp_path: Path
+) -> None:
+    base = make_foreign(tmp_path / "one", "sequence-classification", labels, problem_type=problem)
+    score_range = (0.0, 1.0) if task == "sts" else None
+    with pytest.raises(EncoderError, match=f"one: {message}"):
+        write_stock(settings(base, task, score_range=score_range), tmp_path / "out")
+
+
+def test_a_single_number_that_is_a_regression_is_a_score(tmp_path: Path) -> None:
+    base = make_foreign(tmp_path / "one", "sequence-classification", ["score"], problem_type="regression")
+    assert write_stock(settings(base, "sts", score_range=(0.0, 1.0)), tmp_path / "out").outputs.score_range == (0, 1)
+
+
 def test_a_head_of_another_size_is_refused(tmp_path: Path) -> None:
     base = make_foreign(tmp_path / "two", "sequence-classification", None, 2)
     with pytest.raises(LabelError, match="its head gives 2 numbers, and the task has 1"):

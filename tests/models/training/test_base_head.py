@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoTokenizer, pipeline
 
 from models.checkpoint import HeadRecord, read_record
 from models.networks.bilstm import BilstmConfig
@@ -18,6 +19,7 @@ from models.training.bases import open_base
 from models.training.loop import train
 from models.training.run import Watcher
 from models.training.settings import check_settings
+from tests.foreign import make_foreign
 from tests.models.passes import FAMILIES, make_batch, make_config
 from tests.models.runs import SILENT
 from tests.tiny import make_tokenizer, write_sentiment
@@ -148,6 +150,21 @@ def test_the_log_and_the_checkpoint_say_what_was_kept_and_what_was_drawn(tmp_pat
     assert start(tmp_path / "out", "sentiment")[1] == HeadRecord(
         kept={"negative": "negative", "positive": "positive"}, drawn=()
     )
+
+
+@pytest.mark.parametrize("problem", ["multi_label_classification", "regression"])
+def test_a_checkpoint_says_nothing_of_what_was_done_to_the_numbers_of_its_bases_head(
+    problem: str, tmp_path: Path
+) -> None:
+    config = AutoConfig.from_pretrained(make_foreign(tmp_path / "base", "sequence-classification", ["POS", "NEG"]))
+    sigmoid = {"activation_fn": "torch.nn.modules.activation.Sigmoid"}
+    config.update({"problem_type": problem, "sentence_transformers": sigmoid})
+    config.save_pretrained(tmp_path / "base")
+    start(tmp_path / "base", "sentiment")[0].model.save_pretrained(tmp_path / "out")
+    AutoTokenizer.from_pretrained(tmp_path / "base").save_pretrained(tmp_path / "out")
+    (answers,) = pipeline("text-classification", model=str(tmp_path / "out"), top_k=None)(["a good film"])
+    assert sum(answer["score"] for answer in answers) == pytest.approx(1)
+    assert "sentence_transformers" not in (tmp_path / "out" / "config.json").read_text()
 
 
 def test_labels_of_ones_own_keep_their_rows(tmp_path: Path) -> None:
