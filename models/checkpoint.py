@@ -80,7 +80,7 @@ class HeadRecord(BaseModel):
 
     @property
     def told(self) -> str:
-        """The same in words."""
+        """The labels that were kept and those that were drawn, as a phrase of a message."""
         kept = ", ".join(label if label == name else f"{label} ({name})" for label, name in self.kept.items())
         drawn = ", ".join(self.drawn)
         return "; ".join([*([f"kept for {kept}"] if kept else []), *([f"drawn anew for {drawn}"] if drawn else [])])

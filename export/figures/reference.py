@@ -11,7 +11,7 @@ from models.errors import UserError
 
 LEAST_ANSWERS = 500
 """Fewer answers say too little of how answers are spread: of 500 in ten bins, chance alone puts one draw in a hundred
-further than 0.12 from another that was drawn alike."""
+at a Jensen-Shannon distance above 0.125 from another that was drawn alike."""
 
 
 class TooFewAnswers(UserError):

@@ -24,6 +24,7 @@ from transformers import (
 
 from models.checkpoint import METHOD_FILE, read_record
 from models.correction.reading import open_correction
+from models.errors import shorten
 from models.evaluation import EvaluatedModel
 from models.hub import give_up_at_first_failure
 from models.methods import find_method
@@ -264,6 +265,12 @@ def load_tokenizer(base: str | Path) -> PreTrainedTokenizerFast:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise EncoderError(f"{base}: no tokenizer here, nor one that could be fetched ({reason})") from error
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise EncoderError(
+            f"{base}: its tokenizer needs a library that is not installed ({shorten(reason)}); choose a base whose "
+            "tokenizer has a fast form (tokenizer.json)"
+        ) from error
     except Exception as error:
         # Where the files are missing, transformers fails by a path that is None, in each family otherwise; at a damaged
         # file the library tokenizers raises this class itself.

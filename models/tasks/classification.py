@@ -28,11 +28,11 @@ from models.tasks.task import (
 )
 from models.text import Encoded
 
+NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
+"""A label that is a number."""
+
 _MOST_SHOWN = 20
 """Labels that a message lists."""
-
-_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
-"""A label that is a number."""
 
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0+)?", re.ASCII)
 
@@ -127,7 +127,7 @@ def read_label(value: Any, labels: Sequence[str], known_as: Mapping[str, Sequenc
     if isinstance(value, int) and not isinstance(value, bool) and str(value) in labels:
         return labels.index(str(value))
     # Beside labels that are numbers, such as stars, a number is a label, and no place.
-    has_places = not any(_NUMBER.fullmatch(label) for label in labels)
+    has_places = not any(NUMBER.fullmatch(label) for label in labels)
     number = read_place(value, len(labels)) if has_places else None
     if number is None and isinstance(value, str | bool):
         number = _find_name(str(value), labels, known_as)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from models.data import declared_labels, read_answers
 from models.tasks import find_task
-from models.tasks.classification import name_label
+from models.tasks.classification import NUMBER, name_label
 from models.tasks.labels.matching import plain_name
 from models.tasks.task import AnyTask
 from models.training.settings import TrainingError, TrainingSettings
@@ -58,7 +58,7 @@ def _collect(settings: TrainingSettings, task: AnyTask) -> set[str]:
 def _refuse_other_places(labels: Sequence[str], settings: TrainingSettings) -> None:
     """Refuse classes that are called by the numbers of others: nobody could tell a class's number from a name."""
     for place, label in enumerate(labels):
-        if label.strip().lstrip("-").isdigit() and label != str(place):
+        if NUMBER.fullmatch(label.strip()) and label != str(place):
             raise TrainingError(
                 f"{settings.source.data}: calls class {place} {label!r}, which reads as another number; give all "
                 "classes names with --labels, in the order of their numbers"
@@ -66,8 +66,9 @@ def _refuse_other_places(labels: Sequence[str], settings: TrainingSettings) -> N
 
 
 def _in_order(labels: set[str]) -> tuple[str, ...]:
-    if all(label.isascii() and label.isdigit() for label in labels):
-        return tuple(sorted(labels, key=int))
+    if all(NUMBER.fullmatch(label) for label in labels):
+        # Python reads an integer of 4,300 digits at most, and a float of any number.
+        return tuple(sorted(labels, key=lambda label: (float(label), label)))
     return tuple(sorted(labels))
 
 

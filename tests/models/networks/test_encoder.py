@@ -164,6 +164,18 @@ def test_a_tokenizer_that_is_damaged_or_missing_beside_its_settings_is_a_clear_e
         load_tokenizer(base)
 
 
+def test_a_tokenizer_that_needs_a_library_which_is_not_there_is_refused_by_its_name(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "base")
+    content = json.loads((base / "tokenizer_config.json").read_text())
+    # It has no fast form, so its tokenizer.json is of no use.
+    (base / "tokenizer_config.json").write_text(json.dumps(content | {"tokenizer_class": "MarianTokenizer"}))
+    with pytest.raises(
+        EncoderError, match=f"^{base}: its tokenizer needs a library .*SentencePiece.*fast form"
+    ) as refused:
+        load_tokenizer(base)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_base_with_a_hole_in_its_encoder_is_refused_by_the_weights_name(base: Path, tmp_path: Path) -> None:
     folder = _without(base, tmp_path, "bert.encoder.layer.1.output.dense.weight")
     with pytest.raises(EncoderError, match=r"1 of the encoder's weights are missing, bert\.encoder\.layer\.1\.output"):
