@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from export.package import Package, Probe
+from export.prepacked import return_memory
 from export.probes import distance, probe_rows
 from export.providers import ProviderName
 from models.tasks.task import Item, Logits
@@ -183,10 +184,11 @@ class Predictor:
             future.result()
 
     def release_memory(self) -> None:
-        """Give the system back the memory of this process's largest batches so far; short texts need far less."""
+        """Give the system back the memory of this process's batches so far, but for those that are being computed."""
         rows = self.sample_rows()
         if rows:
             self._model.release_memory(rows[0])
+        return_memory()
 
     def compute(self, rows: Sequence[Row]) -> list[Logits]:
         """The logits of rows, in their order, from the graph that answers; they are taken even if the queue is full.

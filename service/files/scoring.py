@@ -156,6 +156,8 @@ class _Run:
                     tokens += outcome.columns["tokens"]
                 progress(Standing(so_far.records, picked, refused - refused_before, tokens))
             so_far.flush()
+            # Writing takes memory too.
+            self.predictor.release_memory()
             return self._write(so_far, identity, kept)
 
     def _identify(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import Self
 import structlog
 
 from export.package import PROBE_TOLERANCE, Package
-from export.prepacked import return_memory
 from models.errors import UserError
 from service.answers.packages import open_packages
 from service.answers.predictor import Predictor
@@ -192,7 +191,6 @@ class ModelRegistry:
         if started:
             # The longest probes have just been replayed, with every explanation: 40 MB that a short text does not need.
             started[0].release_memory()
-            return_memory()
         known = before | {predictor.name.digest: predictor for predictor in started}
         after = tuple(known[package.manifest.digest] for package in packages)
         if before:

@@ -69,14 +69,16 @@ def test_memory_that_is_not_flat_idle_cores_and_costly_records_are_noticed(folde
     source, target = folder / f"{RECORDS}.parquet", folder / f"{RECORDS}.out.parquet"
     begun, bare = looks(300.0, cpu_s=1.0), Bare(tokens=(9,), reading_s=0.1, graph_s=0.9)
 
-    def verdicts(last_mb: float, *, record_s: float = 1.0, busy: float = 1.0) -> list[bool]:
+    def verdicts(last_mb: float, *written_mb: float, record_s: float = 1.0, busy: float = 1.0) -> list[bool]:
         cpu_s = 1.0 + record_s * (RECORDS - 1)
-        run = looks(*[300.0] * 9, last_mb, cpu_s=cpu_s, wall_s=cpu_s / available_cores() / busy)
+        run = looks(*[300.0] * 9, last_mb, *written_mb, cpu_s=cpu_s, wall_s=cpu_s / available_cores() / busy)
         return [claim.is_met for claim in claims(run, begun, (bare, bare), source, target)][2:]
 
     assert verdicts(300.0) == [True, True, True]
     assert verdicts(314.0) == [True, True, True]
     assert verdicts(316.0) == verdicts(284.0) == [False, True, True]
+    assert verdicts(300.0, 200.0, 420.0) == [True, True, True]
+    assert verdicts(300.0, 316.0) == [False, True, True]
     assert verdicts(300.0, record_s=1.07) == [True, True, True]
     assert verdicts(300.0, record_s=1.09) == [True, False, True]
     assert verdicts(300.0, busy=0.91) == [True, True, False]
