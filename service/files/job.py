@@ -10,7 +10,7 @@ from models.files.formats import find_format, find_kind
 from models.files.opening import Dialect
 from models.folders import check_writable
 from service.files.selection import Selection
-from service.files.target import OutputError, Target
+from service.files.target import OutputError, Target, refuse_one_name_for_two
 from service.outcomes.columns import WantedColumns
 
 
@@ -51,14 +51,7 @@ class ScoringJob:
             check_writable(self.errors, "--errors")
             if self.errors.exists() and not self.overwrite and not self.target.is_complete:
                 raise OutputError(f"{self.errors}: exists already; choose another --errors, or pass --overwrite")
-        self._refuse_one_name_for_two()
-
-    def _refuse_one_name_for_two(self) -> None:
-        written: dict[Path, str] = {}
-        for option, path in self._written():
-            if other := written.get(path):
-                raise OutputError(f"{path}: is written for {other} too; choose another name with {option}")
-            written[path] = option
+        refuse_one_name_for_two(self._written())
 
     def _written(self) -> Iterator[tuple[str, Path]]:
         """The files and folders that are written, each behind the option that names it."""

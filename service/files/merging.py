@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from models.atomic import atomic_write, atomic_write_text
@@ -16,7 +17,7 @@ from service.answers.contract import ModelName
 from service.files.counts import Counts
 from service.files.selection import Selection, Shard
 from service.files.source import Source, survey_source
-from service.files.target import STDOUT, OutputError, Target
+from service.files.target import STDOUT, OutputError, Target, refuse_one_name_for_two
 from service.outcomes.summary import Summary, SummaryFold
 
 
@@ -47,20 +48,25 @@ def name_beside_shard(path: Path, shard: Shard) -> Path:
     return path.with_name(f"{path.stem}.{shard.number}-of-{shard.of}{path.suffix}")
 
 
-def merge(name: str, *, overwrite: bool, kind: str | None = None) -> Merged:
+def merge(
+    name: str, *, overwrite: bool, kind: str | None = None, beside: Mapping[str, Path] = MappingProxyType({})
+) -> Merged:
     """Write the output `name` from those of its shards, which lie beside it and stay there.
 
-    `kind` is the format of the shards and the output, where the name does not say it.
+    `kind` is the format of the shards and the output, where the name does not say it. `beside` are the other files that
+    the command writes, by the option that names each.
 
     Raises:
         ShardsError: a shard is missing, of another run, or was changed since.
-        OutputError, NotWritable, RecordsError: the output cannot be written.
+        OutputError, NotWritable, RecordsError: the output cannot be written, or a file beside it has its name or that
+            of a shard.
     """
     target = Target(name, kind)
     if target.is_folder or not target.is_local:
         raise OutputError(f"{name}: shards are joined into one file of this machine")
     target.check([], overwrite=overwrite)
     paths = _find_shards(target.path)
+    _refuse_taken_names(target, paths, beside)
     records = [_read_record(path) for path in paths]
     first = records[0]
     for path, record in zip(paths, records, strict=True):
@@ -97,6 +103,16 @@ def _find_shards(path: Path) -> list[Path]:
     if missing:
         raise ShardsError(f"{path}: of {total} shards, these are missing: {', '.join(missing)}")
     return [found[total, number] for number in range(1, total + 1)]
+
+
+def _refuse_taken_names(target: Target, shards: Sequence[Path], beside: Mapping[str, Path]) -> None:
+    """Refuse a file beside the output that has a name of the output or of a shard; raises OutputError."""
+    written = [(option, path.resolve()) for option, path in beside.items()]
+    refuse_one_name_for_two([("OUTPUT", target.path.resolve()), ("OUTPUT", target.record.resolve()), *written])
+    kept = {path.resolve() for shard in shards for path in (shard, Target(str(shard)).record)}
+    for option, path in written:
+        if path in kept:
+            raise OutputError(f"{path}: is of a shard, which stays as it is; choose another name with {option}")
 
 
 def _read_record(path: Path) -> dict[str, Any]:

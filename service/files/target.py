@@ -1,7 +1,7 @@
 """The output of a run: a file, a folder with a file for each of the input, standard output, or a file elsewhere."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -144,6 +144,15 @@ class Target:
             twice = next(name for name in names if names.count(name) > 1)
             raise OutputError(f"{self.name}: two files of the input would both become {twice}; score them apart")
         return [str(name) for name in names]
+
+
+def refuse_one_name_for_two(written: Iterable[tuple[str, Path]]) -> None:
+    """Refuse two files of a run that have one resolved path, each behind the option that names it; OutputError."""
+    found: dict[Path, str] = {}
+    for option, path in written:
+        if other := found.get(path):
+            raise OutputError(f"{path}: is written for {other} too; choose another name with {option}")
+        found[path] = option
 
 
 def _files_in(folder: Path) -> list[Path]:

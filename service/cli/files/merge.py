@@ -39,5 +39,6 @@ def merge(
     from service.files import merging
 
     check_beside(summary, report)
-    merged = merging.merge(output, overwrite=overwrite, kind=output_format)
+    beside = {option: path for option, path in (("--summary", summary), ("--report", report)) if path}
+    merged = merging.merge(output, overwrite=overwrite, kind=output_format, beside=beside)
     show(merged.counts, ", ".join(merged.sources), summary, report)

@@ -54,6 +54,28 @@ def test_shards_whose_name_says_no_kind_are_merged_as_the_kind_that_is_said(pack
     assert [json.loads(line)["text"] for line in (tmp_path / "out.dat").read_text().splitlines()] == ["good", "bad"]
 
 
+@pytest.mark.parametrize(
+    ("taken", "reason"),
+    [
+        ("out.csv", "is written for OUTPUT too; choose another name with --summary"),
+        ("out.csv.run.json", "is written for OUTPUT too; choose another name with --summary"),
+        ("out.1-of-2.csv", "is of a shard, which stays as it is; choose another name with --summary"),
+        ("out.2-of-2.csv.run.json", "is of a shard, which stays as it is; choose another name with --summary"),
+        ("out.html", "is written for --summary too; choose another name with --report"),
+    ],
+)
+def test_a_file_beside_the_output_takes_the_name_of_no_other(
+    predictor: Predictor, source: Path, tmp_path: Path, taken: str, reason: str
+) -> None:
+    for number in (1, 2):
+        score(predictor, source, tmp_path / "out.csv", Shard(number, 2))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    merged = steadfast("merge", tmp_path / "out.csv", "--summary", tmp_path / taken, "--report", tmp_path / "out.html")
+    assert merged.returncode == 2
+    assert f"{taken}: {reason}" in merged.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_missing_shard_is_named(predictor: Predictor, source: Path, tmp_path: Path) -> None:
     with pytest.raises(ShardsError, match=r"there is no .*out\.1-of-2\.csv or the like"):
         merge(str(tmp_path / "out.csv"), overwrite=False)
