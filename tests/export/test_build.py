@@ -28,7 +28,7 @@ from models.evaluation import measure
 from models.networks.loading import open_trained_model
 from models.training.settings import check_settings
 from tests.export.conftest import MAX_TOKENS, copied
-from tests.export.test_requirements import PASSPORT
+from tests.export.figures.test_requirements import PASSPORT
 
 TEXT = "the story was lovely and the plot is fine"
 
