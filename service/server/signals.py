@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import FrameType
 
@@ -30,17 +30,19 @@ def handle_signals(in_flight: InFlight, drain_s: float, *on_hangup: Callable[[],
     """
     loop = asyncio.get_running_loop()
     server_stop = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    came: list[signal.Signals] = []
     stopping: list[asyncio.Task[None]] = []
 
     def stop(number: signal.Signals) -> None:
         handler, at_sigterm = server_stop[number], server_stop[signal.SIGTERM]
         assert callable(handler), "the server sets its own first"
         assert callable(at_sigterm), "the server sets its own first"
+        came.append(number)
         if not stopping:
-            log.info("draining", signal=number.name)
             # For Ctrl-C too: after SIGINT the server would raise KeyboardInterrupt, which looks like a crash.
-            stopping.append(loop.create_task(_drain(in_flight, drain_s, at_sigterm)))
-        elif number is signal.SIGINT:
+            stopping.append(loop.create_task(_drain(in_flight, drain_s, at_sigterm, came)))
+        # Ctrl-C is a SIGINT from the terminal and a SIGTERM from the supervisor, in any order.
+        elif number is signal.SIGINT and came.count(number) > 1:
             handler(number, None)
 
     def stop_without_supervisor() -> None:
@@ -69,7 +71,9 @@ def notify_other_workers() -> int:
     return len(process_ids)
 
 
-async def _drain(in_flight: InFlight, drain_s: float, server_stop: Handler) -> None:
+async def _drain(in_flight: InFlight, drain_s: float, server_stop: Handler, came: Sequence[signal.Signals]) -> None:
+    # By now both signals of a Ctrl-C are in `came`.
+    log.info("draining", signal=(signal.SIGINT if signal.SIGINT in came else signal.SIGTERM).name)
     await in_flight.drain(drain_s)
     # Against a thread that never ends or a caller that never reads. As a daemon the timer holds up nothing itself.
     end = threading.Timer(STOPPING_S, os._exit, (1,))
