@@ -3,10 +3,12 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -152,8 +154,11 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def wait(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr("service.client.client.time.sleep", waited.append)
-    monkeypatch.setattr("service.client.client.asyncio.sleep", wait)
+    # Not in the modules themselves: other threads sleep too.
+    for module, sleep in ((time, waited.append), (asyncio, wait)):
+        monkeypatch.setattr(
+            f"service.client.client.{module.__name__}", SimpleNamespace(**{**vars(module), "sleep": sleep})
+        )
     return waited
 
 
