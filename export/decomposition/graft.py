@@ -30,7 +30,7 @@ def graft_contributions(model: onnx.ModelProto, sizes: Mapping[str, Sizes]) -> N
     """Replace, in place, the output `embeddings` by each contribution, and add the input `target` if there is one.
 
     `sizes` are the shapes of the graph's tensors as `known_sizes` gives them.
-    A contribution whose rules do not reach from the logits to the embeddings is left out; its nodes lead to no output.
+    A contribution whose rules do not reach from the logits to the embeddings is left out.
     """
     graph = model.graph
     nodes = list(graph.node)
@@ -39,10 +39,12 @@ def graft_contributions(model: onnx.ModelProto, sizes: Mapping[str, Sizes]) -> N
     axes = [axis.dim_param for axis in outputs[SOURCE].type.tensor_type.shape.dim][:2]
     graph.output.remove(outputs[SOURCE])
     for name, recipe in RECIPES.items():
+        before = len(graph.node)
         tape = Tape(graph, sizes=sizes, live=_live(nodes, recipe), prefix=name)
         try:
             total = _add_up(tape, nodes, logits, recipe)
         except NoRule:
+            del graph.node[before:]
             continue
         graph.node.append(helper.make_node("Identity", [total], [name], f"{name}/output"))
         graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, axes))

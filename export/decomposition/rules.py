@@ -30,6 +30,13 @@ FIXED = frozenset(
 """Operators whose results are held fixed."""
 
 
+ACTIVATIONS = frozenset({"FastGelu", "Gelu", "Relu", "Sigmoid", "Tanh"})
+"""Operators that gate another tensor where they multiply it."""
+
+ELEMENTWISE = ACTIVATIONS | {"Add", "Div", "Erf", "Mul", "Pow", "Softplus"}
+"""Operators of which an activation may be written."""
+
+
 def _through(tape: Tape, node: onnx.NodeProto, gradients: Sequence[str | None]) -> Gradients:
     del tape
     return [(node.input[0], _only(gradients))]
@@ -47,7 +54,7 @@ def _sub(tape: Tape, node: onnx.NodeProto, gradients: Sequence[str | None]) -> G
 
 
 def _mul(tape: Tape, node: onnx.NodeProto, gradients: Sequence[str | None]) -> Gradients:
-    live, fixed = _one_live(tape, node)
+    live, fixed = _scaled(tape, node) or _one_live(tape, node)
     return [(live, tape.emit("Mul", _only(gradients), fixed))]
 
 
@@ -188,6 +195,14 @@ def _padded(tape: Tape, gradient: str, like: str, before: int, axis: int) -> str
     return tape.emit("Pad", gradient, pads, tape.floats(0.0), tape.integers(axis))
 
 
+def _reduce_sum(tape: Tape, node: onnx.NodeProto, gradients: Sequence[str | None]) -> Gradients:
+    """The gradient of a sum at each of its terms."""
+    entering, axes = node.input
+    gradient = _only(gradients)
+    whole = gradient if attribute(node, "keepdims", 1) else tape.emit("Unsqueeze", gradient, axes)
+    return [(entering, tape.emit("Expand", whole, tape.emit("Shape", entering)))]
+
+
 def _concat(tape: Tape, node: onnx.NodeProto, gradients: Sequence[str | None]) -> Gradients:
     axis = int(attribute(node, "axis", 0))
     sizes = [tape.emit("Shape", name, start=axis, end=axis + 1 or None) for name in node.input]
@@ -218,6 +233,41 @@ def _one_live(tape: Tape, node: onnx.NodeProto) -> tuple[str, str]:
     if left in tape.live and right in tape.live:
         raise NoRule(f"{node.name}: multiplies two tensors that both depend on the text")
     return (left, right) if left in tape.live else (right, left)
+
+
+def _scaled(tape: Tape, node: onnx.NodeProto) -> tuple[str, str] | None:
+    """The factor of a product of two live ones that is passed through, and the one that is held fixed.
+
+    Of h * f(h), which is how an activation may be written, f(h) is its slope. Of act(a) * b the activation is a gate.
+    None where the product is neither.
+    """
+    if not all(name in tape.live for name in node.input):
+        return None
+    for passed, held in (tuple(node.input), tuple(reversed(node.input))):
+        if _depends_on(tape, held, passed):
+            return passed, held
+    gates = [name for name in node.input if _is_activation(tape, name)]
+    if len(gates) != 1:
+        return None
+    (passed,) = (name for name in node.input if name not in gates)
+    return passed, gates[0]
+
+
+def _is_activation(tape: Tape, name: str) -> bool:
+    maker = tape.makers.get(name)
+    if maker is None or maker.op_type != "Mul":
+        return maker is not None and maker.op_type in ACTIVATIONS
+    left, right = maker.input
+    return _depends_on(tape, left, right) or _depends_on(tape, right, left)
+
+
+def _depends_on(tape: Tape, name: str, other: str) -> bool:
+    """Whether a tensor depends on the text by another tensor alone, and each number by the one at its place."""
+    if name == other:
+        return True
+    maker = tape.makers.get(name)
+    live = [one for one in maker.input if one in tape.live] if maker and maker.op_type in ELEMENTWISE else []
+    return bool(live) and all(_depends_on(tape, one, other) for one in live)
 
 
 def _is_weight(tape: Tape, name: str) -> bool:
@@ -261,6 +311,7 @@ RULES: Mapping[str, Rule] = {
     "MatMulIntegerToFloat": _int8_product,
     "Mul": _mul,
     "QuantizeLinear": _through,
+    "ReduceSum": _reduce_sum,
     "Relu": _relu,
     "Reshape": _reshaped,
     "Slice": _slice,

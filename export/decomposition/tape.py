@@ -1,6 +1,6 @@
 """The nodes that are appended to a graph while it is read backwards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,14 @@ Sizes = tuple[int | None, ...]
 
 _SHAPE_BYTES = 1024
 """Size of the largest constant that may be a shape, which tells the sizes of other tensors."""
+
+
+_ON_SIZES: Mapping[str, Callable[..., npt.NDArray[Any]]] = {
+    "Add": np.add,
+    "Div": np.floor_divide,
+    "Mul": np.multiply,
+}
+"""Operators by which graphs compute places from sizes, such as the start of the second half of an axis."""
 
 
 @dataclass
@@ -65,13 +73,31 @@ class Tape:
         return self.constant(values, np.int64)
 
     def value(self, name: str) -> npt.NDArray[Any] | None:
-        """The value of a constant; None where the tensor depends on the graph's inputs."""
+        """The value of a constant, or of what is computed from known sizes; None where it depends on the inputs."""
         if name in self.weights:
             return np.asarray(numpy_helper.to_array(self.weights[name]))
         maker = self.makers.get(name)
-        if maker is None or maker.op_type != "Constant":
+        if maker is None:
             return None
-        return np.asarray(numpy_helper.to_array(maker.attribute[0].t))
+        if maker.op_type == "Constant":
+            return np.asarray(numpy_helper.to_array(maker.attribute[0].t))
+        if maker.op_type == "Gather":
+            return self._size(maker)
+        compute = _ON_SIZES.get(maker.op_type)
+        values = [self.value(one) for one in maker.input] if compute else [None]
+        numbers = [one for one in values if one is not None and np.issubdtype(one.dtype, np.integer)]
+        return compute(*numbers) if compute and len(numbers) == len(values) else None
+
+    def _size(self, gather: onnx.NodeProto) -> npt.NDArray[np.int64] | None:
+        """The size of an axis that a node picks out of a tensor's shape, if it is known."""
+        shape = self.makers.get(gather.input[0])
+        place = self.value(gather.input[1])
+        if shape is None or shape.op_type != "Shape" or shape.attribute or place is None:
+            return None
+        sizes = self.sizes.get(shape.input[0], ())
+        picked = [sizes[axis] for axis in place.flat if -len(sizes) <= axis < len(sizes)]
+        found = [size for size in picked if size is not None]
+        return np.array(found, np.int64).reshape(place.shape) if len(found) == place.size else None
 
     def slope_of_tanh(self, entering: str, leaving: str) -> str:
         """tanh(h) / h, which is 1 where h is 0."""

@@ -3,15 +3,14 @@
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
-from onnxruntime.transformers.onnx_model import OnnxModel
 
 from export.decomposition.tape import without_weights
 from export.graphs.branches import branch_explanations
 from export.graphs.finishing import add_contributions
-from export.graphs.pruning import drop_unused, makers_of, needed_for
-from export.graphs.storage import is_large, save_graph
+from export.graphs.pruning import drop_unused, makers_of, names_read, needed_for, rename_read, sort_nodes
+from export.graphs.storage import save_graph
 
 EXACT = ("LayerNormalization", "Softmax")
 """Nodes that sum many small numbers, which float16 would round."""
@@ -24,27 +23,34 @@ def write_half(traced: Path, half: Path, *, portable: bool = False) -> None:
     at every step and is slower than with fp32.
     """
     model = onnx.load(traced)
+    # The converter needs the type of every tensor, and ONNX knows none behind an operator of ONNX Runtime's own.
+    _note_types(model)
     add_contributions(model, portable=portable)
+    _note_types(model)
     needed = needed_for({"logits"}, model.graph.node)
     explains = [node.name for node in model.graph.node if node.output[0] not in needed]
-    large = is_large(model)
-    if large:
-        # What the converter does itself, where a message of protobuf can hold the graph.
-        model.graph.value_info.extend(onnx.shape_inference.infer_shapes(without_weights(model)).graph.value_info)
     converted = convert_float_to_float16(
         model,
         keep_io_types=True,
-        disable_shape_infer=large,
+        # It would write the whole graph into one message of protobuf, which holds 2 GB.
+        disable_shape_infer=True,
         op_block_list=[*DEFAULT_OP_BLOCK_LIST, *EXACT],
         node_block_list=explains,
     )
     _without_round_trips(converted.graph)
     # The converter appends its nodes at the end.
-    OnnxModel(converted).topological_sort()
+    sort_nodes(converted.graph)
     branch_explanations(converted)
     drop_unused(converted)
     save_graph(converted, half)
     onnx.checker.check_model(half)
+
+
+def _note_types(model: ModelProto) -> None:
+    """Write the types of the tensors inside a graph beside it, in place, as far as ONNX can tell them."""
+    known = onnx.shape_inference.infer_shapes(without_weights(model)).graph.value_info
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(known)
 
 
 def _without_round_trips(graph: GraphProto) -> None:
@@ -67,9 +73,8 @@ def _without_round_trips(graph: GraphProto) -> None:
     for node in nodes:
         if node.output[0] in direct and node.output[0] in outputs:
             node.CopyFrom(onnx.helper.make_node("Identity", [direct[node.output[0]]], node.output, node.name))
-        for place, name in enumerate(node.input):
-            node.input[place] = direct.get(name, name)
-    read = outputs | {name for node in nodes for name in node.input}
+        rename_read(node, direct)
+    read = outputs | {name for node in nodes for name in names_read(node)}
     del graph.node[:]
     graph.node.extend(node for node in nodes if read.intersection(node.output))
 

@@ -37,6 +37,24 @@ def needed_for(outputs: set[str], nodes: Sequence[NodeProto]) -> set[str]:
     return found
 
 
+def sort_nodes(graph: GraphProto) -> None:
+    """Put every node behind those that make what it reads, in place; the order stays where it can."""
+    makers = makers_of(graph)
+    placed: dict[str, NodeProto] = {}
+    waiting = list(reversed(graph.node))
+    while waiting:
+        node = waiting[-1]
+        missing = [makers[name] for name in names_read(node) if name in makers]
+        missing = [maker for maker in missing if maker.output[0] not in placed]
+        if missing:
+            waiting.extend(reversed(missing))
+        else:
+            placed.setdefault(node.output[0], waiting.pop())
+    nodes = [NodeProto.FromString(node.SerializeToString()) for node in placed.values()]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
 def read_weights_directly(model: ModelProto) -> None:
     """Let every node read a weight itself, in place, where it reads a copy of it.
 

@@ -7,7 +7,8 @@ left is linear in the embeddings, up to its biases, so a token's share is its em
 
 Departures: the paper carries a vector for every token forward through the layers, where one backward pass gives the
 same for a single sum of logits. The paper spreads biases over the tokens; here they keep a share of their own. The
-LSTM is not in the paper: its gates are held like attention, and its two tanh like other activations.
+LSTM is not in the paper: its gates are held like attention, and its two tanh like other activations. Nor are gated
+linear units, act(a) * b: act(a) is held like a gate, so that all that they pass on is a share of b.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -112,10 +113,13 @@ def _run(model: Any, head: Head, inputs: Mapping[str, Tensor], factors: "_HeldFa
     """Logits of the network with these factors; its embeddings are what `change` makes of the model's."""
     if head == "multiple-choice":
         inputs = {name: tensor[:, None] for name, tensor in inputs.items()}
+    gates = set(find_family(model.config).gates(model.base_model))
     with ExitStack() as changes:
         changes.enter_context(_changed_embeddings(model, change))
         for module in model.modules():
-            if isinstance(module, ACTIVATIONS):
+            if module in gates:
+                changes.enter_context(replaced_forward(module, partial(factors.gate, module.forward)))
+            elif isinstance(module, ACTIVATIONS):
                 changes.enter_context(replaced_forward(module, partial(factors.scale, module.forward)))
             elif isinstance(module, nn.LSTM):
                 changes.enter_context(replaced_forward(module, partial(_run_in_steps, module)))
@@ -164,6 +168,10 @@ class _HeldFactors(TorchFunctionMode):
             return activation(beside) / beside
 
         return states * self._hold(slopes)
+
+    def gate(self, activation: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
+        """activation(h), by which a layer multiplies other states; it is held whole."""
+        return self._hold(partial(activation, states))
 
     def _normalise(
         self,

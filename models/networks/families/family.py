@@ -1,6 +1,6 @@
 """The form in which families of encoders are described: where their layers are, and what enters the first one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class Family:
     """The LayerNorm of the embeddings; None where they have none."""
     skipped: Callable[[Tensor], tuple[Any, ...]] = lambda state: (state,)
     """The output of a layer that leaves the state as it is, where no attention was asked for."""
+    gates: Callable[[Any], Collection[nn.Module]] = lambda _: ()
+    """The activations whose results multiply other states of their layer, as in a gated linear unit."""
     positions_taken: Callable[[Any], int] = lambda _: 0
     """Rows of the table of positions that no token can have, by the configuration."""
     pools_mean: Callable[[Any], bool] = lambda _: False

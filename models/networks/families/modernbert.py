@@ -1,4 +1,4 @@
-"""ModernBERT: rotary positions, local attention in most layers, and LayerNorm before what it normalises."""
+"""ModernBERT: rotary positions, local attention in most layers, gates, and LayerNorm before what it normalises."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +17,13 @@ def _norm(base: Any) -> nn.Module:
     return norm
 
 
+def _gates(base: Any) -> Sequence[nn.Module]:
+    return [layer.mlp.act for layer in base.layers]
+
+
 MODERNBERT = Family(
-    layers=_layers, embedding_norm=_norm, pools_mean=lambda config: bool(config.classifier_pooling == "mean")
+    layers=_layers,
+    embedding_norm=_norm,
+    gates=_gates,
+    pools_mean=lambda config: bool(config.classifier_pooling == "mean"),
 )

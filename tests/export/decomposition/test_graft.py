@@ -13,12 +13,14 @@ from tests.export.decomposition.single import Array
 
 WIDTH = 6
 LABELS = 3
-LAYERS = ("Gelu", "Tanh", "Relu", "LayerNormalization", "MatMul", "residual", "attention")
+LAYERS = ("Gelu", "Tanh", "Relu", "LayerNormalization", "MatMul", "residual", "attention", "gate")
+"""Layers that have a rule."""
 
 
 def make_graph(layers: list[str], draw: np.random.Generator) -> onnx.ModelProto:
     """A graph from `states` to the `logits` of the first token over these layers, none of which has a bias."""
     constants: dict[str, Array] = {"first": np.array(0), "scale": draw.uniform(0.5, 2, WIDTH).astype(np.float32)}
+    constants |= {"start": np.array([0]), "last": np.array([2])}
     nodes = [helper.make_node("Identity", ["states"], ["embeddings"], "embeddings")]
     state = "embeddings"
     for number, layer in enumerate(layers):
@@ -39,6 +41,13 @@ def make_graph(layers: list[str], draw: np.random.Generator) -> onnx.ModelProto:
                 helper.make_node("Softmax", [f"{made}s"], [f"{made}a"], f"{made}a", axis=-1),
                 helper.make_node("MatMul", [f"{made}a", state], [made], made),
             ]
+        elif layer == "gate":
+            constants[weight] = (draw.standard_normal((WIDTH, 2 * WIDTH)) / WIDTH**0.5).astype(np.float32)
+            nodes += _gated(state, weight, made)
+        elif layer == "product":
+            constants[weight] = np.eye(WIDTH, dtype=np.float32)
+            nodes.append(helper.make_node("MatMul", [state, weight], [f"{made}m"], f"{made}m"))
+            nodes.append(helper.make_node("Mul", [state, f"{made}m"], [made], made))
         else:
             nodes.append(helper.make_node(layer, [state], [made], made))
         state = made
@@ -54,6 +63,22 @@ def make_graph(layers: list[str], draw: np.random.Generator) -> onnx.ModelProto:
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )  # fmt: skip
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def _gated(state: str, weight: str, made: str) -> list[onnx.NodeProto]:
+    """GELU of one half of a product times the other, with bounds that are computed, as torch writes them."""
+    steps = [
+        ("MatMul", [state, weight], "m"),
+        ("Shape", [f"{made}m"], "shape"),
+        ("Gather", [f"{made}shape", "last"], "width"),
+        ("Div", [f"{made}width", "last"], "half"),
+        ("Mul", [f"{made}half", "last"], "end"),
+        ("Slice", [f"{made}m", "start", f"{made}half", "last"], "opened"),
+        ("Slice", [f"{made}m", f"{made}half", f"{made}end", "last"], "passing"),
+        ("Gelu", [f"{made}opened"], "gate"),
+        ("Mul", [f"{made}gate", f"{made}passing"], ""),
+    ]
+    return [helper.make_node(operator, inputs, [made + name], made + name) for operator, inputs, name in steps]
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,3 +104,12 @@ def test_without_biases_the_shares_of_a_row_add_up_to_the_sum_of_logits(
     # A thousand roundings of 1e-7, of shares that may be far larger than their sum.
     tolerance = 1e-4 * (1 + np.abs(shares).sum(axis=1) + np.abs(logits * target).sum(axis=1))
     assert (np.abs(shares.sum(axis=1) - (logits * target).sum(axis=1)) <= tolerance).all()
+
+
+def test_a_product_of_two_states_leaves_the_graph_as_it_was() -> None:
+    model = make_graph(["Tanh", "MatMul", "product", "Gelu"], np.random.default_rng(0))
+    names = [node.name for node in model.graph.node]
+    graft_contributions(model, known_sizes(model))
+    assert [node.name for node in model.graph.node] == names
+    assert [output.name for output in model.graph.output] == ["logits"]
+    onnx.checker.check_model(model)

@@ -110,6 +110,15 @@ CASES = {
     "ONNX Runtime's GELU by tanh": Case(
         op="FastGelu", inputs=(LIVE,), frozen=sloped(GELU_BY_TANH, 0.5), attributes={"domain": CONTRIBUTED}
     ),
+    "square": Case(op="Mul", inputs=(LIVE, LIVE), frozen=lambda live, _: live * live.detach()),
+    "sum": Case(
+        op="ReduceSum", inputs=(LIVE, "axis"), frozen=lambda live, _: live.sum(1),
+        constants=lambda *_: {"axis": indices(1)}, attributes={"keepdims": 0},
+    ),
+    "sum that keeps its axis": Case(
+        op="ReduceSum", inputs=(LIVE, "axis"), frozen=lambda live, _: live.sum(1, keepdim=True),
+        constants=lambda *_: {"axis": indices(1)},
+    ),
     "tanh": Case(op="Tanh", inputs=(LIVE,), frozen=sloped(torch.tanh, 1.0)),
     "ReLU": Case(op="Relu", inputs=(LIVE,), frozen=sloped(torch.relu, 0.0)),
     "turned": Case(
@@ -239,7 +248,6 @@ def _int8(
 @pytest.mark.parametrize(
     ("op", "inputs", "constants", "attributes", "message"),
     [
-        ("Mul", (LIVE, LIVE), {}, {}, "multiplies two tensors that both depend on the text"),
         ("Div", ("one", LIVE), {"one": np.ones((1, 2, 4), np.float32)}, {}, "divides by a tensor"),
         ("Gather", (LIVE, "places"), {"places": indices(0, 1)}, {"axis": 1}, "more than one constant position"),
         (

@@ -9,7 +9,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from transformers import AlbertConfig, AlbertForSequenceClassification, BertConfig, BertForSequenceClassification
+from transformers import (
+    AlbertConfig,
+    AlbertForSequenceClassification,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+)
 
 from export.build import PackageForm, export_checkpoint
 from export.graphs.finishing import write_fp32, write_graph
@@ -17,7 +23,9 @@ from export.graphs.tracing import read_tensors, trace
 from export.package import open_package
 from export.session import Session
 from export.verification import verify_package
+from models.measuring.decomposition import decompose
 from models.text import Row, pad
+from tests.models.passes import make_config
 
 EXPLANATIONS = ("attention", "rollout", "decomposition")
 
@@ -95,7 +103,7 @@ def test_a_model_with_an_activation_that_has_no_rule_is_served_without_decomposi
     sizes = {
         "vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
     }  # fmt: skip
-    config = BertConfig(**sizes, hidden_act="silu")
+    config = BertConfig(**sizes, hidden_act="leaky_relu")
     config._attn_implementation = "eager"
     path = tmp_path / "graph.onnx"
     write_graph(BertForSequenceClassification(config).eval(), "sequence-classification", path)
@@ -103,6 +111,34 @@ def test_a_model_with_an_activation_that_has_no_rule_is_served_without_decomposi
     assert [tensor.name for tensor in outputs] == ["logits", "attention", "rollout"]
     assert [tensor.name for tensor in inputs][3:] == ["explain"]
     assert not [node.name for node in onnx.load(path).graph.node if node.name.startswith("decomposition")]
+
+
+ACTIVATED = [
+    *(("bert", one) for one in ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "quick_gelu", "mish", "tanh")),
+    *(("modernbert", one) for one in ("gelu", "gelu_new", "relu", "silu", "quick_gelu", "tanh")),
+]
+
+
+@pytest.mark.parametrize(("family", "activation"), ACTIVATED)
+def test_a_decomposition_holds_an_activation_s_slope_and_a_gate_whole(
+    family: str, activation: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    named = "hidden_act" if family == "bert" else "hidden_activation"
+    config = make_config(family, classifier_pooling="mean")
+    setattr(config, named, activation)
+    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").eval()
+    write_graph(model, "sequence-classification", tmp_path / "graph.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "graph.onnx"), providers=["CPUExecutionProvider"])
+    ids = np.array([[1, 5, 6, 7, 2], [1, 9, 2, 0, 0]])
+    feeds = {"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64), "token_type_ids": np.zeros_like(ids)}
+    feeds = {tensor.name: feeds[tensor.name] for tensor in session.get_inputs()}
+    target = np.array([[1, 0.5, -1], [0, 1, 0]], np.float32)
+    (found,) = session.run(["decomposition"], feeds | {"explain": np.array([True] * 3), "target": target})
+    tensors = {name: torch.from_numpy(array) for name, array in feeds.items()}
+    expected = decompose(model, "sequence-classification", tensors, torch.from_numpy(target))
+    np.testing.assert_allclose(found, expected.relevances.numpy(), atol=1e-5)  # float32 sums in another order
+    assert expected.relevances.abs().max() > 0.1
 
 
 @pytest.mark.parametrize(("portable", "operator"), [(False, "com.microsoft FastGelu"), (True, " Gelu")])

@@ -4,16 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, numpy_helper
+from onnxruntime import InferenceSession
+from transformers import AutoModelForSequenceClassification
 
 from export.build import PackageForm, export_checkpoint
 from export.errors import TooCostly
+from export.graphs.finishing import write_fp32
 from export.graphs.half import write_half
+from export.graphs.tracing import trace
 from export.package import open_package
 from export.probes import rows_of_many_lengths
-from export.session import Session
+from export.session import OUTPUTS, Session
 from export.verification import verify_package
 from models.tasks import TASKS
 from service.answers.contract import Options
@@ -21,6 +27,7 @@ from service.answers.explanation import ExplainOptions
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
+from tests.models.passes import FAMILIES, make_config
 from tests.tiny import make_items
 
 
@@ -66,6 +73,32 @@ def test_it_verifies_and_answers(halved: tuple[Path, Path]) -> None:
     assert len(results) == 4
     card = (halved[0] / "README.md").read_text()
     assert "in fp16" in card
+
+
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_gives_in_fp16_what_it_gives_in_fp32(family: str, portable: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = make_config(family, initializer_range=0.1)
+    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").eval()
+    trace(model, "sequence-classification", tmp_path / "traced.onnx")
+    write_half(tmp_path / "traced.onnx", tmp_path / "half.onnx", portable=portable)
+    write_fp32(tmp_path / "traced.onnx", tmp_path / "single.onnx")
+    found, expected = (_compute_all(tmp_path / f"{name}.onnx") for name in ("half", "single"))
+    for name in OUTPUTS:
+        np.testing.assert_allclose(found[name], expected[name], atol=5e-3, err_msg=name)  # half has 11 bits
+    assert not np.array_equal(found["logits"], expected["logits"])
+
+
+def _compute_all(graph: Path) -> dict[str, npt.NDArray[np.float32]]:
+    """Every output for two rows, the second padded."""
+    ids = np.array([[1, 5, 6, 7, 2], [1, 9, 2, 0, 0]])
+    feeds = {"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64), "token_type_ids": np.zeros_like(ids)}
+    session = InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    feeds = {tensor.name: feeds[tensor.name] for tensor in session.get_inputs()}
+    target = np.array([[1, 0.5, -1], [0, 1, 0]], np.float32)
+    found = session.run(OUTPUTS, feeds | {"explain": np.array([True] * 3), "target": target})
+    return dict(zip(OUTPUTS, found, strict=True))
 
 
 def test_fp16_that_loses_too_much_is_refused(

@@ -102,6 +102,45 @@ def propagate(model: Any, head: str, ids: Tensor, types: Tensor) -> Sources:
         return carry(getattr(last, "out_proj", last), pool(model, head, encode(model.base_model, ids, types)))
 
 
+def propagate_modernbert(model: Any, head: str, ids: Tensor) -> Sources:
+    """The same for a ModernBERT, whose gates pass on what they multiply by constant weights."""
+    with torch.no_grad():
+        base = model.base_model
+        parts = normalise(base.embeddings.norm, embed(base.embeddings.tok_embeddings.weight[ids]))
+        for number, layer in enumerate(base.layers):
+            entering = normalise(layer.attn_norm, parts) if number else parts
+            parts = carry(layer.attn.Wo, _attend_nearby(layer.attn, entering, number, base.config)) + parts
+            opened, passing = carry(layer.mlp.Wi, normalise(layer.mlp_norm, parts)).chunk(2, -1)
+            gate = torch.nn.functional.gelu(opened.sum(0))
+            parts = carry(layer.mlp.Wo, gate * passing) + parts
+        parts = normalise(base.final_norm, parts)
+        if head in ("sequence-classification", "multiple-choice"):
+            parts = parts[:, 0] if base.config.classifier_pooling == "cls" else parts.mean(1)
+        inner = bend(torch.nn.functional.gelu, carry(model.head.dense, parts))
+        return carry(model.classifier, normalise(model.head.norm, inner))
+
+
+def _attend_nearby(attention: Any, parts: Sources, number: int, config: Any) -> Sources:
+    """Through a ModernBERT layer's attention, over tokens nearby in all but every nth layer, up to its last map."""
+    is_global = number % config.global_attn_every_n_layers == 0
+    tokens, size = parts.shape[1], config.hidden_size // config.num_attention_heads
+    queries, keys, values = carry(attention.Wqkv, parts).chunk(3, -1)
+    theta = config.global_rope_theta if is_global else config.local_rope_theta
+    places = torch.arange(tokens, dtype=torch.float64)
+    angles = places[:, None] * theta ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+    is_near = (places[:, None] - places[None, :]).abs() <= (tokens if is_global else config.local_attention // 2)
+    mixed = []
+    for head in range(config.num_attention_heads):
+        of_head = slice(head * size, (head + 1) * size)
+        turned = [
+            torch.complex(*each.sum(0)[:, of_head].chunk(2, -1)) * torch.polar(torch.ones_like(angles), angles)
+            for each in (queries, keys)
+        ]
+        scores = (turned[0] @ turned[1].conj().T).real / size**0.5
+        mixed.append(scores.masked_fill(~is_near, -torch.inf).softmax(-1) @ values[..., of_head])
+    return torch.cat(mixed, -1)
+
+
 def run_lstm(lstm: nn.LSTM, words: Sources) -> Sources:
     """Through both directions of an LSTM over one text."""
     return torch.cat([_run_direction(lstm, words, backwards=back) for back in (False, True)], -1)
