@@ -257,6 +257,7 @@ def _manifest(graph: Path, origin: Origin, checked: _CheckedGraph, name: str, tw
         probes=checked.probes,
         fallback_probes=checked.fallback_probes,
         data=record.data,
+        layout=record.layout,
         licences=record.licences,
         versions=_versions(),
     )

@@ -19,6 +19,7 @@ from models.checkpoint import DataFile, Licences, MethodRecord
 from models.correction.reading import CorrectionKind, open_correction
 from models.correction.spelling import WORDS_FILE
 from models.errors import UserError, first_mistake
+from models.files.layout import USUAL_LAYOUT, Layout
 from models.methods import name_variant
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask, Outputs
@@ -192,6 +193,7 @@ class Manifest(_Frozen):
     probes: tuple[Probe, ...]
     fallback_probes: tuple[Probe, ...] = Field(default=(), description="Probes of the fp32 graph, if it is here.")
     data: tuple[DataFile, ...]
+    layout: Layout = Field(default=USUAL_LAYOUT, description="The names of columns and labels in these data.")
     licences: Licences
     versions: dict[str, str]
     digest: str = Field(default="", description="sha256 of this manifest without this field; names the package.")

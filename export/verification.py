@@ -143,7 +143,15 @@ def _check_quality(package: Package, data: str) -> Check:
     recorded = next((file for file in manifest.data if file.part == "validation"), None)
     if recorded is None:
         return Check("quality", False, "the manifest names no validation part")
-    part = load_part(data, recorded.name, "validation", package.task, manifest.meaning, evaluated.reader)
+    part = load_part(
+        data,
+        recorded.name,
+        "validation",
+        package.task,
+        manifest.meaning,
+        evaluated.reader,
+        layout=manifest.layout,
+    )
     if part.origin.sha256 != recorded.sha256:
         return Check("quality", False, f"{recorded.name}: not the file the package was measured on")
     found, expected = measure(evaluated, part.examples)[metric], manifest.metrics[recorded.name][metric]

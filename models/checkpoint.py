@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from models.correction.reading import CorrectionKind
 from models.errors import UserError, first_mistake
+from models.files.layout import USUAL_LAYOUT, Layout
 from models.methods import name_variant
 from models.tasks.task import Outputs
 
@@ -38,10 +39,8 @@ class DataFile(BaseModel):
     bad_rows: int = Field(default=0, ge=0)
 
 
-class DataSource(BaseModel):
-    """The data set that a model is trained on, and the use of each of its parts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class DataSource(Layout):
+    """The data set that a model is trained on, the use of each of its parts, and the names in it."""
 
     data: str = Field(description="Folder, or a hub's data set as ID or ID:CONFIGURATION.")
     train: tuple[str, ...] = Field(default=("train",), min_length=1, description="Parts to train on, joined.")
@@ -49,6 +48,11 @@ class DataSource(BaseModel):
         default=(), description="Parts whose texts are learnt from without right answers, by a method that does so."
     )
     validation: str = Field(default="validation", description="Part to measure on.")
+
+    @property
+    def layout(self) -> Layout:
+        """The names of columns and labels in it."""
+        return Layout(columns=self.columns, label_map=self.label_map)
 
 
 class MethodRecord(BaseModel):
@@ -148,6 +152,11 @@ class TrainingRecord(BaseModel):
         return Outputs(self.labels, self.score_range, self.no_answer_threshold)
 
     @property
+    def layout(self) -> Layout:
+        """The names of columns and labels in its data."""
+        return self.source.layout
+
+    @property
     def metrics(self) -> dict[str, float]:
         """Validation metrics of the weights that were kept."""
         return next(record.metrics for record in self.epochs if record.epoch == self.kept_epoch)
@@ -172,6 +181,8 @@ class ImportRecord:
     max_tokens: int
     data: tuple[DataFile, ...] = ()
     """Files that its graph is calibrated and measured on; none where no data were given."""
+    layout: Layout = USUAL_LAYOUT
+    """The names of columns and labels in these files."""
     licences: Licences
     versions: dict[str, str]
     noise: None = None

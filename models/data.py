@@ -1,7 +1,6 @@
 """Reads examples for training and evaluation from a folder of files or from a data hub.
 
-A folder holds files of any kind that `models.files` reads. A part is named by its file without the ending: part
-`sst2_train` is `sst2_train.jsonl.gz`. On a hub, a part is a split.
+`models.files.parts` finds the parts of a data set, and a `Layout` says which of their columns are read.
 """
 
 import itertools
@@ -15,11 +14,11 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from models.checkpoint import DataFile, DataSource
-from models.errors import UserError, first_mistake
-from models.files.formats import Records, read_records, stem_of
-from models.files.rows import BadRecord, Record, UnknownColumn, find_column
-from models.files.storage import LOCAL_DISK
-from models.hub import give_up_at_first_failure
+from models.errors import first_mistake
+from models.files.formats import Records
+from models.files.layout import USUAL_LAYOUT, Columns, Layout, find_columns
+from models.files.parts import DataError, class_names, fetch_part, open_part, read_part
+from models.files.rows import BadRecord, Record, UnknownColumn
 from models.tasks.task import AnyTask, Item, Outputs, read_item
 from models.text import Encoded, Reader, Truncation
 
@@ -29,19 +28,8 @@ Use = Literal["train", "unlabelled", "validation"]
 
 GROUP_COLUMN = "pair_id"
 
-TARGET_COLUMNS = {
-    "label": ("label", "labels", "gold_label", "target", "class"),
-    "tags": ("tags", "ner_tags"),
-    "score": ("score", "similarity_score", "relatedness_score", "similarity"),
-}
-"""Names of the column of right answers, by the one that a task declares; the first that is there is taken."""
-
 _LOOKED_AT = 1_000
 """Records at the beginning of a part in which its columns are looked for."""
-
-
-class DataError(UserError):
-    """Data that cannot be trained or measured on."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +53,19 @@ class Part:
     origin: DataFile
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a part that are read."""
-
-    fields: Mapping[str, str]
-    """The column that holds each field of the item."""
-    target: str | None
-    """The column of right answers; None where they are not read, or the texts themselves hold them."""
-
-
 Selection = Callable[[Records], Records]
 """Picks the wanted records of a part."""
 
 
 def load_part(
-    data: str, name: str, use: Use, task: AnyTask, outputs: Outputs, reader: Reader, select: Selection = iter
+    data: str,
+    name: str,
+    use: Use,
+    task: AnyTask,
+    outputs: Outputs,
+    reader: Reader,
+    select: Selection = iter,
+    layout: Layout = USUAL_LAYOUT,
 ) -> Part:
     """Read one part. Texts are cut at the model's length for training, and read in windows for validation.
 
@@ -89,15 +74,15 @@ def load_part(
     Raises:
         DataError: the part or a column is missing, or more than one record in a hundred cannot be used.
     """
-    records, digest = _open(data, name)
+    records, digest = open_part(data, name)
     records = select(records)
     examples: list[Example] = []
     bad: list[BadRecord] = []
 
     def read(record: Record, columns: Columns) -> Example | BadRecord:
-        return _read_example(record, columns, use, task, outputs, reader)
+        return _read_example(record, columns, use, task, outputs, reader, layout)
 
-    for found in _read_each(records, name, task, use, read):
+    for found in _read_each(records, name, task, use, read, layout):
         (bad if isinstance(found, BadRecord) else examples).append(found)  # type: ignore[arg-type]
     # Every real data set has a few bad records; if there are many, something else is wrong.
     if len(bad) > 0.01 * (len(examples) + len(bad)):
@@ -126,20 +111,27 @@ def load_train(
         DataError: a part or a column is missing, too many records cannot be used, or there are fewer than `rows`.
     """
     selected = _select_train(source, rows)
-    return tuple(load_part(source.data, name, "train", task, outputs, reader, select) for name, select in selected)
+    return tuple(
+        load_part(source.data, name, "train", task, outputs, reader, select, source.layout) for name, select in selected
+    )
 
 
 def load_unlabelled(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> tuple[Part, ...]:
     """Read every part to learn from without right answers; raises DataError."""
-    return tuple(load_part(source.data, name, "unlabelled", task, outputs, reader) for name in source.unlabelled)
+    return tuple(
+        load_part(source.data, name, "unlabelled", task, outputs, reader, layout=source.layout)
+        for name in source.unlabelled
+    )
 
 
 def load_validation(source: DataSource, task: AnyTask, outputs: Outputs, reader: Reader) -> Part:
     """Read the validation part; raises DataError."""
-    return load_part(source.data, source.validation, "validation", task, outputs, reader)
+    return load_part(source.data, source.validation, "validation", task, outputs, reader, layout=source.layout)
 
 
-def load_items(data: str, name: str, task: AnyTask, most: int | None = None) -> Sequence[Item]:
+def load_items(
+    data: str, name: str, task: AnyTask, most: int | None = None, layout: Layout = USUAL_LAYOUT
+) -> Sequence[Item]:
     """Read the texts of one part, or `most` of them drawn always alike, as callers send them; bad records are left out.
 
     Raises:
@@ -154,7 +146,7 @@ def load_items(data: str, name: str, task: AnyTask, most: int | None = None) -> 
         except ValidationError as error:
             return BadRecord(record.number, str(first_mistake(error)))
 
-    for found in _read_each(read_part(data, name), name, task, "unlabelled", read):
+    for found in _read_each(read_part(data, name), name, task, "unlabelled", read, layout):
         (bad if isinstance(found, BadRecord) else items).append(found)  # type: ignore[arg-type]
     if not items:
         raise _unusable(name, bad, len(bad))
@@ -175,7 +167,13 @@ class AnsweredRecord:
 
 
 def load_answered(
-    data: str, name: str, task: AnyTask, outputs: Outputs, reader: Reader, most: int | None = None
+    data: str,
+    name: str,
+    task: AnyTask,
+    outputs: Outputs,
+    reader: Reader,
+    most: int | None = None,
+    layout: Layout = USUAL_LAYOUT,
 ) -> list[AnsweredRecord]:
     """Read the records of one part, or the first `most` of them; bad records are left out.
 
@@ -186,9 +184,9 @@ def load_answered(
     bad: list[BadRecord] = []
 
     def read(record: Record, columns: Columns) -> AnsweredRecord | BadRecord:
-        return _read_answered(record, columns, "window", task, outputs, reader)
+        return _read_answered(record, columns, "window", task, outputs, reader, layout)
 
-    for found in _read_each(read_part(data, name), name, task, "validation", read):
+    for found in _read_each(read_part(data, name), name, task, "validation", read, layout):
         (bad if isinstance(found, BadRecord) else answered).append(found)  # type: ignore[arg-type]
         if len(answered) == most:
             break
@@ -197,13 +195,13 @@ def load_answered(
     return answered
 
 
-def check_columns(data: str, name: str, task: AnyTask) -> None:
+def check_columns(data: str, name: str, task: AnyTask, layout: Layout = USUAL_LAYOUT) -> None:
     """Refuse a part that lacks a column with texts of the task; it is read up to the first record that has them.
 
     Raises:
         DataError: the part or a column is missing.
     """
-    found = _read_each(read_part(data, name), name, task, "unlabelled", lambda record, _: record)
+    found = _read_each(read_part(data, name), name, task, "unlabelled", lambda record, _: record, layout)
     next((one for one in found if isinstance(one, Record)), None)
 
 
@@ -228,13 +226,14 @@ def read_texts(source: DataSource, task: AnyTask, rows: int | None = None) -> It
         DataError: a part or a column is missing, or there are fewer records than `rows`.
     """
     for name, select in _select_train(source, rows):
-        for texts in _read_each(select(read_part(source.data, name)), name, task, "train", _texts_of):
+        records = select(read_part(source.data, name))
+        for texts in _read_each(records, name, task, "train", _texts_of, source.layout):
             if not isinstance(texts, BadRecord):
                 yield texts
 
 
 def read_answers(source: DataSource, task: AnyTask) -> Iterator[Any]:
-    """The right answers of all records of the training parts, as the files have them.
+    """The right answers of all records of the training parts, by their mapped names.
 
     Bad records, and those whose texts cannot be read, are left out: no example has their answers.
 
@@ -242,12 +241,13 @@ def read_answers(source: DataSource, task: AnyTask) -> Iterator[Any]:
         DataError: a part or a column is missing.
     """
     for name in source.train:
-        answers = _read_each(read_part(source.data, name), name, task, "train", partial(_usable_answer, task=task))
-        yield from (answer for answer in answers if not isinstance(answer, BadRecord))
+        read = partial(_usable_answer, task=task)
+        answers = _read_each(read_part(source.data, name), name, task, "train", read, source.layout)
+        yield from (source.layout.rename(answer) for answer in answers if not isinstance(answer, BadRecord))
 
 
 def declared_labels(source: DataSource, task: AnyTask) -> tuple[str, ...] | None:
-    """The names that a hub's data set has for the numbers of its labels, in their order; None where it has none.
+    """The names that a hub's data set has for the numbers of its labels, mapped, in their order; None without any.
 
     Raises:
         DataError: the data set cannot be fetched, or a column is missing.
@@ -255,25 +255,11 @@ def declared_labels(source: DataSource, task: AnyTask) -> tuple[str, ...] | None
     if Path(source.data).is_dir():
         return None
     name = source.train[0]
-    features = _fetch(source.data, name).features
-    target = _find_columns(Record(1, dict(features)), name, task, "train").target
-    return class_names(features, target)
-
-
-def class_names(features: Mapping[str, Any], column: str | None) -> tuple[str, ...] | None:
-    """The names of the classes of a column, by the features of a data set; None for a column without classes."""
-    names = getattr(features.get(column or ""), "names", None)
-    return tuple(names) if names else None
-
-
-def read_part(data: str, name: str) -> Records:
-    """Read the records of one part as its file has them; raises DataError."""
-    return _open(data, name)[0]
-
-
-def has_part(data: str, name: str) -> bool:
-    """Whether `data` is a folder with that part. Hubs are not asked."""
-    return Path(data).is_dir() and bool(_part_files(Path(data), name))
+    features = fetch_part(source.data, name).features
+    target = _find_columns(Record(1, dict(features)), name, task, "train", source.layout).target
+    names = tuple(map(source.layout.rename, class_names(features, target) or ()))
+    # Where two of them become one, numbers no longer say which label is meant.
+    return names if names and len(set(names)) == len(names) else None
 
 
 def _select_train(source: DataSource, rows: int | None) -> list[tuple[str, Selection]]:
@@ -300,6 +286,7 @@ def _read_each(
     task: AnyTask,
     use: Use,
     read: Callable[[Record, Columns], ONE_OF | BadRecord],
+    layout: Layout,
 ) -> Iterator[ONE_OF | BadRecord]:
     """Read every record by the columns of the first that has them all; a bad record stays as it is.
 
@@ -314,7 +301,7 @@ def _read_each(
             continue
         if columns is None:
             try:
-                columns = _find_columns(record, name, task, use)
+                columns = _find_columns(record, name, task, use, layout)
             except DataError as error:
                 missing = missing or error
                 if number >= _LOOKED_AT:
@@ -326,13 +313,19 @@ def _read_each(
         raise missing
 
 
+def _find_columns(record: Record, name: str, task: AnyTask, use: Use, layout: Layout) -> Columns:
+    try:
+        return find_columns(list(record.values), task, layout, has_answers=use != "unlabelled")
+    except UnknownColumn as error:
+        raise DataError(f"{name}: {error}") from error
+
+
 def _texts_of(record: Record, columns: Columns) -> tuple[str, ...]:
-    values = (record.values.get(column) for column in columns.fields.values())
-    return tuple(value for value in values if isinstance(value, str))
+    return tuple(value for value in columns.values(record.values).values() if isinstance(value, str))
 
 
 def _answer_of(record: Record, columns: Columns) -> Any:
-    return None if columns.target is None else record.values.get(columns.target)
+    return columns.answer(record.values)
 
 
 def _usable_answer(record: Record, columns: Columns, *, task: AnyTask) -> Any:
@@ -344,16 +337,15 @@ def _usable_answer(record: Record, columns: Columns, *, task: AnyTask) -> Any:
 
 
 def _read_item(record: Record, columns: Columns, task: AnyTask) -> Item:
-    values = {field: record.values.get(column) for field, column in columns.fields.items()}
-    item: Item = read_item(task.example or task.item, values)
+    item: Item = read_item(task.example or task.item, columns.values(record.values))
     return item
 
 
 def _read_example(
-    record: Record, columns: Columns, use: Use, task: AnyTask, outputs: Outputs, reader: Reader
+    record: Record, columns: Columns, use: Use, task: AnyTask, outputs: Outputs, reader: Reader, layout: Layout
 ) -> Example | BadRecord:
     truncation: Truncation = "window" if use == "validation" else "right"
-    read = _read_answered(record, columns, truncation, task, outputs, reader, is_labelled=use != "unlabelled")
+    read = _read_answered(record, columns, truncation, task, outputs, reader, layout, is_labelled=use != "unlabelled")
     if isinstance(read, BadRecord):
         return read
     group = record.values.get(GROUP_COLUMN)
@@ -367,6 +359,7 @@ def _read_answered(
     task: AnyTask,
     outputs: Outputs,
     reader: Reader,
+    layout: Layout,
     *,
     is_labelled: bool = True,
 ) -> AnsweredRecord | BadRecord:
@@ -374,12 +367,25 @@ def _read_answered(
     try:
         item = _read_item(record, columns, task)
         encoded = task.encode(item, reader, truncation)
-        target = task.read_target(_answer_of(record, columns), encoded, outputs) if is_labelled else None
+        target = _read_target(_answer_of(record, columns), encoded, task, outputs, layout) if is_labelled else None
         return AnsweredRecord(record, columns.fields, item, encoded, target)
     except ValidationError as error:
         return BadRecord(record.number, str(first_mistake(error)))
     except ValueError as error:  # BadInput among them
         return BadRecord(record.number, str(error))
+
+
+def _read_target(answer: Any, encoded: Encoded, task: AnyTask, outputs: Outputs, layout: Layout) -> Any:
+    """The target of a right answer; raises ValueError, which says what the label map did."""
+    renamed = layout.rename(answer)
+    try:
+        return task.read_target(renamed, encoded, outputs)
+    except ValueError as error:
+        if not layout.label_map:
+            raise
+        names = ", ".join(map(repr, layout.label_map))
+        how = f"the label map makes it of {answer!r:.80}" if renamed != answer else f"the label map has: {names}"
+        raise ValueError(f"{error}; {how}") from error
 
 
 def _unusable(name: str, bad: Sequence[BadRecord], count: int) -> DataError:
@@ -390,56 +396,3 @@ def _unusable(name: str, bad: Sequence[BadRecord], count: int) -> DataError:
     return DataError(
         f"{name}: {len(bad)} of {count} records cannot be used; the first is record {first.number}: {first.reason}"
     )
-
-
-def _find_columns(record: Record, name: str, task: AnyTask, use: Use) -> Columns:
-    available = list(record.values)
-    columns = task.example_columns or task.columns
-    try:
-        fields = {field: find_column(available, known_as) for field, known_as in columns.items()}
-        if use == "unlabelled" or task.target_column is None:
-            return Columns(fields, None)
-        names = TARGET_COLUMNS.get(task.target_column, (task.target_column,))
-        return Columns(fields, find_column(available, names))
-    except UnknownColumn as error:
-        raise DataError(f"{name}: {error}") from error
-
-
-def _open(data: str, name: str) -> tuple[Records, str | None]:
-    folder = Path(data)
-    if not folder.is_dir():
-        return _open_hub(data, name), None
-    found = _part_files(folder, name)
-    if not found:
-        there = sorted({stem for path in folder.iterdir() if (stem := stem_of(path.name))})
-        raise DataError(f"{folder}: no part {name!r}; there are: {', '.join(there) or 'no data files at all'}")
-    if len(found) > 1:
-        raise DataError(f"{folder}: part {name!r} is there twice: {', '.join(path.name for path in found)}")
-    digest = LOCAL_DISK.digest(str(found[0]))
-    return read_records(found[0]), digest
-
-
-def _part_files(folder: Path, name: str) -> list[Path]:
-    wanted = folder / name
-    if not wanted.parent.is_dir():
-        return []
-    return [path for path in sorted(wanted.parent.iterdir()) if stem_of(path.name) == wanted.name and path.is_file()]
-
-
-def _open_hub(data: str, name: str) -> Iterator[Record]:
-    for number, values in enumerate(_fetch(data, name), start=1):
-        yield Record(number, values)
-
-
-def _fetch(data: str, name: str) -> Any:
-    """A part of a hub's data set, as `datasets` gives it; raises DataError."""
-    # Here, not at the top: importing it takes a second, and folders need none of it.
-    import datasets
-
-    give_up_at_first_failure()
-    identifier, _, configuration = data.partition(":")
-    try:
-        return datasets.load_dataset(identifier, configuration or None, split=name)
-    except Exception as error:
-        # The library raises a dozen unrelated classes: not found, no such split, no network, a broken script.
-        raise DataError(f"{data!r} is neither a folder here nor a data set that could be fetched: {error}") from error

@@ -7,7 +7,7 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 OUTSIDE = "O"
 
@@ -31,3 +31,9 @@ def as_bio(tags: Sequence[str]) -> list[str]:
         bio.append(f"{'B' if place in _BEGINS or kind != going_on else 'I'}-{kind}")
         going_on = None if place in _ENDS else kind
     return bio
+
+
+def rename_kind(tag: str, rename: Callable[[str], str]) -> str:
+    """The tag with another name for its kind; the letter before it stays."""
+    found = _TAG.fullmatch(tag)
+    return f"{found[1]}-{rename(found[2])}" if found else tag

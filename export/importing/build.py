@@ -12,8 +12,11 @@ from export.origin import CALIBRATION_ROWS, Evidence, Origin, draw_calibration_r
 from export.package import Manifest, Precision
 from export.preconditions import check_place
 from export.publishing import MeasurePackage, publish, workplace
-from models.data import Part, has_part, load_part
+from models.checkpoint import ImportRecord
+from models.data import Part, load_part
 from models.files.formats import Records
+from models.files.layout import USUAL_LAYOUT, Layout
+from models.files.parts import has_part
 from models.progress import Say
 from models.tasks.texts.made import make_items
 
@@ -31,6 +34,8 @@ class ImportData:
     """Part whose texts set the ranges of int8; the validation part's do where a folder has none of that name."""
     validation: str = "validation"
     """Part to measure on."""
+    layout: Layout = USUAL_LAYOUT
+    """The names of columns and labels in it."""
 
 
 def import_checkpoint(
@@ -79,26 +84,35 @@ def _read_evidence(origin: Origin, data: ImportData | None) -> tuple[Origin, Evi
             validation=None,
             texts=lambda: made,
         )
-    validation = _load(origin, data.data, data.validation)
+    validation = _load(origin, data)
     drawn = _load_calibration(origin, data)
     files = (validation.origin, *([drawn.origin] if drawn is not None else []))
     texts = (drawn or validation).examples
-    return replace(origin, record=replace(origin.record, data=files)), Evidence(
+    assert isinstance(origin.record, ImportRecord), "a checkpoint from elsewhere has no record of its training"
+    return replace(origin, record=replace(origin.record, data=files, layout=data.layout)), Evidence(
         calibration=lambda: draw_calibration_rows((example.encoded for example in texts), SEED),
         source="text",
         validation=lambda: validation,
     )
 
 
-def _load(origin: Origin, data: str, part: str) -> Part:
-    return load_part(data, part, "validation", origin.task, origin.record.outputs, origin.reader)
+def _load(origin: Origin, data: ImportData) -> Part:
+    outputs = origin.record.outputs
+    return load_part(data.data, data.validation, "validation", origin.task, outputs, origin.reader, layout=data.layout)
 
 
 def _load_calibration(origin: Origin, data: ImportData) -> Part | None:
     if Path(data.data).is_dir() and not has_part(data.data, data.train):
         return None
     part = load_part(
-        data.data, data.train, "unlabelled", origin.task, origin.record.outputs, origin.reader, _draw_records
+        data.data,
+        data.train,
+        "unlabelled",
+        origin.task,
+        origin.record.outputs,
+        origin.reader,
+        _draw_records,
+        data.layout,
     )
     return Part(part.examples, part.origin.model_copy(update={"part": "calibration"}))
 

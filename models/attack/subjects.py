@@ -12,6 +12,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from models.attack.words import Edits, apply, move
 from models.data import AnsweredRecord, load_answered
 from models.errors import UserError
+from models.files.layout import USUAL_LAYOUT, Layout
 from models.tasks.goals import Goal, Standing
 from models.tasks.task import AnyTask, Item, Outputs
 from models.text import Reader, ReadingLimits
@@ -49,7 +50,13 @@ class Subject:
 
 
 def load_subjects(
-    data: str, part: str, task: AnyTask, outputs: Outputs, fields: Sequence[str], most: int | None
+    data: str,
+    part: str,
+    task: AnyTask,
+    outputs: Outputs,
+    fields: Sequence[str],
+    most: int | None,
+    layout: Layout = USUAL_LAYOUT,
 ) -> list[Subject]:
     """Read the first `most` records of a part. Those whose right answer no attack can make wrong are left out.
 
@@ -59,7 +66,7 @@ def load_subjects(
     """
     chosen = choose_fields(task, fields)
     subjects = []
-    for source in load_answered(data, part, task, outputs, plain_reader(), most):
+    for source in load_answered(data, part, task, outputs, plain_reader(), most, layout):
         goal = task.goal(source.target, source.encoded, outputs)
         if goal is not None:
             item = source.item.as_request()

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.data import DataError, read_part
 from models.errors import first_mistake
 from models.evaluation import EvaluatedModel, predict_all
+from models.files.parts import DataError, read_part
 from models.files.rows import Record
 from models.tasks.classification import LabelAnswer
 

@@ -114,7 +114,8 @@ def _measure(
 ) -> RunResult:
     record = read_record(checkpoint) if checkpoint.is_dir() else train(settings, checkpoint, watcher, most_rows)
     model = open_trained_model(checkpoint)
-    report = measure_robustness(model, settings.source.data, [settings.source.validation], progress, most_rows)
+    source = settings.source
+    report = measure_robustness(model, source.data, [source.validation], progress, most_rows, source.layout)
     progress(AGREEMENT["pearson"], 0, 0)
     agreement = _measure_agreement(settings, checkpoint, model)
     return RunResult(

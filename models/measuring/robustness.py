@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.data import ONE_OF, DataError, Example, draw_rows, has_part, load_part
+from models.data import ONE_OF, Example, draw_rows, load_part
 from models.evaluation import EvaluatedModel, predict_all
 from models.files.formats import Records
+from models.files.layout import USUAL_LAYOUT, Layout
+from models.files.parts import DataError, has_part
 from models.files.rows import Record
 from models.measuring.checklist import LABELS as CHECKLIST_LABELS
 from models.measuring.checklist import failure_rates, judge, read_cases
@@ -38,9 +40,16 @@ class RobustnessReport:
 
 
 def measure_robustness(
-    model: EvaluatedModel, data: str, parts: Sequence[str], progress: ReportProgress, most_rows: int | None = None
+    model: EvaluatedModel,
+    data: str,
+    parts: Sequence[str],
+    progress: ReportProgress,
+    most_rows: int | None = None,
+    layout: Layout = USUAL_LAYOUT,
 ) -> RobustnessReport:
     """Measure each of `parts` as it is and with noise, and every declared set and suite that is in the folder.
+
+    `layout` is that of `parts`; sets and suites have their usual names.
 
     With `most_rows`, that many examples are drawn from a larger set, always the same ones; groups stay whole.
 
@@ -51,11 +60,11 @@ def measure_robustness(
     run = _Measurement(model, data, progress, most_rows)
     report = RobustnessReport({}, {})
     for part in parts:
-        report.found[part] = run.measure(part, model.task, part)
+        report.found[part] = run.measure(part, model.task, part, layout=layout)
         for noise in declared.noises if declared.noisy_fields else ():
             name = f"{part}, {noise}"
             try:
-                report.found[name] = run.measure(name, make_noisy(model.task, noise), part)
+                report.found[name] = run.measure(name, make_noisy(model.task, noise), part, layout=layout)
             except WordNetError as error:
                 report.left_out[name] = str(error)
     for one in declared.sets:
@@ -72,11 +81,11 @@ def measure_robustness(
 
 
 def measure_parts(
-    model: EvaluatedModel, data: str, parts: Sequence[str], progress: ReportProgress
+    model: EvaluatedModel, data: str, parts: Sequence[str], progress: ReportProgress, layout: Layout = USUAL_LAYOUT
 ) -> dict[str, MetricValues]:
     """Measure each of `parts` as it is; raises DataError."""
     run = _Measurement(model, data, progress, None)
-    return {part: run.measure(part, model.task, part) for part in parts}
+    return {part: run.measure(part, model.task, part, layout=layout) for part in parts}
 
 
 def measure_examples(
@@ -137,11 +146,12 @@ class _Measurement:
         part: str,
         select: Callable[[Records], Records] = iter,
         merged: Mapping[int, int] | None = None,
+        layout: Layout = USUAL_LAYOUT,
     ) -> MetricValues:
         """Measure one part, read by `task`; progress is reported under `name`."""
         model = self.model
         self.progress(name, 0, 0)
-        loaded = load_part(self.data, part, "validation", task, model.outputs, model.reader, select)
+        loaded = load_part(self.data, part, "validation", task, model.outputs, model.reader, select, layout)
         examples = draw_rows(loaded.examples, self.most_rows, [example.group for example in loaded.examples])
         return measure_examples(model, examples, merged, lambda done: self.progress(name, done, len(examples)))
 

@@ -16,6 +16,7 @@ from models.cpu import cpu_flags
 from models.edits import FAMILIES, find_family
 from models.edits.noise import LEAST_SHARE
 from models.errors import UserError
+from models.files.layout import check_layout
 from models.folders import check_folder
 from models.methods import METHODS, find_method, name_variant
 from models.tasks import TASKS, find_task
@@ -234,6 +235,7 @@ def check_settings(given: Mapping[str, Any]) -> TrainingSettings:
     Raises:
         TrainingError: names every setting that is missing, unknown or wrong.
         UnknownTask, UnknownMethod: with the names there are.
+        LayoutError: columns are named that the task does not read, or labels that it does not have.
         NoSuchFolder: the base or the data look like a folder, and there is none.
     """
     settings = check_general_settings(given)
@@ -259,6 +261,7 @@ def check_general_settings(given: Mapping[str, Any]) -> TrainingSettings:
     _check_base(settings, task)
     _check_method(settings, task)
     _check_noise(settings, task)
+    check_layout(settings.source.layout, task)
     check_folder(settings.source.data)
     return settings
 

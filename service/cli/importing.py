@@ -2,19 +2,21 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from export.errors import ExportError
 from export.preconditions import check_place
 from models.checkpoint import Licences
+from models.files.layout import check_layout
 from models.folders import check_folder
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask
+from service.cli.columns import layout_of, layout_options
 from service.cli.export import GraphPrecision, Name, Portable, WithFp32, say_made
 from service.cli.measuring.measure import Out, Wanted, measure_figures
-from service.cli.options import need
+from service.cli.options import need, with_options
 from service.cli.progress import console
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ Licence = Annotated[
 ]
 
 
+@with_options(layout_options())
 def import_model(
     model: Checkpoint,
     task: TaskToAnswer,
@@ -83,6 +86,7 @@ def import_model(
     with_fp32: WithFp32 = False,
     portable: Portable = False,
     licence: Licence = "not stated",
+    **names: Any,
 ) -> None:
     """Turn a transformers checkpoint that was trained elsewhere into a package that can be served.
 
@@ -94,6 +98,8 @@ def import_model(
     Labels are known by their names, whatever their order and case. The gates are those of `export`.
     """
     chosen = _check_request(model, task, out, name, score_range, data)
+    layout = layout_of(names)
+    check_layout(layout, chosen)
     need("export", "torch", "transformers", "optimum", "onnx")
     from export.build import PackageForm
     from export.importing import build
@@ -104,7 +110,7 @@ def import_model(
         precision=precision,
         form=PackageForm(portable=portable, with_fp32=with_fp32),
         name=name,
-        data=build.ImportData(data=data, train=train, validation=validation) if data else None,
+        data=build.ImportData(data=data, train=train, validation=validation, layout=layout) if data else None,
         measure=partial(measure_figures, data, validation, Wanted(reference=True)) if data else None,
         say=console.print,
     )

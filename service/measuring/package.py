@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.package import is_package, read_manifest
-from models.data import DataError, check_columns, load_items
+from models.data import check_columns, load_items
 from models.errors import UserError
+from models.files.layout import USUAL_LAYOUT, Layout, LayoutError, check_layout
+from models.files.parts import DataError
 from models.measuring.rationales import MarkedText
 from models.progress import ReportProgress
 from models.tasks import find_task
@@ -46,10 +48,11 @@ class MeasuredPackage:
     """The correlation of attention with gradients, where the checkpoint is at hand."""
 
 
-def check_package(folder: Path, data: str, part: str | None, *, has_marks: bool) -> str:
+def check_package(folder: Path, data: str, part: str | None, *, has_marks: bool, layout: Layout = USUAL_LAYOUT) -> str:
     """The part to measure a package on: `part`, or the one that its training was measured on.
 
     Every package is checked before the first is measured. `has_marks` says that texts marked by people come in, too.
+    `layout` has the names in the part where the manifest's do not hold.
 
     Raises:
         DataError: the part is missing, or it has no columns with texts for the package's task.
@@ -71,8 +74,9 @@ def check_package(folder: Path, data: str, part: str | None, *, has_marks: bool)
     if has_marks:
         check_sentiment(str(folder), task)
     try:
-        check_columns(data, part, task)
-    except DataError as error:
+        check_layout(layout, task)
+        check_columns(data, part, task, layout.over(manifest.layout))
+    except (DataError, LayoutError) as error:
         raise DataError(f"{folder} answers {manifest.task}: {error}") from error
     return part
 
@@ -87,6 +91,7 @@ def measure_package(
     most_tokens: int | None,
     marked: Mapping[str, Sequence[MarkedText]],
     checkpoint: Path | None = None,
+    layout: Layout = USUAL_LAYOUT,
 ) -> MeasuredPackage:
     """Measure the explanations of a package on `rows` records of a part, and on texts marked by people.
 
@@ -101,7 +106,7 @@ def measure_package(
         NotItsCheckpoint, NothingToCompare, CheckpointError: gradients cannot be taken.
     """
     manifest = predictor.package.manifest
-    items = load_items(data, part, predictor.task, rows)
+    items = load_items(data, part, predictor.task, rows, layout.over(manifest.layout))
     if checkpoint is not None:
         check_checkpoint(predictor.package, checkpoint)
     # First, because a package for another task is refused here.

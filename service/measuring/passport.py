@@ -8,6 +8,7 @@ from export.session import open_packaged_model
 from models.attack.settings import AttackSettings
 from models.attack.subjects import Subject, load_subjects
 from models.edits import find_family
+from models.files.layout import USUAL_LAYOUT, Layout
 from models.measuring.name_gap import measure_name_gap
 from models.measuring.robustness import measure_robustness
 from models.progress import ReportProgress, Say
@@ -33,8 +34,12 @@ STATED = tuple(
 """The attacks that a passport holds."""
 
 
-def measure_passport(predictor: Predictor, data: str, part: str, progress: ReportProgress, say: Say) -> Passport:
+def measure_passport(
+    predictor: Predictor, data: str, part: str, progress: ReportProgress, say: Say, layout: Layout = USUAL_LAYOUT
+) -> Passport:
     """Measure everything that a passport holds, on the validation part and the other parts in the data folder.
+
+    `layout` has the names in the part where the manifest's do not hold.
 
     `say` names what was left out, because its data or WordNet are not here.
 
@@ -44,10 +49,11 @@ def measure_passport(predictor: Predictor, data: str, part: str, progress: Repor
     """
     manifest = predictor.package.manifest
     attacks = [one for one in STATED if _is_possible(one, say)]
-    subjects = load_subjects(data, part, predictor.task, manifest.meaning, (), ATTACKED_ROWS)
+    layout = layout.over(manifest.layout)
+    subjects = load_subjects(data, part, predictor.task, manifest.meaning, (), ATTACKED_ROWS, layout)
     figures = measure_attacks(predictor, list(_within(subjects, ATTACKED_WORDS)), attacks, progress)
     model = open_packaged_model(predictor.package.folder)
-    report = measure_robustness(model, data, [part], progress, MEASURED_ROWS)
+    report = measure_robustness(model, data, [part], progress, MEASURED_ROWS, layout)
     for name, reason in report.left_out.items():
         say(f"not measured: {name}: {reason}")
     gap = measure_name_gap(model)

@@ -10,6 +10,7 @@ from export.figures.signals import BINS, WITHOUT_DECISION, Signal
 from export.package import Package
 from models.data import load_items
 from models.errors import UserError, first_mistake
+from models.files.layout import USUAL_LAYOUT, Layout
 from models.progress import ReportProgress
 from models.tasks.task import Item
 from service.answers.contract import Options
@@ -26,14 +27,16 @@ class WrongSummary(UserError):
     """A file that is no summary of the answers of the package."""
 
 
-def measure_reference(predictor: Predictor, data: str, part: str, progress: ReportProgress) -> Reference:
+def measure_reference(
+    predictor: Predictor, data: str, part: str, progress: ReportProgress, layout: Layout = USUAL_LAYOUT
+) -> Reference:
     """The reference of a package on a part; the right answers are not looked at, and there need not be any.
 
     Raises:
         DataError: the part cannot be read.
         TooFewAnswers: it has too few records that can be answered.
     """
-    items = load_items(data, part, predictor.task, MEASURED_ROWS)
+    items = load_items(data, part, predictor.task, MEASURED_ROWS, layout.over(predictor.package.manifest.layout))
     answered = answer_each(predictor, _counted(items, progress), Options())
     return Reference.of_results(part, (one.result for one in answered if one.result is not None))
 

@@ -23,8 +23,9 @@ from export.package import Faithfulness, Manifest, file_digest, open_package
 from export.publishing import Measured
 from export.session import Session, open_packaged_model
 from models.checkpoint import CheckpointError
-from models.data import DataError, load_part
+from models.data import load_part
 from models.evaluation import measure
+from models.files.parts import DataError
 from models.networks.loading import open_trained_model
 from models.training.settings import check_settings
 from tests.export.conftest import MAX_TOKENS, copied

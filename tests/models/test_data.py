@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from models.checkpoint import DataSource
-from models.data import DataError, Part, check_columns, load_part, load_train, load_unlabelled, read_texts
+from models.data import Part, check_columns, load_part, load_train, load_unlabelled, read_texts
+from models.files.parts import DataError
 from models.tasks.ner import NER
 from models.tasks.sentiment import SENTIMENT
 from models.text import Reader, ReadingLimits

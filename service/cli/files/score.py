@@ -1,6 +1,5 @@
 """`steadfast score`: answers for every record of files."""
 
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.errors import UserError
-from models.tasks import ENDPOINTS
-from models.tasks.task import takes_list
 from service.answers.contract import Options
+from service.cli.columns import column_options, columns_of
 from service.cli.files.ending import check_beside, show
 from service.cli.files.options import (
     DEADLINE_S,
@@ -23,7 +21,7 @@ from service.cli.files.options import (
     selection_of,
 )
 from service.cli.files.standing import ProgressKind, shown_standing
-from service.cli.options import Certify, Explain, PackageFolder, TaskName, explain_options, need, optional, with_options
+from service.cli.options import Certify, Explain, PackageFolder, TaskName, explain_options, need, with_options
 
 if TYPE_CHECKING:
     from service.answers.predictor import Predictor
@@ -68,26 +66,6 @@ MinConfidence = Annotated[
         metavar="SHARE", help="Add the column `review`: true where the answer is less probable than this, or none."
     ),
 ]
-
-_SUFFIX = "_column"
-
-
-def column_options() -> Iterator[inspect.Parameter]:
-    """An option for each field of any task, to name the column that holds it."""
-    tasks = [task for able in ENDPOINTS.values() for task in able]
-    for field in dict.fromkeys(field for task in tasks for field in task.columns):
-        reading = [task for task in tasks if field in task.columns]
-        known_as = dict.fromkeys(name for task in reading for name in task.columns[field])
-        lists = " as a JSON list in csv" if any(takes_list(task.item, field) for task in reading) else ""
-        yield optional(
-            field + _SUFFIX,
-            str,
-            metavar="NAME",
-            help=f"Column that holds the {field.replace('_', ' ')}{lists}, for "
-            f"{', '.join(dict.fromkeys(task.endpoint for task in reading))}. "
-            f"Without it: the first there is of {', '.join(known_as)}.",
-            rich_help_panel="Columns of the input",
-        )
 
 
 @with_options([*file_options(), *result_options(), *engine_options(), *column_options()])
@@ -161,7 +139,7 @@ def _make_job(
     return ScoringJob(
         sources=sources,
         target=Target(name, given["output_format"]),
-        columns={name.removesuffix(_SUFFIX): one for name, one in given.items() if one and name.endswith(_SUFFIX)},
+        columns=columns_of(given),
         wanted=wanted,
         overwrite=overwrite,
         dialect=dialect_of(given),

@@ -16,8 +16,10 @@ from models.atomic import atomic_write_text
 from models.attack.settings import AttackSettings
 from models.edits import find_family
 from models.errors import UserError
+from models.files.layout import Layout, check_layout
 from models.folders import check_folder, check_writable
 from models.tables import format_cell, format_count
+from service.cli.columns import layout_of, layout_options
 from service.cli.measuring import attack_options as options
 from service.cli.measuring.attack_options import bound_options, read_settings
 from service.cli.measuring.evaluate import Data
@@ -40,7 +42,7 @@ class BelowGate(UserError):
     """A model that keeps fewer right answers under attack than was asked for."""
 
 
-@with_options(bound_options())
+@with_options([*bound_options(), *layout_options()])
 def attack(
     package: options.Package = None,
     *,
@@ -56,7 +58,7 @@ def attack(
     report: options.Report = None,
     twin: options.Twin = None,
     gate: options.Gate = None,
-    **bounds: Any,
+    **given: Any,
 ) -> None:
     """Search for small changes of texts that turn right answers, and report the accuracy that is left.
 
@@ -76,7 +78,9 @@ def attack(
     The outcome depends on nothing but the model, the record and the bounds. Ctrl-C reports the records that are done;
     with `-o` the same command goes on from there.
     """
-    job = _Job(package, url, key, data, part or "", rows, similarity, twin, output, overwrite, report, gate)
+    layout = layout_of(given)
+    bounds = {option.name: given[option.name] for option in bound_options()}
+    job = _Job(package, url, key, data, part or "", rows, layout, similarity, twin, output, overwrite, report, gate)
     _check(job, bounds)
     settings = read_settings(families, bounds)
     _attack(replace(job, part=_choose_part(job)), settings)
@@ -93,6 +97,8 @@ class _Job:
     part: str
     """The part to attack; empty for the one that training measured on."""
     rows: int | None
+    layout: Layout
+    """The names in the data where those that the package was made with do not hold."""
     similarity: Path | None
     twin: Path | None
     output: Path | None
@@ -115,7 +121,7 @@ def _choose_part(job: _Job) -> str:
             f"{job.package} does not say what it was measured on; name a part", param_hint="--part"
         )
     # Here, not at the top: it loads the readers of data files, and help needs none.
-    from models.data import has_part
+    from models.files.parts import has_part
 
     if not has_part(job.data, recorded[0]) and has_part(job.data, _USUAL_PART):
         console.print(
@@ -197,7 +203,9 @@ def _prepare(job: _Job, attacks: Sequence[AttackSettings], stack: ExitStack) -> 
     alike: Alike | None = None
     if job.similarity is not None:
         alike = measured_by(stack.enter_context(open_measured(job.similarity)))
-    subjects = load_subjects(job.data, job.part, victim.task, victim.outputs, attacks[0].fields, job.rows)
+    check_layout(job.layout, victim.task)
+    layout = job.layout if job.package is None else job.layout.over(read_manifest(job.package).layout)
+    subjects = load_subjects(job.data, job.part, victim.task, victim.outputs, attacks[0].fields, job.rows, layout)
     return Campaign(victim, subjects, attacks, alike)
 
 
@@ -215,7 +223,7 @@ def _run(job: _Job, campaign: "Campaign", keep: "Callable[[Outcome], None]") -> 
         return
     from service.attacks.adversaries import run_and_write
 
-    source = {"data": job.data, "part": job.part, "rows": job.rows}
+    source = {"data": job.data, "part": job.part, "rows": job.rows, **job.layout.model_dump(exclude_defaults=True)}
     run_and_write(campaign, source, job.output, overwrite=job.overwrite, keep=keep)
 
 

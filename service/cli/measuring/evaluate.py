@@ -4,19 +4,22 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from export.package import MANIFEST_FILE, is_package, read_manifest
-from models.checkpoint import RECORD_FILE, read_record
+from export.package import MANIFEST_FILE, Manifest, is_package, read_manifest
+from models.checkpoint import RECORD_FILE, TrainingRecord, read_record
 from models.errors import UserError
+from models.files.layout import Layout, check_layout
 from models.folders import check_folder
 from models.tables import format_cell
+from models.tasks import find_task
+from service.cli.columns import layout_of, layout_options
 from service.cli.measuring.faithfulness import ItsCheckpoint, Rationales, Rows, show_faithfulness
-from service.cli.options import need
+from service.cli.options import need, with_options
 from service.cli.progress import console, watched_measuring
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ class NoModel(UserError):
     """A folder that holds nothing that could be measured."""
 
 
+@with_options(layout_options())
 def evaluate(
     model: Models,
     data: Data,
@@ -68,6 +72,7 @@ def evaluate(
     rationales: Rationales = None,
     checkpoint: ItsCheckpoint = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    **names: Any,
 ) -> None:
     """Measure how well a checkpoint or a package answers, or how faithful a package's explanations are.
 
@@ -87,21 +92,26 @@ def evaluate(
     how far the answer's probability then falls (higher is better), `sufficiency` how far it falls when only they are
     left (lower is better). Both are means over the first 1, 5, 10, 20 and 50 % of the words, with 95 % intervals, and
     stand beside words in random order. Several packages make one table.
+
+    Columns and labels have the names that training or import was given; options name others.
     """
+    layout = layout_of(names)
     if explanations and robust:
         raise typer.BadParameter("--robust measures answers, --explanations measures explanations; choose one")
     if explanations:
-        show_faithfulness(model, data, part or (), rows, rationales or (), checkpoint, as_json=as_json)
+        show_faithfulness(model, data, part or (), rows, rationales or (), checkpoint, layout, as_json=as_json)
     elif len(model) > 1 or rationales or checkpoint or rows is not None:
         raise typer.BadParameter("several models, --rows, --rationales and --checkpoint need --explanations")
     else:
-        _show_metrics(model[0], data, part or [], robust=robust, as_json=as_json)
+        _show_metrics(model[0], data, part or [], layout, robust=robust, as_json=as_json)
 
 
-def _show_metrics(model: Path, data: str, parts: Sequence[str], *, robust: bool, as_json: bool) -> None:
-    recorded = _validation_parts(model)
+def _show_metrics(model: Path, data: str, parts: Sequence[str], layout: Layout, *, robust: bool, as_json: bool) -> None:
+    record = _read_origin(model)
     check_folder(data)
-    parts = parts or recorded
+    check_layout(layout, find_task(record.task))
+    layout = layout.over(record.layout)
+    parts = parts or [file.name for file in record.data if file.part == "validation"]
     if not parts:
         raise typer.BadParameter(f"{model} does not say what it was measured on; name a part", param_hint="--part")
     need("train", *(() if is_package(model) else ("torch", "transformers")), "sklearn", "scipy", "seqeval")
@@ -112,11 +122,11 @@ def _show_metrics(model: Path, data: str, parts: Sequence[str], *, robust: bool,
     left_out: Mapping[str, str] = {}
     with watched_measuring() as progress:
         if robust:
-            report = measure_robustness(evaluated, data, parts, progress)
+            report = measure_robustness(evaluated, data, parts, progress, layout=layout)
             gap = measure_name_gap(evaluated)
             found, left_out = report.found | ({"names": {"name_gap": gap.gap}} if gap else {}), report.left_out
         else:
-            found = measure_parts(evaluated, data, parts, progress)
+            found = measure_parts(evaluated, data, parts, progress, layout)
     for name, reason in left_out.items():
         console.print(f"left out: {name}: {reason}", highlight=False)
     _show(found, as_json=as_json)
@@ -134,8 +144,8 @@ def _show(found: Mapping[str, Mapping[str, float]], *, as_json: bool) -> None:
     Console().print(table)
 
 
-def _validation_parts(folder: Path) -> list[str]:
-    """The parts that training measured on, as the model's own files say.
+def _read_origin(folder: Path) -> Manifest | TrainingRecord:
+    """The record of a model's data, and of the parts that training measured on.
 
     Raises:
         NoModel: the folder holds neither a checkpoint nor a package.
@@ -146,8 +156,7 @@ def _validation_parts(folder: Path) -> list[str]:
             f"{folder}: not a checkpoint (no {RECORD_FILE}) and not a package (no {MANIFEST_FILE}); "
             "`steadfast train` makes checkpoints, `steadfast export` makes packages"
         )
-    record = read_manifest(folder) if is_package(folder) else read_record(folder)
-    return [file.name for file in record.data if file.part == "validation"]
+    return read_manifest(folder) if is_package(folder) else read_record(folder)
 
 
 def _open_evaluated_model(folder: Path) -> "EvaluatedModel":

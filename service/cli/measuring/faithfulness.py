@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.errors import UserError
+from models.files.layout import Layout
 from models.folders import check_folder
 from models.tables import format_count
 from service.cli.options import need
@@ -64,29 +65,23 @@ def show_faithfulness(
     rows: int | None,
     rationales: Sequence[Path],
     checkpoint: Path | None,
+    layout: Layout,
     *,
     as_json: bool,
 ) -> None:
     """Measure every package on every part, and print tables or JSON, also of what precedes Ctrl-C or an error."""
-    # Here, not at the top: it loads the readers of data files, and help needs none.
-    from service.measuring.package import check_package
-
     if checkpoint is not None:
         need("train", "torch", "transformers", "scipy")
         if len(packages) > 1:
             raise typer.BadParameter("a checkpoint is that of one package; name one", param_hint="--checkpoint")
     check_folder(data)
-    planned = [
-        (folder, check_package(folder, data, part, has_marks=bool(rationales)))
-        for folder in packages
-        for part in parts or (None,)
-    ]
+    planned = _plan(packages, data, parts, layout, has_marks=bool(rationales))
     found: list[MeasuredPackage] = []
     failed: UserError | None = None
     try:
         with watched_measuring() as progress:
             # At Ctrl-C the list has what was measured until then.
-            found.extend(_measure(planned, data, rows, rationales, checkpoint, progress))
+            found.extend(_measure(planned, data, rows, rationales, checkpoint, layout, progress))
     except KeyboardInterrupt:
         console.print(f"stopped after {len(found)} of {len(planned)} measurements", highlight=False)
     except UserError as error:
@@ -104,12 +99,27 @@ def show_faithfulness(
         raise typer.Exit(130)
 
 
+def _plan(
+    packages: Sequence[Path], data: str, parts: Sequence[str], layout: Layout, *, has_marks: bool
+) -> list[tuple[Path, str]]:
+    """Each package with each part to measure it on, all of them checked; raises as `check_package` does."""
+    # Here, not at the top: it loads the readers of data files, and help needs none.
+    from service.measuring.package import check_package
+
+    return [
+        (folder, check_package(folder, data, part, has_marks=has_marks, layout=layout))
+        for folder in packages
+        for part in parts or (None,)
+    ]
+
+
 def _measure(
     planned: Sequence[tuple[Path, str]],
     data: str,
     rows: int | None,
     rationales: Sequence[Path],
     checkpoint: Path | None,
+    layout: Layout,
     progress: "ReportProgress",
 ) -> Iterator["MeasuredPackage"]:
     from models.measuring.rationales import read_marked_texts
@@ -130,6 +140,7 @@ def _measure(
                 most_tokens=bound,
                 marked=marked,
                 checkpoint=checkpoint,
+                layout=layout,
             )
 
 

@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from export.package import open_package
 from export.preconditions import check_place, read_twins
+from models.files.layout import USUAL_LAYOUT, Layout, check_layout
 from models.folders import check_folder
+from models.tasks import find_task
+from service.cli.columns import layout_of, layout_options
 from service.cli.measuring.faithfulness import MEASURED_ROWS, MEASURED_TOKENS
-from service.cli.options import need
+from service.cli.options import need, with_options
 from service.cli.progress import console, watched_measuring
 
 if TYPE_CHECKING:
@@ -89,6 +92,7 @@ Summed = Annotated[
 ]
 
 
+@with_options(layout_options())
 def measure(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="Folder of a package, made by export or import.")],
     out: Out,
@@ -99,6 +103,7 @@ def measure(
     reference: AskedReference = False,
     summary: Summed = None,
     twin: Twins = None,
+    **names: Any,
 ) -> None:
     """Measure a package that was made before, and write it again with the figures in it.
 
@@ -115,15 +120,17 @@ def measure(
     package has another digest. Figures that are not measured now stay as they were.
     """
     wanted = Wanted(robust=robust, explanations=explanations, reference=reference)
-    _check_options(data, part, summary, wanted)
+    layout = layout_of(names)
+    _check_options(data, part, summary, wanted, layout)
     check_place(out, None)
     opened = open_package(package)
+    check_layout(layout, find_task(opened.manifest.task))
     read_twins(twin or (), opened.manifest)
     if robust or explanations:
         need_for_measuring(robust=robust)
     from export.publishing import measure_again
 
-    found = _summed_up(opened, summary) if data is None else _measuring(opened, data, part, wanted)
+    found = _summed_up(opened, summary) if data is None else _measuring(opened, data, part, wanted, layout)
     made = measure_again(package, out, found, twins=twin or (), say=console.print)
     if made.reference is not None and (reference or summary):
         told = f"{made.reference.answers:,} answers to {made.reference.texts}; digest {made.digest}"
@@ -131,10 +138,10 @@ def measure(
     console.print(f"next: steadfast serve {out}")
 
 
-def _check_options(data: str | None, part: str | None, summary: Path | None, wanted: Wanted) -> None:
+def _check_options(data: str | None, part: str | None, summary: Path | None, wanted: Wanted, layout: Layout) -> None:
     on_data = wanted != Wanted()
     if summary is not None:
-        if on_data or data is not None or part is not None:
+        if on_data or data is not None or part is not None or layout != USUAL_LAYOUT:
             raise typer.BadParameter("a summary is read alone; leave out the other options", param_hint="--summary")
     elif not on_data:
         raise typer.BadParameter("nothing to measure; give --robust, --explanations, --reference or --summary")
@@ -142,11 +149,13 @@ def _check_options(data: str | None, part: str | None, summary: Path | None, wan
         raise typer.BadParameter("nothing to measure on; name a folder or an id on the hub", param_hint="--data")
 
 
-def _measuring(package: "Package", data: str, part: str | None, wanted: Wanted) -> "MeasurePackage":
+def _measuring(package: "Package", data: str, part: str | None, wanted: Wanted, layout: Layout) -> "MeasurePackage":
     from service.measuring.package import check_package
 
     check_folder(data)
-    return partial(measure_figures, data, check_package(package.folder, data, part, has_marks=False), wanted)
+    return partial(
+        measure_figures, data, check_package(package.folder, data, part, has_marks=False), wanted, layout=layout
+    )
 
 
 def _summed_up(package: "Package", summary: Path | None) -> "MeasurePackage":
@@ -163,39 +172,48 @@ def need_for_measuring(*, robust: bool) -> None:
     need("train", "sklearn", "scipy", "seqeval", *(("textblob", "lemminflect") if robust else ()))
 
 
-def measure_figures(data: str, part: str, wanted: Wanted, package: Path) -> "Measured":
-    """The figures of a package that are wanted, on one part of the data."""
+def measure_figures(
+    data: str, part: str, wanted: Wanted, package: Path, *, layout: Layout = USUAL_LAYOUT
+) -> "Measured":
+    """The figures of a package that are wanted, on one part of the data.
+
+    `layout` has the names in the data where those in the manifest do not hold.
+    """
     from export.publishing import Measured
     from service.answers.opening import open_measured
     from service.measuring.passport import measure_passport
 
     with open_measured(package) as predictor, watched_measuring() as progress:
         return Measured(
-            faithfulness=_measure_explanations(predictor, data, part, progress) if wanted.explanations else {},
-            passport=measure_passport(predictor, data, part, progress, console.print) if wanted.robust else None,
-            reference=_measure_reference(predictor, data, part, progress) if wanted.reference else None,
+            faithfulness=_measure_explanations(predictor, data, part, layout, progress) if wanted.explanations else {},
+            passport=measure_passport(predictor, data, part, progress, console.print, layout)
+            if wanted.robust
+            else None,
+            reference=_measure_reference(predictor, data, part, layout, progress) if wanted.reference else None,
         )
 
 
-def _measure_reference(predictor: "Predictor", data: str, part: str, progress: "ReportProgress") -> "Reference | None":
+def _measure_reference(
+    predictor: "Predictor", data: str, part: str, layout: Layout, progress: "ReportProgress"
+) -> "Reference | None":
     """The reference of a new package; None where the part is too small for one, and that is printed."""
     from export.figures.reference import TooFewAnswers
     from service.measuring.reference import measure_reference
 
     try:
-        return measure_reference(predictor, data, part, progress)
+        return measure_reference(predictor, data, part, progress, layout)
     except TooFewAnswers as error:
         console.print(f"no reference to watch a server's answers by: {error}")
         return None
 
 
 def _measure_explanations(
-    predictor: "Predictor", data: str, part: str, progress: "ReportProgress"
+    predictor: "Predictor", data: str, part: str, layout: Layout, progress: "ReportProgress"
 ) -> "dict[str, Faithfulness]":
     from models.data import load_items
     from service.measuring.faithfulness import NothingToMeasure, measure_explanations
 
-    items = load_items(data, part, predictor.task, MEASURED_ROWS)
+    items = load_items(data, part, predictor.task, MEASURED_ROWS, layout.over(predictor.package.manifest.layout))
     try:
         return measure_explanations(predictor, items, progress, masks=False, most_tokens=MEASURED_TOKENS).for_manifest()
     except NothingToMeasure as error:

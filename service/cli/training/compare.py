@@ -11,12 +11,13 @@ import typer
 from models.folders import check_output_folder
 from models.methods import WITH_NOISE
 from models.training.settings import TrainingError, check_general_settings
+from service.cli.columns import layout_options
 from service.cli.options import need, with_options
 from service.cli.progress import console, measurer, shown_bar, watcher
 from service.cli.training.options import Config, read_assignment, read_run_settings, training_options
 
 
-@with_options(training_options("method", "unlabelled", "set_"))
+@with_options([*training_options("method", "unlabelled", "set_"), *layout_options()])
 def compare(
     methods: Annotated[
         str, typer.Option(metavar="NAMES", help="Methods to compare, separated by commas; all are listed below.")

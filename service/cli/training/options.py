@@ -17,6 +17,7 @@ from models.methods import METHODS
 from models.tasks import TASKS
 from models.tasks.task import Head
 from models.training.settings import BILSTM, TextNoise, TrainingError, TrainingSettings, read_toml
+from service.cli.columns import LABEL_MAP, layout_of, layout_options
 from service.cli.options import optional
 
 WHAT_TO_TRAIN = "What to train"
@@ -236,8 +237,8 @@ def read_run_settings(config: Path | None, given: Mapping[str, Any]) -> dict[str
         from_file.pop("method_settings", None)
     if "labels" in chosen:
         chosen["labels"] = [name.strip() for name in chosen["labels"].split(",")]
-    source = {name: chosen.pop(name) for name in DataSource.model_fields if name in chosen}
-    tables = {"source": from_file.get("source", {}) | source}
+    source = {name: chosen.pop(name) for name in DataSource.model_fields if name in chosen and name != LABEL_MAP}
+    tables = {"source": from_file.get("source", {}) | source | _read_names(from_file.get("source", {}), chosen)}
     noise = {setting: chosen.pop(name) for name, setting in NOISE_OPTIONS.items() if name in chosen}
     if noise.get("families") == NO_NOISE:
         if len(noise) > 1:
@@ -248,6 +249,14 @@ def read_run_settings(config: Path | None, given: Mapping[str, Any]) -> dict[str
             noise["families"] = [name.strip() for name in noise["families"].split(",") if name.strip()]
         tables["noise"] = from_file.get("noise", {}) | noise
     return {**from_file, **chosen, **tables}
+
+
+def _read_names(from_file: Mapping[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    """Take the names in the data out of the `chosen` options; each wins over that of the file."""
+    given = layout_of(chosen).model_dump()
+    for option in layout_options():
+        chosen.pop(option.name, None)
+    return {name: from_file.get(name, {}) | names for name, names in given.items() if names}
 
 
 def read_assignment(text: str) -> tuple[str, Any]:

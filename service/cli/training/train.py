@@ -8,12 +8,13 @@ import typer
 from models.folders import check_new
 from models.tasks.masked_words import MASKED_WORDS
 from models.training.settings import check_general_settings
+from service.cli.columns import layout_options, text_options
 from service.cli.options import need, with_options
 from service.cli.progress import console, watched_training
 from service.cli.training.options import NOISE_OPTIONS, Config, read_assignment, read_run_settings, training_options
 
 
-@with_options(training_options())
+@with_options([*training_options(), *layout_options()])
 def train(
     config: Config = None,
     out: Annotated[
@@ -40,7 +41,7 @@ def train(
     console.print(f"next: steadfast export {out} -o PACKAGE")
 
 
-@with_options(training_options("task", "labels", "rows", "unlabelled", "correct", *NOISE_OPTIONS))
+@with_options([*training_options("task", "labels", "rows", "unlabelled", "correct", *NOISE_OPTIONS), *text_options()])
 def pretrain(
     config: Config = None,
     out: Annotated[

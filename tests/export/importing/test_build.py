@@ -19,8 +19,8 @@ from export.importing.build import ImportData, import_checkpoint
 from export.package import GRAPH_FILE, Manifest, open_package
 from export.session import open_packaged_model
 from export.verification import verify_package
-from models.data import DataError
 from models.evaluation import predict_all
+from models.files.parts import DataError
 from models.networks.batches import torch_runner
 from models.networks.encoder import Encoder
 from models.networks.loading import load_stock, load_tokenizer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.data import DataError
+from models.files.parts import DataError
 from models.measuring.checklist import _CHECKS, LABELS, Case, Opinion, failure_rates, form_opinion, read_cases
 from models.tasks.classification import LabelAnswer
 from models.tasks.task import LabelScore

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from models.checkpoint import read_record
-from models.data import DataError
+from models.files.parts import DataError
 from models.training.loop import train
 from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.models.runs import SILENT, same_weights

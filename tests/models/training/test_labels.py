@@ -9,7 +9,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from models.checkpoint import read_record
-from models.data import class_names
+from models.files.parts import class_names
 from models.tasks.task import Outputs
 from models.tasks.text_classification import TEXT_CLASSIFICATION
 from models.text import Encoded
@@ -91,7 +91,7 @@ def test_classes_of_a_hubs_data_set_keep_their_order(monkeypatch: pytest.MonkeyP
 def labels_of_hub(names: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...] | None:
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
     found = Dataset.from_dict({"text": ["a"], "label": [0]}, features=features)
-    monkeypatch.setattr("models.data._fetch", lambda *_: found)
+    monkeypatch.setattr("models.data.fetch_part", lambda *_: found)
     return with_labels(settings(Path("owner/topics"))).labels
 
 

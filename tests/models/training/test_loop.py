@@ -12,8 +12,9 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from models.checkpoint import CheckpointError, DataSource, read_record
-from models.data import DataError, load_validation
+from models.data import load_validation
 from models.evaluation import measure
+from models.files.parts import DataError
 from models.methods import METHODS, UnknownMethod
 from models.networks.batches import plan_batches
 from models.networks.encoder import EncoderError

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import typer
 
 from models.training.settings import TrainingError
 from service.cli.training.options import read_run_settings
@@ -42,3 +43,22 @@ def test_noise_none_beside_other_options_of_noise_is_refused(tmp_path: Path) -> 
 
 def test_without_any_noise_there_is_no_table(tmp_path: Path) -> None:
     assert "noise" not in read_run_settings(_write(tmp_path, "epochs = 2\n"), {"noise": None, "word_noise": None})
+
+
+def test_names_in_the_data_are_options_and_win_one_by_one_over_the_files(tmp_path: Path) -> None:
+    file = _write(tmp_path, '[source]\ndata = "d"\n[source.columns]\ntext = "a.b"\nlabel = "c"\n')
+    given = {"label_column": "stars", "premise_column": None, "label_map": ["pos=positive, neg=negative", "a=b=1"]}
+    assert read_run_settings(file, given) == {
+        "source": {
+            "data": "d",
+            "columns": {"text": "a.b", "label": "stars"},
+            "label_map": {"pos": "positive", "neg": "negative", "a=b": "1"},
+        }
+    }
+    assert read_run_settings(file, {"label_map": None})["source"]["columns"] == {"text": "a.b", "label": "c"}
+
+
+@pytest.mark.parametrize("entry", ["pos", "=positive", "pos=", "a=b,c"])
+def test_a_map_of_labels_that_is_none_is_refused(entry: str) -> None:
+    with pytest.raises(typer.BadParameter, match="write NAME=LABEL"):
+        read_run_settings(None, {"label_map": [entry]})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from models.attack.subjects import load_subjects
-from models.data import DataError
+from models.files.parts import DataError
 from models.tasks.sentiment import SENTIMENT
 from service.answers.predictor import Predictor
 from service.measuring.passport import STATED, measure_attacks, measure_passport

@@ -1,0 +1,76 @@
+"""Finds the parts of a data set, which is a folder of files or lies on a hub, and reads their records.
+
+A folder holds files of any kind that `models.files` reads. A part is named by its file without the ending: part
+`sst2_train` is `sst2_train.jsonl.gz`. On a hub, a part is a split.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from models.errors import UserError
+from models.files.formats import Records, read_records, stem_of
+from models.files.rows import Record
+from models.files.storage import LOCAL_DISK
+from models.hub import give_up_at_first_failure
+
+
+class DataError(UserError):
+    """Data that cannot be trained or measured on."""
+
+
+def class_names(features: Mapping[str, Any], column: str | None) -> tuple[str, ...] | None:
+    """The names of the classes of a column, by the features of a data set; None for a column without classes."""
+    names = getattr(features.get(column or ""), "names", None)
+    return tuple(names) if names else None
+
+
+def read_part(data: str, name: str) -> Records:
+    """Read the records of one part as its file has them; raises DataError."""
+    return open_part(data, name)[0]
+
+
+def has_part(data: str, name: str) -> bool:
+    """Whether `data` is a folder with that part. Hubs are not asked."""
+    return Path(data).is_dir() and bool(_part_files(Path(data), name))
+
+
+def open_part(data: str, name: str) -> tuple[Records, str | None]:
+    """The records of one part, and the digest of its file; None for a part of a hub. Raises DataError."""
+    folder = Path(data)
+    if not folder.is_dir():
+        return _open_hub(data, name), None
+    found = _part_files(folder, name)
+    if not found:
+        there = sorted({stem for path in folder.iterdir() if (stem := stem_of(path.name))})
+        raise DataError(f"{folder}: no part {name!r}; there are: {', '.join(there) or 'no data files at all'}")
+    if len(found) > 1:
+        raise DataError(f"{folder}: part {name!r} is there twice: {', '.join(path.name for path in found)}")
+    digest = LOCAL_DISK.digest(str(found[0]))
+    return read_records(found[0]), digest
+
+
+def fetch_part(data: str, name: str) -> Any:
+    """A part of a hub's data set, as `datasets` gives it; raises DataError."""
+    # Here, not at the top: importing it takes a second, and folders need none of it.
+    import datasets
+
+    give_up_at_first_failure()
+    identifier, _, configuration = data.partition(":")
+    try:
+        return datasets.load_dataset(identifier, configuration or None, split=name)
+    except Exception as error:
+        # The library raises a dozen unrelated classes: not found, no such split, no network, a broken script.
+        raise DataError(f"{data!r} is neither a folder here nor a data set that could be fetched: {error}") from error
+
+
+def _part_files(folder: Path, name: str) -> list[Path]:
+    wanted = folder / name
+    if not wanted.parent.is_dir():
+        return []
+    return [path for path in sorted(wanted.parent.iterdir()) if stem_of(path.name) == wanted.name and path.is_file()]
+
+
+def _open_hub(data: str, name: str) -> Iterator[Record]:
+    for number, values in enumerate(fetch_part(data, name), start=1):
+        yield Record(number, values)
