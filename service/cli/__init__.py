@@ -11,7 +11,7 @@ import sys
 from types import FrameType
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it."""
+"""The exit code after Ctrl-C, as shells have it, and after SIGTERM."""
 
 
 def main() -> None:
@@ -32,6 +32,8 @@ def main() -> None:
         from service.cli.serving.alone import app
     else:
         from service.cli.commands import app
+
+        _interrupt_at_sigterm()
     from service.cli.root import run
 
     if usual is signal.default_int_handler:
@@ -40,6 +42,12 @@ def main() -> None:
         run(app)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _interrupt_at_sigterm() -> None:
+    """Let what stops containers and jobs do as Ctrl-C does: a command then keeps what it has, and says so."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

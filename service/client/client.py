@@ -18,7 +18,18 @@ from service.answers.certificate import CertifiedFamily
 from service.answers.contract import ModelCard
 from service.answers.explanation import ExplanationMethod
 from service.answers.offsets import OffsetUnit
-from service.client.exchange import Answers, Batch, Tries, check_inputs, cut, join, read_answer, read_card
+from service.client.exchange import (
+    Answers,
+    Batch,
+    Tries,
+    check_inputs,
+    check_key,
+    check_url,
+    cut,
+    join,
+    read_answers,
+    read_card,
+)
 
 if TYPE_CHECKING:
     from service.python.results import EntitiesResult, LabelResult, ReadingResult, SimilarityResult
@@ -52,8 +63,12 @@ class Client:
     def __init__(
         self, url: str = DEFAULT_URL, *, key: str | None = None, timeout_s: float = TIMEOUT_S, tries: int = TRIES
     ) -> None:
-        """Ask the server at `url` with a key of its callers, each request up to so many times."""
-        self._http = httpx.Client(base_url=url, headers=_headers(key), timeout=timeout_s)
+        """Ask the server at `url` with a key of its callers, each request up to so many times.
+
+        Raises:
+            ClientError: the URL names no server, or no header can hold the key.
+        """
+        self._http = httpx.Client(base_url=check_url(url), headers=_headers(key), timeout=timeout_s)
         self._tries = tries
 
     @overload
@@ -83,7 +98,8 @@ class Client:
         """
         given = check_inputs(task, inputs)
         batches = cut(given, options, self.model(task).limits)
-        return join([read_answer(task, self._send(_request(self._http, task, batch))) for batch in batches], batches)
+        outcomes = (self._send(_request(self._http, task, batch)) for batch in batches)
+        return join(read_answers(task, outcomes, batches), batches)
 
     def model(self, task: str) -> ModelCard:
         """The default model of a task, with its labels and limits; raises as `ask` does."""
@@ -120,8 +136,12 @@ class AsyncClient:
     def __init__(
         self, url: str = DEFAULT_URL, *, key: str | None = None, timeout_s: float = TIMEOUT_S, tries: int = TRIES
     ) -> None:
-        """Ask the server at `url` with a key of its callers, each request up to so many times."""
-        self._http = httpx.AsyncClient(base_url=url, headers=_headers(key), timeout=timeout_s)
+        """Ask the server at `url` with a key of its callers, each request up to so many times.
+
+        Raises:
+            ClientError: the URL names no server, or no header can hold the key.
+        """
+        self._http = httpx.AsyncClient(base_url=check_url(url), headers=_headers(key), timeout=timeout_s)
         self._tries = tries
 
     @overload
@@ -156,7 +176,7 @@ class AsyncClient:
                 return await self._send(_request(self._http, task, batch))
 
         outcomes = await asyncio.gather(*map(answer, batches))
-        return join([read_answer(task, outcome) for outcome in outcomes], batches)
+        return join(read_answers(task, outcomes, batches), batches)
 
     async def model(self, task: str) -> ModelCard:
         """The default model of a task, with its labels and limits; raises as `ask` does."""
@@ -188,7 +208,7 @@ class AsyncClient:
 
 
 def _headers(key: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    return {"Authorization": f"Bearer {check_key(key)}"} if key else {}
 
 
 def _request(http: httpx.Client | httpx.AsyncClient, task: str, batch: Batch) -> httpx.Request:

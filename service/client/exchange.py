@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ FIRST_WAIT_S = 0.25
 """The wait before the second try where the server does not say how long; it doubles from try to try."""
 
 LONGEST_WAIT_S = 60.0
+
+_INPUT = re.compile(r"^(/inputs/)(\d+)")
+"""The input that a server refuses, at the beginning of its reason."""
 
 _PASSING = frozenset({429, 502, 503})
 """Statuses that another try may not meet."""
@@ -106,6 +110,24 @@ class Batch:
         return {"Content-Type": "application/json", "X-Request-ID": self.request_id}
 
 
+def check_url(url: str) -> str:
+    """The address of a server; raises ClientError where it is none."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ClientError(f"{shorten(url)!r} is no URL ({error}); write one such as http://127.0.0.1:3000") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ClientError(f"{shorten(url)!r} is no URL of a server; write one such as http://127.0.0.1:3000")
+    return url
+
+
+def check_key(key: str) -> str:
+    """The key, if a header can hold it; raises ClientError."""
+    if not (key.isascii() and key.isprintable()):
+        raise ClientError("the key holds characters other than printable ASCII, which no header takes; mend the key")
+    return key
+
+
 def check_inputs(endpoint: str, inputs: Iterable[Any]) -> list[bytes]:
     """The inputs as JSON, each for itself.
 
@@ -161,9 +183,15 @@ def _dump(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def read_answer(endpoint: str, outcome: httpx.Response | httpx.TransportError) -> AnswerBody:
-    """The body of an answer; raises as `check` does."""
-    response = check(outcome)
+def read_answers(
+    endpoint: str, outcomes: Iterable[httpx.Response | httpx.TransportError], batches: Sequence[Batch]
+) -> list[AnswerBody]:
+    """The bodies of the answers to `batches`, in their order; raises as `check` does."""
+    return [_read_answer(endpoint, outcome, batch) for outcome, batch in zip(outcomes, batches, strict=True)]
+
+
+def _read_answer(endpoint: str, outcome: httpx.Response | httpx.TransportError, batch: Batch) -> AnswerBody:
+    response = check(outcome, batch.start)
     kind = answer_type(*ENDPOINTS[endpoint])
     try:
         return kind.model_validate_json(response.content)
@@ -180,8 +208,8 @@ def read_card(outcome: httpx.Response | httpx.TransportError) -> ModelCard:
         raise _not_ours(response, str(first_mistake(error))) from None
 
 
-def check(outcome: httpx.Response | httpx.TransportError) -> httpx.Response:
-    """The outcome, if it is a good answer.
+def check(outcome: httpx.Response | httpx.TransportError, start: int = 0) -> httpx.Response:
+    """The outcome, if it is a good answer to inputs whose first has the place `start` among the caller's.
 
     Raises:
         Unreachable, Refused, NoSteadfast: it is none.
@@ -196,6 +224,7 @@ def check(outcome: httpx.Response | httpx.TransportError) -> httpx.Response:
     except (ValueError, KeyError, TypeError):
         raise _not_ours(outcome, f"status {outcome.status_code}") from None
     request_id = outcome.headers.get("x-request-id", "")
+    detail = _INPUT.sub(lambda found: f"{found[1]}{int(found[2]) + start}", detail)
     raise Refused(detail, status=outcome.status_code, code=code, request_id=request_id)
 
 

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,10 +20,13 @@ from models.errors import UserError
 from models.files.storage import is_remote, open_storage
 
 FLUSH_RECORDS = 2_000
-"""Predictions in one file: some seconds of work, which is all that a power cut costs."""
+"""Most predictions in one file: usually some seconds of work."""
 
 FLUSH_CHARACTERS = 16_000_000
 """The limit of one file in characters, which explanations of long texts reach first."""
+
+FLUSH_S = 30
+"""Seconds after which predictions are written, however few: a certificate may take ten seconds."""
 
 FINISHED = "finished.json"
 """The file from which on the output is complete, and only names are missing."""
@@ -55,6 +59,7 @@ class PartialOutput:
         self._lines: list[str] = []
         self._characters = 0
         self._stored = 0
+        self._flushed_s = time.monotonic()
         journal = folder / _JOURNAL
         if folder.exists() and not journal.exists() and not (folder.is_dir() and _is_as_good_as_empty(folder)):
             raise PartialError(
@@ -76,7 +81,8 @@ class PartialOutput:
         """Add the prediction for the next record."""
         self._lines.append(json.dumps(prediction))
         self._characters += len(self._lines[-1])
-        if len(self._lines) >= FLUSH_RECORDS or self._characters >= FLUSH_CHARACTERS:
+        is_large = len(self._lines) >= FLUSH_RECORDS or self._characters >= FLUSH_CHARACTERS
+        if is_large or time.monotonic() - self._flushed_s >= FLUSH_S:
             self.flush()
 
     def flush(self) -> None:
@@ -86,6 +92,7 @@ class PartialOutput:
             self._stored += len(self._lines)
             self._characters = 0
             self._lines = []
+            self._flushed_s = time.monotonic()
 
     def predictions(self) -> Iterator[dict[str, Any]]:
         """All predictions on disk, from the first record on."""

@@ -103,7 +103,7 @@ def score(
     a typo or a synonym would change the answer, and `--min-confidence` adds `review`, for a person to look at.
 
     A record that cannot be answered says why in `error`. Exit codes: 0 all answered, 1 failed, 2 wrong use, 3 some
-    records refused, 130 interrupted. After Ctrl-C or a power cut, the same command continues where it stopped.
+    records refused, 130 interrupted. After Ctrl-C, SIGTERM or a power cut, the same command continues where it stopped.
     """
     from service.outcomes.columns import WantedColumns
 

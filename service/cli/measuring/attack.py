@@ -15,7 +15,6 @@ from export.package import read_manifest
 from models.atomic import atomic_write_text
 from models.attack.settings import AttackSettings
 from models.edits import find_family
-from models.errors import UserError
 from models.files.layout import Layout, check_layout
 from models.folders import check_folder, check_writable
 from models.tables import format_cell, format_count
@@ -34,12 +33,9 @@ if TYPE_CHECKING:
     from service.attacks.run import Campaign
     from service.attacks.victims import Victim
 
-
 _USUAL_PART = "validation"
-
-
-class BelowGate(UserError):
-    """A model that keeps fewer right answers under attack than was asked for."""
+BELOW_GATE = 1
+"""The exit code of a model that keeps fewer right answers under attack than `--gate` asks for."""
 
 
 @with_options([*bound_options(), *layout_options()])
@@ -284,10 +280,12 @@ def _as_json(campaign: "Campaign", part: str, figures: "Sequence[AttackFigures]"
 
 
 def _hold_to(gate: float | None, figures: "Sequence[AttackFigures]") -> None:
-    """Refuse a model that keeps too little under one of the attacks; raises BelowGate."""
+    """End the command with 1 and a sentence where a model keeps too little under one of the attacks."""
     worst = min(figures, key=lambda one: one.under_attack)
     if gate is not None and worst.under_attack < gate:
-        raise BelowGate(
-            f"accuracy under the attack {worst.attack} {worst.words} is {worst.under_attack:.4f}, and --gate asks for "
-            f"{gate:g}; train for it, or lower the gate"
+        typer.echo(
+            f"steadfast: accuracy under the attack {worst.attack} {worst.words} is {worst.under_attack:.4f}, and "
+            f"--gate asks for {gate:g}; train for it, or lower the gate",
+            err=True,
         )
+        raise typer.Exit(BELOW_GATE)

@@ -89,6 +89,25 @@ def test_a_refusal_says_why_with_the_code_and_the_id(server: Server) -> None:
     assert (caught.value.status, caught.value.code, caught.value.request_id) == (422, "empty_input", "refused")
 
 
+def test_a_refusal_names_the_place_among_all_inputs(server: Server) -> None:
+    with pytest.raises(Refused, match=r"^/inputs/100/text: "):
+        ask_both(url_of(server), [*TEXTS[:100], " "])
+
+
+@pytest.mark.parametrize("url", ["localhost:3000", "ftp://localhost", "http://", "http://[::1", "", "http://a:port"])
+def test_what_is_no_url_is_refused_at_once(url: str) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ClientError, match="write one such as http"):
+            kind(url)
+
+
+@pytest.mark.parametrize("key", ["é", "two\nlines"])
+def test_a_key_that_no_header_holds_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ClientError, match="printable ASCII") as caught:
+        Client(key=key)
+    assert key not in str(caught.value)
+
+
 def test_a_key_is_sent(start_server: Callable[..., Server], package: Path) -> None:
     server = start_server(package, api_keys="right")
     with Client(url_of(server), key="right") as client:

@@ -140,7 +140,7 @@ def start_long_run(package: Path, tmp_path: Path, rows: int = 6_000) -> tuple[li
     return [sys.executable, "-m", "service.cli", *map(str, arguments)], target
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
     package: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -151,7 +151,7 @@ def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
     process.send_signal(how)
     _, said = process.communicate(timeout=30)
     assert not target.exists()
-    if how == signal.SIGINT:
+    if how != signal.SIGKILL:
         assert (process.returncode, said.count("\n")) == (130, 1)
         assert "run the same command to continue" in said
 
@@ -159,6 +159,22 @@ def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
     assert "by an earlier run" in completed.stderr
     assert [row["n"] for row in read(target)] == [str(number) for number in range(24_000)]
     assert not (tmp_path / "out.csv.partial").exists()
+
+
+def test_answers_that_take_long_are_kept_before_there_are_many(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.files.partial.FLUSH_S", 0)
+    source = write(tmp_path / "in.csv", [{"text": "good"}] * 5)
+    kept: list[int] = []
+
+    def look(at: Standing) -> None:
+        if at.done:
+            kept.append(len(list((tmp_path / "out.csv.partial").glob("*.rows"))))
+
+    job = ScoringJob(sources=[str(source)], target=Target(str(tmp_path / "out.csv")))
+    assert score_file(predictor, job, look).records == 5
+    assert kept == [1, 2, 3, 4, 5]
 
 
 def test_a_stream_leaves_nothing_behind_and_promises_none_to_go_on_from(
