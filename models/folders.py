@@ -1,6 +1,10 @@
 """Files and folders that commands read and write, checked before anything slow starts and told apart from hub ids."""
 
+import fcntl
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from models.errors import UserError
@@ -16,6 +20,10 @@ class AlreadyThere(UserError):
 
 class NotWritable(UserError):
     """A file or folder that cannot be written under the name that was given."""
+
+
+class InUse(UserError):
+    """A folder that another run works in."""
 
 
 def check_new(folder: Path) -> None:
@@ -75,3 +83,21 @@ def _looks_like_path(name: str) -> bool:
         return True
     owner, *rest = name.split("/")
     return len(rest) > 1 or rest == [""] or (len(rest) == 1 and Path(owner).is_dir())
+
+
+@contextmanager
+def locked(folder: Path, cure: str) -> Iterator[None]:
+    """Keep other runs out of a folder; a run that is killed keeps nobody out.
+
+    Raises:
+        InUse: another run works in it; the message ends with the `cure`.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InUse(f"{folder}: another run is working in it; wait until that is done, or {cure}") from error
+        yield
+    finally:
+        os.close(descriptor)

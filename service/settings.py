@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -287,7 +289,12 @@ class Settings(BaseSettings):
     @field_validator("host")
     @classmethod
     def _check_address(cls, value: str) -> str:
-        return str(ip_address(value))
+        try:
+            return str(ip_address(value))
+        except ValueError:
+            raise ValueError(
+                "must be an IP address: 127.0.0.1 for this machine alone, 0.0.0.0 for every address it has"
+            ) from None
 
     @field_validator("cache", mode="before")
     @classmethod
@@ -379,6 +386,17 @@ class Settings(BaseSettings):
             "pinned": ",".join(f"{name}={digest}" for name, digest in self.pinned.items()),
         }
         return {PREFIX + name.upper(): str(value) for name, value in values.items()}
+
+
+def unknown_variables(environment: Iterable[str]) -> Iterator[str]:
+    """A sentence for each variable that looks like one of a setting and is none."""
+    for name in sorted(environment):
+        setting = name.removeprefix(PREFIX)
+        if setting == name or setting.lower() in Settings.model_fields:
+            continue
+        alike = get_close_matches(setting, [known.upper() for known in Settings.model_fields], n=1)
+        cure = f"did you mean {PREFIX}{alike[0]}?" if alike else "steadfast serve --help lists those that do"
+        yield f"{name} is no setting of the server; {cure}"
 
 
 def read_settings(**chosen: Any) -> Settings:

@@ -8,7 +8,7 @@ without the interruption.
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from models.training.run import Run, RunState, Watcher, prepare_run
 from models.training.saving import (
     best_epoch,
     check_free,
-    claim_folder,
+    claimed_folder,
     make_record,
     remove_worse_weights,
     resume_run,
@@ -50,22 +50,22 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher, measured_rows
     Raises:
         DataError, EncoderError: the data or the base cannot be read.
         TrainingError: `out` exists, or an unfinished run with other settings lies beside it.
+        InUse: another run is working beside `out`.
         Interrupted: on SIGINT or SIGTERM, after the state was saved.
     """
     settings = with_labels(settings)
     work = out.with_name(out.name + ".training")
     check_free(settings, out, work)
     run = prepare_run(settings, work, watcher, measured_rows)
-    if run.replicas.is_main:
-        claim_folder(settings, work)
-    state = resume_run(run)
-    with stop_requested(alone=run.replicas.count == 1) as stop, copying(run) as source:
-        while state.epoch <= settings.all_epochs:
-            _train_epoch(run, state, stop, source)
-            _finish_epoch(run, state)
-    record = make_record(run, state)
-    if run.replicas.is_main:
-        write_checkpoint(run, record, out)
+    with claimed_folder(settings, work) if run.replicas.is_main else nullcontext():
+        state = resume_run(run)
+        with stop_requested(alone=run.replicas.count == 1) as stop, copying(run) as source:
+            while state.epoch <= settings.all_epochs:
+                _train_epoch(run, state, stop, source)
+                _finish_epoch(run, state)
+        record = make_record(run, state)
+        if run.replicas.is_main:
+            write_checkpoint(run, record, out)
     run.replicas.wait()
     return record
 

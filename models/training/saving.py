@@ -4,6 +4,8 @@ import importlib.metadata
 import json
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from models.atomic import atomic_write, atomic_write_text
 from models.checkpoint import METHOD_FILE, RECORD_FILE, EpochRecord, MethodRecord, TrainingRecord
+from models.folders import locked
 from models.networks.loading import ONE_FILE
 from models.robust import read_settings
 from models.tokenizer import without_padding
@@ -65,10 +68,17 @@ def check_free(settings: TrainingSettings, out: Path, work: Path) -> None:
             )
 
 
-def claim_folder(settings: TrainingSettings, work: Path) -> None:
-    """Make `work` and note in it the settings of the run that it belongs to."""
+@contextmanager
+def claimed_folder(settings: TrainingSettings, work: Path) -> Iterator[None]:
+    """Make `work`, keep other runs out of it, and note in it the settings of the run that it belongs to.
+
+    Raises:
+        InUse: another run is working in it.
+    """
     work.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(work / CLAIM_FILE, settings.model_dump_json(indent=1))
+    with locked(work, "choose another name with --out"):
+        atomic_write_text(work / CLAIM_FILE, settings.model_dump_json(indent=1))
+        yield
 
 
 def resume_run(run: Run) -> RunState:

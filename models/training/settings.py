@@ -349,12 +349,15 @@ def allowed_families(task: AnyTask) -> tuple[str, ...]:
 
 
 def _wrong_settings(error: ValidationError) -> TrainingError:
-    return TrainingError(f"settings: {'; '.join(map(_say_wrong, error.errors()))}")
+    # A value that may be of two kinds has a mistake for each.
+    said = dict.fromkeys(map(_say_wrong, error.errors()))
+    return TrainingError(f"settings: {'; '.join(said)}")
 
 
 def _say_wrong(mistake: ErrorDetails) -> str:
     """A sentence about one setting; a rule over several settings names none of them."""
-    place = mistake["loc"]
+    # Between the names, pydantic puts the kinds that a value may be of.
+    place = [part for part in mistake["loc"] if isinstance(part, int) or part.isidentifier()]
     name = ".".join(map(str, place))
     if mistake["type"] == "missing":
         return f"{name} is not set; pass --{place[-1]}, or set it in the file of --config"

@@ -4,13 +4,11 @@ Predictions lie in files of JSON lines. Each file is named by the number of its 
 moment it has its name. A journal says which run the predictions belong to.
 """
 
-import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +16,7 @@ from typing import Any, Self
 from models.atomic import UNFINISHED, atomic_write, atomic_write_text, flush, flush_names, remove
 from models.errors import UserError
 from models.files.storage import is_remote, open_storage
+from models.folders import locked
 
 FLUSH_RECORDS = 2_000
 """Most predictions in one file: usually some seconds of work."""
@@ -52,8 +51,9 @@ class PartialOutput:
         With `discard_other`, the folder of another run, or a damaged one, is removed.
 
         Raises:
-            PartialError: no run left the folder, or one is working in it; or another run did, or the folder is damaged,
-                and `discard_other` is False.
+            PartialError: no run left the folder; or another run did, or the folder is damaged, and `discard_other` is
+                False.
+            InUse: a run is working in it.
         """
         self._folder = folder
         self._lines: list[str] = []
@@ -68,7 +68,7 @@ class PartialOutput:
             )
         folder.mkdir(exist_ok=True)
         with ExitStack() as stack:
-            stack.enter_context(_locked(folder))
+            stack.enter_context(locked(folder, "choose another output with -o"))
             self._begin(identity, discard_other=discard_other)
             self._opened = stack.pop_all()
 
@@ -216,23 +216,6 @@ def _move(made: Path, place: str) -> None:
 
 def _name_output(output: Mapping[str, Any]) -> str:
     return " and ".join(str(name) for name in (output["output"], output["errors"]) if name)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of the folder; a run that is killed keeps nobody out."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise PartialError(
-            f"{folder}: another run is working in it; wait until that is done, or choose another output with -o"
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _is_as_good_as_empty(folder: Path) -> bool:

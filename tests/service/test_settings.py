@@ -7,7 +7,7 @@ import pytest
 
 from service.cli.serving.launch import become_server
 from service.cli.serving.serve import GROUPS, setting_options
-from service.settings import Settings, SettingsError, read_settings
+from service.settings import Settings, SettingsError, read_settings, unknown_variables
 from tests.service.conftest import free_port
 
 
@@ -69,6 +69,19 @@ def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv(f"STEADFAST_{name.upper()}", value)
     with pytest.raises(SettingsError, match=rf"{name} \(STEADFAST_{name.upper()}\): .*{value!r}"):
         read_settings()
+
+
+def test_an_address_that_is_a_name_is_refused_with_the_one_to_write() -> None:
+    with pytest.raises(SettingsError, match=r"must be an IP address: 127\.0\.0\.1 for this machine alone.*'localhost'"):
+        read_settings(host="localhost")
+
+
+def test_a_variable_that_is_no_setting_is_said_with_the_one_it_is_like() -> None:
+    given = ["STEADFAST_PROT", "STEADFAST_QWERTY", "STEADFAST_PORT", "PATH"]
+    assert list(unknown_variables(given)) == [
+        "STEADFAST_PROT is no setting of the server; did you mean STEADFAST_PORT?",
+        "STEADFAST_QWERTY is no setting of the server; steadfast serve --help lists those that do",
+    ]
 
 
 def test_the_server_starts_where_bentoml_tells_nobody(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

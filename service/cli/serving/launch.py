@@ -20,7 +20,7 @@ from service.answers.packages import open_packages
 from service.cli.serving.forking import can_fork, fork_workers
 from service.server.keys import read_access
 from service.server.tracing import check_tracing
-from service.settings import Settings, SettingsError
+from service.settings import Settings, SettingsError, unknown_variables
 from service.supervision import LISTEN_BACKLOG, SOURCE, WorkerSpec, command, hold_hangups
 
 
@@ -40,6 +40,8 @@ def become_server(settings: Settings) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # The server runs in another folder, and its models are those of `packages`.
     settings = settings.for_any_folder()
+    for sentence in unknown_variables(os.environ):
+        typer.echo(f"steadfast: {sentence}", err=True)
     read_access(settings)
     check_tracing(settings)
     find_provider(settings.provider)

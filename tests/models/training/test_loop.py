@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from models.checkpoint import CheckpointError, DataSource, read_record
 from models.data import load_validation
 from models.evaluation import measure
 from models.files.parts import DataError
+from models.folders import InUse
 from models.methods import METHODS, UnknownMethod
 from models.networks.batches import plan_batches
 from models.networks.encoder import EncoderError
@@ -284,6 +286,21 @@ def test_an_unfinished_run_with_other_settings_is_not_mixed_in(base: Path, data:
         train(_settings(base, data), tmp_path / "out", _stopping())
     with pytest.raises(TrainingError, match="unfinished run with another learning_rate, seed;"):
         train(_settings(base, data, seed=9, learning_rate=0.1), tmp_path / "out", SILENT)
+
+
+def test_two_runs_do_not_work_in_one_folder(base: Path, data: Path, tmp_path: Path) -> None:
+    settings = _settings(base, data)
+    refused: list[bool] = []
+
+    def begin_another(*_: object) -> None:
+        if not refused:
+            with pytest.raises(InUse, match=r"out\.training: another run is working in it"):
+                train(settings, tmp_path / "out", SILENT)
+            refused.append(True)
+
+    train(settings, tmp_path / "out", replace(SILENT, advance=begin_another))
+    assert refused
+    assert (tmp_path / "out" / "training.json").is_file()
 
 
 def test_a_damaged_state_is_refused_by_name(base: Path, data: Path, tmp_path: Path) -> None:

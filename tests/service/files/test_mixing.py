@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from models.folders import InUse
 from service.answers.predictor import Predictor
 from service.files.job import ScoringJob
 from service.files.partial import FINISHED, PartialError
@@ -108,7 +109,7 @@ def test_two_runs_do_not_work_in_one_folder(predictor: Predictor, tmp_path: Path
     def begin_another(at: Standing) -> None:
         if at.done == 10:
             for overwrite in (False, True):
-                with pytest.raises(PartialError, match=r"out\.csv\.partial: another run is working in it"):
+                with pytest.raises(InUse, match=r"out\.csv\.partial: another run is working in it"):
                     score_file(predictor, job(source, tmp_path / "out.csv", overwrite=overwrite), go_on)
 
     assert score_file(predictor, job(source, tmp_path / "out.csv"), begin_another).answered == 20
