@@ -8,9 +8,11 @@ from pathlib import Path
 
 from export.package import Package, open_package
 from export.providers import fit_to_device
+from models.machine import available_cores
 from models.tasks import check_endpoint
 from service.answers.packages import open_package_for
 from service.answers.predictor import Predictor
+from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from service.settings import Settings, read_settings
 
@@ -43,6 +45,17 @@ def open_measured(folder: Path) -> Iterator[Predictor]:
     """
     settings = read_settings(packages=[folder])
     with _opened(fit_to_device(open_package(folder), settings.provider), settings) as predictor:
+        yield predictor
+
+
+@contextmanager
+def open_for_figures(folder: Path) -> Iterator[Predictor]:
+    """The package in `folder` as it answers on CPUs by default, while the context lasts; raises PackageError.
+
+    No setting of a server counts, because the figures that a package states are the same on every machine.
+    """
+    limits = EngineLimits(queued_rows=sys.maxsize, queued_tokens=sys.maxsize)
+    with Pool(available_cores()) as pool, Predictor(open_package(folder), limits, pool) as predictor:
         yield predictor
 
 

@@ -180,10 +180,10 @@ def measure_figures(
     `layout` has the names in the data where those in the manifest do not hold.
     """
     from export.publishing import Measured
-    from service.answers.opening import open_measured
+    from service.answers.opening import open_for_figures
     from service.measuring.passport import measure_passport
 
-    with open_measured(package) as predictor, watched_measuring() as progress:
+    with open_for_figures(package) as predictor, watched_measuring() as progress:
         return Measured(
             faithfulness=_measure_explanations(predictor, data, part, layout, progress) if wanted.explanations else {},
             passport=measure_passport(predictor, data, part, progress, console.print, layout)

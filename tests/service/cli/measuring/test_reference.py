@@ -39,6 +39,24 @@ def test_a_summary_and_the_texts_themselves_give_the_same_package(package: Path,
     assert one.reference.signals["label"] == {label: labels.count(label) for label in set(labels)}
 
 
+def test_settings_of_a_server_change_no_figure_and_stop_no_measurement(
+    package: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("--reference", "--explanations", "--data", data, "--part", "validation")
+    ran = _run("measure", package, *arguments, "-o", tmp_path / "without")
+    assert ran.exit_code == 0, ran.output
+    for name, value in {"PROVIDER": "tensorrt", "WORKERS": "none", "MAX_OCCLUSION_WORDS": "1"}.items():
+        monkeypatch.setenv(f"STEADFAST_{name}", value)
+    ran = _run("measure", package, *arguments, "-o", tmp_path / "with")
+    assert ran.exit_code == 0, ran.output
+    manifests = [open_package(tmp_path / name).manifest for name in ("with", "without")]
+    # The cost is CPU time, which is another each time.
+    one, other = ({m: f.model_dump(exclude={"cost"}) for m, f in each.faithfulness.items()} for each in manifests)
+    assert one == other
+    assert "occlusion" in one
+    assert manifests[0].reference == manifests[1].reference
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
