@@ -107,7 +107,10 @@ def open_session(
 
 
 def return_memory() -> None:
-    """Give the system back what was freed: glibc would keep some 40 MB that optimising a MiniLM has scattered."""
+    """Give the system back what was freed: glibc would keep some 40 MB that optimising a MiniLM has scattered.
+
+    Any thread may call it at any time, and what it gives back is that of all threads.
+    """
     if sys.platform == "linux":
         # Other C libraries have no such function.
         with suppress(AttributeError):

@@ -14,6 +14,7 @@ from typing import ParamSpec, Self
 
 import structlog
 
+from export.prepacked import return_memory
 from service.engine.demand import Demand, Load
 from service.engine.errors import DeadlineExceeded, EngineClosed, ordinary
 from service.engine.long_work import LongWork
@@ -24,6 +25,12 @@ from service.engine.turns import Turns
 
 SHORT_MEMORY = 65_536
 """Tokens of long requests that are computed in brief batches after a short request: another one may come any time."""
+
+RETURN_AFTER = 1_048_576
+"""Tokens, padding included, after which freed memory goes back to the system: about a minute's work of two cores.
+
+Requests of all sizes scatter what glibc takes for them, so that without this a server keeps, in each of its threads,
+most of what its worst moments took. It takes some milliseconds, while other threads go on."""
 
 log = structlog.get_logger()
 
@@ -71,6 +78,8 @@ class Pool:
         self._turns = Turns()
         self._since_short: float = math.inf
         """Tokens of long requests that were taken up after the last short one."""
+        self._since_returned = 0
+        """Tokens computed after freed memory went back to the system last."""
         self._idle = 0
         self._closed = False
         self._faults: set[type[BaseException]] = set()
@@ -240,7 +249,13 @@ class Pool:
                 dispatch.queue.running -= 1
                 if is_computed:
                     dispatch.queue.throughput.add(dispatch.tokens, took_s)
+            self._since_returned += dispatch.tokens
+            may_return = self._since_returned >= RETURN_AFTER
+            if may_return:
+                self._since_returned = 0
             self._work_done.notify_all()
+        if may_return:
+            self._guard(return_memory)
 
     def _compute(self, queue: ModelQueue, batch: list[QueuedRow]) -> None:
         """Run a batch. If that fails, run its rows one by one, so that only those at fault fail."""

@@ -1,16 +1,20 @@
 """Several models in one pool: fair shares, common threads, one meter."""
 
+import ctypes
+import platform
 import threading
 from concurrent.futures import Future, wait
 from itertools import chain
 
+import psutil
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.engine.errors import DeadlineExceeded, EngineClosed
 from service.engine.limits import EngineLimits
 from service.engine.model_engine import Engine
-from service.engine.pool import Pool
+from service.engine.pool import RETURN_AFTER, Pool
 from service.engine.submission import EngineResult
 from tests.service.engine.fakes import OUTPUTS, ControlledRun, RecordingMeter, lengths_in, rows_of, stopped_clock
 
@@ -133,3 +137,29 @@ def test_dropped_rows_are_never_computed_and_all_others_once(
     computed = sorted(chain.from_iterable(runs[0].batches + runs[1].batches))
     assert computed == sorted(chain([1], *(lengths for _, lengths, fate in requests if fate == "wanted")))
     assert meter.queues[-1] == (0, 0)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries give memory back themselves, or never")
+def test_what_was_freed_goes_back_to_the_system_after_many_tokens() -> None:
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = libc.memset.restype = ctypes.c_void_p
+    libc.free.argtypes = [ctypes.c_void_p]
+    libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+
+    def resident_mb() -> float:
+        return float(psutil.Process().memory_info().rss / 1e6)
+
+    pieces = [libc.memset(libc.malloc(60_000), 1, 60_000) for _ in range(4_000)]
+    # Every other one, so that little of it is at the end of the heap, where glibc gives it back by itself.
+    for piece in pieces[::2]:
+        libc.free(piece)
+    kept = resident_mb()
+    with Pool(1) as pool, Engine(ControlledRun(), EngineLimits(queued_tokens=RETURN_AFTER), pool) as engine:
+        engine.submit(rows_of(RETURN_AFTER // 2), OUTPUTS).result(10)
+        before = resident_mb()
+        engine.submit(rows_of(RETURN_AFTER // 2), OUTPUTS).result(10)
+    after = resident_mb()
+    for piece in pieces[1::2]:
+        libc.free(piece)
+    assert before == pytest.approx(kept, abs=20)
+    assert after < before - 80
