@@ -18,6 +18,7 @@ from export.graphs.finishing import write_graph
 from export.package import open_package
 from export.probes import rows_of_many_lengths
 from export.session import OUTPUTS, Session
+from models.networks.bilstm import BilstmConfig, BilstmForSequenceClassification
 from models.networks.families import reads_segments
 from models.networks.loading import AUTO_CLASSES
 from models.tasks import TASKS
@@ -64,6 +65,15 @@ def test_it_passes_every_gate_with_every_explanation(family: tuple[str, Path]) -
     assert found
     missing = set() if found[1] == "yes" else {"decomposition"}
     assert set(manifest.parity.largest_difference) == set(OUTPUTS) - missing
+
+
+def test_a_bilstm_has_every_explanation_but_rollout(tmp_path: Path) -> None:
+    config = BilstmConfig(vocab_size=20, word_width=8, state_width=6, reads_pairs=False, num_labels=3)
+    write_graph(BilstmForSequenceClassification(config).eval(), "sequence-classification", tmp_path / "graph.onnx")
+    outputs = [output.name for output in InferenceSession(str(tmp_path / "graph.onnx")).get_outputs()]
+    assert outputs == ["logits", "attention", "decomposition"]
+    found = re.search(r"^\| `bilstm-attention` \|(?:[^|]*\|){3} yes \|", DOCUMENTED.read_text(), re.MULTILINE)
+    assert found
 
 
 def test_its_graph_gives_the_stock_models_logits(family: tuple[str, Path]) -> None:

@@ -21,6 +21,7 @@ from models.tasks import TASKS
 from models.tasks.task import Head
 from tests.models.passes import FAMILIES, make_batch, make_build_context, make_config, make_context, make_encoder, total
 from tests.tiny import METHOD_SETTINGS
+from tests.tiny_families import make_family_tokenizer
 
 DOCUMENTED = Path(__file__).parents[3] / "docs" / "encoders.md"
 STEPS = [name for name in METHODS if name not in ("cline", "ssa-co", "ssa-hybrid")]
@@ -87,6 +88,18 @@ def test_the_documentation_lists_the_families_their_heads_methods_and_layouts() 
         reached = {one for one in METHODS if _reaches(config, "sequence-classification", one)}
         wanted = "all" if reached == set(METHODS) else "`plain`, `attention-*`, `word-*`"
         assert methods.strip() == wanted
+
+
+def test_the_documentation_names_the_tokenizers_of_the_families() -> None:
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|(?:[^|]*\|){4}([^|]*)\|[^|]*\|$", DOCUMENTED.read_text(), re.MULTILINE)
+    named = {"WordPiece": "WordPiece", "BPE": "bytes", "Unigram": "SentencePiece"}
+    for name, documented in rows:
+        if name == BilstmConfig.model_type:
+            assert documented.strip() == "words"
+        else:
+            kind = type(make_family_tokenizer(name).backend_tokenizer.model).__name__
+            assert documented.strip() == named[kind]
+    assert len(rows) == len(KNOWN)
 
 
 def _reaches(config: object, head: Head, method: str) -> bool:

@@ -11,9 +11,13 @@ from models.tasks.labels.matching import LabelError, MatchedHead, match_labels
     [
         ("sentiment", ["POS", "Neg"], ("negative", "positive"), (1, 0)),
         ("sentiment", ["Neutral", "POSITIVE", "NEGATIVE"], ("negative", "neutral", "positive"), (2, 0, 1)),
+        ("sentiment", ["negative", "positive", "neutral"], ("negative", "neutral", "positive"), (0, 2, 1)),
         ("nli", ["contradiction", "entailment", "neutral"], ("entailment", "neutral", "contradiction"), (1, 2, 0)),
+        ("nli", ["ENTAILMENT", "CONTRADICTION", "NEUTRAL"], ("entailment", "neutral", "contradiction"), (0, 2, 1)),
+        ("nli", ["Neutral", "Entails", "Contradicts"], ("entailment", "neutral", "contradiction"), (1, 0, 2)),
         ("nli", ["NOT ENTAILMENT", "Entails"], ("entailment", "not_entailment"), (1, 0)),
         ("paraphrase", ["equivalent", "not_equivalent"], ("different", "paraphrase"), (1, 0)),
+        ("paraphrase", ["is_duplicate", "not_duplicate"], ("different", "paraphrase"), (1, 0)),
         ("paraphrase", ["not-duplicate", "Duplicate"], ("different", "paraphrase"), (0, 1)),
     ],
 )

@@ -13,7 +13,7 @@ from models.tasks import TASKS
 from service.attacks.run import Campaign
 from service.cli.commands import app
 from tests.service.conftest import Server
-from tests.tiny import write_sentiment
+from tests.tiny import WORDNET, write_sentiment
 
 ZOO = Path(__file__).parents[4] / "zoo"
 
@@ -49,6 +49,35 @@ def test_a_server_is_attacked_with_the_same_figures(package: Path, server: Serve
     ):
         assert _attack(*victim, *options, "--json", tmp_path / name).exit_code == 0
     assert (tmp_path / "package").read_text() == (tmp_path / "server").read_text()
+
+
+@pytest.mark.parametrize("task", ["text-classification", "pair-classification"])
+def test_a_server_of_labels_of_one_s_own_is_attacked_with_the_same_figures_and_texts(
+    made: Callable[[str], Path],
+    start_server: Callable[..., Server],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    task: str,
+) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
+    package, data = made(task) / "package", made(task) / "data"
+    url = f"http://127.0.0.1:{start_server(package).port}/v1/{task}"
+    options = ("--data", data, "--part", "validation", "--attack", "synonyms", "--attack", "unicode", "--words", "50%")
+    found = []
+    for name, victim in (("package", (package,)), ("server", ("--url", url))):
+        files = tmp_path / f"{name}.json", tmp_path / f"{name}.jsonl"
+        ran = _attack(*victim, *options, "--candidates", 4, "--json", files[0], "-o", files[1])
+        assert ran.exit_code == 0, ran.output
+        found.append([file.read_text() for file in files])
+    assert found[0] == found[1]
+    figures = json.loads(found[0][0])["attacks"]
+    assert [one["attack"] for one in figures] == ["synonyms", "unicode", "any"]
+    fooled = [json.loads(line) for line in found[0][1].splitlines()]
+    assert all(one["attack"]["before"]["label"] == one["label"] for one in fooled)
+    assert {one["attack"]["name"] for one in fooled} <= {"synonyms-50%", "unicode-50%"}
+    assert sum(one["attack"]["name"] == "unicode-50%" for one in fooled) == round(
+        (figures[1]["accuracy"] - figures[1]["under_attack"]) * figures[1]["rows"]
+    )
 
 
 @pytest.mark.parametrize("task", sorted(TASKS.keys() - {"sentiment"}))
