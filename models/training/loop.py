@@ -15,6 +15,7 @@ from pathlib import Path
 from models.checkpoint import EpochRecord, TrainingRecord
 from models.data import Example
 from models.evaluation import EvaluatedModel, measure
+from models.folders import check_new
 from models.networks.batches import plan_batches, torch_runner
 from models.networks.heads import HEAD_TRAINING
 from models.networks.masking import MaskedExamples, Masking
@@ -24,7 +25,7 @@ from models.training.noise import Copying, copying
 from models.training.run import Run, RunState, Watcher, prepare_run
 from models.training.saving import (
     best_epoch,
-    check_free,
+    check_claim,
     claimed_folder,
     make_record,
     remove_worse_weights,
@@ -49,13 +50,15 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher, measured_rows
 
     Raises:
         DataError, EncoderError: the data or the base cannot be read.
-        TrainingError: `out` exists, or an unfinished run with other settings lies beside it.
+        AlreadyThere, NotWritable: `out` exists, or cannot be made.
+        TrainingError: an unfinished run with other settings lies beside it.
         InUse: another run is working beside `out`.
         Interrupted: on SIGINT or SIGTERM, after the state was saved.
     """
+    check_new(out)
     settings = with_labels(settings)
     work = out.with_name(out.name + ".training")
-    check_free(settings, out, work)
+    check_claim(settings, work)
     run = prepare_run(settings, work, watcher, measured_rows)
     with claimed_folder(settings, work) if run.replicas.is_main else nullcontext():
         state = resume_run(run)

@@ -48,14 +48,12 @@ RECORDED_APART = frozenset(
 RECORDED_VERSIONS = ("torch", "transformers", "tokenizers", "accelerate")
 
 
-def check_free(settings: TrainingSettings, out: Path, work: Path) -> None:
-    """Refuse an `out` that exists and a `work` that belongs to a run with other settings.
+def check_claim(settings: TrainingSettings, work: Path) -> None:
+    """Refuse a `work` that belongs to a run with other settings.
 
     Raises:
         TrainingError: says which settings differ.
     """
-    if out.exists():
-        raise TrainingError(f"{out}: exists already; choose another name or remove it")
     wanted = settings.model_dump(mode="json")
     claim = work / CLAIM_FILE
     if claim.is_file():

@@ -16,7 +16,7 @@ from models.checkpoint import CheckpointError, DataSource, read_record
 from models.data import load_validation
 from models.evaluation import measure
 from models.files.parts import DataError
-from models.folders import InUse
+from models.folders import AlreadyThere, InUse
 from models.methods import METHODS, UnknownMethod
 from models.networks.batches import plan_batches
 from models.networks.encoder import EncoderError
@@ -277,8 +277,16 @@ def test_rows_alike_in_length_go_together() -> None:
 
 
 def test_an_existing_checkpoint_is_not_overwritten(base: Path, data: Path, plain_checkpoint: Path) -> None:
-    with pytest.raises(TrainingError, match="exists already; choose another name or remove it"):
+    with pytest.raises(AlreadyThere, match="exists already; choose another name or remove it"):
         train(_settings(base, data), plain_checkpoint, SILENT)
+
+
+def test_an_existing_checkpoint_is_refused_before_labels_are_read_from_data(tmp_path: Path) -> None:
+    # It holds no part, which is an error too.
+    (tmp_path / "data").mkdir()
+    given = {"task": "text-classification", "base": "bilstm", "source": {"data": str(tmp_path / "data")}}
+    with pytest.raises(AlreadyThere, match="exists already"):
+        train(check_settings(given), tmp_path, SILENT)
 
 
 def test_an_unfinished_run_with_other_settings_is_not_mixed_in(base: Path, data: Path, tmp_path: Path) -> None:
