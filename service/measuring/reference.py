@@ -54,18 +54,22 @@ def read_reference(file: Path, package: Package) -> Reference:
         WrongSummary: it is no such file, or another package's.
         TooFewAnswers: it sums up too few answers.
     """
+    cure = "make one with steadfast score --summary FILE"
     try:
         summary = Summary.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        raise WrongSummary(
-            f"{file}: no summary of answers: {first_mistake(error)}; make one with steadfast score --summary FILE"
-        ) from error
+        raise WrongSummary(f"{file}: no summary of answers: {first_mistake(error)}; {cure}") from error
     if summary.model.digest != package.manifest.digest:
         raise WrongSummary(
             f"{file}: sums up the answers of another package ({summary.model.name}, {summary.model.digest[:12]}) than "
             f"{package.folder} ({package.manifest.digest[:12]}); score the texts with this one"
         )
-    return as_reference(summary, file.name)
+    try:
+        return as_reference(summary, file.name)
+    except ValidationError as error:
+        raise WrongSummary(f"{file}: its counts make no reference: {first_mistake(error)}; {cure}") from error
+    except ValueError as error:
+        raise WrongSummary(f"{file}: its counts make no reference: {error}; {cure}") from error
 
 
 def as_reference(summary: Summary, texts: str) -> Reference:

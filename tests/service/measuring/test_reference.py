@@ -1,7 +1,9 @@
 """References as they are measured, and as they are read from summaries."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,4 +64,25 @@ def test_a_summary_of_another_package_is_refused(predictor: Predictor, package: 
         read_reference(file, open_package(package))
     file.write_text("{}")
     with pytest.raises(WrongSummary, match=r"no summary of answers: model: .* steadfast score --summary FILE"):
+        read_reference(file, open_package(package))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"confidence": {"edges": (0.0, 0.5, 1.0), "counts": (0, 500)}}, "not all of .* are among these"),
+        ({"confidence": {"counts": (0,) * 20}}, "confidence has no bins"),
+        ({"labels": {"positive": -5}}, "signals.label.positive: "),
+    ],
+)
+def test_a_summary_whose_counts_were_changed_is_refused(
+    predictor: Predictor, package: Path, tmp_path: Path, changed: dict[str, Any], reason: str
+) -> None:
+    items = [TASKS["sentiment"].item.model_validate(item) for item in make_items("sentiment", LEAST_ANSWERS)]
+    values = _summary(predictor, items).model_dump(mode="json")
+    for name, fields in changed.items():
+        values[name] |= fields
+    file = tmp_path / "summary.json"
+    file.write_text(json.dumps(values))
+    with pytest.raises(WrongSummary, match=f"its counts make no reference: .*{reason}.*; make one with"):
         read_reference(file, open_package(package))
