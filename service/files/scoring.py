@@ -213,9 +213,7 @@ class _Run:
             remove(folder / _ERRORS)
             raise
         if _digests([part.file for part in self.source.parts]) != list(self.digests):
-            raise InputChanged(
-                f"{', '.join(job.sources)}: was written to while it was read; run the command again with --overwrite"
-            )
+            raise InputChanged(f"{', '.join(job.sources)}: was written to while it was read")
         counts = writing.counts(kept, self.predictor.name)
         self._finish(partial, identity, counts, writing.answers)
         return counts

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 class InputChanged(UserError):
     """The input has changed since the run began."""
 
+    def __init__(self, what: str) -> None:
+        """Say what changed, and what to do."""
+        super().__init__(
+            f"{what}; run the command again with the input as it was, which goes on, or with --overwrite, which begins "
+            "anew"
+        )
+
 
 @dataclass(frozen=True)
 class Part:
@@ -44,9 +51,7 @@ class Part:
             found += len(block)
             yield block
         if found < self.picked:
-            raise InputChanged(
-                f"{self.file.name}: has fewer records than when the run began; run the command again with --overwrite"
-            )
+            raise InputChanged(f"{self.file.name}: has fewer records than when the run began")
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,7 @@ class Writing:
     def _take(self, block: Block) -> list[Outcome]:
         found = list(islice(self._outcomes, len(block)))
         if len(found) < len(block):
-            raise InputChanged(
-                "the input has more records than when the run began; run the command again with --overwrite"
-            )
+            raise InputChanged("the input has more records than when the run began")
         for outcome in found:
             self._number += 1
             self.answers.add(self._number, outcome)
