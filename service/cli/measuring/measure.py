@@ -132,9 +132,9 @@ def measure(
 
     found = _summed_up(opened, summary) if data is None else _measuring(opened, data, part, wanted, layout)
     made = measure_again(package, out, found, twins=twin or (), say=console.print)
-    if made.reference is not None and (reference or summary):
-        told = f"{made.reference.answers:,} answers to {made.reference.texts}; digest {made.digest}"
-        console.print(told, highlight=False)
+    new = made.reference if made.reference != opened.manifest.reference else None
+    told = f"{new.answers:,} answers to {new.texts}; " if new else ""
+    console.print(f"{told}digest {made.digest}", highlight=False)
     console.print(f"next: steadfast serve {out}")
 
 

@@ -86,6 +86,22 @@ def test_too_few_texts_leave_no_package(package: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_a_reference_that_stays_is_not_told_as_a_new_one(package: Path, data: Path, tmp_path: Path) -> None:
+    few = write_sentiment(tmp_path / "few", train=1, validation=20)
+    measured, again = tmp_path / "measured", tmp_path / "again"
+    ran = _run("measure", package, "--reference", "--data", data, "--part", "validation", "-o", measured)
+    assert ran.exit_code == 0, ran.output
+    options = ("--reference", "--explanations", "--data", few, "--part", "validation")
+    ran = _run("measure", measured, *options, "-o", again)
+    assert ran.exit_code == 0, ran.output
+    before, after = open_package(measured).manifest, open_package(again).manifest
+    assert after.reference == before.reference
+    said = " ".join(ran.stderr.split())
+    assert "20 answers say too little" in said
+    assert "600 answers" not in said
+    assert f"digest {after.digest}" in said
+
+
 @pytest.mark.parametrize("validation", [500, 40])
 def test_an_export_measures_the_reference_where_the_validation_part_suffices(validation: int, tmp_path: Path) -> None:
     data = write_sentiment(tmp_path / "data", train=8, validation=validation)
