@@ -17,8 +17,9 @@ from models.checkpoint import DataFile, DataSource
 from models.errors import first_mistake
 from models.files.formats import Records
 from models.files.layout import USUAL_LAYOUT, Columns, Layout, find_columns
-from models.files.parts import DataError, class_names, fetch_part, open_part, read_part
+from models.files.parts import DataError, OpenPart, class_names, fetch_part, open_part, read_part
 from models.files.rows import BadRecord, Record, UnknownColumn
+from models.tasks.labels.matching import LabelError, match_classes
 from models.tasks.task import AnyTask, Item, Outputs, read_item
 from models.text import Encoded, Reader, Truncation
 
@@ -74,8 +75,10 @@ def load_part(
     Raises:
         DataError: the part or a column is missing, or more than one record in a hundred cannot be used.
     """
-    records, digest = open_part(data, name)
-    records = select(records)
+    part = open_part(data, name)
+    records = select(part.records)
+    if use != "unlabelled":
+        layout = _with_classes(layout, part, name, task, outputs)
     examples: list[Example] = []
     bad: list[BadRecord] = []
 
@@ -92,7 +95,7 @@ def load_part(
     origin = DataFile(
         part=use,
         name=name,
-        sha256=digest,
+        sha256=part.digest,
         rows=len(examples),
         bad_rows=len(bad),
     )
@@ -180,13 +183,15 @@ def load_answered(
     Raises:
         DataError: the part or a column is missing, or no record can be used.
     """
+    part = open_part(data, name)
+    layout = _with_classes(layout, part, name, task, outputs)
     answered: list[AnsweredRecord] = []
     bad: list[BadRecord] = []
 
     def read(record: Record, columns: Columns) -> AnsweredRecord | BadRecord:
         return _read_answered(record, columns, "window", task, outputs, reader, layout)
 
-    for found in _read_each(read_part(data, name), name, task, "validation", read, layout):
+    for found in _read_each(part.records, name, task, "validation", read, layout):
         (bad if isinstance(found, BadRecord) else answered).append(found)  # type: ignore[arg-type]
         if len(answered) == most:
             break
@@ -257,9 +262,7 @@ def declared_labels(source: DataSource, task: AnyTask) -> tuple[str, ...] | None
     name = source.train[0]
     features = fetch_part(source.data, name).features
     target = _find_columns(Record(1, dict(features)), name, task, "train", source.layout).target
-    names = tuple(map(source.layout.rename, class_names(features, target) or ()))
-    # Where two of them become one, numbers no longer say which label is meant.
-    return names if names and len(set(names)) == len(names) else None
+    return tuple(dict.fromkeys(map(source.layout.rename, class_names(features, target) or ()))) or None
 
 
 def _select_train(source: DataSource, rows: int | None) -> list[tuple[str, Selection]]:
@@ -318,6 +321,27 @@ def _find_columns(record: Record, name: str, task: AnyTask, use: Use, layout: La
         return find_columns(list(record.values), task, layout, has_answers=use != "unlabelled")
     except UnknownColumn as error:
         raise DataError(f"{name}: {error}") from error
+
+
+def _with_classes(layout: Layout, part: OpenPart, name: str, task: AnyTask, outputs: Outputs) -> Layout:
+    """The layout that also reads the numbers of a hub's classes by their names, where the model's labels have these.
+
+    Raises:
+        DataError: a column is missing, or some of the names are those of labels in other places.
+    """
+    if not part.features:
+        return layout
+    target = _find_columns(Record(1, dict(part.features)), name, task, "validation", layout).target
+    names = class_names(part.features, target) or ()
+    # In a list, as they stand in records, tags are renamed by their kinds.
+    renamed = layout.rename(names) if task.target_column == "tags" else [layout.rename(one) for one in names]
+    if any(layout.rename(number) != number for number in range(len(names))):
+        return layout
+    try:
+        labels = match_classes(task, outputs.labels, renamed)
+    except LabelError as error:
+        raise DataError(f"{name}: {error}") from error
+    return layout.over(Layout(label_map={str(number): label for number, label in enumerate(labels or ())}))
 
 
 def _texts_of(record: Record, columns: Columns) -> tuple[str, ...]:

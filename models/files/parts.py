@@ -4,7 +4,8 @@ A folder holds files of any kind that `models.files` reads. A part is named by i
 `sst2_train` is `sst2_train.jsonl.gz`. On a hub, a part is a split.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,30 @@ class DataError(UserError):
     """Data that cannot be trained or measured on."""
 
 
+@dataclass(frozen=True)
+class OpenPart:
+    """The records of one part, and what is known of them before they are read."""
+
+    records: Records
+    digest: str | None = None
+    """The sha256 of its file; None for a part of a hub."""
+    features: Mapping[str, Any] = field(default_factory=dict)
+    """The types of its columns, as a hub declares them; empty for a file."""
+
+
 def class_names(features: Mapping[str, Any], column: str | None) -> tuple[str, ...] | None:
-    """The names of the classes of a column, by the features of a data set; None for a column without classes."""
-    names = getattr(features.get(column or ""), "names", None)
+    """The names of the classes of a column, by the features of a data set; None for a column without classes.
+
+    Those of a column of lists, such as tags, are the names of the classes in the lists.
+    """
+    found = features.get(column or "")
+    names = getattr(getattr(found, "feature", found), "names", None)
     return tuple(names) if names else None
 
 
 def read_part(data: str, name: str) -> Records:
     """Read the records of one part as its file has them; raises DataError."""
-    return open_part(data, name)[0]
+    return open_part(data, name).records
 
 
 def has_part(data: str, name: str) -> bool:
@@ -35,19 +51,20 @@ def has_part(data: str, name: str) -> bool:
     return Path(data).is_dir() and bool(_part_files(Path(data), name))
 
 
-def open_part(data: str, name: str) -> tuple[Records, str | None]:
-    """The records of one part, and the digest of its file; None for a part of a hub. Raises DataError."""
+def open_part(data: str, name: str) -> OpenPart:
+    """Find one part and begin to read it; raises DataError."""
     folder = Path(data)
     if not folder.is_dir():
-        return _open_hub(data, name), None
-    found = _part_files(folder, name)
-    if not found:
+        found = fetch_part(data, name)
+        records = (Record(number, values) for number, values in enumerate(found, start=1))
+        return OpenPart(records, features=found.features)
+    files = _part_files(folder, name)
+    if not files:
         there = sorted({stem for path in folder.iterdir() if (stem := stem_of(path.name))})
         raise DataError(f"{folder}: no part {name!r}; there are: {', '.join(there) or 'no data files at all'}")
-    if len(found) > 1:
-        raise DataError(f"{folder}: part {name!r} is there twice: {', '.join(path.name for path in found)}")
-    digest = LOCAL_DISK.digest(str(found[0]))
-    return read_records(found[0]), digest
+    if len(files) > 1:
+        raise DataError(f"{folder}: part {name!r} is there twice: {', '.join(path.name for path in files)}")
+    return OpenPart(read_records(files[0]), digest=LOCAL_DISK.digest(str(files[0])))
 
 
 def fetch_part(data: str, name: str) -> Any:
@@ -69,8 +86,3 @@ def _part_files(folder: Path, name: str) -> list[Path]:
     if not wanted.parent.is_dir():
         return []
     return [path for path in sorted(wanted.parent.iterdir()) if stem_of(path.name) == wanted.name and path.is_file()]
-
-
-def _open_hub(data: str, name: str) -> Iterator[Record]:
-    for number, values in enumerate(fetch_part(data, name), start=1):
-        yield Record(number, values)

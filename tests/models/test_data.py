@@ -3,14 +3,19 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+import datasets
 import pytest
+from datasets import ClassLabel, Dataset, Features, Sequence, Value
 
 from models.checkpoint import DataSource
-from models.data import Part, check_columns, load_part, load_train, load_unlabelled, read_texts
+from models.data import Part, check_columns, load_answered, load_part, load_train, load_unlabelled, read_texts
+from models.files.layout import Layout
 from models.files.parts import DataError
 from models.tasks.ner import NER
 from models.tasks.sentiment import SENTIMENT
+from models.tasks.task import Outputs
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_tokenizer
 
@@ -134,6 +139,67 @@ def test_a_hub_that_cannot_be_reached_is_a_clear_error(reader: Reader) -> None:
         DataError, match="'some/where:there' is neither a folder here nor a data set that could be fetched"
     ):
         _load("some/where:there", "train", reader)
+
+
+def _hub(monkeypatch: pytest.MonkeyPatch, label: Any, values: list[Any], **columns: Any) -> None:
+    """Let the library `datasets` find these records, whose answers are of the type `label`."""
+    texts = columns or {"text": [f"text {number}" for number in range(len(values))]}
+    name = "tags" if isinstance(label, Sequence) else "label"
+    types = {column: datasets.Sequence(Value("string")) if name == "tags" else Value("string") for column in texts}
+    found = Dataset.from_dict({**texts, name: values}, features=Features({**types, name: label}))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: found)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "label_map", "targets"),
+    [
+        (("negative", "positive"), ["pos", "neg"], {}, [1, 0]),
+        (("bad", "good"), ["positive", "negative"], {}, [1, 0]),
+        (("negative", "positive"), ["Up", "down"], {"up": "positive", "down": "negative"}, [1, 0]),
+        (("2", "1"), ["1", "2"], {}, [1, 0]),
+        (("negative", "positive"), ["pos", "neg", "neutral"], {"neutral": "negative"}, [1, 0, 0]),
+        # Where the model has none of the names, or only in their places, a number is a place.
+        (("negative", "positive"), ["1", "2"], {}, [0, 1]),
+        (("fine", "bland"), ["pos", "neg"], {}, [0, 1]),
+        (("negative", "neutral", "positive"), ["negative", "in between", "positive"], {}, [0, 1, 2]),
+        # What the user says of numbers holds.
+        (("negative", "positive"), ["neg", "pos"], {"0": "positive", "1": "negative"}, [1, 0]),
+    ],
+)
+def test_numbers_of_a_hubs_classes_are_read_by_their_names(
+    labels: tuple[str, ...], names: list[str], label_map: dict[str, str], targets: list[int],
+    reader: Reader, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    _hub(monkeypatch, ClassLabel(names=names), list(range(len(names))))
+    layout, outputs = Layout(label_map=label_map), Outputs(labels)
+    part = load_part("owner/x", "test", "validation", SENTIMENT, outputs, reader, layout=layout)
+    assert [example.target for example in part.examples] == targets
+    answered = load_answered("owner/x", "test", SENTIMENT, outputs, reader, layout=layout)
+    assert [one.target for one in answered] == targets
+
+
+def test_classes_of_which_a_model_has_some_in_other_places_are_refused(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _hub(monkeypatch, ClassLabel(names=["negative", "neutral", "positive"]), [0, 1, 2])
+    message = (
+        "^test: its class 2 is 'positive', which is label 1 here, and 'negative', 'positive' have none for 'neutral'; "
+        "say with --label-map which label each name stands for$"
+    )
+    with pytest.raises(DataError, match=message):
+        _load("owner/x", "test", reader)
+
+
+@pytest.mark.parametrize(("kind", "label_map"), [("person", {}), ("PER", {"PER": "person"})])
+def test_tags_of_a_hub_are_read_by_their_names(
+    kind: str, label_map: dict[str, str], reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _hub(
+        monkeypatch, Sequence(ClassLabel(names=[f"B-{kind}", f"I-{kind}", "O"])), [[0, 1, 2]], tokens=[["A", "B", "c"]]
+    )
+    layout = Layout(label_map=label_map)
+    (example,) = load_part("owner/x", "test", "validation", NER, NER.outputs, reader, layout=layout).examples
+    assert [NER.outputs.labels[number] for number in example.target] == ["B-person", "I-person", "O"]
 
 
 @pytest.mark.parametrize("place", [0, 1, 199])

@@ -91,6 +91,35 @@ def match_rows(task: AnyTask, labels: Sequence[str], found: Sequence[str]) -> di
     return rows if len(rows) > 1 else {}
 
 
+def match_classes(task: AnyTask, labels: Sequence[str], names: Sequence[str]) -> tuple[str, ...] | None:
+    """The labels of a model for the classes 0, 1 and so on of a data set, which calls them by these names.
+
+    None where a class's number is the place of its label: the labels have none of the names, or only in these places.
+
+    Raises:
+        LabelError: the labels have only some of the names, and in other places, so that neither names nor places fit.
+    """
+    meanings = [_meaning(task, label) for label in labels]
+
+    def find(name: str) -> int | None:
+        """The place of the only label of this name or, if none is called so, of this meaning."""
+        names, wanted = (labels, name) if name in labels else (meanings, _meaning(task, name))
+        return names.index(wanted) if names.count(wanted) == 1 else None
+
+    places = [find(name) for name in names]
+    known = [place for place in places if place is not None]
+    if len(known) == len(names):
+        return tuple(labels[place] for place in known)
+    moved = next((number for number, place in enumerate(places) if place not in (None, number)), None)
+    if moved is None:
+        return None
+    strangers = [name for name, place in zip(names, places, strict=True) if place is None]
+    raise LabelError(
+        f"its class {moved} is {names[moved]!r}, which is label {places[moved]} here, and {_quoted(labels)} have none "
+        f"for {_quoted(strangers)}; say with --label-map which label each name stands for"
+    )
+
+
 def _meaning(task: AnyTask, name: str) -> str:
     return plain_name(find_label(task.known_as, name) or name)
 

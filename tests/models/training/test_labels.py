@@ -88,11 +88,16 @@ def test_classes_of_a_hubs_data_set_keep_their_order(monkeypatch: pytest.MonkeyP
     assert labels_of_hub(["0", "1", "many"], monkeypatch) == ("0", "1", "many")
 
 
-def labels_of_hub(names: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...] | None:
+def test_classes_that_a_label_map_makes_one_are_one_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = {"data": "owner/topics", "label_map": {"World": "news", "Politics": "news"}}
+    assert labels_of_hub(["World", "Arts", "Politics"], monkeypatch, source=source) == ("news", "Arts")
+
+
+def labels_of_hub(names: list[str], monkeypatch: pytest.MonkeyPatch, **changed: Any) -> tuple[str, ...] | None:
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
     found = Dataset.from_dict({"text": ["a"], "label": [0]}, features=features)
-    monkeypatch.setattr("models.data.fetch_part", lambda *_: found)
-    return with_labels(settings(Path("owner/topics"))).labels
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: found)
+    return with_labels(settings(Path("owner/topics"), **changed)).labels
 
 
 def test_the_label_of_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
