@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
 
 from models.atomic import atomic_write, atomic_write_text
-from models.errors import UserError
+from models.errors import UserError, first_mistake
 from models.files.formats import OutputColumns, find_format, opened_writer, stem_of
 from models.files.opening import DataFile
 from models.files.storage import LOCAL_DISK
@@ -18,11 +20,48 @@ from service.files.counts import Counts
 from service.files.selection import Selection, Shard
 from service.files.source import Source, survey_source
 from service.files.target import STDOUT, OutputError, Target, refuse_one_name_for_two
-from service.outcomes.summary import Summary, SummaryFold
+from service.outcomes.summary import FailureCount, Summary, SummaryFold
 
 
 class ShardsError(UserError):
     """Outputs that are not all shards of one run."""
+
+
+class _Run(BaseModel):
+    selection: dict[str, Any]
+
+
+class _Part(BaseModel):
+    name: str
+
+
+class _Counts(BaseModel):
+    records: int
+    answered: int
+    refused: int
+
+
+class _Counted(BaseModel):
+    """The counts of answers as `SummaryFold.as_json` gives them, and the model that answered."""
+
+    model: ModelName
+    counts: dict[str, int]
+    labels: dict[str, int]
+    certificates: dict[str, int]
+    tallies: dict[Literal["confidence", "similarity", "unknown_share", "tokens"], list[tuple[float, int]]]
+    failures: list[FailureCount]
+
+
+class _ShardRecord(BaseModel):
+    """The entries of a shard's record that are read here."""
+
+    format: int
+    run: _Run
+    sources: list[_Part]
+    error_column: str
+    output: str
+    counts: _Counts
+    counted: _Counted
 
 
 @dataclass(frozen=True)
@@ -116,16 +155,16 @@ def _refuse_taken_names(target: Target, shards: Sequence[Path], beside: Mapping[
 
 
 def _read_record(path: Path) -> dict[str, Any]:
+    name = Target(str(path)).record.name
+    cure = "score that shard again with --overwrite"
     try:
-        record = dict(json.loads(Target(str(path)).record.read_bytes()))
+        record = json.loads(Target(str(path)).record.read_bytes())
+        _ShardRecord.model_validate(record)
+    except ValidationError as error:
+        raise ShardsError(f"{path}: its record {name} is of no shard: {first_mistake(error)}; {cure}") from error
     except (OSError, ValueError) as error:
-        raise ShardsError(f"{path}: its record {Target(str(path)).record.name} is missing or damaged") from error
-    if "counted" not in record:
-        raise ShardsError(
-            f"{path}: its record {Target(str(path)).record.name} does not count its answers; score that shard again "
-            "with --overwrite"
-        )
-    return record
+        raise ShardsError(f"{path}: its record {name} is missing or damaged; {cure}") from error
+    return dict(record)
 
 
 def _without_shard(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Shards of a run joined into what one run would have written."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -126,16 +127,35 @@ def test_the_command_ends_as_one_run_does(package: Path, tmp_path: Path) -> None
         assert (tmp_path / f"out.{ending}").read_bytes() == (tmp_path / f"whole.{ending}").read_bytes(), ending
 
 
-def test_a_shard_whose_record_does_not_count_its_answers_is_refused(
-    predictor: Predictor, source: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("counted",), None, "counted: "),
+        (("counted", "tallies", "tokens"), [[1, 2, 3]], "counted.tallies.tokens.0: "),
+        (("counted", "failures"), [{"code": "nonsense"}], "counted.failures.0.code"),
+        (("counts", "records"), "many", "counts.records: must be a whole number"),
+        (("sources",), [{}], "sources.0.name: is missing"),
+        (("run",), [], "run: must be an object"),
+        (("output",), None, "output: must be a text"),
+    ],
+)
+def test_a_record_that_is_of_no_shard_is_refused_by_the_place_of_its_fault(
+    predictor: Predictor, source: Path, tmp_path: Path, place: tuple[str, ...], value: Any, said: str
 ) -> None:
     for number in (1, 2):
         score(predictor, source, tmp_path / "out.csv", Shard(number, 2))
-    record = tmp_path / "out.1-of-2.csv.run.json"
-    uncounted = {name: value for name, value in json.loads(record.read_text()).items() if name != "counted"}
-    record.write_text(json.dumps(uncounted))
-    with pytest.raises(ShardsError, match=r"out\.1-of-2\.csv: its record .* does not count its answers; score"):
+    file = tmp_path / "out.1-of-2.csv.run.json"
+    record = json.loads(file.read_text())
+    inner = record
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    file.write_text(json.dumps(record))
+    with pytest.raises(
+        ShardsError, match=rf"out\.1-of-2\.csv: its record .* is of no shard: {re.escape(said)}.*; score"
+    ):
         merge(str(tmp_path / "out.csv"), overwrite=False)
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_each_shard_has_its_own_files_beside_the_output(package: Path, tmp_path: Path) -> None:
