@@ -37,6 +37,9 @@ class DataFile(BaseModel):
         description="Records used; one whose text or target cannot be read is not. For vectors, the words found.",
     )
     bad_rows: int = Field(default=0, ge=0)
+    left_out_rows: int = Field(
+        default=0, ge=0, description="Records that annotators skipped, or whose label the label map leaves out."
+    )
 
 
 class DataSource(Layout):

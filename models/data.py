@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from models.checkpoint import DataFile, DataSource
 from models.errors import first_mistake
 from models.files.formats import Records
+from models.files.labelled.reading import read_annotations
 from models.files.layout import USUAL_LAYOUT, Columns, Layout, find_columns
 from models.files.parts import DataError, OpenPart, class_names, fetch_part, open_part, read_part
-from models.files.rows import BadRecord, Record, UnknownColumn
+from models.files.rows import BadRecord, LeftOutRecord, Record, UnknownColumn
 from models.tasks.labels.matching import LabelError, match_classes
 from models.tasks.task import AnyTask, Item, Outputs, read_item
 from models.text import Encoded, Reader, Truncation
@@ -28,6 +29,9 @@ ONE_OF = TypeVar("ONE_OF")
 Use = Literal["train", "unlabelled", "validation"]
 
 GROUP_COLUMN = "pair_id"
+
+_LEFT_OUT = object()
+"""In place of the target of a record that the label map leaves out."""
 
 _LOOKED_AT = 1_000
 """Records at the beginning of a part in which its columns are looked for."""
@@ -87,17 +91,18 @@ def load_part(
 
     for found in _read_each(records, name, task, use, read, layout):
         (bad if isinstance(found, BadRecord) else examples).append(found)  # type: ignore[arg-type]
-    # Every real data set has a few bad records; if there are many, something else is wrong.
-    if len(bad) > 0.01 * (len(examples) + len(bad)):
+    wrong = mistakes(bad)
+    if are_too_many(len(wrong), len(examples) + len(wrong)):
         raise _unusable(name, bad, len(bad) + len(examples))
     if not examples:
-        raise DataError(f"{name}: no records")
+        raise _unusable(name, bad, len(bad))
     origin = DataFile(
         part=use,
         name=name,
         sha256=part.digest,
         rows=len(examples),
-        bad_rows=len(bad),
+        bad_rows=len(wrong),
+        left_out_rows=len(bad) - len(wrong),
     )
     return Part(tuple(examples), origin)
 
@@ -200,6 +205,19 @@ def load_answered(
     return answered
 
 
+def are_too_many(bad: int, records: int) -> bool:
+    """Whether so many records of a part are bad that it is not trained or measured on.
+
+    Every real data set has a few bad records; if there are many, something else is wrong.
+    """
+    return bad > 0.01 * records
+
+
+def mistakes(bad: Sequence[BadRecord]) -> list[BadRecord]:
+    """The bad records but those that are left out on purpose."""
+    return [one for one in bad if not isinstance(one, LeftOutRecord)]
+
+
 def check_columns(data: str, name: str, task: AnyTask, layout: Layout = USUAL_LAYOUT) -> None:
     """Refuse a part that lacks a column with texts of the task; it is read up to the first record that has them.
 
@@ -293,12 +311,16 @@ def _read_each(
 ) -> Iterator[ONE_OF | BadRecord]:
     """Read every record by the columns of the first that has them all; a bad record stays as it is.
 
+    Annotations are in columns that the task reads by then.
+
     Raises:
         DataError: no record has all columns, or none of the first `_LOOKED_AT`.
     """
     columns: Columns | None = None
     missing: DataError | None = None
     for number, record in enumerate(records):
+        if isinstance(record, Record):
+            record = read_annotations(record, task, layout)
         if isinstance(record, BadRecord):
             yield record
             continue
@@ -392,6 +414,8 @@ def _read_answered(
         item = _read_item(record, columns, task)
         encoded = task.encode(item, reader, truncation)
         target = _read_target(_answer_of(record, columns), encoded, task, outputs, layout) if is_labelled else None
+        if target is _LEFT_OUT:
+            return LeftOutRecord(record.number, "the label map leaves its label out")
         return AnsweredRecord(record, columns.fields, item, encoded, target)
     except ValidationError as error:
         return BadRecord(record.number, str(first_mistake(error)))
@@ -400,8 +424,10 @@ def _read_answered(
 
 
 def _read_target(answer: Any, encoded: Encoded, task: AnyTask, outputs: Outputs, layout: Layout) -> Any:
-    """The target of a right answer; raises ValueError, which says what the label map did."""
+    """The target of a right answer, or `_LEFT_OUT`; raises ValueError, which says what the label map did."""
     renamed = layout.rename(answer)
+    if renamed == "" and answer != "":
+        return _LEFT_OUT
     try:
         return task.read_target(renamed, encoded, outputs)
     except ValueError as error:
@@ -416,7 +442,8 @@ def _unusable(name: str, bad: Sequence[BadRecord], count: int) -> DataError:
     """The error that says how many of the records of a part cannot be used, and why the first of them cannot."""
     if not bad:
         return DataError(f"{name}: no records")
-    first = bad[0]
+    wrong = mistakes(bad) or bad
+    first = wrong[0]
     return DataError(
-        f"{name}: {len(bad)} of {count} records cannot be used; the first is record {first.number}: {first.reason}"
+        f"{name}: {len(wrong)} of {count} records cannot be used; the first is record {first.number}: {first.reason}"
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from models.errors import UserError
 from models.files import delimited, json_lines, plain
+from models.files.labelled import column_files
 from models.files.opening import PACKINGS, DataFile, Dialect, pack
 from models.files.rows import BadRecord, Block, Record, RecordBlock, RecordsError
 
@@ -143,7 +144,7 @@ def opened_writer(path: Path, name: str, kind: str | None, columns: OutputColumn
     """Write a file at `path` of the kind that `name` or `kind` says, packed where `name` says so."""
     begin = find_format(name, kind).write
     if begin is None:
-        raise RecordsError(f"{name}: plain text has no place for answers; name it .csv, .jsonl or .parquet")
+        raise RecordsError(f"{name}: files of that kind have no place for answers; name it .csv, .jsonl or .parquet")
     with ExitStack() as stack:
         file: BinaryIO = stack.enter_context(path.open("wb"))
         packed = pack(file, PACKINGS.get(PurePosixPath(name).suffix.lower()))
@@ -167,6 +168,11 @@ def _survey_csv(file: DataFile, typed: bool) -> Survey:
 def _survey_plain(file: DataFile, typed: bool) -> Survey:
     names = (plain.COLUMN,)
     return Survey(sum(map(len, plain.read(file))), names, _as_texts(names) if typed else None)
+
+
+def _survey_columns(file: DataFile, typed: bool) -> Survey:
+    names = column_files.COLUMNS
+    return Survey(sum(map(len, column_files.read(file))), names, _as_lists(names) if typed else None)
 
 
 def _survey_json(file: DataFile, typed: bool) -> Survey:
@@ -198,6 +204,12 @@ def _as_texts(names: Sequence[str]) -> "pa.Schema":
     import pyarrow as pa
 
     return pa.schema([(name, pa.string()) for name in names])
+
+
+def _as_lists(names: Sequence[str]) -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.list_(pa.string())) for name in names])
 
 
 def _text(file: BinaryIO) -> io.TextIOWrapper:
@@ -272,10 +284,22 @@ def _without_columns(read: Callable[[DataFile], Iterator[Block]]) -> Callable[..
     return lambda file, _: read(file)
 
 
+def _or_column_file(read: Callable[..., Iterator[Block]]) -> Callable[..., Iterator[Block]]:
+    """Read a file as a column file where its first lines are words with tags, and else as its name says."""
+    return lambda file, columns: column_files.read(file) if column_files.is_column_file(file) else read(file, columns)
+
+
+def _or_column_file_survey(survey: Callable[[DataFile, bool], Survey]) -> Callable[[DataFile, bool], Survey]:
+    return lambda file, typed: (_survey_columns if column_files.is_column_file(file) else survey)(file, typed)
+
+
 FORMATS: Mapping[str, Format] = {
     "csv": Format(endings=(".csv",), read=_without_columns(delimited.read), survey=_survey_csv, write=_write_csv(",")),
     "tsv": Format(
-        endings=(".tsv", ".tab"), read=_without_columns(delimited.read), survey=_survey_csv, write=_write_csv("\t")
+        endings=(".tsv", ".tab"),
+        read=_or_column_file(_without_columns(delimited.read)),
+        survey=_or_column_file_survey(_survey_csv),
+        write=_write_csv("\t"),
     ),
     "jsonl": Format(
         endings=(".jsonl", ".ndjson"),
@@ -289,7 +313,18 @@ FORMATS: Mapping[str, Format] = {
         survey=_survey_json,
         write=_write_json(is_array=True),
     ),
-    "txt": Format(endings=(".txt", ".text"), read=_without_columns(plain.read), survey=_survey_plain, write=None),
+    "txt": Format(
+        endings=(".txt", ".text"),
+        read=_or_column_file(_without_columns(plain.read)),
+        survey=_or_column_file_survey(_survey_plain),
+        write=None,
+    ),
+    "conll": Format(
+        endings=(".conll", ".bio", ".iob", ".iob2", ".bioes"),
+        read=_without_columns(column_files.read),
+        survey=_survey_columns,
+        write=None,
+    ),
     "parquet": Format(
         endings=(".parquet", ".pq"),
         read=_read_parquet,
@@ -307,4 +342,4 @@ FORMATS: Mapping[str, Format] = {
 }
 """The kinds of files by name. Another kind is another entry here, and a module that reads and writes it."""
 
-ENDINGS = ".csv, .tsv, .jsonl, .json, .txt (all also .gz or .zst), .parquet or .arrow"
+ENDINGS = ".csv, .tsv, .jsonl, .json, .txt, .conll (all also .gz or .zst), .parquet or .arrow"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from models.files.labelled.spacy_json import is_pair, read_pair
 from models.files.opening import DataFile
 from models.files.rows import BadRecord, Block, DamagedFile, Record, RecordBlock, in_blocks, is_unicode, show_bytes
 from models.files.spelling import as_json
@@ -53,6 +54,8 @@ def _read_object(raw: str, number: int, line: int) -> Record | BadRecord:
 
 
 def _check(values: Any, raw: str, number: int, line: int) -> Record | BadRecord:
+    if is_pair(values):
+        values, raw = read_pair(values), ""
     if not isinstance(values, dict):
         reason = f"not a JSON object but a {type(values).__name__} (line {line})"
         return BadRecord(number, reason, line, {}, raw)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from models.entity_tags import rename_kind
+from models.entity_tags import OUTSIDE, rename_kind
 from models.errors import UserError
 from models.files.rows import find_column, look_up
 from models.tasks.classification import name_label
@@ -40,7 +40,9 @@ class Layout(BaseModel):
         "leads into nested fields.",
     )
     label_map: dict[str, str] = Field(
-        default={}, description="By label in the data, the label that it stands for; case does not matter."
+        default={},
+        description="By label in the data, the label that it stands for; case does not matter. Records whose label "
+        "stands for the empty text are left out.",
     )
 
     @field_validator("label_map")
@@ -48,8 +50,8 @@ class Layout(BaseModel):
     def _refuse_alike(cls, label_map: dict[str, str]) -> dict[str, str]:
         names: dict[str, str] = {}
         for name in label_map:
-            if not name.strip() or not label_map[name].strip():
-                raise ValueError("a name or a label is empty")
+            if not name.strip():
+                raise ValueError("a name is empty")
             other = names.setdefault(_key(name), name)
             if label_map[other] != label_map[name]:
                 raise ValueError(f"{other!r} and {name!r} differ in nothing but case or signs; name one of them")
@@ -62,7 +64,8 @@ class Layout(BaseModel):
     def rename(self, answer: Any) -> Any:
         """A right answer with its labels under their own names; one that the map does not name stays as it is.
 
-        In a list, which csv holds as JSON, each label is renamed on its own; of a tag such as `B-PER`, its kind is.
+        In a list, which csv holds as JSON, each label is renamed on its own; of a tag such as `B-PER`, its kind is. A
+        kind without a name makes the word one outside of entities.
         """
         if not self.label_map:
             return answer
@@ -79,11 +82,11 @@ class Layout(BaseModel):
 
     def _rename_tag(self, tag: Any) -> Any:
         renamed = self._rename(tag)
-        return rename_kind(tag, self._rename) if renamed is tag and isinstance(tag, str) else renamed
+        return rename_kind(tag, self._rename) if renamed is tag and isinstance(tag, str) else renamed or OUTSIDE
 
     @cached_property
     def _labels(self) -> Mapping[str, str]:
-        return {_key(name): label for name, label in self.label_map.items()}
+        return {_key(name): label.strip() for name, label in self.label_map.items()}
 
 
 USUAL_LAYOUT = Layout()
@@ -92,7 +95,9 @@ USUAL_LAYOUT = Layout()
 
 def _key(label: Any) -> str:
     """The name under which a label is looked up: 1, `1.0` and `01` have one, and case and signs do not count."""
-    return plain_name(name_label(label) or str(label))
+    name = name_label(label) or str(label)
+    # A label may be nothing but signs, such as `-`.
+    return plain_name(name).strip() or name.strip()
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,8 @@ class Columns:
     """The column that holds each field of the item."""
     target: str | None
     """The column of right answers; None where they are not read, or the texts themselves hold them."""
+    takes_one: bool = False
+    """Whether a right answer is one label, which some tools write as a list with its name."""
 
     def values(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The values of a record by field of the item; None for one that is missing."""
@@ -110,7 +117,10 @@ class Columns:
 
     def answer(self, record: Mapping[str, Any]) -> Any:
         """The value of a record for the right answer, as the file has it; None where it is missing or not read."""
-        return None if self.target is None else look_up(record, self.target)
+        answer = None if self.target is None else look_up(record, self.target)
+        if self.takes_one and isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], str):
+            return answer[0]
+        return answer
 
 
 def find_columns(available: Sequence[str], task: AnyTask, layout: Layout, *, has_answers: bool) -> Columns:
@@ -124,7 +134,8 @@ def find_columns(available: Sequence[str], task: AnyTask, layout: Layout, *, has
     if not has_answers or task.target_column is None:
         return Columns(fields, None)
     names = TARGET_COLUMNS.get(task.target_column, (task.target_column,))
-    return Columns(fields, find_column(available, names, layout.columns.get(task.target_column)))
+    target = find_column(available, names, layout.columns.get(task.target_column))
+    return Columns(fields, target, takes_one=task.target_column == "label")
 
 
 def check_layout(layout: Layout, task: AnyTask) -> None:

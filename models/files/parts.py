@@ -11,6 +11,7 @@ from typing import Any
 
 from models.errors import UserError
 from models.files.formats import Records, read_records, stem_of
+from models.files.labelled.reading import unfold
 from models.files.rows import Record
 from models.files.storage import LOCAL_DISK
 from models.hub import give_up_at_first_failure
@@ -64,7 +65,7 @@ def open_part(data: str, name: str) -> OpenPart:
         raise DataError(f"{folder}: no part {name!r}; there are: {', '.join(there) or 'no data files at all'}")
     if len(files) > 1:
         raise DataError(f"{folder}: part {name!r} is there twice: {', '.join(path.name for path in files)}")
-    return OpenPart(read_records(files[0]), digest=LOCAL_DISK.digest(str(files[0])))
+    return OpenPart(unfold(read_records(files[0])), digest=LOCAL_DISK.digest(str(files[0])))
 
 
 def fetch_part(data: str, name: str) -> Any:

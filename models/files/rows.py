@@ -44,6 +44,11 @@ class BadRecord:
     """The record as the file has it; bytes that are no text are written as `\\xff`."""
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOutRecord(BadRecord):
+    """A record that is left out because somebody said so, such as one that annotators skipped. It is no mistake."""
+
+
 class Block(Protocol):
     """Consecutive records of one file, in order."""
 

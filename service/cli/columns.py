@@ -35,7 +35,8 @@ def layout_options() -> Iterator[inspect.Parameter]:
         list[str],
         metavar="NAME=LABEL,...",
         help="Labels of the data under other names, such as `pos=positive,neg=negative` or `1=negative,2=positive`; "
-        "of entities, their kinds. Case does not matter. May be repeated.",
+        "of entities, their kinds. Case does not matter. Nothing behind the sign (`-=`) leaves out records with that "
+        "label. May be repeated.",
         rich_help_panel="Names in the data",
     )
 
@@ -84,7 +85,7 @@ def _read_map(given: Iterable[str]) -> dict[str, str]:
     label_map: dict[str, str] = {}
     for entry in (entry for one in given for entry in one.split(",") if entry.strip()):
         name, _, label = map(str.strip, entry.rpartition("="))
-        if not (name and label):
+        if not name:
             raise typer.BadParameter(f"{entry.strip()!r}; write NAME=LABEL", param_hint="--label-map")
         label_map[name] = label
     return label_map

@@ -148,10 +148,26 @@ def test_a_number_is_one_name_however_it_is_written(name: str, answer: Any) -> N
     assert Layout(label_map={name: "positive"}).rename(answer) == "positive"
 
 
-@pytest.mark.parametrize("label_map", [{"": "positive"}, {" ": "positive"}, {"pos": " "}])
-def test_an_empty_name_or_label_is_refused(label_map: dict[str, str]) -> None:
-    with pytest.raises(ValidationError, match="a name or a label is empty"):
+@pytest.mark.parametrize("label_map", [{"": "positive"}, {" ": "positive"}])
+def test_an_empty_name_is_refused(label_map: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="a name is empty"):
         Layout(label_map=label_map)
+
+
+def test_records_whose_label_stands_for_nothing_are_left_out_and_counted(tmp_path: Path, reader: Reader) -> None:
+    lines = [{"text": "good", "label": "positive"}, {"text": "so", "label": "-"}, {"text": "what", "label": "-"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(DataError, match="2 of 3 records cannot be used; the first is record 2: label '-' is none of"):
+        load_part(str(tmp_path), "a", "validation", SENTIMENT, SENTIMENT.outputs, reader)
+    layout = Layout(label_map={"-": ""})
+    part = load_part(str(tmp_path), "a", "validation", SENTIMENT, SENTIMENT.outputs, reader, layout=layout)
+    assert (part.origin.rows, part.origin.bad_rows, part.origin.left_out_rows) == (1, 0, 2)
+    assert layout.rename("?") == "?"
+
+
+def test_a_kind_that_stands_for_nothing_leaves_its_words_outside() -> None:
+    layout = Layout(label_map={"MISC": ""})
+    assert layout.rename(["B-MISC", "I-MISC", "B-PER", "misc"]) == ["O", "O", "B-PER", "O"]
 
 
 def test_names_given_later_win_one_by_one() -> None:

@@ -187,7 +187,7 @@ def test_a_long_text_that_speaks_of_infinity_needs_little_memory(tmp_path: Path)
 
 
 def test_plain_text_has_no_place_for_answers(tmp_path: Path) -> None:
-    with pytest.raises(RecordsError, match=r"out\.txt: plain text has no place for answers; name it \.csv"):
+    with pytest.raises(RecordsError, match=r"out\.txt: files of that kind have no place for answers; name it \.csv"):
         write_records(tmp_path / "out.txt", [], {})
 
 
