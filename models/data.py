@@ -18,7 +18,17 @@ from models.errors import first_mistake
 from models.files.formats import Records
 from models.files.labelled.reading import read_annotations
 from models.files.layout import USUAL_LAYOUT, Columns, Layout, find_columns
-from models.files.parts import DataError, OpenPart, class_names, fetch_part, open_part, read_part
+from models.files.parts import (
+    DataError,
+    OpenPart,
+    are_too_many,
+    class_names,
+    fetch_part,
+    mistakes,
+    open_part,
+    read_part,
+    unusable,
+)
 from models.files.rows import BadRecord, LeftOutRecord, Record, UnknownColumn
 from models.tasks.labels.matching import LabelError, match_classes
 from models.tasks.task import AnyTask, Item, Outputs, read_item
@@ -93,9 +103,9 @@ def load_part(
         (bad if isinstance(found, BadRecord) else examples).append(found)  # type: ignore[arg-type]
     wrong = mistakes(bad)
     if are_too_many(len(wrong), len(examples) + len(wrong)):
-        raise _unusable(name, bad, len(bad) + len(examples))
+        raise unusable(name, bad, len(bad) + len(examples))
     if not examples:
-        raise _unusable(name, bad, len(bad))
+        raise unusable(name, bad, len(bad))
     origin = DataFile(
         part=use,
         name=name,
@@ -157,7 +167,7 @@ def load_items(
     for found in _read_each(read_part(data, name), name, task, "unlabelled", read, layout):
         (bad if isinstance(found, BadRecord) else items).append(found)  # type: ignore[arg-type]
     if not items:
-        raise _unusable(name, bad, len(bad))
+        raise unusable(name, bad, len(bad))
     return draw_rows(items, most)
 
 
@@ -172,6 +182,8 @@ class AnsweredRecord:
     encoded: Encoded
     target: Any
     """The value that the task's `read_target` returned."""
+    target_column: str | None = None
+    """The column of the right answer; None where it was not read."""
 
 
 def load_answered(
@@ -188,34 +200,32 @@ def load_answered(
     Raises:
         DataError: the part or a column is missing, or no record can be used.
     """
-    part = open_part(data, name)
-    layout = _with_classes(layout, part, name, task, outputs)
     answered: list[AnsweredRecord] = []
     bad: list[BadRecord] = []
-
-    def read(record: Record, columns: Columns) -> AnsweredRecord | BadRecord:
-        return _read_answered(record, columns, "window", task, outputs, reader, layout)
-
-    for found in _read_each(part.records, name, task, "validation", read, layout):
+    for found in read_answered(data, name, task, outputs, reader, layout):
         (bad if isinstance(found, BadRecord) else answered).append(found)  # type: ignore[arg-type]
         if len(answered) == most:
             break
     if not answered:
-        raise _unusable(name, bad, len(bad))
+        raise unusable(name, bad, len(bad))
     return answered
 
 
-def are_too_many(bad: int, records: int) -> bool:
-    """Whether so many records of a part are bad that it is not trained or measured on.
+def read_answered(
+    data: str, name: str, task: AnyTask, outputs: Outputs, reader: Reader, layout: Layout = USUAL_LAYOUT
+) -> Iterator[AnsweredRecord | BadRecord]:
+    """Read the records of one part one by one; texts are read in windows.
 
-    Every real data set has a few bad records; if there are many, something else is wrong.
+    Raises:
+        DataError: the part or a column is missing.
     """
-    return bad > 0.01 * records
 
+    def read(record: Record, columns: Columns) -> AnsweredRecord | BadRecord:
+        return _read_answered(record, columns, "window", task, outputs, reader, layout)
 
-def mistakes(bad: Sequence[BadRecord]) -> list[BadRecord]:
-    """The bad records but those that are left out on purpose."""
-    return [one for one in bad if not isinstance(one, LeftOutRecord)]
+    part = open_part(data, name)
+    layout = _with_classes(layout, part, name, task, outputs)
+    return _read_each(part.records, name, task, "validation", read, layout)
 
 
 def check_columns(data: str, name: str, task: AnyTask, layout: Layout = USUAL_LAYOUT) -> None:
@@ -416,7 +426,7 @@ def _read_answered(
         target = _read_target(_answer_of(record, columns), encoded, task, outputs, layout) if is_labelled else None
         if target is _LEFT_OUT:
             return LeftOutRecord(record.number, "the label map leaves its label out")
-        return AnsweredRecord(record, columns.fields, item, encoded, target)
+        return AnsweredRecord(record, columns.fields, item, encoded, target, columns.target)
     except ValidationError as error:
         return BadRecord(record.number, str(first_mistake(error)))
     except ValueError as error:  # BadInput among them
@@ -436,14 +446,3 @@ def _read_target(answer: Any, encoded: Encoded, task: AnyTask, outputs: Outputs,
         names = ", ".join(map(repr, layout.label_map))
         how = f"the label map makes it of {answer!r:.80}" if renamed != answer else f"the label map has: {names}"
         raise ValueError(f"{error}; {how}") from error
-
-
-def _unusable(name: str, bad: Sequence[BadRecord], count: int) -> DataError:
-    """The error that says how many of the records of a part cannot be used, and why the first of them cannot."""
-    if not bad:
-        return DataError(f"{name}: no records")
-    wrong = mistakes(bad) or bad
-    first = wrong[0]
-    return DataError(
-        f"{name}: {len(wrong)} of {count} records cannot be used; the first is record {first.number}: {first.reason}"
-    )

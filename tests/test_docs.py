@@ -202,7 +202,10 @@ def test_every_command_shown_has_the_options_it_is_shown_with() -> None:
     for line in lines:
         _, _, rest = line.partition("steadfast ")
         words = shlex.split(rest, comments=True)
-        known = {option for parameter in commands[words[0]].params for option in parameter.opts}
+        command = commands[words[0]]
+        # `data check` is a command of a group.
+        command = getattr(command, "commands", {}).get(words[1], command) if len(words) > 1 else command
+        known = {option for parameter in command.params for option in parameter.opts}
         stop = next((place for place, word in enumerate(words) if word in ("|", "<", ">", "&")), len(words))
         assert {word for word in words[:stop] if re.match("--?[a-z]", word)} <= known, line
 

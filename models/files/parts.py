@@ -4,7 +4,7 @@ A folder holds files of any kind that `models.files` reads. A part is named by i
 `sst2_train` is `sst2_train.jsonl.gz`. On a hub, a part is a split.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from models.errors import UserError
 from models.files.formats import Records, read_records, stem_of
 from models.files.labelled.reading import unfold
-from models.files.rows import Record
+from models.files.rows import BadRecord, LeftOutRecord, Record
 from models.files.storage import LOCAL_DISK
 from models.hub import give_up_at_first_failure
 
@@ -40,6 +40,30 @@ def class_names(features: Mapping[str, Any], column: str | None) -> tuple[str, .
     found = features.get(column or "")
     names = getattr(getattr(found, "feature", found), "names", None)
     return tuple(names) if names else None
+
+
+def are_too_many(bad: int, records: int) -> bool:
+    """Whether so many records of a part are bad that it is not trained or measured on.
+
+    Every real data set has a few bad records; if there are many, something else is wrong.
+    """
+    return bad > 0.01 * records
+
+
+def mistakes(bad: Sequence[BadRecord]) -> list[BadRecord]:
+    """The bad records but those that are left out on purpose."""
+    return [one for one in bad if not isinstance(one, LeftOutRecord)]
+
+
+def unusable(name: str, bad: Sequence[BadRecord], count: int) -> DataError:
+    """The error that says how many of the records of a part cannot be used, and why the first of them cannot."""
+    if not bad:
+        return DataError(f"{name}: no records")
+    wrong = mistakes(bad) or bad
+    first = wrong[0]
+    return DataError(
+        f"{name}: {len(wrong)} of {count} records cannot be used; the first is record {first.number}: {first.reason}"
+    )
 
 
 def read_part(data: str, name: str) -> Records:

@@ -4,10 +4,10 @@ A command imports torch, pyarrow and other heavy libraries only when it runs, so
 """
 
 from models.tasks.masked_words import MASKED_WORDS
-from service.cli import certify, doctor, explain, export, importing, listing, predict
+from service.cli import certify, checking, doctor, explain, export, importing, listing, predict
 from service.cli.files import merge, score
 from service.cli.measuring import attack, evaluate, measure
-from service.cli.options import Command
+from service.cli.options import Command, Group
 from service.cli.root import make_app
 from service.cli.serving import health, serve
 from service.cli.training import compare, train
@@ -29,6 +29,7 @@ app.command(cls=Command, rich_help_panel=USING)(listing.models)
 app.command(cls=Command, rich_help_panel=USING)(doctor.doctor)
 app.command(cls=Command, rich_help_panel=MAKING, epilog=list_methods())(train.train)
 app.command(cls=Command, rich_help_panel=MAKING, epilog=list_methods(MASKED_WORDS.head))(train.pretrain)
+app.add_typer(checking.app, cls=Group, rich_help_panel=MAKING)
 app.command(cls=Command, rich_help_panel=MAKING)(evaluate.evaluate)
 app.command(cls=Command, rich_help_panel=MAKING)(attack.attack)
 app.command(cls=Command, rich_help_panel=MAKING, epilog=list_methods())(compare.compare)
