@@ -33,6 +33,7 @@ TAGGED: dict[str, list[str]] = {
     "doccano_relations": ["Ann/B-PER Lee/I-PER lives/O in/O Rome/B-LOC"],
     "label_studio": ["😀/O Ann/B-PER Lee/I-PER sang/O in/O Rome/B-LOC ./O", "Nobody/O came/O ./O"],
     "label_studio_minimal": ["Ann/B-PER sang/O ./O", "Nobody/O came/O ./O"],
+    "label_studio_table": ["Ann/B-PER sang/O ./O", "Nobody/O came/O ./O"],
     "spacy_pairs": [
         "Who/O is/O Shaka/B-PERSON Khan/I-PERSON ?/O",
         "I/O like/O London/B-LOC and/O Berlin/B-LOC ./O",
@@ -46,6 +47,7 @@ LABELLED: dict[str, tuple[dict[str, str], list[str]]] = {
     "doccano_classes": ({}, ["a lovely film/pos", "a dull plot/neg"]),
     "label_studio": ({}, ["😀 Ann Lee sang in\nRome./Positive", "Nobody came./Negative"]),
     "label_studio_minimal": ({}, ["Ann sang./Positive", "Nobody came./Negative"]),
+    "label_studio_table": ({}, ["Ann sang./Positive", "Nobody came./Negative"]),
     "spacy_documents": ({}, ["Ann Lee sang. Bo left./news", "Nobody came./sport"]),
 }
 
