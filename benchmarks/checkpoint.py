@@ -132,6 +132,7 @@ def make_record(manifest: Manifest, card: str, data: str | None) -> TrainingReco
         labels=manifest.labels,
         score_range=manifest.score_range,
         no_answer_threshold=manifest.no_answer_threshold,
+        label_threshold=manifest.label_threshold,
         method=manifest.method,
         base=manifest.base,
         max_tokens=manifest.max_tokens,

@@ -11,12 +11,12 @@ from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
 from models.checkpoint import IMPORTED, DataFile, ImportRecord, TrainingRecord
 from models.correction.spelling import WORDS_FILE
 from models.tables import format_cell, format_count, markdown_table
-from models.tasks.task import Head
+from models.tasks.task import ONE_VECTOR, Head
 from models.training.settings import TrainingSettings
 
 CARD_FILE = "README.md"
 
-ORT_CLASSES: dict[Head, str] = {"sequence-classification": "ORTModelForSequenceClassification"}
+ORT_CLASSES: dict[Head, str] = dict.fromkeys(ONE_VECTOR, "ORTModelForSequenceClassification")
 """Classes of optimum that give a graph just the inputs it takes; the classes of other heads give more or fewer."""
 
 UNPACKED_FROM = "unpacked_from"

@@ -164,6 +164,9 @@ class Manifest(_Frozen):
     labels: tuple[str, ...] = Field(min_length=1)
     score_range: tuple[float, float] | None = None
     no_answer_threshold: float = Field(default=0.5, ge=0, le=1)
+    label_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="From this probability on, a text has a label, where it may have several."
+    )
     method: MethodRecord
     noise: dict[str, Any] | None = Field(default=None, description="Settings of the noise beside the method.")
     base: str
@@ -201,7 +204,7 @@ class Manifest(_Frozen):
     @property
     def meaning(self) -> Outputs:
         """The meaning of the numbers that the head gives."""
-        return Outputs(self.labels, self.score_range, self.no_answer_threshold)
+        return Outputs(self.labels, self.score_range, self.no_answer_threshold, self.label_threshold)
 
     @property
     def variant(self) -> str:

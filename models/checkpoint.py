@@ -113,6 +113,7 @@ class TrainingRecord(BaseModel):
     labels: tuple[str, ...] = Field(min_length=1)
     score_range: tuple[FiniteFloat, FiniteFloat] | None = None
     no_answer_threshold: float = 0.5
+    label_threshold: float = 0.5
     method: MethodRecord
     base: str
     head: HeadRecord | None = Field(default=None, description="None where the base had no head with labels.")
@@ -152,7 +153,7 @@ class TrainingRecord(BaseModel):
     @property
     def outputs(self) -> Outputs:
         """The meaning of the numbers that the head gives."""
-        return Outputs(self.labels, self.score_range, self.no_answer_threshold)
+        return Outputs(self.labels, self.score_range, self.no_answer_threshold, self.label_threshold)
 
     @property
     def layout(self) -> Layout:

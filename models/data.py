@@ -276,7 +276,9 @@ def read_answers(source: DataSource, task: AnyTask) -> Iterator[Any]:
     for name in source.train:
         read = partial(_usable_answer, task=task)
         answers = _read_each(read_part(source.data, name), name, task, "train", read, source.layout)
-        yield from (source.layout.rename(answer) for answer in answers if not isinstance(answer, BadRecord))
+        yield from (
+            source.layout.rename_answer(answer, task) for answer in answers if not isinstance(answer, BadRecord)
+        )
 
 
 def declared_labels(source: DataSource, task: AnyTask) -> tuple[str, ...] | None:
@@ -435,7 +437,7 @@ def _read_answered(
 
 def _read_target(answer: Any, encoded: Encoded, task: AnyTask, outputs: Outputs, layout: Layout) -> Any:
     """The target of a right answer, or `_LEFT_OUT`; raises ValueError, which says what the label map did."""
-    renamed = layout.rename(answer)
+    renamed = layout.rename_answer(answer, task)
     if renamed == "" and answer != "":
         return _LEFT_OUT
     try:

@@ -6,7 +6,7 @@ How each is built stands in `models.robust`, under the same names.
 from dataclasses import dataclass
 
 from models.errors import UserError
-from models.tasks.task import Head
+from models.tasks.task import ONE_VECTOR, Head
 
 WITH_NOISE = "+noise"
 """End of the name of a method that is trained with noise beside it."""
@@ -35,7 +35,7 @@ class UnknownMethod(UserError):
 
 
 _ONE_ANSWER: tuple[Head, ...] = ("sequence-classification",)
-_LABELS: tuple[Head, ...] = (*_ONE_ANSWER, "token-classification", "multiple-choice")
+_LABELS: tuple[Head, ...] = (*ONE_VECTOR, "token-classification", "multiple-choice")
 _ANSWERS: tuple[Head, ...] = (*_LABELS, "question-answering")
 _PRETRAINING: tuple[Head, ...] = ("masked-language-model",)
 
@@ -95,8 +95,8 @@ _ALL = (
         # A span is read at its two ends, which are unknown before it is found: no attention could be called the policy.
         heads=_LABELS,
     ),
-    # SSA masks words of one text that has one answer. Labels of words and spans are many, and each choice of a question
-    # has a row of its own, in which the same context is repeated.
+    # SSA masks words of one text that has one answer. Labels of words, spans and labels that do not exclude each other
+    # are many, and each choice of a question has a row of its own, in which the same context is repeated.
     TrainingMethod(
         name="ssa-co",
         summary="Between epochs, words that the answer does not need are found; a token classifier learns them.",
@@ -111,7 +111,7 @@ _ALL = (
         name="cline",
         summary="The text is held closer to a copy that means the same than to one that does not.",
         # The auxiliary losses read vectors of whole texts, which the other heads do not use.
-        heads=(*_ONE_ANSWER, *_PRETRAINING),
+        heads=(*ONE_VECTOR, *_PRETRAINING),
     ),
 )
 

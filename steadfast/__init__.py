@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from models.errors import UserError
     from service.client import AsyncClient, Client, ClientError, NoSteadfast, Refused, Unreachable
     from service.python.model import Model, NotAnswered
-    from service.python.results import EntitiesResult, LabelResult, ReadingResult, SimilarityResult
+    from service.python.results import (
+        EntitiesResult,
+        LabelResult,
+        LabelsResult,
+        ReadingResult,
+        SimilarityResult,
+    )
 
 __all__ = [
     "AsyncClient",
@@ -57,6 +63,15 @@ def load(
     package: "str | PathLike[str] | None" = None,
     threads: int | None = None,
 ) -> "Model[LabelResult]": ...
+
+
+@overload
+def load(
+    task: Literal["multi-label-classification"],
+    *,
+    package: "str | PathLike[str] | None" = None,
+    threads: int | None = None,
+) -> "Model[LabelsResult]": ...
 
 
 @overload

@@ -24,6 +24,7 @@ from typer.main import get_command
 from models.methods import METHODS
 from models.tasks import TASKS, TRAINED
 from models.tasks.masked_words import MASKED_WORDS
+from models.tasks.task import ONE_VECTOR
 from service.address import PREFIX
 from service.cli.commands import app
 from service.server.problems import KINDS
@@ -330,8 +331,9 @@ def test_the_guide_to_methods_names_every_method_with_its_tasks() -> None:
     names = {
         frozenset(TASKS): "all",
         frozenset(TASKS) - {"extractive-reading-comprehension"}: "all but extractive reading",
+        frozenset(name for name, task in TASKS.items() if task.head in ONE_VECTOR): "all but entities and reading",
         frozenset(name for name, task in TASKS.items() if task.head == "sequence-classification"): (
-            "all but entities and reading"
+            "all but entities, reading and any number of labels"
         ),
     }
     expected = {}

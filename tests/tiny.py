@@ -156,6 +156,12 @@ def _topic_row(draw: random.Random) -> dict[str, Any]:
     return {"text": _say(draw, TOPICS[label]), "label": label}
 
 
+def _topics_row(draw: random.Random) -> dict[str, Any]:
+    labels = [label for label in TOPICS if draw.random() < 0.4]
+    words = [draw.choice(TOPICS[label]) for label in labels] or ["so"]
+    return {"text": f"the plot was {' '.join(draw.sample(words, len(words)))}", "labels": sorted(labels)}
+
+
 def _topic_pair_row(draw: random.Random) -> dict[str, Any]:
     row = _topic_row(draw)
     return {"text_a": _say(draw, GOOD), "text_b": row["text"], "label": row["label"]}
@@ -206,6 +212,7 @@ ROWS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
     "reading-comprehension": _choice_row,
     "extractive-reading-comprehension": _span_row,
     "text-classification": _topic_row,
+    "multi-label-classification": _topics_row,
     "pair-classification": _topic_pair_row,
 }
 """By task, what makes a row of its data."""

@@ -12,6 +12,7 @@ from models.networks.encoder import Encoder, EncoderError
 from models.networks.hooks import last_linear
 from models.networks.loading import (
     ONE_FILE,
+    PROBLEM_TYPES,
     check_tokenizer,
     check_trained_head,
     load_config,
@@ -20,10 +21,13 @@ from models.networks.loading import (
     name_labels,
 )
 from models.tasks.labels.matching import LabelError, MatchedHead, match_labels
-from models.tasks.task import AnyTask, Outputs
+from models.tasks.task import NO_OUTPUTS, AnyTask, Outputs
+from models.tasks.text_classification import MULTI_LABEL_CLASSIFICATION
 
 MOST_TOKENS = 512
 """Longest row where nobody asks for another, and the model and its tokenizer take as many."""
+
+USUAL_THRESHOLD = NO_OUTPUTS.label_threshold
 
 READ_WITH = ("torch", "transformers", "tokenizers")
 
@@ -39,6 +43,8 @@ class ImportSettings:
     """Names for the labels, in the order of the head; those that the checkpoint gives, where there are none here."""
     score_range: tuple[float, float] | None = None
     """Lowest and highest number that the head gives, for a task that answers with a number."""
+    label_threshold: float = USUAL_THRESHOLD
+    """From this probability on, a text has a label; for a task that gives any number of labels."""
     max_tokens: int | None = None
     licences: Licences
 
@@ -56,15 +62,15 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
     check_tokenizer(tokenizer, config, base)
     found = tuple(str(config.id2label[number]) for number in sorted(config.id2label))
     head = match_labels(task, found, settings.labels, base=base)
-    outputs = Outputs(head.labels, settings.score_range)
+    outputs = Outputs(head.labels, settings.score_range, label_threshold=settings.label_threshold)
     try:
         task.check_outputs(outputs)
     except ValueError as error:
         raise LabelError(f"{base}: {error}") from error
     model = load_stock(base, task.head)
-    _check_meaning(config, base)
+    _check_meaning(config, base, task)
     _order(model, head, base)
-    model.config.update(name_labels(head.labels))
+    model.config.update({**name_labels(head.labels), "problem_type": PROBLEM_TYPES.get(task.head)})
     model.save_pretrained(folder, max_shard_size=ONE_FILE)
     tokenizer.save_pretrained(folder)
     return ImportRecord(
@@ -80,14 +86,21 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
     )
 
 
-def _check_meaning(config: Any, base: str) -> None:
-    """Refuse a head whose numbers are neither logits of labels of which one holds, nor the score itself."""
+def _check_meaning(config: Any, base: str, task: AnyTask) -> None:
+    """Refuse a head whose numbers are neither logits of the task's kind of labels, nor the score itself."""
+    gives_several = task.head == "multi-label-classification"
     if config.num_labels == 1:
         _check_activation(config, base)
-    elif config.problem_type == "multi_label_classification":
+    elif config.problem_type == "multi_label_classification" and not gives_several:
         raise EncoderError(
-            f"{base}: its labels do not exclude each other (multi_label_classification), and a package gives one label "
-            "of a text; choose a checkpoint that was trained to choose one, or train it with `steadfast train --base`"
+            f"{base}: its labels do not exclude each other (multi_label_classification), and {task.name} gives one "
+            f"label of a text; choose --task {MULTI_LABEL_CLASSIFICATION.name}, or a checkpoint that was trained to "
+            "choose one"
+        )
+    elif config.problem_type == "single_label_classification" and gives_several:
+        raise EncoderError(
+            f"{base}: its labels exclude each other (single_label_classification), and {task.name} judges each on its "
+            "own; choose the task that it was trained for, such as text-classification"
         )
     elif config.problem_type == "regression":
         raise EncoderError(

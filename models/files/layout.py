@@ -13,12 +13,14 @@ from models.files.rows import find_column, look_up
 from models.tasks.classification import name_label
 from models.tasks.labels.matching import plain_name
 from models.tasks.task import AnyTask, parse_list
+from models.tasks.text_classification import split_labels
 
 TARGET_COLUMNS = {
     "label": (
         "label", "labels", "gold_label", "target", "class", "category", "intent", "topic", "stance", "sentiment",
         "polarity", "is_duplicate",
     ),
+    "labels": ("labels", "label", "classes", "categories", "topics", "tags"),
     "tags": ("tags", "ner_tags", "labels"),
     "score": ("score", "similarity_score", "relatedness_score", "similarity"),
 }  # fmt: skip
@@ -60,6 +62,19 @@ class Layout(BaseModel):
     def over(self, other: "Layout") -> "Layout":
         """This layout, with the names of `other` where it has none itself."""
         return Layout(columns=other.columns | self.columns, label_map=other.label_map | self.label_map)
+
+    def rename_answer(self, answer: Any, task: AnyTask) -> Any:
+        """A right answer to an item of the task with its labels under their own names, as `rename` has it.
+
+        Of any number of labels that a text has, each is renamed on its own, also where they stand in one value; one
+        that has no name then is none of them.
+        """
+        if not self.label_map or task.target_column != "labels":
+            return self.rename(answer)
+        if isinstance(answer, str) and (renamed := self._rename(answer)) is not answer:
+            return [renamed] if renamed else []
+        named = split_labels(answer)
+        return answer if named is None else [name for one in named if (name := self._rename(one)) != ""]
 
     def rename(self, answer: Any) -> Any:
         """A right answer with its labels under their own names; one that the map does not name stays as it is.
@@ -144,7 +159,7 @@ def check_layout(layout: Layout, task: AnyTask) -> None:
     unknown = next((name for name in layout.columns if name not in known), None)
     if unknown is not None:
         raise LayoutError(f"{task.name} reads no {unknown}; columns can be named for: {', '.join(known)}")
-    if layout.label_map and task.target_column not in ("label", "tags"):
+    if layout.label_map and task.target_column not in ("label", "labels", "tags"):
         raise LayoutError(f"{task.name} has no labels to map; leave the label map out")
 
 

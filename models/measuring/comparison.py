@@ -132,7 +132,7 @@ def _measure(
 
 
 def _measure_agreement(settings: TrainingSettings, checkpoint: Path, model: EvaluatedModel) -> Agreement | None:
-    """Measure on drawn validation examples; None for a head that is not for sequences, or if no text can be used."""
+    """Measure on drawn validation examples; None unless a text has one answer, or if no text can be used."""
     if model.task.head != "sequence-classification":
         return None
     part = load_validation(settings.source, model.task, model.outputs, model.reader)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from models.networks.encoder import NO_CHOICE
-from models.networks.heads import IGNORED
+from models.networks.heads import IGNORED, as_choices
 from models.tasks.task import Head
 
 ABSENT = -1
@@ -58,7 +58,8 @@ def disagreement(
     """How far two answers differ, a mean over the examples, or over the places that both rows have.
 
     It is half of the sum of both Kullback-Leibler divergences between probabilities, or the squared difference of
-    numbers. Both sides pass gradients.
+    numbers. Of labels that do not exclude each other, each has a divergence of its own, and their mean counts. Both
+    sides pass gradients.
     """
     first, second = first.float(), second.float()
     both = (places[0] != ABSENT) & (places[1] != ABSENT)
@@ -69,6 +70,9 @@ def disagreement(
     if head == "question-answering":
         pair = (_at_places(logits, found, both) for logits, found in zip((first, second), places, strict=True))
         return _divergence(*pair)
+    if head == "multi-label-classification":
+        # As many choices as there are labels, and the mean over all of them, as the task's loss is.
+        return _divergence(*(as_choices(logits).flatten(0, 1) for logits in (first, second)))
     if first.shape[-1] == 1:
         return (first - second).square().mean()
     return _divergence(first, second)

@@ -41,6 +41,19 @@ def label_or_number_loss(logits: Float[Tensor, "batch labels"], targets: Shaped[
     return nn.functional.cross_entropy(logits.float(), targets)
 
 
+def labels_loss(logits: Float[Tensor, "batch labels"], targets: Float[Tensor, "batch labels"]) -> Float[Tensor, ""]:
+    """Binary cross entropy of labels that do not exclude each other, a mean over all labels of all rows."""
+    return nn.functional.binary_cross_entropy_with_logits(logits.float(), targets)
+
+
+def as_choices(logits: Float[Tensor, "batch labels"]) -> Float[Tensor, "batch labels 2"]:
+    """Each label that excludes no other as a choice of its own, between not having it and having it.
+
+    The softmax over the last axis is the label's sigmoid, so divergences between choices are those of the labels.
+    """
+    return torch.stack([torch.zeros_like(logits), logits], dim=-1)
+
+
 def token_loss(logits: Float[Tensor, "batch seq labels"], targets: Shaped[Tensor, "batch seq"]) -> Float[Tensor, ""]:
     """Cross entropy, a mean over the labelled tokens of all rows; 0 if none is labelled."""
     summed = nn.functional.cross_entropy(
@@ -60,6 +73,13 @@ def _losses_of_answers(
     if targets.is_floating_point():
         return (logits.squeeze(-1).float() - targets).square()
     return nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def _losses_of_labels(
+    logits: Float[Tensor, "batch labels"], targets: Float[Tensor, "batch labels"]
+) -> Float[Tensor, " batch"]:
+    losses = nn.functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
+    return losses.mean(1)
 
 
 def _losses_of_tokens(
@@ -109,6 +129,7 @@ def _hidden_tokens(examples: Sequence[Example], width: int) -> Tensor:
 
 HEAD_TRAINING: dict[Head, HeadTraining] = {
     "sequence-classification": HeadTraining(label_or_number_loss, _losses_of_answers, _one_each),
+    "multi-label-classification": HeadTraining(labels_loss, _losses_of_labels, _one_each),
     "token-classification": HeadTraining(token_loss, _losses_of_tokens, _one_each_token),
     "multiple-choice": HeadTraining(label_or_number_loss, _losses_of_answers, _one_each, compares_rows=True),
     "question-answering": HeadTraining(span_loss, _losses_of_spans, _one_span_each),

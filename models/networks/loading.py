@@ -33,11 +33,12 @@ from models.networks.encoder import Encoder
 from models.networks.families import EncoderError, find_family
 from models.networks.gate import serve_gated
 from models.tasks import find_task
-from models.tasks.task import Head
+from models.tasks.task import ONE_VECTOR, Head
 from models.text import Reader, ReadingLimits
 
 AUTO_CLASSES: dict[Head, Any] = {
     "sequence-classification": AutoModelForSequenceClassification,
+    "multi-label-classification": AutoModelForSequenceClassification,
     "token-classification": AutoModelForTokenClassification,
     "multiple-choice": AutoModelForMultipleChoice,
     "question-answering": AutoModelForQuestionAnswering,
@@ -47,6 +48,9 @@ AUTO_CLASSES: dict[Head, Any] = {
 
 ONE_FILE = "1TB"
 """The largest file of weights, as transformers takes it: a checkpoint has one file, whatever its size."""
+
+PROBLEM_TYPES: dict[Head, str] = {"multi-label-classification": "multi_label_classification"}
+"""The kind of a head's numbers as a configuration names it, where transformers' class does not say it."""
 
 ACTIVATION_ENTRIES = ("sentence_transformers", "sbert_ce_default_activation_function")
 """Entries by which a cross-encoder's configuration names the function that its score passes through."""
@@ -153,7 +157,7 @@ def load_encoder(base: str | Path, head: Head, labels: tuple[str, ...]) -> Encod
     config = load_config(base, **({} if head == "masked-language-model" else name_labels(labels)))
     check_base(base, config, head)
     # What the base did to its numbers is not done to the trained head's, and would have others read them by a sigmoid.
-    config.problem_type = None
+    config.problem_type = PROBLEM_TYPES.get(head)
     for name in ACTIVATION_ENTRIES:
         vars(config).pop(name, None)
     # A head of another size belongs to another task. An encoder of another size contradicts the configuration.
@@ -183,7 +187,7 @@ def check_base(base: str | Path, config: Any, head: Head, method: str = "plain")
         raise EncoderError(f"{base}: {error}") from None
     if family.self_attends:
         return
-    if head != "sequence-classification":
+    if head not in ONE_VECTOR:
         raise EncoderError(
             f"{base}: a BiLSTM, which cannot have the head {head}; it gives one answer for all of a text: choose "
             "another base"

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from models.networks.encoder import Batch, Encoder, EncoderError
+from models.networks.heads import as_choices
 from models.networks.hooks import ScoreBias
 from models.robust.method import (
     BuildContext,
@@ -29,6 +30,7 @@ from models.robust.method import (
     WeightedLoss,
 )
 from models.robust.reference.arrays import NamedArrays
+from models.tasks.task import Head
 
 SLOPE = 10_000.0
 """Masking subtracts this from a score. It is part of the method: it sets the exchange rate between divergence and price
@@ -156,9 +158,10 @@ def symmetric_divergence(clean: Float[Tensor, "batch ..."], perturbed: Float[Ten
 class Asa(Method):
     """Takes a clean and a masked pass, with a price on every masked unit; the control masks nothing."""
 
-    def __init__(self, settings: AsaSettings, encoder: Encoder, seed: int) -> None:
+    def __init__(self, settings: AsaSettings, encoder: Encoder, seed: int, head: Head) -> None:
         super().__init__()
         self.settings = settings
+        self._head = head
         generator = torch.Generator().manual_seed(seed)
         count = 0 if settings.control else len(encoder.layers)
         self.scorers = nn.ModuleList(MaskScorer(encoder.width, generator) for _ in range(count))
@@ -186,7 +189,7 @@ class Asa(Method):
                 score_bias={layer: self._bias(scorer, kept.append) for layer, scorer in enumerate(self.scorers)},
             )
         losses["divergence"] = WeightedLoss(
-            symmetric_divergence(clean.logits, masked.logits), self.settings.divergence_weight
+            symmetric_divergence(*map(self._answers, (clean.logits, masked.logits))), self.settings.divergence_weight
         )
         if self.settings.control:
             return StepResult(losses=losses)
@@ -195,6 +198,10 @@ class Asa(Method):
         queries = batch.mask.sum(1) if self.settings.real_queries_only else batch.ids.shape[1]
         possible = len(kept) * (queries * batch.mask.sum(1)).sum() / batch.ids.shape[0]
         return StepResult(losses=losses, scalars={"kept_share": float(units.detach() / possible)})
+
+    def _answers(self, logits: Float[Tensor, "batch ..."]) -> Float[Tensor, "answers ..."]:
+        """The logits of what excludes each other; labels that do not are as many answers of a text."""
+        return as_choices(logits).flatten(0, 1) if self._head == "multi-label-classification" else logits
 
     def _bias(self, scorer: nn.Module, count: Callable[[Tensor], None]) -> ScoreBias:
         def bias(
@@ -220,7 +227,7 @@ def build(settings: AsaSettings, context: BuildContext) -> Asa:
             "method asa masks what each token sees of each other; a BiLSTM has one row of attention for a whole text: "
             "choose another method, or another base"
         )
-    return Asa(settings, context.encoder, context.seed)
+    return Asa(settings, context.encoder, context.seed, context.head)
 
 
 def reference(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | float]:

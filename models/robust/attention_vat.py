@@ -24,6 +24,7 @@ from torch import Tensor
 
 from models.networks.batches import collate_unlabelled
 from models.networks.encoder import NO_CHOICE, Batch, Pass
+from models.networks.heads import as_choices
 from models.robust.method import BuildContext, Method, StepContext, StepResult, WeightedLoss
 from models.robust.perturbation import (
     NoiseSettings,
@@ -108,7 +109,10 @@ class AttentionVat(Method):
 def divergence(
     expected: Float[Tensor, "batch ..."], found: Float[Tensor, "batch ..."], batch: Batch, head: Head
 ) -> Float[Tensor, " batch"]:
-    """KL(expected || found) for each example, between the head's answers; for numbers, half the squared difference."""
+    """KL(expected || found) for each example, between the head's answers; for numbers, half the squared difference.
+
+    Of labels that do not exclude each other it is the mean over the labels, each a choice of its own.
+    """
     if head == "question-answering":
         # (batch, seq, 2): first and last token are each a choice among the row's real positions.
         expected, found = (
@@ -117,6 +121,8 @@ def divergence(
         return _kl(expected, found).mean(-1)
     if head == "token-classification":
         return (_kl(expected, found) * batch.mask).sum(-1) / batch.mask.sum(-1)
+    if head == "multi-label-classification":
+        return _kl(as_choices(expected), as_choices(found)).mean(-1)
     if expected.shape[-1] == 1:
         return 0.5 * (expected.float() - found.float()).square().squeeze(-1)
     return _kl(expected, found)

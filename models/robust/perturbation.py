@@ -21,11 +21,11 @@ from models.errors import UserError
 from models.networks.encoder import Batch, Encoder, Pass
 from models.networks.hooks import ScoreBias
 from models.robust.method import MethodSettings
-from models.tasks.task import Head
+from models.tasks.task import ONE_VECTOR, Head
 
 Variant = Literal["weighted", "literal", "sign", "code"]
 
-READ_AT_FIRST: tuple[Head, ...] = ("sequence-classification", "multiple-choice")
+READ_AT_FIRST: tuple[Head, ...] = (*ONE_VECTOR, "multiple-choice")
 """Heads that read only the first token, so that other rows of the last layer's attention get no gradient; in encoders
 whose heads read the mean of all tokens, they do."""
 

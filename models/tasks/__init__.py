@@ -11,13 +11,13 @@ from models.tasks.reading_comprehension import READING_COMPREHENSION
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.sts import STS
 from models.tasks.task import AnyTask
-from models.tasks.text_classification import TEXT_CLASSIFICATION
+from models.tasks.text_classification import MULTI_LABEL_CLASSIFICATION, TEXT_CLASSIFICATION
 
 TASKS: dict[str, AnyTask] = {
     task.name: task
     for task in (
         SENTIMENT, NLI, STS, PARAPHRASE, NER, READING_COMPREHENSION, EXTRACTIVE_READING, TEXT_CLASSIFICATION,
-        PAIR_CLASSIFICATION,
+        PAIR_CLASSIFICATION, MULTI_LABEL_CLASSIFICATION,
     )
 }  # fmt: skip
 

@@ -21,6 +21,7 @@ from models.tasks.task import (
     Prediction,
     Targets,
     TaskAnswer,
+    aim_each,
     contrast,
     rank_labels,
     read_place,
@@ -75,7 +76,7 @@ def aim_at_label(
     return replace(part, name=outputs.labels[label], target=contrast(label, len(outputs.labels)))
 
 
-LABEL_TARGETS = Targets(names=lambda _, outputs: outputs.labels, aim=aim_at_label)
+LABEL_TARGETS = Targets(names=lambda _, outputs: outputs.labels, aim=aim_each(aim_at_label))
 """Any label may be asked for; of a model that gives a number, that number."""
 
 
@@ -148,6 +149,12 @@ def name_label(value: Any) -> str | None:
     if isinstance(value, int):
         return str(value)
     return (value.strip() or None) if isinstance(value, str) else None
+
+
+def name_one_label(value: Any) -> tuple[str, ...]:
+    """`name_label` as tasks without labels of their own have it: the name alone, or nothing."""
+    name = name_label(value)
+    return () if name is None else (name,)
 
 
 def _whole(value: Any) -> Any:

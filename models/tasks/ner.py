@@ -26,6 +26,7 @@ from models.tasks.task import (
     Task,
     TaskAnswer,
     TextItem,
+    aim_each,
     contrast,
     headline,
     parse_list,
@@ -286,7 +287,7 @@ NER = Task(
     # Typos only: if words changed places, they would no longer stand where their tags do.
     robustness=Robustness(noisy_fields=("tokens",), edited_fields=("text",), noises=("typos",)),
     explains_each=True,
-    targets=Targets(names=_kinds, aim=aim_at_kind),
+    targets=Targets(names=_kinds, aim=aim_each(aim_at_kind)),
     sample_items={
         "people and places": {"text": "Ada Lovelace met Charles Babbage in London in 1833."},
         "from a social network": {"text": "off to Galway with @skipper_tom, listening to The Cranberries #Ireland"},

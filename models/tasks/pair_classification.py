@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from models.tasks.classification import label_reader, measure_macro
+from models.tasks.classification import label_reader, measure_macro, name_one_label
 from models.tasks.paraphrase import PARAPHRASE
 from models.tasks.robustness import Robustness
 from models.tasks.task import NO_OUTPUTS
@@ -14,6 +14,7 @@ PAIR_CLASSIFICATION = replace(
     outputs=NO_OUTPUTS,
     known_as={},
     read_target=label_reader({}),
+    name_labels=name_one_label,
     measure=measure_macro,
     contrast_labels=None,
     robustness=Robustness(noisy_fields=("text_a", "text_b")),

@@ -21,6 +21,7 @@ from models.tasks.task import (
     Targets,
     Task,
     TaskAnswer,
+    aim_each,
     contrast,
     read_place,
     refuse_other_labels,
@@ -178,7 +179,7 @@ READING_COMPREHENSION = Task(
     probe_items=tuple(
         {"context": context, "question": question, "choices": list(choices)} for context, question, choices in QUESTIONS
     ),
-    targets=Targets(names=_choices, aim=aim_at_choice, are_texts=True),
+    targets=Targets(names=_choices, aim=aim_each(aim_at_choice), are_texts=True),
     corrected_fields=("question", "choices"),
     robustness=Robustness(
         noisy_fields=("context", "question"), sets=(RobustnessSet(name="BoolQ contrast", part="boolq_contrast"),)

@@ -25,9 +25,18 @@ Logits = npt.NDArray[np.float32]
 model gives a number, and (tokens, 2) where it finds a span: how well the span begins and ends at each token."""
 
 Head = Literal[
-    "sequence-classification", "token-classification", "multiple-choice", "question-answering", "masked-language-model"
+    "sequence-classification",
+    "multi-label-classification",
+    "token-classification",
+    "multiple-choice",
+    "question-answering",
+    "masked-language-model",
 ]
-"""The head of transformers that reads the encoder; each is an `AutoModelFor...` class."""
+"""The head of transformers that reads the encoder, and what its numbers mean. Labels that exclude each other and labels
+that do not are two heads here, and one `AutoModelFor...` class there."""
+
+ONE_VECTOR: tuple[Head, ...] = ("sequence-classification", "multi-label-classification")
+"""Heads that give one vector of logits for all of a row."""
 
 READ_AT_TOKENS: tuple[Head, ...] = ("token-classification", "question-answering")
 """Heads whose answers stand at tokens of their own. Explanations of such an answer are read at its token."""
@@ -102,6 +111,10 @@ class TaskAnswer(BaseModel):
     def judgements(self) -> tuple[Judgement, ...]:
         """The decisions that the answer makes; none where it decides nothing, as a similarity does."""
 
+    def is_sure(self, least: float) -> bool:
+        """Whether the probability of every decision is at least this; so it is where nothing is decided."""
+        return all(one.probability >= least for one in self.judgements())
+
     def headlines(self) -> tuple[str, ...]:
         """The answer in short for people to read, with one line for each of its parts."""
         return (headline(self),)
@@ -151,6 +164,8 @@ class Outputs:
     """Lowest and highest score, for a head that gives a score; else None."""
     no_answer_threshold: float = 0.5
     """From this probability of "no answer" on, no answer is given; for tasks in which an answer may be missing."""
+    label_threshold: float = 0.5
+    """From this probability on, a text has a label; for tasks whose labels do not exclude each other."""
 
 
 NO_OUTPUTS = Outputs(())
@@ -202,8 +217,8 @@ class Targets:
 
     names: Callable[[Encoded, Outputs], Sequence[str]]
     """Their names, for one item."""
-    aim: Callable[[int, AnswerPart, Sequence[Logits], Encoded, Outputs], AnswerPart]
-    """The place of a name, and a part of the answer -> the part that explains the named answer instead."""
+    aim: Callable[[int, Sequence[AnswerPart], Sequence[Logits], Encoded, Outputs], Sequence[AnswerPart]]
+    """The place of a name, and the parts of the answer -> the parts that explain the named answer instead."""
     are_texts: bool = False
     """Whether the names are the caller's own texts. Then their places, from 0, may be asked for as well."""
 
@@ -232,6 +247,19 @@ class Targets:
         called = repr(shorten(asked)) if isinstance(asked, str) else shorten(str(asked))
         known = ", ".join(map(repr, names))
         raise ValueError(f"no answer {called} can be explained; name one, case counts: {known}")
+
+
+def aim_each(
+    aim: Callable[[int, AnswerPart, Sequence[Logits], Encoded, Outputs], AnswerPart],
+) -> Callable[[int, Sequence[AnswerPart], Sequence[Logits], Encoded, Outputs], Sequence[AnswerPart]]:
+    """Make the `aim` of targets that every part of an answer can have, each in its own place."""
+
+    def aim_parts(
+        place: int, parts: Sequence[AnswerPart], logits: Sequence[Logits], encoded: Encoded, outputs: Outputs
+    ) -> tuple[AnswerPart, ...]:
+        return tuple(aim(place, part, logits, encoded, outputs) for part in parts)
+
+    return aim_parts
 
 
 def _places(count: int) -> str:
@@ -281,7 +309,8 @@ class Task(Generic[ItemT, AnswerT]):
     read_target: Callable[[Any, Encoded, Outputs], Any]
     """A data file's value for the right answer to an item -> the target of the loss. Raises ValueError.
 
-    The head fixes the target's type: a label's number or a score for sequence-classification, the number of a choice
+    The head fixes the target's type: a label's number or a score for sequence-classification, 1 or 0 for each label for
+    multi-label-classification, the number of a choice
     for multiple-choice, a label's number for each word for token-classification, and for question-answering an object
     whose `span` is a Span of the context or None."""
     goal: Callable[[Any, Encoded, Outputs], Goal | None]
@@ -311,6 +340,9 @@ class Task(Generic[ItemT, AnswerT]):
     """Labels that models of the task may have, in their order, each with other names by which models and data
     files call it; case, and signs between words, do not matter. Empty where any label will do, and where there is none
     to choose."""
+    name_labels: Callable[[Any], Sequence[str]] = lambda _: ()
+    """A data file's value for the right answer -> the names of the labels in it, for a task without labels of its own;
+    none for what names none."""
     contrast_labels: ContrastLabels | None = None
     """The labels of pairs made from one text, for a task that compares two texts; else None."""
     explains_each: bool = False
@@ -388,6 +420,12 @@ def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted)
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+
+
+def sigmoid(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """The probability of each logit on its own, in float64; it overflows nowhere."""
+    # e^-log(1 + e^-x), so that no power of a large number is taken.
+    return np.asarray(np.exp(-np.logaddexp(0.0, -logits.astype(np.float64))))
 
 
 def rank_labels(probabilities: npt.NDArray[np.float64], labels: Sequence[str]) -> tuple[LabelScore, ...]:

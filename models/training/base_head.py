@@ -14,9 +14,9 @@ from models.networks.encoder import Encoder
 from models.networks.hooks import last_linear
 from models.networks.loading import AUTO_CLASSES, load_config, load_weights
 from models.tasks.labels.matching import has_named_labels, match_rows
-from models.tasks.task import AnyTask, Head
+from models.tasks.task import ONE_VECTOR, AnyTask, Head
 
-LABELLING: tuple[Head, ...] = ("sequence-classification", "token-classification")
+LABELLING: tuple[Head, ...] = (*ONE_VECTOR, "token-classification")
 
 
 def keep_known_labels(encoder: Encoder, base: str, task: AnyTask, labels: tuple[str, ...]) -> HeadRecord | None:

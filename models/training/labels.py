@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from models.data import declared_labels, read_answers
 from models.tasks import find_task
-from models.tasks.classification import NUMBER, name_label
+from models.tasks.classification import NUMBER
 from models.tasks.labels.matching import plain_name
 from models.tasks.task import AnyTask
 from models.training.settings import TrainingError, TrainingSettings
@@ -45,11 +45,11 @@ def with_labels(settings: TrainingSettings) -> TrainingSettings:
 def _collect(settings: TrainingSettings, task: AnyTask) -> set[str]:
     labels: set[str] = set()
     for answer in read_answers(settings.source, task):
-        if label := name_label(answer):
-            labels.add(label)
+        named = task.name_labels(answer)
+        labels.update(named)
         if len(labels) > MOST_LABELS:
             raise TrainingError(
-                f"{_name_parts(settings)}: more than {MOST_LABELS:,} different labels, such as {label!r}; is that "
+                f"{_name_parts(settings)}: more than {MOST_LABELS:,} different labels, such as {named[-1]!r}; is that "
                 "column the right one? If it is, name the labels in the settings file"
             )
     return labels

@@ -20,7 +20,7 @@ from models.files.layout import check_layout
 from models.folders import check_folder
 from models.methods import METHODS, find_method, name_variant
 from models.tasks import TASKS, find_task
-from models.tasks.task import AnyTask, Outputs, takes_list
+from models.tasks.task import ONE_VECTOR, AnyTask, Outputs, takes_list
 
 
 class TrainingError(UserError):
@@ -135,6 +135,12 @@ class TrainingSettings(BaseModel):
         le=1,
         description="No answer is given if its probability is at least this, in tasks that allow it.",
     )
+    label_threshold: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="A text has a label if its probability is at least this, in tasks that give several.",
+    )
     rows: int | None = Field(
         default=None,
         gt=0,
@@ -196,7 +202,12 @@ class TrainingSettings(BaseModel):
     def outputs(self) -> Outputs:
         """The meaning of the head's numbers: as set, or the task's own."""
         own = find_task(self.task).outputs
-        return Outputs(self.labels or own.labels, self.score_range or own.score_range, self.no_answer_threshold)
+        return Outputs(
+            self.labels or own.labels,
+            self.score_range or own.score_range,
+            self.no_answer_threshold,
+            self.label_threshold,
+        )
 
     @property
     def variant(self) -> str:
@@ -281,8 +292,8 @@ def _check_base(settings: TrainingSettings, task: AnyTask) -> None:
         if settings.bilstm is not None:
             raise TrainingError(f"settings: bilstm: is for a new BiLSTM; leave it out, or set base to {BILSTM!r}")
         check_folder(settings.base)
-    elif task.head != "sequence-classification":
-        able = ", ".join(name for name, one in TASKS.items() if one.head == "sequence-classification")
+    elif task.head not in ONE_VECTOR:
+        able = ", ".join(name for name, one in TASKS.items() if one.head in ONE_VECTOR)
         raise TrainingError(f"settings: base: {BILSTM} cannot answer {task.name}; it can: {able}")
 
 

@@ -135,7 +135,9 @@ def make_result(
     )
     fields = dict(answer)
     if "scores" in fields:
-        fields["scores"] = fields["scores"][: options.top_k]
+        # The scores of labels that were given stay, however few are asked for.
+        least = len(fields.get("labels", ()))
+        fields["scores"] = fields["scores"][: options.top_k and max(options.top_k, least)]
     explanation: Any = None
     if style is not None and predicted.scores is not None and not isinstance(predicted.scores, ExplanationTooLong):
         explanations = explain(style, prediction.parts, encoded, predicted.scores)

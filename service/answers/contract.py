@@ -95,7 +95,8 @@ class WithExplanations(BaseModel):
     """The explanations of the parts of the answer."""
 
     explanation: tuple[Explanation, ...] | None = Field(
-        description="One for each entity, in their order. Null where none is asked for, or they would be too long."
+        description="One for each entity or label of the answer, in their order. Null where none is asked for, or "
+        "they would be too long."
     )
 
 

@@ -79,17 +79,16 @@ def views_of(result: Any) -> list[AnswerView]:
     """
     headlines, places, names = result.headlines(), result.places(), result.part_names()
     given = result.explanation
-    if not isinstance(given, tuple) or not given:
-        is_other = isinstance(given, Explanation) and bool(names) and given.target not in names
+    if isinstance(given, tuple) and len(given) == len(names) > 0:
+        found = [[place] for place in places] or [[]] * len(names)
         return [
-            AnswerView(headline="\n".join(headlines), explanation=given or None, explains_other=is_other, places=places)
+            AnswerView(headline=headline, explanation=one, explains_other=one.target != name, places=own)
+            for headline, one, name, own in zip(headlines, given, names, found, strict=True)
         ]
-    return [
-        AnswerView(
-            headline=headline, explanation=explanation, explains_other=explanation.target != name, places=[place]
-        )
-        for headline, explanation, name, place in zip(headlines, given, names, places, strict=True)
-    ]
+    # One explanation of a whole answer, or of one label that was asked for in place of several, or of none.
+    alone = given[0] if isinstance(given, tuple) and given else given or None
+    is_other = isinstance(alone, Explanation) and alone.target not in names and (bool(names) or alone is not given)
+    return [AnswerView(headline="\n".join(headlines), explanation=alone, explains_other=is_other, places=places)]
 
 
 def is_signed(explanation: Explanation) -> bool:

@@ -109,9 +109,8 @@ class LoadedModel:
         prediction: Prediction[Any] = self.task.decode(logits, item.encoded, self.outputs)
         if item.target is None or self.task.targets is None:
             return prediction
-        aim = self.task.targets.aim
-        parts = tuple(aim(item.target, part, logits, item.encoded, self.outputs) for part in prediction.parts)
-        return replace(prediction, parts=parts)
+        parts = self.task.targets.aim(item.target, prediction.parts, logits, item.encoded, self.outputs)
+        return replace(prediction, parts=tuple(parts))
 
     def refuse_broken(self, arrays: Sequence[Arrays]) -> None:
         """Raise BrokenModel where a computed value is not a finite number."""

@@ -46,6 +46,15 @@ ScoreRange = Annotated[
     tuple[float, float] | None,
     typer.Option(metavar="LOW HIGH", help="Lowest and highest number of the head, for a task that gives a score."),
 ]
+LabelThreshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="From this probability on, a text has a label, for a task that gives any number of labels. Without it: "
+        "0.5.",
+    ),
+]
 ImportData = Annotated[
     str | None,
     typer.Option(
@@ -77,6 +86,7 @@ def import_model(
     out: Out,
     labels: Labels = None,
     score_range: ScoreRange = None,
+    label_threshold: LabelThreshold = None,
     data: ImportData = None,
     train: TrainPart = "train",
     validation: ValidationPart = "validation",
@@ -97,7 +107,7 @@ def import_model(
 
     Labels are known by their names, whatever their order and case. The gates are those of `export`.
     """
-    chosen = _check_request(model, task, out, name, score_range, data)
+    chosen = _check_request(model, task, out, name, score_range, label_threshold, data)
     layout = layout_of(names)
     check_layout(layout, chosen)
     need("export", "torch", "transformers", "optimum", "onnx")
@@ -105,7 +115,7 @@ def import_model(
     from export.importing import build
 
     manifest = build.import_checkpoint(
-        _settings(model, chosen, labels, score_range, max_tokens, licence),
+        _settings(model, chosen, labels, score_range, label_threshold, max_tokens, licence),
         out,
         precision=precision,
         form=PackageForm(portable=portable, with_fp32=with_fp32),
@@ -122,23 +132,31 @@ def _settings(
     task: AnyTask,
     labels: str | None,
     score_range: tuple[float, float] | None,
+    label_threshold: float | None,
     max_tokens: int | None,
     licence: str,
 ) -> "ImportSettings":
-    from export.importing.stock import ImportSettings
+    from export.importing.stock import USUAL_THRESHOLD, ImportSettings
 
     return ImportSettings(
         base=model,
         task=task,
         labels=tuple(label.strip() for label in labels.split(",")) if labels else None,
         score_range=score_range,
+        label_threshold=USUAL_THRESHOLD if label_threshold is None else label_threshold,
         max_tokens=max_tokens,
         licences=Licences(weights=licence),
     )
 
 
 def _check_request(
-    model: str, task: str, out: Path, name: str | None, score_range: tuple[float, float] | None, data: str | None
+    model: str,
+    task: str,
+    out: Path,
+    name: str | None,
+    score_range: tuple[float, float] | None,
+    label_threshold: float | None,
+    data: str | None,
 ) -> AnyTask:
     """Refuse what cannot succeed before torch is loaded; returns the task.
 
@@ -153,6 +171,7 @@ def _check_request(
     if chosen.name not in TASKS:
         raise ExportError(f"{chosen.name} answers nothing that could be served; choose one of: {', '.join(TASKS)}")
     _check_range(chosen, score_range)
+    _check_threshold(chosen, label_threshold)
     return chosen
 
 
@@ -169,3 +188,9 @@ def _check_range(task: AnyTask, score_range: tuple[float, float] | None) -> None
         )
     elif not score_range[0] < score_range[1]:
         raise ExportError("--score-range: the first number must be the lower")
+
+
+def _check_threshold(task: AnyTask, label_threshold: float | None) -> None:
+    """Refuse a threshold for a task that gives no several labels; raises ExportError."""
+    if label_threshold is not None and task.head != "multi-label-classification":
+        raise ExportError(f"--label-threshold: {task.name} does not give any number of labels; leave it out")

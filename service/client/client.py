@@ -32,7 +32,7 @@ from service.client.exchange import (
 )
 
 if TYPE_CHECKING:
-    from service.python.results import EntitiesResult, LabelResult, ReadingResult, SimilarityResult
+    from service.python.results import EntitiesResult, LabelResult, LabelsResult, ReadingResult, SimilarityResult
 
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 TIMEOUT_S = 120.0
@@ -73,6 +73,11 @@ class Client:
 
     @overload
     def ask(self, task: Labels, inputs: Inputs, **options: Unpack[Asked]) -> "Answers[LabelResult]": ...
+
+    @overload
+    def ask(
+        self, task: Literal["multi-label-classification"], inputs: Inputs, **options: Unpack[Asked]
+    ) -> "Answers[LabelsResult]": ...
 
     @overload
     def ask(self, task: Literal["sts"], inputs: Inputs, **options: Unpack[Asked]) -> "Answers[SimilarityResult]": ...
@@ -146,6 +151,11 @@ class AsyncClient:
 
     @overload
     async def ask(self, task: Labels, inputs: Inputs, **options: Unpack[Asked]) -> "Answers[LabelResult]": ...
+
+    @overload
+    async def ask(
+        self, task: Literal["multi-label-classification"], inputs: Inputs, **options: Unpack[Asked]
+    ) -> "Answers[LabelsResult]": ...
 
     @overload
     async def ask(

@@ -27,8 +27,7 @@ class Outcome:
         columns = {} if result is None else as_columns(result, scores=wanted.scores)
         judgements = () if result is None else result.judgements()
         if wanted.min_confidence is not None:
-            surest = all(one.probability >= wanted.min_confidence for one in judgements)
-            columns[REVIEW] = result is None or not surest
+            columns[REVIEW] = result is None or not result.is_sure(wanted.min_confidence)
         if failure is None:
             return cls(columns, None, judgements)
         return cls(columns | {ERROR: failure.detail}, failure.code, judgements)

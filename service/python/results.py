@@ -10,6 +10,7 @@ from models.tasks.ner import NerAnswer
 from models.tasks.reading_comprehension import ChoiceScore
 from models.tasks.sts import StsAnswer
 from models.tasks.task import Item, TaskAnswer
+from models.tasks.text_classification import LabelsAnswer
 from service.answers.contract import EncodingSummary, ItemPosition, WithCertificate, WithExplanation, WithExplanations
 from service.answers.highlights import views_of
 from service.outcomes.answering import Failure
@@ -21,6 +22,10 @@ MOST_SHOWN = 10
 
 class LabelResult(WithExplanation, WithCertificate, EncodingSummary, LabelAnswer, ItemPosition):
     """The result of sentiment, inference, paraphrase, and classification by labels of one's own."""
+
+
+class LabelsResult(WithExplanations, WithCertificate, EncodingSummary, LabelsAnswer, ItemPosition):
+    """The result of classification by any number of labels."""
 
 
 class SimilarityResult(WithExplanation, WithCertificate, EncodingSummary, StsAnswer, ItemPosition):

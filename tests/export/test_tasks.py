@@ -70,6 +70,7 @@ def test_it_verifies_with_its_checkpoint_and_data(exported: Exported) -> None:
 
 AXES: dict[Head, tuple[str, ...]] = {
     "sequence-classification": ("batch", "LABELS"),
+    "multi-label-classification": ("batch", "LABELS"),
     "token-classification": ("batch", "sequence", "LABELS"),
     "multiple-choice": ("batch", "1"),
     "question-answering": ("batch", "sequence", "2"),

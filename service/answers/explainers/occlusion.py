@@ -8,7 +8,7 @@ import numpy as np
 
 from export.package import Manifest
 from export.session import Arrays
-from models.tasks.task import READ_AT_TOKENS, AnswerPart, Item, Logits
+from models.tasks.task import READ_AT_TOKENS, AnswerPart, Head, Item, Logits
 from models.text import LONGEST_WORD, BadInput, Encoded, Row
 from models.words import Span
 from service.answers.batch import EncodedItem, ItemScores, UnitScores
@@ -19,6 +19,9 @@ from service.answers.units import find_units, units_of_part
 
 TOKENS_PER_WORD = 4
 """Tokens that an item may have for each word that it may have; usual texts have less than two."""
+
+IN_BEST_WINDOW: tuple[Head, ...] = ("multi-label-classification", "multiple-choice")
+"""Heads of whose windows the one counts that speaks most for a part of the answer."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,7 @@ def _y_without(
     model, rows = answered.model, left.rows
     if model.task.head in READ_AT_TOKENS:
         return _y_at_tokens(part, left, logits, tokens)
-    if model.task.head == "multiple-choice":
+    if model.task.head in IN_BEST_WINDOW:
         return max(weigh(logits[row], part.target) for row in rows)
     if len(rows) > 1:
         # Those windows count that decide the task's answer.

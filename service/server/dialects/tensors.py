@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
@@ -125,6 +125,8 @@ def _datatypes(task: AnyTask) -> Mapping[str, str]:
 
 
 def _datatype(annotation: Any) -> str:
+    if get_origin(annotation) is tuple and annotation != tuple[LabelScore, ...]:
+        return "JSON"
     kinds = {kind for kind in (get_args(annotation) or (annotation,)) if kind not in (type(None), Ellipsis)}
     known: dict[Any, str] = {str: "BYTES", float: "FP64", int: "INT64", LabelScore: "LABELS"}
     return known.get(kinds.pop(), "JSON") if len(kinds) == 1 else "JSON"
@@ -161,8 +163,8 @@ def make_outputs(predictor: Predictor, results: Sequence[Any]) -> dict[str, Outp
     return outputs
 
 
-def _write_list(values: Sequence[BaseModel]) -> str:
-    dumped = [value.model_dump() for value in values]
+def _write_list(values: Sequence[BaseModel | str]) -> str:
+    dumped = [value.model_dump() if isinstance(value, BaseModel) else value for value in values]
     return json.dumps(dumped, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 

@@ -144,12 +144,36 @@ def test_a_score_that_passes_through_a_sigmoid_is_refused(tmp_path: Path) -> Non
 def test_labels_that_do_not_exclude_each_other_are_refused(tmp_path: Path) -> None:
     labels = ["POS", "NEG"]
     base = make_foreign(tmp_path / "many", "sequence-classification", labels, problem_type="multi_label_classification")
-    with pytest.raises(EncoderError, match=r"many: its labels do not exclude each other .*, and a package gives one"):
+    with pytest.raises(EncoderError, match=r"many: its labels do not exclude each other .*, and sentiment gives one"):
         write_stock(settings(base, "sentiment"), tmp_path / "out")
     single = make_foreign(
         tmp_path / "one", "sequence-classification", labels, problem_type="single_label_classification"
     )
     assert write_stock(settings(single, "sentiment"), tmp_path / "out").outputs.labels == ("negative", "positive")
+
+
+def test_labels_that_do_not_exclude_each_other_have_the_probabilities_of_the_stock_pipeline(tmp_path: Path) -> None:
+    names, problem = ["toxic", "Insult", "a threat"], "multi_label_classification"
+    foreign = make_foreign(tmp_path / "foreign", "multi-label-classification", names, problem_type=problem)
+    chosen = settings(foreign, "multi-label-classification", label_threshold=0.4)
+    found = answers(chosen, tmp_path / "written", [{"text": text} for text in TEXTS])
+    for folder in (foreign, tmp_path / "written"):
+        stock = pipeline("text-classification", model=str(folder), top_k=None)(TEXTS)
+        for answer, expected in zip(found, stock, strict=True):
+            assert answer == pytest.approx({one["label"]: one["score"] for one in expected}, abs=1e-5)
+    # Else a softmax would pass as well.
+    assert any(sum(answer.values()) > 1.2 for answer in found)
+    record = write_stock(chosen, tmp_path / "again")
+    assert (record.outputs.labels, record.outputs.label_threshold) == (tuple(names), 0.4)
+
+
+def test_labels_that_exclude_each_other_are_refused_where_any_number_is_given(tmp_path: Path) -> None:
+    problem = "single_label_classification"
+    foreign = make_foreign(tmp_path / "one", "sequence-classification", ["a", "b"], problem_type=problem)
+    with pytest.raises(
+        EncoderError, match=r"one: its labels exclude each other .* choose the task that it was trained"
+    ):
+        write_stock(settings(foreign, "multi-label-classification"), tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -175,3 +175,15 @@ def test_names_given_later_win_one_by_one() -> None:
     assert Layout(columns={"text": "c"}).over(earlier) == Layout(
         columns={"text": "c", "label": "b"}, label_map={"1": "x"}
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels"),
+    [
+        ("zu spät|kaputt", ["late", "broken"]), (["kaputt", "late"], ["broken", "late"]), ("kaputt", ["broken"]),
+        ('["zu spät"]', ["late"]), ("", []), ("a, b", ["both"]), ("E-zu spät", ["E-zu spät"]), (None, None),
+    ],
+)  # fmt: skip
+def test_each_of_any_number_of_labels_is_mapped(answer: object, labels: object) -> None:
+    layout = Layout(label_map={"zu spät": "late", "Kaputt": "broken", "a, b": "both"})
+    assert layout.rename_answer(answer, TASKS["multi-label-classification"]) == labels

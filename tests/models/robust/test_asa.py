@@ -27,7 +27,7 @@ from tests.models.passes import make_batch, make_context, make_encoder
 
 
 def _asa(encoder: Encoder, **given: float) -> Asa:
-    return Asa(AsaSettings.model_validate(given), encoder, seed=11)
+    return Asa(AsaSettings.model_validate(given), encoder, seed=11, head="sequence-classification")
 
 
 def _total(result: StepResult) -> Tensor:
@@ -83,7 +83,7 @@ def test_the_scores_are_scaled_by_the_root_of_the_full_width() -> None:
 
 def test_adversaries_start_as_fresh_layers_of_the_backbone_do() -> None:
     encoder = make_encoder()
-    method = Asa(AsaSettings(), encoder, seed=0)
+    method = Asa(AsaSettings(), encoder, seed=0, head="sequence-classification")
     weights = torch.cat([parameter.flatten() for parameter in method.parameters() if parameter.ndim == 2])
     assert abs(weights.std().item() - 0.02) < 0.001  # 1,536 draws: three standard errors
     assert sum(parameter.numel() for parameter in method.parameters()) == 2 * 3 * (16**2 + 16)
@@ -232,7 +232,7 @@ def test_reversing_keeps_values_and_flips_gradients() -> None:
 def test_the_price_never_reaches_the_encoder() -> None:
     encoder = make_encoder()
     method = _scaled(_asa(encoder), 10)
-    mild, dear = (Asa(AsaSettings(tau=tau), encoder, seed=0) for tau in (0.1, 3.0))
+    mild, dear = (Asa(AsaSettings(tau=tau), encoder, seed=0, head="sequence-classification") for tau in (0.1, 3.0))
     for other in (mild, dear):
         other.load_state_dict(method.state_dict())
     for found, expected in zip(
@@ -287,7 +287,7 @@ def test_padding_columns_change_the_count_through_padded_queries_alone() -> None
     narrow, wide = _step(method, encoder), _step(method, encoder, padding=5)
     torch.testing.assert_close(wide.losses["task"].value, narrow.losses["task"].value)
     torch.testing.assert_close(wide.losses["divergence"].value, narrow.losses["divergence"].value, rtol=1e-4, atol=1e-7)
-    only_real = Asa(AsaSettings(real_queries_only=True), encoder, seed=0)
+    only_real = Asa(AsaSettings(real_queries_only=True), encoder, seed=0, head="sequence-classification")
     only_real.load_state_dict(method.state_dict())
     counts = [_step(only_real, encoder, padding=padding).losses["kept_units"].value.item() for padding in (0, 5)]
     assert counts[0] == counts[1]

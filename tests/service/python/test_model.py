@@ -22,7 +22,7 @@ from service.engine.errors import EngineClosed
 from service.outcomes.columns import NoConfidence
 from service.python.inputs import UnknownInputs
 from service.python.model import Model, NotAnswered, WrongOption
-from service.python.results import EntitiesResult, LabelResult, ReadingResult, SimilarityResult
+from service.python.results import EntitiesResult, LabelResult, LabelsResult, ReadingResult, SimilarityResult
 from steadfast import load
 from tests.service.conftest import ROOT
 from tests.service.files.scored import read, run, write
@@ -36,6 +36,7 @@ TYPED: dict[str, type] = {
     "paraphrase": LabelResult,
     "text-classification": LabelResult,
     "pair-classification": LabelResult,
+    "multi-label-classification": LabelsResult,
     "sts": SimilarityResult,
     "ner": EntitiesResult,
 }

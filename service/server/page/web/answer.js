@@ -35,11 +35,13 @@ export function answerOf(item, body, card, wording) {
 /** The answer in a few words, to be compared with another's; numbers are left out. */
 export function outcomeOf(result) {
   if (result.entities) return result.entities.map((one) => `${one.label} ${one.start}-${one.end}`).join(", ");
+  if (result.labels) return [...result.labels].sort().join(", ") || "no labels";
   return result.label ?? (result.answer !== undefined ? String(result.answer) : null);
 }
 
 function headlinesOf(result) {
   if (result.entities) return result.entities.length ? result.entities.map(headlineOf) : ["No entities"];
+  if (result.labels) return result.labels.length ? result.labels.map((_, place) => labelAt(result, place)) : ["No labels"];
   if (result.answer === null) return [`No answer ${result.score.toFixed(3)}`];
   const name = result.label ?? result.answer;
   if (name !== undefined) return [`${name} ${result.score.toFixed(3)}`];
@@ -50,9 +52,15 @@ function headlineOf(entity) {
   return `${entity.text}: ${entity.label} ${entity.score.toFixed(3)}`;
 }
 
+/** A label that the text has, with its score; these come first among all scores. */
+function labelAt(result, place) {
+  return `${result.labels[place]} ${result.scores[place].score.toFixed(3)}`;
+}
+
 /** The parts of an answer that are explained, each with the places where the model found it. */
 function viewsOf(result) {
   const found = (one) => ({ field: "text", start: one.start, end: one.end });
+  if (result.labels && result.explanation?.length > 0) return viewsOfLabels(result);
   if (Array.isArray(result.explanation) && result.explanation.length > 0) {
     return result.explanation.map((explanation, place) => {
       const entity = result.entities[place];
@@ -65,6 +73,17 @@ function viewsOf(result) {
   const given = result.label ?? result.answer;
   const explainsOther = explanation !== null && typeof given === "string" && explanation.target !== given;
   return [{ headline: null, explanation, explainsOther, places: result.entities?.map(found) ?? span }];
+}
+
+/** A view for each label that the text has, or one for a label that was asked for instead. */
+function viewsOfLabels(result) {
+  const areGiven = result.explanation.every((one, place) => one.target === result.labels[place]);
+  return result.explanation.map((explanation, place) => ({
+    headline: areGiven ? labelAt(result, place) : null,
+    explanation,
+    explainsOther: !result.labels.includes(explanation.target),
+    places: [],
+  }));
 }
 
 function scoresOf(result, card) {
