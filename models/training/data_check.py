@@ -213,6 +213,8 @@ def _name(target: Any, task: AnyTask, outputs: Outputs) -> Iterator[str]:
         yield from (kind for _, kind in find_entities([outputs.labels[number] for number in target]))
     elif task.head == "sequence-classification" and isinstance(target, int):
         yield outputs.labels[target]
+    elif task.head == "multi-label-classification":
+        yield from (label for label, held in zip(outputs.labels, target, strict=True) if held)
     elif task.head == "multiple-choice":
         yield f"choice {target}"
 

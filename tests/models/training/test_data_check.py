@@ -12,7 +12,8 @@ from models.tasks.ner import NER
 from models.tasks.nli import NLI
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.sts import STS
-from models.tasks.task import AnyTask
+from models.tasks.task import AnyTask, Outputs
+from models.tasks.text_classification import MULTI_LABEL_CLASSIFICATION
 from models.training.data_check import DataReport, Leak, Lengths, check_data, find_parts, find_reader
 
 
@@ -82,3 +83,16 @@ def test_a_folder_without_data_or_tokenizer_is_refused(tmp_path: Path) -> None:
         find_parts(tmp_path)
     with pytest.raises(DataError, match=r"no tokenizer\.json; name a folder of a model"):
         find_reader(tmp_path)
+
+
+def test_each_of_several_labels_of_a_text_is_counted_and_one_without_a_name_is_none(tmp_path: Path) -> None:
+    rows = [["late", "broken"], ["late"], [], ["late", "junk"]]
+    _write(tmp_path, "train", [{"text": f"text {number}", "labels": row} for number, row in enumerate(rows)])
+    outputs = Outputs(("broken", "late"), label_threshold=0.5)
+    layout = Layout(label_map={"junk": ""})
+    task = MULTI_LABEL_CLASSIFICATION
+    report = check_data(
+        str(tmp_path), ["train"], task, outputs, find_reader(None), layout, max_tokens=8, progress=lambda *_: None
+    )
+    assert report.parts[0].labels == {"late": 3, "broken": 1}
+    assert (report.parts[0].bad, report.parts[0].left_out) == (0, 0)
