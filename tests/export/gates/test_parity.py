@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from export.errors import NotTheSameModel
-from export.gates.parity import TOLERANCE, check_parity
+from export.gates.parity import TOLERANCE, check_parity, difference_of
 from models.networks.loading import load_trained
 from models.tasks.task import Head
 from models.text import Row
@@ -51,3 +51,13 @@ def test_a_graph_that_gives_no_numbers_is_refused(
     wrong = _altered(graph, tmp_path, "classifier.bias", np.nan)
     with pytest.raises(NotTheSameModel, match="logits by nan"):
         check_parity(load_trained(checkpoint, HEAD), HEAD, wrong, rows, 0)
+
+
+def test_a_difference_is_measured_by_the_largest_value_where_that_is_above_one() -> None:
+    values = np.array([[0.5, -140.0]], np.float32)
+    assert difference_of(values + np.array([[0, 4e-4]], np.float32), values) == pytest.approx(4e-4 / 140, rel=0.1)
+    assert difference_of(values + 1, values) > TOLERANCE
+    assert difference_of(np.array([0.5, 0.25]), np.array([0.5, 0.2])) == pytest.approx(0.05)
+    for broken in (np.nan, np.inf):
+        assert not difference_of(np.array([0.5, broken]), np.array([0.5, 0.2])) <= TOLERANCE
+        assert not difference_of(np.array([0.5, 0.2]), np.array([0.5, broken])) <= TOLERANCE
