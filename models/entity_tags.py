@@ -34,9 +34,9 @@ def as_bio(tags: Sequence[str]) -> list[str]:
 
 
 def rename_kind(tag: str, rename: Callable[[str], str]) -> str:
-    """The tag with another name for its kind; the letter before it stays. Without a name it is outside of entities."""
+    """The tag with another name for its kind; the letter before it stays. Without one it is outside of entities."""
     found = _TAG.fullmatch(tag)
     if found is None:
         return tag
     kind = rename(found[2])
-    return f"{found[1]}-{kind}" if kind else OUTSIDE
+    return f"{found[1]}-{kind}" if kind not in ("", OUTSIDE) else OUTSIDE

@@ -97,7 +97,9 @@ class Layout(BaseModel):
 
     def _rename_tag(self, tag: Any) -> Any:
         renamed = self._rename(tag)
-        return rename_kind(tag, self._rename) if renamed is tag and isinstance(tag, str) else renamed or OUTSIDE
+        if renamed is tag:
+            return rename_kind(tag, self._rename) if isinstance(tag, str) else tag
+        return renamed or OUTSIDE
 
     @cached_property
     def _labels(self) -> Mapping[str, str]:

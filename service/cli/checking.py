@@ -104,6 +104,7 @@ def _look(
     layout: Layout,
 ) -> "DataReport":
     from models.checkpoint import DataSource
+    from models.files.parts import has_part
     from models.training.data_check import check_data, find_parts, find_reader
     from models.training.labels import with_labels
     from models.training.settings import BILSTM, TrainingSettings
@@ -111,7 +112,7 @@ def _look(
     found = find_task(task)
     check_layout(layout, found)
     parts = parts or find_parts(folder)
-    train = train or (["train"] if "train" in parts else parts)
+    train = train or (["train"] if has_part(str(folder), "train") else parts)
     source = DataSource(data=str(folder), train=tuple(train), columns=layout.columns, label_map=layout.label_map)
     reader = find_reader(tokenizer)
     with watched_measuring() as progress:

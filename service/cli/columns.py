@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 
+from models.errors import first_mistake
 from models.files.layout import TARGET_COLUMNS, Layout
 from models.tasks import ENDPOINTS, TASKS
 from models.tasks.task import AnyTask, takes_list
@@ -53,7 +55,11 @@ def columns_of(given: Mapping[str, Any]) -> dict[str, str]:
 
 def layout_of(given: Mapping[str, Any]) -> Layout:
     """The names in the data that the options give; raises BadParameter where a map of labels is none."""
-    return Layout(columns=columns_of(given), label_map=_read_map(given.get(LABEL_MAP) or ()))
+    label_map = _read_map(given.get(LABEL_MAP) or ())
+    try:
+        return Layout(columns=columns_of(given), label_map=label_map)
+    except ValidationError as error:
+        raise typer.BadParameter(first_mistake(error).reason, param_hint="--label-map") from None
 
 
 def _labelled_fields(task: AnyTask) -> Iterator[_Field]:
@@ -87,5 +93,6 @@ def _read_map(given: Iterable[str]) -> dict[str, str]:
         name, _, label = map(str.strip, entry.rpartition("="))
         if not name:
             raise typer.BadParameter(f"{entry.strip()!r}; write NAME=LABEL", param_hint="--label-map")
-        label_map[name] = label
+        if label_map.setdefault(name, label) != label:
+            raise typer.BadParameter(f"{name!r} stands for two labels; name it once", param_hint="--label-map")
     return label_map

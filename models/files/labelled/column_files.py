@@ -20,7 +20,7 @@ MOST_LINES = 100_000
 
 _DOCUMENT = "-DOCSTART-"
 _COMMENT = re.compile(r"#(?:\s|$)")
-_TAG = re.compile(r"O|[BIESLU]-\S+", re.IGNORECASE)
+_TAG = re.compile(r"O|[BIESLU]-\S+")
 _GAP = re.compile(r"[ \t]+")
 _LOOKED_AT = 200
 
@@ -37,12 +37,17 @@ def read(file: DataFile) -> Iterator[RecordBlock]:
 def is_column_file(file: DataFile) -> bool:
     """Whether each of the first lines ends in a tag, so that a text or table by its name is a column file by content.
 
-    One word at least must be outside of entities: then no table has a first line with names, and no text is taken.
+    All have as many cells: a text has lines of many lengths. One word at least must be outside of entities: then no
+    table has a first line with names. What was said to be a file of another kind is none.
     """
+    if file.kind is not None:
+        return False
     with opened_text(file) as text:
         lines = [line for line, _ in zip(text, range(_LOOKED_AT), strict=False)]
-    tags = [cells[-1] if len(cells) > 1 else "" for line in lines if (cells := _cells(line)) and not _is_apart(line)]
-    return len(tags) > 1 and "O" in tags and all(map(_TAG.fullmatch, tags))
+    rows = [cells for line in lines if (cells := _cells(line)) and not _is_apart(line)]
+    tags = [cells[-1] for cells in rows]
+    is_even = len({len(cells) for cells in rows}) == 1 and len(rows[0]) > 1
+    return len(rows) > 1 and is_even and "O" in tags and all(map(_TAG.fullmatch, tags))
 
 
 def _read(file: DataFile, text: io.TextIOWrapper) -> Iterator[tuple[Record | BadRecord, int]]:
@@ -63,7 +68,7 @@ def _sentences(file: DataFile, text: io.TextIOWrapper) -> Iterator[list[_Line]]:
                     f"{file.name}: {MOST_LINES:,} lines from line {sentence[0][0]} on are one sentence; a blank line "
                     "stands after each sentence of a column file"
                 )
-        elif not cells and sentence:
+        elif sentence:
             yield sentence
             sentence = []
     if sentence:
@@ -99,6 +104,8 @@ def _find_fault(sentence: Sequence[_Line], tokens: Sequence[str], tags: Sequence
             return f"not UTF-8 (line {line}); save the file as UTF-8"
         if len(cells) < 2 or not token or not tag:
             return f"line {line} holds no word with a tag behind it, but {' '.join(cells)!r:.80}"
-    if len(tokens) > 1 and tokens == [str(place) for place in range(1, len(tokens) + 1)]:
+    if any(tokens == [str(place) for place in range(begin, begin + len(tokens))] for begin in (0, 1)) and (
+        len(tokens) > 1 or len(sentence[0][1]) > 2
+    ):
         return f"the first column counts the words (line {sentence[0][0]}); it must hold the word, and the last the tag"
     return None

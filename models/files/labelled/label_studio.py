@@ -73,9 +73,12 @@ def _counting(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
 def _controls(annotation: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The spans and choices of an annotation by the name of their control, in the order of their places."""
     controls: dict[str, list[Any]] = {}
-    for result in annotation.get("result") or []:
+    results = annotation.get("result") or []
+    if not isinstance(results, list) or not all(isinstance(one, Mapping) for one in results):
+        raise ValueError("the result of an annotation is a list of objects, as Label Studio exports it")
+    for result in results:
         value = result.get("value")
-        if isinstance(value, Mapping) and isinstance(value.get("choices"), list):
+        if isinstance(value, Mapping) and isinstance(value.get("choices"), list) and not _is_span(value):
             controls.setdefault(str(result.get("from_name")), []).extend(value["choices"])
         elif isinstance(value, Mapping) and _is_span(value) and "labels" in value:
             kept = {name: value[name] for name in ("start", "end", "labels", "text") if name in value}

@@ -15,7 +15,7 @@ SPAN_COLUMNS = ("entities", "spans", "label", "labels", "tags")
 """Names of the column of spans; the first that holds some is taken, else the only column that does."""
 
 _REFUSED = ("reject", "ignore")
-"""Answers of Prodigy's annotators to a text whose spans do not hold."""
+"""Answers of Prodigy's annotators to a text whose spans or label do not hold."""
 
 _ANSWERS = frozenset(name for names in TARGET_COLUMNS.values() for name in names)
 
@@ -43,10 +43,12 @@ def read_annotations(record: Record, task: AnyTask, layout: Layout) -> Record | 
     """The record with its annotations in the columns that the task reads; one that has none stays as it is.
 
     Spans become words with tags; they are taken from the columns that `layout` names for these. A task of Label Studio
-    that nobody annotated is left out.
+    that nobody annotated is left out, and so is what an annotator of Prodigy refused.
     """
     try:
         values = record.values
+        if values.get("answer") in _REFUSED and "answer" not in (task.example_columns or task.columns):
+            raise label_studio.SkippedTask("its annotator refused it")
         if label_studio.is_task(values):
             values = label_studio.flatten(values, _ANSWERS)
         if task.target_column == "tags":
@@ -74,8 +76,6 @@ def _with_tags(values: Mapping[str, Any], task: AnyTask, columns: Mapping[str, s
     spans = _find_spans(values, columns.get("tags"))
     if not isinstance(text, str) or spans is None:
         return values
-    if values.get("answer") in _REFUSED:
-        raise label_studio.SkippedTask("its annotator refused it")
     words, tags = tag_words(text, read_spans(spans))
     return {**values, columns.get(field, field): words, columns.get("tags", "tags"): tags}
 
@@ -95,11 +95,13 @@ def _find_spans(values: Mapping[str, Any], chosen: str | None) -> Any:
         return nothing if (found := look_up(values, chosen)) is None else found
     usual = (label_studio.ENTITIES,) if is_task else SPAN_COLUMNS
     for name in usual:
-        if are_spans(values.get(name)) or parse_list(values.get(name)) == []:
+        if are_spans(values.get(name)):
             return values[name]
     holding = [name for name, value in values.items() if are_spans(value)]
     if len(holding) > 1:
         raise ValueError(
             f"spans stand in several columns, {', '.join(map(repr, holding))}; name one with --tags-column"
         )
-    return values[holding[0]] if holding else nothing
+    if holding:
+        return values[holding[0]]
+    return [] if any(parse_list(values.get(name)) == [] for name in usual) else nothing

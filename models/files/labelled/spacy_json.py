@@ -13,10 +13,10 @@ def unfold(values: Mapping[str, Any]) -> Iterator[dict[str, Any] | None] | None:
     Returns None for an object that is no such collection. These are: a document of spaCy 2, whose paragraphs are the
     texts, and `{"classes": [...], "annotations": [["text", {"entities": [...]}], ...]}`.
     """
+    if "text" in values:
+        return None
     paragraphs = values.get("paragraphs")
-    if isinstance(paragraphs, list) and _all_of(
-        paragraphs, lambda one: isinstance(one, Mapping) and "sentences" in one
-    ):
+    if isinstance(paragraphs, list) and _all_of(paragraphs, _is_paragraph):
         return map(_read_paragraph, paragraphs)
     annotations = values.get("annotations")
     if isinstance(annotations, list) and any(annotations) and _all_of(annotations, _is_pair_or_nothing):
@@ -50,6 +50,16 @@ def _holds(given: Any) -> bool:
 
 def _all_of(values: Sequence[Any], is_one: Callable[[Any], bool]) -> bool:
     return bool(values) and all(map(is_one, values))
+
+
+def _is_paragraph(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not _are_objects(value.get("sentences")):
+        return False
+    return all(_are_objects(sentence.get("tokens", [])) for sentence in value["sentences"])
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, Mapping) for one in value)
 
 
 def _is_pair_or_nothing(value: Any) -> bool:

@@ -118,3 +118,14 @@ def test_a_column_that_the_task_does_not_read_is_refused(workshop: Path, command
     words = [word.format(package=workshop / "package") for word in command]
     result = CliRunner().invoke(app, [*words, "--data", str(workshop / "data"), "--premise-column", "body"])
     assert "sentiment reads no premise; columns can be named for: text, label" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("label_map", "said"),
+    [("x=positive,x=negative", "stands for two labels"), ("x=positive,X=negative", "differ in nothing but case")],
+)
+def test_a_name_for_two_labels_is_refused(label_map: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\ngood,x\n")
+    result = CliRunner().invoke(app, ["data", "check", str(tmp_path), "--task", "sentiment", "--label-map", label_map])
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.replace("│", " ").split())

@@ -1,6 +1,7 @@
 """Column files: what is a sentence, what is none, and which files are column files whatever their name."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ def _read(path: Path, content: bytes) -> list[Record | BadRecord]:
         (b"Ann B-PER\nsang\n", 1, "line 2 holds no word with a tag behind it, but 'sang'"),
         (b"O O\n\n\tO\nsang\tO\n", 3, "line 3 holds no word with a tag behind it"),
         (b"Ann B-PER\nZo\xeb B-PER\n", 1, "not UTF-8 (line 2); save the file as UTF-8"),
+        (b"0 Ann B-PER\n1 sang O\n", 1, "the first column counts the words (line 1)"),
+        (b"1 Ann B-PER\n", 1, "the first column counts the words (line 1)"),
         (b"1 Ann B-PER\n2 sang O\n", 1, "the first column counts the words (line 1); it must hold the word"),
     ],
 )
@@ -53,6 +56,8 @@ def test_line_ends_marks_and_packing_are_those_of_all_text(tmp_path: Path) -> No
         ("a.tsv", "text\tlabel\nAnn sang\t1\n", False),
         ("a.txt", "I take vitamin B-12\nNothing else\n", False),
         ("a.txt", "Ann sang O\n", False),
+        ("a.txt", "The blood is O\nsend me an e-mail\n", False),
+        ("a.txt", "The blood group is O\nHers is O\n", False),
         ("a.txt", "", False),
     ],
 )
@@ -67,6 +72,17 @@ def test_a_text_or_table_whose_lines_all_end_in_tags_is_a_column_file(
         assert [record.values for record in read_records(tmp_path / name)] == [
             {"tokens": ["Ann", "sang"], "tags": ["B-PER", "O"]}
         ]
+
+
+def test_a_document_begins_a_sentence_without_a_blank_line(tmp_path: Path) -> None:
+    records = _read(tmp_path / "a.conll", b"Ann B-PER\n-DOCSTART- O\nBo B-PER\n")
+    assert [record.values["tokens"] for record in records] == [["Ann"], ["Bo"]]
+
+
+def test_a_file_that_is_said_to_be_text_is_no_column_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Ann B-PER\nsang O\n")
+    file = DataFile.local(tmp_path / "a.txt")
+    assert not column_files.is_column_file(replace(file, kind="txt"))
 
 
 def test_a_file_without_blank_lines_does_not_fill_the_memory(tmp_path: Path) -> None:

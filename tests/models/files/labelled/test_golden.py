@@ -151,3 +151,67 @@ def test_a_span_is_fitted_to_words_and_cuts_them_at_signs_alone(
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "Ann Lee-like person.", "label": [span]}))
     (example,) = load_part(str(tmp_path), "a", "train", NER, ENTITIES, reader).examples
     assert _show(example.item, example.target) == words
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"text": "Ann Lee", "tags": [], "my_spans": [[0, 7, "PER"]]}, "Ann/B-PER Lee/I-PER"),
+        ({"text": "Ann Lee", "entities": [], "spans": [[0, 7, "PER"]]}, "Ann/B-PER Lee/I-PER"),
+        ({"text": "Ann Lee", "entities": []}, "Ann/O Lee/O"),
+    ],
+)
+def test_an_empty_column_hides_no_spans_in_another(
+    record: dict[str, Any], words: str, tmp_path: Path, reader: Reader
+) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(record))
+    (example,) = load_part(str(tmp_path), "a", "train", NER, ENTITIES, reader).examples
+    assert _show(example.item, example.target) == words
+
+
+@pytest.mark.parametrize("answer", ["reject", "ignore"])
+def test_a_label_that_an_annotator_refused_is_left_out(answer: str, tmp_path: Path, reader: Reader) -> None:
+    rows = [
+        {"text": "good", "label": "Positive", "answer": "accept"},
+        {"text": "x", "label": "Negative", "answer": answer},
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    outputs = Outputs(("Negative", "Positive"))
+    origin = load_part(str(tmp_path), "a", "train", TEXT_CLASSIFICATION, outputs, reader).origin
+    assert (origin.rows, origin.bad_rows, origin.left_out_rows) == (1, 0, 1)
+
+
+def test_a_tag_that_the_label_map_does_not_name_stays_what_it_is(tmp_path: Path, reader: Reader) -> None:
+    layout = Layout(label_map={"person": "PER", "junk": "O"})
+    labels = Outputs(("B-PER", "I-PER", "O"))
+    (tmp_path / "a.jsonl").write_text(
+        json.dumps({"tokens": ["Ann", "x", "y"], "tags": [0, 2, 2]})
+        + "\n"
+        + json.dumps({"tokens": ["Bo", "x", "y"], "tags": ["B-person", "B-junk", "O"]})
+    )
+    examples = load_part(str(tmp_path), "a", "train", NER, labels, reader, layout=layout).examples
+    assert [list(example.target) for example in examples] == [[0, 2, 2], [0, 2, 2]]
+    assert "tag" in _reason(tmp_path, {"tokens": ["Ann"], "tags": [None]}, NER, reader, layout)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"text": "good", "label": "Positive", "paragraphs": [{"sentences": ["A b."]}]},
+        {"text": "good", "label": "Positive", "paragraphs": [{"sentences": 3}]},
+        {"text": "good", "label": "Positive", "annotations": [["note", {"entities": []}]]},
+    ],
+)
+def test_a_record_with_a_text_of_its_own_is_no_collection(
+    record: dict[str, Any], tmp_path: Path, reader: Reader
+) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(record))
+    outputs = Outputs(("Negative", "Positive"))
+    (example,) = load_part(str(tmp_path), "a", "train", TEXT_CLASSIFICATION, outputs, reader).examples
+    assert (example.item.text, example.target) == ("good", 1)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("result", [["x"], {"a": 1}, 3])
+def test_a_result_of_another_shape_makes_a_bad_record(result: Any, tmp_path: Path, reader: Reader) -> None:
+    record = {"data": {"text": "Ann"}, "annotations": [{"result": result}]}
+    assert "the result of an annotation is a list of objects" in _reason(tmp_path, record, NER, reader)
