@@ -11,7 +11,7 @@ from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
 from models.checkpoint import IMPORTED, DataFile, ImportRecord, TrainingRecord
 from models.correction.spelling import WORDS_FILE
 from models.tables import format_cell, format_count, markdown_table
-from models.tasks.task import ONE_VECTOR, Head
+from models.tasks.task import ONE_VECTOR, Head, Outputs
 from models.training.settings import TrainingSettings
 
 CARD_FILE = "README.md"
@@ -207,6 +207,7 @@ def _imported_again(manifest: Manifest, record: ImportRecord) -> str:
     given = {
         "labels": ",".join(record.named) if record.named else None,
         "score-range": record.outputs.score_range,
+        "label-threshold": _unusual(record.outputs.label_threshold),
         "max-tokens": record.max_tokens,
         "data": "FOLDER" if record.data else None,
         "train": parts.get("calibration"),
@@ -360,6 +361,10 @@ def _unpacked_note(record: TrainingRecord) -> str:
     )
 
 
+def _unusual(label_threshold: float) -> float | None:
+    return None if label_threshold == Outputs.label_threshold else label_threshold
+
+
 def _training_toml(record: TrainingRecord) -> str:
     settings = {
         "task": record.task,
@@ -368,6 +373,7 @@ def _training_toml(record: TrainingRecord) -> str:
         "labels": record.labels,
         "score_range": record.score_range,
         "no_answer_threshold": record.no_answer_threshold,
+        "label_threshold": _unusual(record.label_threshold),
         "max_tokens": record.max_tokens,
         "seed": record.seed,
         **{

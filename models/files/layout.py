@@ -74,7 +74,13 @@ class Layout(BaseModel):
         if isinstance(answer, str) and (renamed := self._rename(answer)) is not answer:
             return [renamed] if renamed else []
         named = split_labels(answer)
-        return answer if named is None else [name for one in named if (name := self._rename(one)) != ""]
+        if named is None:
+            return answer
+        renamed = [self._rename(one) for one in named]
+        if all(name is one for name, one in zip(renamed, named, strict=True)):
+            return named
+        # Two names may stand for one label, or for none.
+        return [name for place, name in enumerate(renamed) if name != "" and name not in renamed[:place]]
 
     def rename(self, answer: Any) -> Any:
         """A right answer with its labels under their own names; one that the map does not name stays as it is.

@@ -1,9 +1,11 @@
 """Classification of one text by labels of the user's own: one of several that exclude each other, such as topics or
 intents, or any number of labels, such as kinds of abuse or subjects."""
 
+import ast
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -144,16 +146,28 @@ def read_labels(value: Any, encoded: Encoded, outputs: Outputs) -> MultiHot:
     named = [value] if isinstance(value, str) and value.strip() in outputs.labels else split_labels(value)
     if named is None:
         raise ValueError(f"labels {value!r}: must be a list of labels, empty where a text has none")
-    return _multi_hot([read_label(one, outputs.labels, {}) for one in named], len(outputs.labels))
+    numbers = [read_label(one, outputs.labels, {}) for one in named]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"labels {value!r:.80}: one is there twice; where a list has a 0 or 1 for each label, give the names of "
+            "those that hold"
+        )
+    return _multi_hot(numbers, len(outputs.labels))
 
 
 def split_labels(value: Any) -> list[Any] | None:
     """The labels in a value of a data file: a list, also as JSON, or a text with bars, semicolons or commas in between.
 
-    A single label stands for itself, and an empty text for no label. None where the value is nothing of that.
+    A list may be written as Python writes it, and stand in an object under `choices`, as Label Studio writes several. A
+    single label stands for itself, and an empty text for no label. None where the value is nothing of that.
     """
-    value = parse_list(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
-    if isinstance(value, list | tuple):
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        value = _parse(value)
+        if isinstance(value, str):
+            return None
+    if isinstance(value, Mapping):
+        value = value.get("choices")
+    if isinstance(value, list | tuple | set):
         return list(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return [value]
@@ -163,9 +177,19 @@ def split_labels(value: Any) -> list[Any] | None:
     return [one.strip() for one in re.split(re.escape(mark) if mark else r"\Z", value) if one.strip()]
 
 
+def _parse(text: str) -> Any:
+    """The value that a text writes, as JSON or as Python has it; the text itself where it is neither."""
+    value = parse_list(text)
+    if value is text:
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return ast.literal_eval(text.strip())
+    return value
+
+
 def name_labels(value: Any) -> tuple[str, ...]:
-    """The names of the labels that a data file gives a text, as `read_labels` finds them again."""
-    return tuple(name for one in split_labels(value) or () if (name := name_label(one)))
+    """The names of the labels that a data file gives a text, as `read_labels` finds them; none if one is twice."""
+    names = [name for one in split_labels(value) or () if (name := name_label(one))]
+    return tuple(names) if len(set(names)) == len(names) else ()
 
 
 def _multi_hot(numbers: Sequence[int], count: int) -> MultiHot:

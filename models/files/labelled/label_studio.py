@@ -53,6 +53,9 @@ def flatten(values: Mapping[str, Any], answers: frozenset[str]) -> dict[str, Any
         found[ENTITIES] = controls[spans[0]] if spans else []
     if len(choices) == 1:
         found[LABEL] = controls[choices[0]]
+    elif not controls:
+        # None of any number of labels.
+        found[LABEL] = []
     return found
 
 

@@ -110,6 +110,7 @@ def test_the_card_says_how_to_make_the_package_again(package: Path) -> None:
     [
         ("sentiment", 3, {"labels": ("so so", "positive", "negative"), "max_tokens": 16}),
         ("sts", 1, {"score_range": (-1.0, 5.5)}),
+        ("multi-label-classification", 3, {"labels": ("late", "broken", "rude"), "label_threshold": 0.2}),
     ],
 )
 def test_the_command_on_the_card_makes_the_same_graph(
@@ -122,7 +123,7 @@ def test_the_command_on_the_card_makes_the_same_graph(
     places = {"BASE": str(foreign), "PACKAGE": str(tmp_path / "again")}
     app([places.get(word, word) for word in shlex.split(command)], standalone_mode=False)
     again = open_package(tmp_path / "again").manifest
-    for name in ("labels", "score_range", "max_tokens", "precision", "portable"):
+    for name in ("labels", "score_range", "label_threshold", "max_tokens", "precision", "portable"):
         assert getattr(again, name) == getattr(made, name)
     assert again.files[GRAPH_FILE] == made.files[GRAPH_FILE]
 

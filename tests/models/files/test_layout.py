@@ -18,7 +18,7 @@ from models.tasks.paraphrase import PARAPHRASE
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.sts import STS
 from models.tasks.task import AnyTask
-from models.tasks.text_classification import TEXT_CLASSIFICATION
+from models.tasks.text_classification import MULTI_LABEL_CLASSIFICATION, TEXT_CLASSIFICATION
 from models.text import Reader, ReadingLimits
 from tests.tiny import make_tokenizer
 
@@ -187,3 +187,9 @@ def test_names_given_later_win_one_by_one() -> None:
 def test_each_of_any_number_of_labels_is_mapped(answer: object, labels: object) -> None:
     layout = Layout(label_map={"zu spät": "late", "Kaputt": "broken", "a, b": "both"})
     assert layout.rename_answer(answer, TASKS["multi-label-classification"]) == labels
+
+
+def test_names_that_stand_for_one_label_of_several_are_that_label_once() -> None:
+    layout = Layout(label_map={"tardy": "late", "junk": ""})
+    assert layout.rename_answer(["tardy", "late", "junk"], MULTI_LABEL_CLASSIFICATION) == ["late"]
+    assert layout.rename_answer(["late", "late"], MULTI_LABEL_CLASSIFICATION) == ["late", "late"]
