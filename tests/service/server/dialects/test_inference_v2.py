@@ -50,7 +50,7 @@ def read_lists(answer: dict[str, Any]) -> dict[str, Any]:
     """The columns with JSON in texts read."""
     return {
         name: [json.loads(text) for text in column]
-        if name in ("entities", "scores") and isinstance(column[0], str)
+        if name in ("entities", "labels", "scores") and isinstance(column[0], str)
         else column
         for name, column in answer.items()
         if name != "id"
