@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from models.errors import UserError
 from models.files.layout import Layout, check_layout
+from models.folders import NoSuchFolder
 from models.tables import format_count
 from models.tasks import find_task
 from service.cli.columns import layout_of, layout_options
@@ -31,10 +31,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class NoFolder(UserError):
-    """A folder of data that is not there."""
 
 
 @app.callback()
@@ -85,7 +81,7 @@ def check(
     conflict. No model is loaded, and of each text only a digest is kept in memory.
     """
     if not folder.is_dir():
-        raise NoFolder(f"{folder}: no such folder; name the folder that holds the data files")
+        raise NoSuchFolder(f"{folder}: no such folder; name the folder that holds the data files")
     given = None if labels is None else tuple(map(str.strip, labels.split(",")))
     report = _look(folder, task, part or (), train or (), given, tokenizer, max_tokens, layout_of(names))
     _show(report, "words" if tokenizer is None else "tokens", max_tokens, as_json=as_json)
