@@ -59,13 +59,15 @@ def run_and_write(
     }
     folder = partial_folder(target)
     with PartialOutput(folder, identity, discard_other=overwrite) as partial:
-        for kept in partial.predictions():
-            keep(Outcome.model_validate(kept))
+        with partial.predictions() as predictions:
+            for kept in predictions:
+                keep(Outcome.model_validate(kept))
         for outcome in campaign.run(partial.records):
             partial.add(outcome.model_dump(mode="json"))
             keep(outcome)
-    outcomes = (Outcome.model_validate(kept) for kept in partial.predictions())
-    partial.complete(lambda path: _write(path, adversaries(campaign, outcomes)), target)
+    with partial.predictions() as predictions:
+        outcomes = map(Outcome.model_validate, predictions)
+        partial.complete(lambda path: _write(path, adversaries(campaign, outcomes)), target)
 
 
 def adversaries(campaign: Campaign, outcomes: Iterator[Outcome]) -> Iterator[dict[str, Any]]:

@@ -7,8 +7,8 @@ moment it has its name. A journal says which run the predictions belong to.
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -94,11 +94,11 @@ class PartialOutput:
             self._lines = []
             self._flushed_s = time.monotonic()
 
-    def predictions(self) -> Iterator[dict[str, Any]]:
-        """All predictions on disk, from the first record on."""
-        for path in self._files():
-            with path.open(encoding="utf-8") as file:
-                yield from map(json.loads, file)
+    @contextmanager
+    def predictions(self) -> Iterator[Iterator[dict[str, Any]]]:
+        """All predictions on disk, from the first record on; no file is left open, however many were taken."""
+        with closing(self._read()) as predictions:
+            yield predictions
 
     def complete(self, write: Callable[[Path], None], target: Path) -> None:
         """Have `write` write the output, give it its name in one step, and remove this folder."""
@@ -162,6 +162,11 @@ class PartialOutput:
             with path.open("rb") as file:
                 records += sum(1 for _ in file)
         return records
+
+    def _read(self) -> Generator[dict[str, Any], None, None]:
+        for path in self._files():
+            with path.open(encoding="utf-8") as file:
+                yield from map(json.loads, file)
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{_ENDING}"))

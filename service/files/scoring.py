@@ -180,9 +180,10 @@ class _Run:
         if self.job.max_errors is None:
             return 0
         refused = 0
-        for outcome in map(Outcome.from_json, partial.predictions()):
-            if not outcome.is_answered:
-                refused, last = refused + 1, outcome
+        with partial.predictions() as predictions:
+            for outcome in map(Outcome.from_json, predictions):
+                if not outcome.is_answered:
+                    refused, last = refused + 1, outcome
         if refused:
             self._check_errors(refused, last)
         return refused
@@ -204,7 +205,7 @@ class _Run:
                 errors = None
                 if job.errors is not None:
                     errors = stack.enter_context(opened_errors(folder / _ERRORS, str(job.errors)))
-                outcomes = map(Outcome.from_json, partial.predictions())
+                outcomes = map(Outcome.from_json, stack.enter_context(partial.predictions()))
                 writing = Writing(self.source, outcomes, self.types, errors)
                 self._write_files(writing, folder / _RESULT)
         except BaseException:
