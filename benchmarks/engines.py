@@ -9,6 +9,7 @@ start of servers and of Ray's workers.
 
 import argparse
 import json
+import math
 import random
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from service.answers.opening import open_predictor
 from service.answers.predictor import Predictor
 from service.client.client import Client
 from service.outcomes.columns import WantedColumns, as_columns
+from service.outcomes.engines.engine import EngineStopped
 from service.outcomes.engines.local import compute
 from service.outcomes.engines.worker import WorkerOrder
 from service.settings import read_settings
@@ -55,6 +57,8 @@ class Way:
     name: str
     answers: Sequence[Columns]
     cpu_s: float
+    stopped: str | None = None
+    """Why it gave no answers."""
 
 
 def report(rows: int, tasks: Sequence[str], address: str | None) -> Iterator[str]:
@@ -72,6 +76,8 @@ def report(rows: int, tasks: Sequence[str], address: str | None) -> Iterator[str
 
 def differs(expected: Sequence[Columns], way: Way) -> str:
     """How the answers of a way differ from those expected; empty where they are equal."""
+    if way.stopped:
+        return f"{way.name}: {way.stopped}"
     if len(way.answers) != len(expected):
         return f"{way.name}: {len(way.answers):,} answers"
     wrong = [place for place, pair in enumerate(zip(expected, way.answers, strict=True), 1) if pair[0] != pair[1]]
@@ -147,10 +153,13 @@ def _ask_ray(predictor: Predictor, records: Sequence[Columns], wanted: WantedCol
     from service.outcomes.engines.cluster import open_cluster
 
     order = WorkerOrder.of(predictor, read_settings(), wanted)
-    with open_cluster(order, address, deadline_s=DEADLINE_S, say=rich.get_console().print) as engine:
-        # The workers start with the first records.
-        list(engine(records[:FIRST]))
-        outcomes, cpu_s = _timed(lambda: list(engine(records)))
+    try:
+        with open_cluster(order, address, deadline_s=DEADLINE_S, say=rich.get_console().print) as engine:
+            # The workers start with the first records.
+            list(engine(records[:FIRST]))
+            outcomes, cpu_s = _timed(lambda: list(engine(records)))
+    except EngineStopped as error:
+        return Way("Ray", [], math.nan, str(error))
     return Way("Ray", [outcome.columns for outcome in outcomes], cpu_s)
 
 

@@ -1,5 +1,7 @@
 """The comparison of all ways to ask notices what differs."""
 
+import math
+
 from benchmarks.engines import Way, differs, make_records
 from models.tasks import TASKS
 
@@ -10,6 +12,7 @@ def test_answers_that_differ_or_are_missing_are_noticed() -> None:
     assert differs(expected, Way("HTTP", expected[:2], 1.0)) == "HTTP: 2 answers"
     other = [expected[0], {"score": 0.2 + 1e-15}, {"score": 0.4}]
     assert differs(expected, Way("HTTP", other, 1.0)) == "HTTP: 2 differ, the first is 2"
+    assert differs(expected, Way("Ray", [], math.nan, "cannot be reached")) == "Ray: cannot be reached"
 
 
 def test_records_of_each_task_differ_and_have_its_fields() -> None:
