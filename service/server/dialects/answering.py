@@ -22,6 +22,9 @@ from service.server.problems import Problem
 from service.server.registry import ModelRegistry
 from service.settings import Settings
 
+TEXT_CLASSIFIERS = ("sentiment", "text-classification", "multi-label-classification")
+"""The endpoints that give a single text labels: where no model is named, the first for which one is served does."""
+
 
 @dataclass(frozen=True)
 class Answering:

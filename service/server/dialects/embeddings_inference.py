@@ -14,15 +14,15 @@ from starlette.responses import Response
 from models.tasks.pairs import PairItem
 from models.tasks.task import LabelScore
 from service.answers.contract import Options
-from service.server.dialects.answering import Answering, one_or_more, respond_json
+from service.server.dialects.answering import TEXT_CLASSIFIERS, Answering, one_or_more, respond_json
 from service.server.dialects.dialect import Address, Dialect, Document, Operation
 from service.server.problems import Problem, ProblemForm
 
 RERANKS = "sts"
 """The endpoint whose model compares and reranks texts."""
 
-SINGLE, PAIR = ("sentiment", "text-classification"), ("nli", "pair-classification")
-"""The endpoints whose models judge single texts and pairs; of each, the first for which a model is served does."""
+PAIR_CLASSIFIERS = ("nli", "pair-classification")
+"""The endpoints whose models judge pairs of texts; the first for which a model is served does."""
 
 _ERROR_TYPES = {"empty_input": "Empty", "overloaded": "Overloaded", "not_ready": "Unhealthy", "draining": "Unhealthy"}
 """TEI's names of errors by our codes; the others are `Validation`, or `Backend` where the server is at fault."""
@@ -58,7 +58,7 @@ class PredictRequest(ReadingOptions):
     @classmethod
     def _refuse_raw(cls, value: bool | None) -> bool | None:
         if value:
-            raise ValueError("must be false: scores are probabilities, which sum up to 1")
+            raise ValueError("must be false: scores are probabilities")
         return value
 
 
@@ -111,8 +111,8 @@ DOCUMENT = Document(
         Operation(
             name="tei-predict",
             path="/tei/predict",
-            describes=f"The labels of a text by {' or '.join(SINGLE)}, or of a pair of texts by {' or '.join(PAIR)}; "
-            "or of a batch of either.",
+            describes=f"The labels of a text by {' or '.join(TEXT_CLASSIFIERS)}, or of a pair of texts by "
+            f"{' or '.join(PAIR_CLASSIFIERS)}; or of a batch of either.",
             body=PredictRequest,
             example={"inputs": "A joy from start to end."},
             answer=list[LabelScore] | list[list[LabelScore]],
@@ -181,7 +181,7 @@ class _Answers:
         if len({len(texts) for texts in batch}) > 1:
             raise Problem("validation", "/inputs: must be all single texts or all pairs: other models judge pairs")
         self._models.refuse_many(len(batch), "texts")
-        endpoint = self._models.choose_endpoint(PAIR if len(batch[0]) == 2 else SINGLE)
+        endpoint = self._models.choose_endpoint(PAIR_CLASSIFIERS if len(batch[0]) == 2 else TEXT_CLASSIFIERS)
         with self._models.registry.using(endpoint) as predictor:
             task = predictor.task
             items = [task.item.model_validate(dict(zip(task.columns, texts, strict=True))) for texts in batch]

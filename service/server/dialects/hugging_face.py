@@ -1,7 +1,8 @@
 """Hugging Face's inference protocol, `POST /hf/TASK` or `/hf/TASK/MODEL`, as `InferenceClient` speaks it.
 
 Zero-shot classification asks an inference model whether a text entails a sentence about each label (Yin et al., EMNLP
-2019). Similarity is that of `sts`, from 0 to 1.
+2019). Similarity is that of `sts`, from 0 to 1. Text classification gives probabilities as transformers' pipeline does:
+by softmax, or by sigmoid where a text may have several labels.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,7 +19,15 @@ from models.tasks.reading_comprehension import ReadingItem
 from models.tasks.task import AnyTask, LabelScore, TextItem
 from service.answers.predictor import Predictor
 from service.server.context import current_request
-from service.server.dialects.answering import Answering, ErrorText, one_or_more, quote, respond_json, write_error
+from service.server.dialects.answering import (
+    TEXT_CLASSIFIERS,
+    Answering,
+    ErrorText,
+    one_or_more,
+    quote,
+    respond_json,
+    write_error,
+)
 from service.server.dialects.dialect import Address, Dialect, Document, Operation
 from service.server.problems import Problem, ProblemForm
 
@@ -47,7 +56,9 @@ class TextClassificationParameters(_Body):
     """The parameters of text classification."""
 
     top_k: int | None = Field(default=None, ge=1)
-    function_to_apply: Literal["softmax"] | None = None
+    function_to_apply: Literal["softmax", "sigmoid"] | None = Field(
+        default=None, description="The model's own: sigmoid where a text may have several labels, else softmax."
+    )
 
 
 class TokenClassificationParameters(_Body):
@@ -132,11 +143,21 @@ async def _classify(
     models: Answering, predictor: Predictor, request: _Request[Any, TextClassificationParameters]
 ) -> object:
     texts = _as_list(request.inputs)
+    _check_function(predictor, request.parameters.function_to_apply)
     models.refuse_many(len(texts), "texts")
     results = await models.answer(predictor, [TextItem(text=text) for text in texts], _name(request.inputs))
     most = request.parameters.top_k
     # Of a flat list clients take the first entry alone: a single text has a list in a list, too.
     return [[{"label": one.label, "score": one.score} for one in result.scores[:most]] for result in results]
+
+
+def _check_function(predictor: Predictor, asked: str | None) -> None:
+    """Raise Problem where a caller asks for other probabilities than the model was trained to give."""
+    own = "sigmoid" if predictor.task.head == "multi-label-classification" else "softmax"
+    if asked not in (None, own):
+        raise Problem(
+            "validation", f"/parameters/function_to_apply: must be {own!r}, by which {predictor.name.name} was trained"
+        )
 
 
 async def _find_entities(
@@ -232,7 +253,7 @@ def _write_ranking(text: str, ranking: Sequence[tuple[str, float]]) -> object:
 
 
 class TextClassificationBody(_Request[_Texts, TextClassificationParameters]):
-    """A text, or several, to be given a label each."""
+    """A text, or several, to be given labels."""
 
 
 class TokenClassificationBody(_Request[_Texts, TokenClassificationParameters]):
@@ -252,7 +273,7 @@ class ZeroShotBody(_Request[_Texts, ZeroShotParameters]):
 
 
 TASKS: dict[str, _Task] = {
-    "text-classification": _Task(("sentiment", "text-classification"), TextClassificationBody, _classify),
+    "text-classification": _Task(TEXT_CLASSIFIERS, TextClassificationBody, _classify),
     "token-classification": _Task(("ner",), TokenClassificationBody, _find_entities),
     "question-answering": _Task(("reading-comprehension",), QuestionAnsweringBody, _find_spans, EXTRACTIVE_READING),
     "sentence-similarity": _Task(("sts",), SentenceSimilarityBody, _compare),

@@ -55,6 +55,21 @@ def test_pairs_get_labels_of_ones_own_where_no_inference_is_served(
     assert (refused.status_code, refused.json()["error_type"]) == (404, "Validation")
 
 
+def test_any_number_of_labels_is_given_where_no_single_label_is(
+    start_server: Callable[..., Server], made: Callable[[str], Path]
+) -> None:
+    task = "multi-label-classification"
+    server = start_server(made(task) / "package")
+    texts = [item["text"] for item in items_of(task, 12)]
+    expected = [labels_of(result) for result in ask_natively(server, task, texts)]
+    assert {len(labels) for labels in expected} == {len(TOPICS)}
+    assert any(sum(one["score"] for one in labels) > 1.2 for labels in expected)
+    assert ask(server, "/tei/predict", inputs=[[text] for text in texts]).json() == expected
+    assert ask(server, "/tei/predict", inputs=texts[0]).json() == expected[0]
+    refused = ask(server, "/tei/predict", inputs=["a text", "another"])
+    assert (refused.status_code, refused.json()["error_type"]) == (404, "Validation")
+
+
 def test_similarity_is_the_score_of_sts_from_0_to_1(every_task: Server) -> None:
     answer = ask(every_task, "/tei/similarity", inputs={"source_sentence": QUERY, "sentences": TEXTS})
     assert answer.json() == [result["normalized"] for result in likeness(every_task, QUERY, TEXTS)]

@@ -7,12 +7,14 @@ from typing import Any
 
 import httpx
 import pytest
+from transformers import pipeline
 
 from tests.service.conftest import ZOO, Server
 from tests.service.server.dialects.conftest import EXTRACTIVE, ask_natively, items_of, run_client
 from tests.tiny import TOPICS
 
 ROWS = 4
+MULTI_LABEL = "multi-label-classification"
 NAMES = "Anna Smith of Siemens flew from Berlin to Paris 🙂 with Bob."
 LABELS = ["sports", "politics", "cooking"]
 TEXT = "The match ended three to one."
@@ -154,6 +156,12 @@ def test_ignored_labels_are_left_out(every_task: Server) -> None:
         ("text-classification", {"inputs": ["a"] * 65}, 413, "65 texts; send at most 64"),
         ("text-classification", {"inputs": "a", "parameters": {"top_k": 0}}, 422, "/parameters/top_k: must be at"),
         ("text-classification", {"inputs": "a", "parameters": {"function_to_apply": "none"}}, 422, "must be 'softmax'"),
+        (
+            "text-classification",
+            {"inputs": "a", "parameters": {"function_to_apply": "sigmoid"}},
+            422,
+            "'softmax', by",
+        ),
         ("text-classification/other", {"inputs": "a"}, 404, "no such model for this task; there are: sentiment"),
         ("token-classification", {"inputs": "a", "parameters": {"aggregation_strategy": "none"}}, 422, "'simple', "),
         ("zero-shot-classification", {"inputs": "a"}, 422, "/parameters/candidate_labels: is missing"),
@@ -221,6 +229,34 @@ def test_labels_of_ones_own_are_given_by_their_model_or_where_no_other_is_served
     calls: list[Any] = [("text_classification", [text], {})]
     answers = run_client("hugging_face", alone, calls, environment="installed")
     assert without_empty(answers["sync"]) == [result["scores"]]
+
+
+def test_any_number_of_labels_is_given_by_its_model_or_where_no_other_is_served(
+    start_server: Callable[..., Server], made: Callable[[str], Path]
+) -> None:
+    own, single = made(MULTI_LABEL), made("text-classification") / "package"
+    alone, beside = start_server(own / "package"), start_server(single, own / "package")
+    texts = [item["text"] for item in items_of(MULTI_LABEL, 12)]
+    expected = [result["scores"] for result in ask_natively(alone, MULTI_LABEL, texts)]
+    assert ask(alone, "text-classification", {"inputs": texts}).json() == expected
+    assert ask(beside, f"text-classification/{MULTI_LABEL}", {"inputs": texts}).json() == expected
+    others = [result["scores"] for result in ask_natively(beside, "text-classification", texts)]
+    assert ask(beside, "text-classification", {"inputs": texts}).json() == others != expected
+    stock = pipeline("text-classification", model=str(own / "trained"), top_k=None)
+    for labels, theirs in zip(expected, stock(texts), strict=True):
+        assert [one["score"] for one in labels] == sorted((one["score"] for one in labels), reverse=True)
+        # The package is int8, and its logits are as far from those of torch as its gate allows.
+        probabilities = {one["label"]: one["score"] for one in theirs}
+        assert {one["label"]: one["score"] for one in labels} == pytest.approx(probabilities, abs=0.08)
+    assert any(sum(one["score"] for one in labels) > 1.2 for labels in expected)
+    body = {"inputs": texts, "parameters": {"top_k": 1, "function_to_apply": "sigmoid"}}
+    assert ask(alone, "text-classification", body).json() == [labels[:1] for labels in expected]
+    refused = ask(alone, "text-classification", {"inputs": "a", "parameters": {"function_to_apply": "softmax"}})
+    said = f"/parameters/function_to_apply: must be 'sigmoid', by which {MULTI_LABEL} was trained"
+    assert (refused.status_code, refused.json()) == (422, {"error": said})
+    calls: list[Any] = [("text_classification", [texts[0]], {"function_to_apply": "sigmoid"})]
+    answers = run_client("hugging_face", alone, calls, environment="installed")
+    assert without_empty(answers["sync"]) == expected[:1]
 
 
 def test_a_model_that_finds_no_answers_is_told_another_that_does(every_task: Server) -> None:
