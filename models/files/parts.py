@@ -73,7 +73,7 @@ def read_part(data: str, name: str) -> Records:
 
 def has_part(data: str, name: str) -> bool:
     """Whether `data` is a folder with that part. Hubs are not asked."""
-    return Path(data).is_dir() and bool(_part_files(Path(data), name))
+    return bool(part_files(data, name))
 
 
 def open_part(data: str, name: str) -> OpenPart:
@@ -83,7 +83,7 @@ def open_part(data: str, name: str) -> OpenPart:
         found = fetch_part(data, name)
         records = (Record(number, values) for number, values in enumerate(found, start=1))
         return OpenPart(records, features=found.features)
-    files = _part_files(folder, name)
+    files = part_files(data, name)
     if not files:
         there = sorted({stem for path in folder.iterdir() if (stem := stem_of(path.name))})
         raise DataError(f"{folder}: no part {name!r}; there are: {', '.join(there) or 'no data files at all'}")
@@ -106,8 +106,9 @@ def fetch_part(data: str, name: str) -> Any:
         raise DataError(f"{data!r} is neither a folder here nor a data set that could be fetched: {error}") from error
 
 
-def _part_files(folder: Path, name: str) -> list[Path]:
-    wanted = folder / name
-    if not wanted.parent.is_dir():
+def part_files(data: str, name: str) -> list[Path]:
+    """The files of a folder that are called like a part, which should be one; none where `data` is no folder here."""
+    wanted = Path(data) / name
+    if not Path(data).is_dir() or not wanted.parent.is_dir():
         return []
     return [path for path in sorted(wanted.parent.iterdir()) if stem_of(path.name) == wanted.name and path.is_file()]

@@ -51,11 +51,14 @@ def explain(
     Texts are read as `steadfast predict` reads them; `steadfast predict --explain METHOD --json` has the numbers.
     """
     from service.answers.opening import open_predictor
+    from service.files.target import refuse_to_overwrite
 
     if html is not None:
         check_page(html, "--html")
     read = read_texts(texts)
     with open_predictor(task, package) as predictor:
+        if html is not None:
+            refuse_to_overwrite([predictor.package.folder], [("--html", html)])
         items = read_items(predictor.task, read)
         asked = ExplainOptions(method=None if method == "best" else method, target=_read_target(predictor.task, target))
         answers = predictor.answer(items, Options(explain=asked))

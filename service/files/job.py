@@ -10,7 +10,7 @@ from models.files.formats import find_format, find_kind
 from models.files.opening import Dialect
 from models.folders import check_writable
 from service.files.selection import Selection
-from service.files.target import OutputError, Target, refuse_one_name_for_two
+from service.files.target import OutputError, Target, refuse_one_name_for_two, refuse_to_overwrite
 from service.outcomes.columns import WantedColumns
 
 
@@ -63,11 +63,8 @@ class ScoringJob:
         yield from ((option, path.resolve()) for option, path in self.beside.items())
 
     def refuse_as_input(self, path: Path) -> None:
-        """Refuse a file of the input that would be written to, or that an earlier run wrote; raises OutputError."""
-        found = path.resolve()
-        for option, place in self._written():
-            if place == found or (place.is_dir() and place in found.parents):
-                raise OutputError(f"{path}: is among the input and the output; choose another name with {option}")
+        """Refuse a file or a package that would be written to, or that an earlier run wrote; raises OutputError."""
+        refuse_to_overwrite([path], self._written())
 
     @property
     def partial(self) -> Path | None:

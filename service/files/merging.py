@@ -19,7 +19,7 @@ from service.answers.contract import ModelName
 from service.files.counts import Counts
 from service.files.selection import Selection, Shard
 from service.files.source import Source, survey_source
-from service.files.target import STDOUT, OutputError, Target, refuse_one_name_for_two
+from service.files.target import STDOUT, OutputError, Target, refuse_one_name_for_two, refuse_to_overwrite
 from service.outcomes.summary import FailureCount, Summary, SummaryFold
 
 
@@ -28,6 +28,7 @@ class ShardsError(UserError):
 
 
 class _Run(BaseModel):
+    input: list[str]
     selection: dict[str, Any]
 
 
@@ -98,7 +99,7 @@ def merge(
     Raises:
         ShardsError: a shard is missing, of another run, or was changed since.
         OutputError, NotWritable, RecordsError: the output cannot be written, or a file beside it has its name or that
-            of a shard.
+            of a shard, or one of them is a file that the shards were made from.
     """
     target = Target(name, kind)
     if target.is_folder or not target.is_local:
@@ -108,6 +109,7 @@ def merge(
     _refuse_taken_names(target, paths, beside)
     records = [_read_record(path) for path in paths]
     first = records[0]
+    _refuse_inputs(target, first, beside)
     for path, record in zip(paths, records, strict=True):
         if _without_shard(record) != _without_shard(first):
             raise ShardsError(f"{path}: is of another run than {paths[0]}: other input, package or options")
@@ -152,6 +154,18 @@ def _refuse_taken_names(target: Target, shards: Sequence[Path], beside: Mapping[
     for option, path in written:
         if path in kept:
             raise OutputError(f"{path}: is of a shard, which stays as it is; choose another name with {option}")
+
+
+def _refuse_inputs(target: Target, record: Mapping[str, Any], beside: Mapping[str, Path]) -> None:
+    """Refuse to write over a file that the shards were made from, by its name or its contents; raises OutputError.
+
+    Names alone do not tell: those in a record hold in the folder in which the shard was scored.
+    """
+    written = [("OUTPUT", target.path), ("OUTPUT", target.record), *beside.items()]
+    refuse_to_overwrite((Path(one["name"]) for one in record["sources"]), written)
+    for option, path in written:
+        if path.is_file() and LOCAL_DISK.digest(str(path)) in record["run"]["input"]:
+            raise OutputError(f"{path}: is what the shards were made from; choose another name with {option}")
 
 
 def _read_record(path: Path) -> dict[str, Any]:

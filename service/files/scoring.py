@@ -115,6 +115,7 @@ class _Run:
         types = column_types(
             predictor.task, manifest.labels, job.wanted, has_corrections=manifest.correction is not None
         )
+        job.refuse_as_input(predictor.package.folder)
         files = locate(job.sources, job.dialect, job.kind, spool)
         for file in files:
             file.check()

@@ -155,5 +155,21 @@ def refuse_one_name_for_two(written: Iterable[tuple[str, Path]]) -> None:
         found[path] = option
 
 
+def refuse_to_overwrite(kept: Iterable[Path], written: Iterable[tuple[str, Path]]) -> None:
+    """Refuse to write over what a run reads, or into a folder that it reads; raises OutputError.
+
+    `written` are the files and folders that are written, each behind the option that names it. They need not be there.
+    """
+    places = [(option, path.resolve()) for option, path in written]
+    for path in kept:
+        found = path.resolve()
+        for option, place in places:
+            cure = f"choose another name with {option}"
+            if place == found or place in found.parents:
+                raise OutputError(f"{path}: is among the input and the output; {cure}")
+            if found in place.parents:
+                raise OutputError(f"{place}: lies in {path}, which is read and stays as it is; {cure}")
+
+
 def _files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())

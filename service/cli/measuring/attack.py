@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from export.package import read_manifest
-from models.atomic import atomic_write_text
 from models.attack.settings import AttackSettings
 from models.edits import find_family
 from models.files.layout import Layout, check_layout
@@ -24,6 +23,7 @@ from service.cli.measuring.attack_options import bound_options, read_settings
 from service.cli.measuring.evaluate import Data
 from service.cli.options import need, with_options
 from service.cli.progress import console, watched_measuring
+from service.pages.saving import save_text
 
 if TYPE_CHECKING:
     from models.attack.outcomes import Outcome
@@ -159,6 +159,7 @@ def _attack(job: _Job, attacks: Sequence[AttackSettings]) -> None:
     for one in attacks:
         # A family that is not there is said now, not after the attacks before it.
         find_family(one.family)
+    _refuse_what_is_read(job)
     if job.output is not None:
         check_target(job.output, overwrite=job.overwrite)
     outcomes: list[Outcome] = []
@@ -177,10 +178,21 @@ def _attack(job: _Job, attacks: Sequence[AttackSettings]) -> None:
         figures = campaign.sum_up(outcomes, None if is_stopped else twin)
     _show(campaign, job.part, figures)
     if job.report is not None:
-        atomic_write_text(job.report, _as_json(campaign, job.part, figures))
+        save_text(job.report, _as_json(campaign, job.part, figures))
     if is_stopped:
         raise typer.Exit(130)
     _hold_to(job.gate, figures)
+
+
+def _refuse_what_is_read(job: _Job) -> None:
+    """Refuse to write over the part that is attacked, into a package, or two files of one name; raises OutputError."""
+    from models.files.parts import part_files
+    from service.files.target import refuse_one_name_for_two, refuse_to_overwrite
+
+    written = [(option, path) for option, path in (("-o", job.output), ("--json", job.report)) if path is not None]
+    refuse_one_name_for_two((option, path.resolve()) for option, path in written)
+    packages = [folder for folder in (job.package, job.similarity, job.twin) if folder is not None]
+    refuse_to_overwrite([*part_files(job.data, job.part), *packages], written)
 
 
 def _prepare(job: _Job, attacks: Sequence[AttackSettings], stack: ExitStack) -> "Campaign":

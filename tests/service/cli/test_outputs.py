@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from models.folders import NotWritable
 from service.cli.commands import app
+from service.files.target import OutputError
 
 UNWRITABLE = Path("/proc")
 """A folder that takes no new files, from root either."""
@@ -42,6 +43,34 @@ def test_a_file_is_refused(command: str, name: str, option: str, package: Path, 
         f"{tmp_path / name}: is a folder; name a file in it with {option}"
     )
     assert {path.name for path in tmp_path.iterdir()} == {"validation.jsonl", name}
+
+
+READING = (
+    ("score sentiment {data}/validation.jsonl --package {package} -o {new}.csv --summary", "{data}/validation.jsonl"),
+    ("score sentiment {data}/validation.jsonl --package {package} -o {new}.csv --overwrite --errors",
+     "{data}/validation.jsonl"),
+    ("score sentiment {data}/validation.jsonl --package {package} -o {new}.csv --summary", "{package}/package.json"),
+    ("score sentiment {data}/validation.jsonl --package {package} --overwrite -o", "{package}/new.csv"),
+    ("score sentiment {data}/validation.jsonl --package {package} --overwrite -o", "{package}/new/"),
+    ("explain sentiment good --package {package} --html", "{package}/page.html"),
+    ("attack {package} --data {data} --part validation --overwrite -o", "{data}/validation.jsonl"),
+    ("attack {package} --data {data} --part validation --json", "{data}/validation.jsonl"),
+    ("attack {package} --data {data} --part validation --json", "{package}/package.json"),
+    ("attack {package} --data {data} --part validation -o {new}.jsonl --json", "{new}.jsonl"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "name"), READING)
+def test_what_a_command_reads_or_writes_already_is_refused(
+    command: str, name: str, package: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "validation.jsonl").write_text('{"text": "good", "label": "positive"}\n')
+    known = {"package": package, "data": tmp_path, "new": tmp_path / "new"}
+    before = {path: path.read_bytes() for folder in (package, tmp_path) for path in folder.iterdir()}
+    ran = CliRunner().invoke(app, [*command.format(**known).split(), name.format(**known)])
+    assert isinstance(ran.exception, OutputError), ran.output
+    assert str(ran.exception).endswith(f"; choose another name with {command.split()[-1]}")
+    assert {path: path.read_bytes() for folder in (package, tmp_path) for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,33 @@ def test_a_file_beside_the_output_takes_the_name_of_no_other(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("option", ["--summary", "--report"])
+def test_a_file_beside_the_output_takes_the_name_of_no_input(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    source = write(tmp_path / "in.jsonl", [{"text": "good"}, {"text": "bad"}])
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        score(predictor, Path(source.name), Path("out.csv"), Shard(number, 2))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(OutputError, match=rf"in\.jsonl: is among the input .*; choose another name with {option}"):
+        merge("out.csv", overwrite=False, beside={option: Path(source.name)})
+    # From another folder, the name in the record leads nowhere.
+    monkeypatch.chdir("/")
+    with pytest.raises(OutputError, match=rf"in\.jsonl: is what the shards .*; choose another name with {option}"):
+        merge(str(tmp_path / "out.csv"), overwrite=False, beside={option: source})
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_shards_of_one_name_with_their_input_are_not_merged_into_it(predictor: Predictor, source: Path) -> None:
+    for number in (1, 2):
+        score(predictor, source, source, Shard(number, 2))
+    before = source.read_bytes()
+    with pytest.raises(OutputError, match=r"in\.jsonl: is among the input and the output; choose another .* OUTPUT"):
+        merge(str(source), overwrite=True)
+    assert source.read_bytes() == before
+
+
 def test_a_missing_shard_is_named(predictor: Predictor, source: Path, tmp_path: Path) -> None:
     with pytest.raises(ShardsError, match=r"there is no .*out\.1-of-2\.csv or the like"):
         merge(str(tmp_path / "out.csv"), overwrite=False)
