@@ -1,6 +1,7 @@
 """The `steadfast` command: its entry, which holds what happens to Ctrl-C and to errors.
 
-Nothing of ours, and no library, is imported before Ctrl-C is caught: from the first moment it ends the command quietly.
+Nothing of ours, and no library, is imported before Ctrl-C is caught: from the first moment it ends the command with one
+line and its own exit code.
 A question for a server's health is answered without importing the other commands.
 """
 
@@ -12,6 +13,12 @@ from types import FrameType
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it, and after SIGTERM."""
+
+STOPPED = "stopped; run the same command to begin anew"
+"""The line on stderr of a command that was interrupted and keeps nothing."""
+
+_came: list[int] = []
+"""The signals that interrupted the command."""
 
 
 def main() -> None:
@@ -26,7 +33,8 @@ def main() -> None:
         request = plain_request(sys.argv[1:])
         if request is not None:
             sys.exit(report_health(*request, os.environ))
-    if sys.argv[1:2] == ["serve"]:
+    is_server = sys.argv[1:2] == ["serve"]
+    if is_server:
         # All that is imported stays; the workers switch it on again.
         gc.disable()
         from service.cli.serving.alone import app
@@ -37,18 +45,31 @@ def main() -> None:
     from service.cli.root import run
 
     if usual is signal.default_int_handler:
-        signal.signal(signal.SIGINT, usual)
+        # A server has handlers of its own, which know the usual one.
+        signal.signal(signal.SIGINT, usual if is_server else _interrupt)
     try:
         run(app)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
 
+def was_interrupted() -> bool:
+    """Whether Ctrl-C or SIGTERM came: inside an import, KeyboardInterrupt may come out as another error."""
+    return bool(_came)
+
+
 def _interrupt_at_sigterm() -> None:
     """Let what stops containers and jobs do as Ctrl-C does: a command then keeps what it has, and says so."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _came.append(number)
+    raise KeyboardInterrupt
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
+    # Not by sys.stderr, which may be in the middle of a line.
+    os.write(2, f"{STOPPED}\n".encode())
     os._exit(INTERRUPTED)

@@ -13,6 +13,7 @@ from models.errors import UserError
 from models.tasks import ENDPOINTS
 from service.answers.certificate import CertifiedFamily
 from service.answers.explanation import ExplainOptions, ExplanationMethod
+from service.cli import INTERRUPTED, STOPPED, was_interrupted
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -57,11 +58,37 @@ class MissingExtra(UserError):
 
 
 class Command(TyperCommand):
-    """A command whose help shows no type for its flags."""
+    """A command whose help shows no type for its flags, and that says so where it is interrupted."""
+
+    stopped = STOPPED
+    """The line for Ctrl-C at a moment for which the command has no line of its own, such as while it imports."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an interruption becomes one line on stderr and the exit code 130."""
+        try:
+            return super().invoke(ctx)
+        except (UserError, OSError, typer.Exit):
+            raise
+        except KeyboardInterrupt:
+            pass
+        except Exception:
+            if not was_interrupted():
+                raise
+        # Here, not at the top: serving needs none of it.
+        from service.cli.progress import console
+
+        console.print(self.stopped, highlight=False, soft_wrap=True)
+        raise typer.Exit(INTERRUPTED)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Every parameter of the command, `--help` included."""
         return _without_flag_types(super().get_params(ctx))
+
+
+class ResumingCommand(Command):
+    """A command that saves what it has done from time to time, and goes on from there."""
+
+    stopped = "stopped; run the same command to go on from what was saved, or to begin anew where nothing was"
 
 
 class Group(TyperGroup):

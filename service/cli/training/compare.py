@@ -125,7 +125,4 @@ def _compare(
     except Interrupted as stopped:
         console.print(str(stopped))
         raise typer.Exit(130) from None
-    except KeyboardInterrupt:
-        console.print("stopped while measuring; run the same command to continue")
-        raise typer.Exit(130) from None
     typer.echo(write_markdown(table))

@@ -118,7 +118,7 @@ def test_an_error_that_the_user_can_put_right_is_one_sentence(
     assert (ended.value.code, capsys.readouterr().err) == (2, f"steadfast: {sentence}\n")
 
 
-def test_ctrl_c_says_nothing_more(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt(**_: object) -> None:
         raise KeyboardInterrupt
 
@@ -126,7 +126,7 @@ def test_ctrl_c_says_nothing_more(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr("sys.argv", ["steadfast", "models"])
     with pytest.raises(SystemExit) as ended:
         main()
-    assert (ended.value.code, capsys.readouterr().err) == (130, "")
+    assert (ended.value.code, capsys.readouterr().err) == (130, "stopped; run the same command to begin anew\n")
 
 
 def test_predictions_as_json_are_the_results_of_http(package: Path, server: Server) -> None:
