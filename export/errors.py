@@ -19,6 +19,10 @@ class NoTwin(ExportError):
     """A package cannot be a twin: its task or data differ, or its training method does not."""
 
 
+class AlreadyAPackage(ExportError):
+    """A package was named where a model is wanted that can be trained or exported."""
+
+
 class NothingMeasured(ExportError):
     """There are no figures that a package could state."""
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.errors import BadName, NoTwin, OnlyPretrained, PackageExists
-from export.package import NAME_PATTERN, Manifest, Twin, read_manifest
+from export.errors import AlreadyAPackage, BadName, NoTwin, OnlyPretrained, PackageExists
+from export.package import NAME_PATTERN, Manifest, Twin, is_package, read_manifest
 from models.checkpoint import TrainingRecord, read_record
 from models.folders import check_folder, check_output_folder
 from models.tasks import TASKS, find_task
@@ -17,13 +17,14 @@ def check_request(
     """Refuse an export that cannot succeed; the arguments are those of `export_checkpoint`.
 
     Raises:
-        ExportError: `out` exists, `name` cannot be used, or a twin does not match the checkpoint.
+        ExportError: `out` exists, `name` cannot be used, `checkpoint` is a package, or a twin does not match it.
         CheckpointError: `checkpoint` is no checkpoint, or its record is damaged.
         PackageError: a twin is no package.
         NotWritable: `out` cannot be made.
         NoSuchFolder: `data` looks like a folder, and there is none.
     """
     check_place(out, name)
+    refuse_package(checkpoint, f"serve it as it is: steadfast serve {checkpoint}; or name a checkpoint to export")
     read_twins(twins, read_exportable(checkpoint))
     if data is not None:
         check_folder(data)
@@ -40,6 +41,16 @@ def check_place(out: Path, name: str | None) -> None:
     check_output_folder(out)
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
         raise BadName(f"package name {name!r}; use at most 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first")
+
+
+def refuse_package(name: str | Path, cure: str) -> None:
+    """Refuse a package where a model is wanted; any other folder, and an id on a hub, may be one.
+
+    Raises:
+        AlreadyAPackage: the message ends with the `cure`.
+    """
+    if is_package(Path(name)):
+        raise AlreadyAPackage(f"{name}: is a package, which holds a finished graph; {cure}")
 
 
 def read_exportable(checkpoint: Path) -> TrainingRecord:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from export.errors import ExportError
-from export.preconditions import check_place
+from export.preconditions import check_place, refuse_package
 from models.checkpoint import Licences
 from models.files.layout import check_layout
 from models.folders import check_folder
@@ -166,6 +166,7 @@ def _check_request(
     chosen = find_task(task)
     check_place(out, name)
     check_folder(model)
+    refuse_package(model, f"serve it as it is: steadfast serve {model}; or name a transformers checkpoint to import")
     if data is not None:
         check_folder(data)
     if chosen.name not in TASKS:

@@ -10,11 +10,11 @@ import typer
 
 from models.folders import check_output_folder
 from models.methods import WITH_NOISE
-from models.training.settings import TrainingError, check_general_settings
+from models.training.settings import TrainingError
 from service.cli.columns import layout_options
 from service.cli.options import need, with_options
 from service.cli.progress import console, measurer, shown_bar, watcher
-from service.cli.training.options import Config, read_assignment, read_run_settings, training_options
+from service.cli.training.options import Config, check_run, read_assignment, read_run_settings, training_options
 
 
 @with_options([*training_options("method", "unlabelled", "set_"), *layout_options()])
@@ -59,7 +59,7 @@ def compare(
     """
     runs = _plan_variants(methods, read_run_settings(config, given), set_ or [])
     for run in runs:
-        check_general_settings(run)
+        check_run(run)
     need("train", "torch", "transformers", "accelerate", "sklearn", "scipy", "seqeval")
     _compare(runs, seeds, out, measured_rows, keep)
 

@@ -11,12 +11,20 @@ from typing import Annotated, Any
 
 import typer
 
+from export.preconditions import refuse_package
 from models.checkpoint import DataSource
 from models.edits import FAMILIES
 from models.methods import METHODS
 from models.tasks import TASKS
 from models.tasks.task import Head
-from models.training.settings import BILSTM, TextNoise, TrainingError, TrainingSettings, read_toml
+from models.training.settings import (
+    BILSTM,
+    TextNoise,
+    TrainingError,
+    TrainingSettings,
+    check_general_settings,
+    read_toml,
+)
 from service.cli.columns import LABEL_MAP, layout_of, layout_options
 from service.cli.options import optional
 
@@ -257,6 +265,19 @@ def _read_names(from_file: Mapping[str, Any], chosen: dict[str, Any]) -> dict[st
     for option in layout_options():
         chosen.pop(option.name, None)
     return {name: from_file.get(name, {}) | names for name, names in given.items() if names}
+
+
+def check_run(given: Mapping[str, Any]) -> None:
+    """Refuse settings of a training that cannot succeed, before torch is loaded.
+
+    Raises:
+        TrainingError, UnknownMethod, UnknownTask, LayoutError, NoSuchFolder: by a setting.
+        AlreadyAPackage: the base is a package.
+    """
+    settings = check_general_settings(given)
+    refuse_package(
+        settings.base, "train from the checkpoint that it was exported from, or from another transformers model"
+    )
 
 
 def read_assignment(text: str) -> tuple[str, Any]:

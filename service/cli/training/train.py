@@ -7,11 +7,17 @@ import typer
 
 from models.folders import check_new
 from models.tasks.masked_words import MASKED_WORDS
-from models.training.settings import check_general_settings
 from service.cli.columns import layout_options, text_options
 from service.cli.options import need, with_options
 from service.cli.progress import console, watched_training
-from service.cli.training.options import NOISE_OPTIONS, Config, read_assignment, read_run_settings, training_options
+from service.cli.training.options import (
+    NOISE_OPTIONS,
+    Config,
+    check_run,
+    read_assignment,
+    read_run_settings,
+    training_options,
+)
 
 
 @with_options([*training_options(), *layout_options()])
@@ -71,7 +77,7 @@ def _train(config: Path | None, options: dict[str, Any], out: Path) -> None:
     own = dict(map(read_assignment, options.pop("set_") or []))
     given = read_run_settings(config, options)
     given["method_settings"] = given.get("method_settings", {}) | own
-    check_general_settings(given)
+    check_run(given)
     check_new(out)
     need("train", "torch", "transformers", "accelerate")
     from models.training.interruption import Interrupted

@@ -64,6 +64,7 @@ PRETRAIN = ("pretrain", "--base", "base", "--data", "data")
 IMPORT = ("import", "base", "-o", "new")
 COMPARE = ("compare", "--config", "run.toml", "--out", "compared")
 
+A_PACKAGE = "package: is a package, which holds a finished graph"
 
 REFUSED = [
     ((*TRAIN, "--method", "asb"), "no training method 'asb'; choose one of: plain, asa"),
@@ -71,6 +72,11 @@ REFUSED = [
     ((*TRAIN, "--out", "data"), "data: exists already; choose another name or remove it"),
     ((*TRAIN, "--base", "./bass"), "./bass: no such folder"),
     ((*TRAIN, "--base", "models/of/mine"), "models/of/mine: no such folder"),
+    ((*TRAIN, "--base", "package"), f"{A_PACKAGE}; train from the checkpoint that it was exported from"),
+    ((*PRETRAIN[:1], "--base", "package", *PRETRAIN[3:]), f"{A_PACKAGE}; train from the checkpoint"),
+    ((*COMPARE, "--methods", "plain", "--base", "package"), f"{A_PACKAGE}; train from the checkpoint"),
+    (("import", "package", "--task", "sentiment", "-o", "new"), f"{A_PACKAGE}; serve it as it is: steadfast serve"),
+    (("export", "package", "-o", "new"), f"{A_PACKAGE}; serve it as it is: steadfast serve package; or name"),
     ((*TRAIN, "--data", "data/sentimnt"), "data/sentimnt: no such folder"),
     ((*TRAIN, "--data", "~/nowhere"), "~/nowhere: no such folder"),
     ((*TRAIN, "--epochs", "0"), "settings: epochs: input should be greater than 0"),
