@@ -148,6 +148,9 @@ class ModelCard(ModelName):
     is_fallback: bool = Field(description="Whether fp32 answers because int8 gives something else on this machine.")
     labels: tuple[str, ...]
     score_range: tuple[float, float] | None
+    label_threshold: float | None = Field(
+        description="From this probability on, a text has a label; null where the answer is not any number of labels."
+    )
     base: str
     limits: Limits
     explanations: tuple[ExplanationMethod, ...]

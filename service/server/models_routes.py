@@ -112,6 +112,7 @@ def _card(models: Sequence[Predictor], number: int, settings: Settings) -> Model
         is_fallback=predictor.package.uses_fallback,
         labels=manifest.labels,
         score_range=manifest.score_range,
+        label_threshold=manifest.label_threshold if predictor.task.head == "multi-label-classification" else None,
         base=manifest.base,
         limits=Limits(
             max_items=settings.max_items,

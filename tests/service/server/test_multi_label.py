@@ -1,6 +1,7 @@
 """Texts with any number of labels over HTTP: which labels they have, and how each is explained."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from models.networks.loading import open_trained_model
 from tests.service.conftest import Server
+from tests.service.tiny import reseal
 from tests.tiny import TOPICS, make_items
 
 TASK = "multi-label-classification"
@@ -45,6 +47,21 @@ def test_a_text_has_the_labels_that_reach_the_threshold(server: Server) -> None:
     for result in results:
         assert result["labels"] == [one["label"] for one in result["scores"] if one["score"] >= 0.5]
     assert {len(result["labels"]) for result in results} >= {0, 1, 2}
+
+
+def test_the_card_gives_the_threshold_that_labels_reach_and_none_for_other_tasks(
+    start_server: Callable[..., Server], made: Callable[[str], Path], package: Path, tmp_path: Path
+) -> None:
+    lower = Path(shutil.copytree(made(TASK) / "package", tmp_path / "lower"))
+    reseal(lower, label_threshold=0.2)
+    server = start_server(lower, package)
+    cards = {task: server.client.get(f"/v1/models/{task}").json() for task in (TASK, "sentiment")}
+    assert [card["label_threshold"] for card in cards.values()] == [0.2, None]
+    assert [card["label_threshold"] for card in server.client.get("/v1/models").json()["models"]] == [0.2, None]
+    results = ask(server, TEXTS)
+    for result in results:
+        assert result["labels"] == [one["label"] for one in result["scores"] if one["score"] >= 0.2]
+    assert any(0.2 <= one["score"] < 0.5 for result in results for one in result["scores"])
 
 
 def test_fewer_scores_leave_those_of_the_labels(server: Server) -> None:
