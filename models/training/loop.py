@@ -56,8 +56,10 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher, measured_rows
         Interrupted: on SIGINT or SIGTERM, after the state was saved.
     """
     check_new(out)
-    settings = with_labels(settings)
     work = out.with_name(out.name + ".training")
+    # To find labels, all training data are read.
+    check_claim(settings, work, unknown=() if settings.labels else ("labels",))
+    settings = with_labels(settings)
     check_claim(settings, work)
     run = prepare_run(settings, work, watcher, measured_rows)
     with claimed_folder(settings, work) if run.replicas.is_main else nullcontext():

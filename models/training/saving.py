@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,8 @@ RECORDED_APART = frozenset(
 RECORDED_VERSIONS = ("torch", "transformers", "tokenizers", "accelerate")
 
 
-def check_claim(settings: TrainingSettings, work: Path) -> None:
-    """Refuse a `work` that belongs to a run with other settings.
+def check_claim(settings: TrainingSettings, work: Path, unknown: Container[str] = ()) -> None:
+    """Refuse a `work` that belongs to a run with other settings; those that are `unknown` yet are not compared.
 
     Raises:
         TrainingError: says which settings differ.
@@ -59,7 +59,7 @@ def check_claim(settings: TrainingSettings, work: Path) -> None:
     claim = work / CLAIM_FILE
     if claim.is_file():
         found = json.loads(claim.read_text())
-        differing = sorted(key for key in wanted if wanted[key] != found.get(key))
+        differing = sorted(key for key in wanted if key not in unknown and wanted[key] != found.get(key))
         if differing:
             raise TrainingError(
                 f"{work}: holds an unfinished run with another {', '.join(differing)}; "

@@ -159,3 +159,14 @@ def test_a_run_does_not_go_on_with_the_labels_of_other_data(tmp_path: Path) -> N
     write_part(tmp_path / "data", "train", ["a", "b", "c"])
     with pytest.raises(TrainingError, match="holds an unfinished run with another labels"):
         train(chosen, tmp_path / "out", QUIET)
+
+
+def test_an_unfinished_run_with_other_settings_is_refused_before_labels_are_read_from_data(tmp_path: Path) -> None:
+    write_part(tmp_path / "data", "train", ["a", "b"])
+    begun = with_labels(settings(tmp_path / "data"))
+    work = tmp_path / "out.training"
+    work.mkdir()
+    (work / "settings.json").write_text(begun.model_dump_json())
+    (tmp_path / "data" / "train.jsonl").unlink()
+    with pytest.raises(TrainingError, match="holds an unfinished run with another seed;"):
+        train(settings(tmp_path / "data", seed=9), tmp_path / "out", QUIET)
