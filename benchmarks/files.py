@@ -27,6 +27,7 @@ from benchmarks.texts import make_mixed_texts
 from benchmarks.watched import Run, score
 from models.atomic import atomic_write
 from models.cpu import cpu_flags, cpu_model
+from models.errors import UserError
 from models.machine import available_cores
 from service.files.target import Target
 from service.outcomes.answering import WINDOW_RECORDS
@@ -116,6 +117,10 @@ def _pieces(opened: parquet.ParquetFile) -> Iterator[pa.Table]:
 def report(package: Path, records: int, folder: Path) -> Iterator[str]:
     """The lines to print; the last says whether all is as it must be."""
     source, target, one = folder / f"{records}.parquet", folder / f"{records}.out.parquet", folder / "one.parquet"
+    kept = folder / f"{records}.looks"
+    if target.exists():
+        # What is missing is said before anything is measured.
+        Run.read(kept)
     yield f"{cpu_model()}, {' '.join(cpu_flags())}, {available_cores()} cores"
     for path, count in ((one, 1), (source, records)):
         if not path.exists():
@@ -128,7 +133,6 @@ def report(package: Path, records: int, folder: Path) -> Iterator[str]:
         f"  texts of {min(before.tokens)} to {max(before.tokens)} tokens, "
         f"{sum(before.tokens) / len(texts):.0f} on average; bare: {_cost(before)}"
     )
-    kept = folder / f"{records}.looks"
     with tempfile.TemporaryDirectory() as scratch:
         score(package, one, Path(scratch) / "out.parquet", Path(scratch) / "looks")
         begun = Run.read(Path(scratch) / "looks")
@@ -206,11 +210,16 @@ def main() -> None:
     parser.add_argument("--package", type=Path, default=Path(__file__).parents[1] / "zoo" / "sentiment")
     parser.add_argument("--folder", type=Path, help="keeps the files of the run; it must exist")
     given = parser.parse_args()
+    if given.folder is not None and not given.folder.is_dir():
+        parser.error(f"--folder {given.folder}: no such folder; make it first")
     line = ""
     with ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for line in report(given.package, given.records, folder):
-            rich.get_console().print(line, soft_wrap=True, highlight=False)
+        try:
+            for line in report(given.package, given.records, folder):
+                rich.get_console().print(line, soft_wrap=True, highlight=False)
+        except UserError as error:
+            sys.exit(str(error))
     sys.exit(line.startswith("NOT"))
 
 

@@ -14,8 +14,21 @@ from typing import Self
 
 import psutil
 
+from models.errors import UserError
+
 PAUSE_S = 0.2
 """Seconds between two looks at the process."""
+
+
+class NoLooks(UserError):
+    """There is no telling what a run took."""
+
+    def __init__(self, kept: Path) -> None:
+        """Say which file is at fault, and what to do."""
+        super().__init__(
+            f"{kept}: missing or damaged, and nothing else says what the run beside it took; remove the files of that "
+            "run, or name another --folder"
+        )
 
 
 @dataclass(frozen=True)
@@ -41,8 +54,14 @@ class Run:
 
     @classmethod
     def read(cls, kept: Path) -> Self:
-        """The looks that `score` kept in a file."""
-        return cls(tuple(Look(**json.loads(line)) for line in kept.read_text().splitlines()))
+        """The looks that `score` kept in a file; raises NoLooks where it is missing, empty or damaged."""
+        try:
+            looks = tuple(Look(**json.loads(line)) for line in kept.read_text().splitlines())
+        except (OSError, ValueError, TypeError) as error:
+            raise NoLooks(kept) from error
+        if not looks:
+            raise NoLooks(kept)
+        return cls(looks)
 
     @property
     def cpu_s(self) -> float:

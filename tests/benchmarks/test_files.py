@@ -8,8 +8,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from benchmarks.bare import Bare, measure
-from benchmarks.files import claims, report
-from benchmarks.watched import Look, Run
+from benchmarks.files import claims, main, report
+from benchmarks.watched import Look, NoLooks, Run
 from models.machine import available_cores
 from service.files.target import Target
 from tests.service.tiny import build_package
@@ -98,3 +98,31 @@ def test_the_bare_graph_reads_every_text_whole(package: Path) -> None:
     assert sorted(bare.tokens)[:2] == [3, 4]
     assert max(bare.tokens) > 200
     assert bare.text_s > 0
+
+
+@pytest.mark.parametrize("found", [None, "", "{", '{"part": 0}'])
+def test_looks_that_are_missing_or_damaged_are_one_sentence(tmp_path: Path, found: str | None) -> None:
+    if found is not None:
+        (tmp_path / "9.looks").write_text(found)
+    with pytest.raises(NoLooks, match=r"9\.looks: missing or damaged, .*; remove the files of that run, or name"):
+        Run.read(tmp_path / "9.looks")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--folder", "{folder}/nowhere"), "no such folder; make it first"),
+        (("--folder", "{folder}", "--records", "1", "--package", "{folder}"), "package.json: missing"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(
+    arguments: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["files", *(one.format(folder=tmp_path) for one in arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert said in f"{ended.value.code} {capsys.readouterr().err}"
