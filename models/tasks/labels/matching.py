@@ -79,16 +79,23 @@ def has_named_labels(task: AnyTask) -> bool:
 def match_rows(task: AnyTask, labels: Sequence[str], found: Sequence[str]) -> dict[int, int]:
     """The numbers of the labels that a head is to have, each with that of the label of the same meaning in `found`.
 
-    A label that stands twice in `found` is left out. A single match is none: it may stand in a head that answers
-    something else, as `neutral` does in inference and in sentiment.
+    A label that stands twice in `found` is left out. Of several labels with the meaning of one in `found`, the one of
+    the same name has it: to the letter, else in all but case and signs, else the first. A single match is none: it may
+    stand in a head that answers something else, as `neutral` does in inference and in sentiment.
     """
     names = [_meaning(task, name) for name in found]
-    rows = {
-        number: names.index(meaning)
-        for number, meaning in enumerate(_meaning(task, label) for label in labels)
-        if names.count(meaning) == 1
-    }
-    return rows if len(rows) > 1 else {}
+    meanings = [_meaning(task, label) for label in labels]
+    rows = {}
+    for row, name in enumerate(found):
+        alike = [number for number, meaning in enumerate(meanings) if meaning == names[row]]
+        if alike and names.count(names[row]) == 1:
+            rows[min(alike, key=lambda number: _distance(labels[number], name))] = row
+    return dict(sorted(rows.items())) if len(rows) > 1 else {}
+
+
+def _distance(label: str, name: str) -> int:
+    """How far apart the spellings of two labels of one meaning are: 0 if they are equal to the letter."""
+    return 0 if label == name else 1 if plain_name(label) == plain_name(name) else 2
 
 
 def match_classes(task: AnyTask, labels: Sequence[str], names: Sequence[str]) -> tuple[str, ...] | None:

@@ -172,3 +172,27 @@ def test_labels_of_ones_own_keep_their_rows(tmp_path: Path) -> None:
     encoder, head = start(tmp_path, "text-classification", ["arts", "money", "sport"])
     torch.testing.assert_close(logits(encoder), logits(found)[:, [2, 1, 0]], rtol=0, atol=0)
     assert head == HeadRecord(kept={"arts": "arts", "money": "Money", "sport": "sport"}, drawn=())
+
+
+@pytest.mark.parametrize(
+    ("labels", "kept"),
+    [
+        (["pos", "positive", "negative"], {"positive": "Positive", "negative": "NEG"}),
+        (["negative", "good", "pos", "Positive"], {"negative": "NEG", "Positive": "Positive"}),
+        (["pos", "negative", "neg"], {"pos": "Positive", "neg": "NEG"}),
+        # A row for two labels is one match, and that is none.
+        (["pos", "positive", "neutral"], {}),
+    ],
+)
+def test_of_labels_of_one_meaning_one_has_the_row_of_the_base(
+    labels: list[str], kept: dict[str, str], tmp_path: Path
+) -> None:
+    found = save_base(tmp_path, "bert", ["NEG", "Positive"])
+    encoder, head = start(tmp_path, "sentiment", labels)
+    assert head == HeadRecord(kept=kept, drawn=tuple(label for label in labels if label not in kept))
+    rows = {"NEG": 0, "Positive": 1}
+    for label, name in kept.items():
+        ours, theirs = last_linear(encoder.model), last_linear(found.model)
+        assert torch.equal(ours.weight[labels.index(label)], theirs.weight[rows[name]])
+        assert ours.bias[labels.index(label)] == theirs.bias[rows[name]]
+    assert not last_linear(encoder.model).bias[[labels.index(label) for label in head.drawn]].any()
