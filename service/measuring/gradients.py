@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING
 
 from export.package import WEIGHTS_FILE, Package, file_digest
 from models.errors import UserError
-from models.tasks.task import Head, Item
+from models.tasks.task import READ_AT_TOKENS, Head, Item
 from models.text import BadInput, Row
 
 if TYPE_CHECKING:
     from models.measuring.attention_gradients import AttentionGradients
 
 HEADS: tuple[Head, ...] = ("sequence-classification", "multiple-choice")
-"""Heads that read the encoder at one place, from which attention is taken."""
+"""Heads whose one answer is read at one place, from which attention is taken."""
+
+_OTHERS: dict[Head, str] = {
+    **dict.fromkeys(READ_AT_TOKENS, "at tokens of the text"),
+    "multi-label-classification": "by any number of labels, each on its own",
+}
+"""How heads answer whose gradients are not taken."""
 
 
 class NotItsCheckpoint(UserError):
@@ -22,15 +28,15 @@ class NotItsCheckpoint(UserError):
 
 
 def check_checkpoint(package: Package, checkpoint: Path) -> None:
-    """Refuse a checkpoint that the package was not made from, or a package whose answers stand at many tokens.
+    """Refuse a checkpoint that the package was not made from, or a package that gives more than one answer of a row.
 
     Raises:
         NotItsCheckpoint: with what to do.
     """
     if package.task.head not in HEADS:
         raise NotItsCheckpoint(
-            f"{package.manifest.name} answers {package.task.name} at tokens of the text; gradients are taken where an "
-            "answer is read at one place: leave --checkpoint out"
+            f"{package.manifest.name} answers {package.task.name} {_OTHERS[package.task.head]}; gradients are taken of "
+            "one answer against the others, read at one place: leave --checkpoint out"
         )
     weights = checkpoint / WEIGHTS_FILE
     if not weights.is_file() or file_digest(weights) != package.manifest.weights:

@@ -99,10 +99,18 @@ def test_another_checkpoint_is_refused(made: Callable[[str], Path]) -> None:
     assert "is not the checkpoint that" in str(ran.exception)
 
 
-def test_gradients_of_answers_at_tokens_are_refused(made: Callable[[str], Path]) -> None:
-    folder = made("ner")
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("ner", "answers ner at tokens of the text"),
+        ("multi-label-classification", "answers multi-label-classification by any number of labels, each on its own"),
+    ],
+)
+def test_gradients_of_more_than_one_answer_are_refused(made: Callable[[str], Path], task: str, said: str) -> None:
+    folder = made(task)
     ran = _evaluate(folder / "package", "--data", folder / "data", "--checkpoint", folder / "trained")
-    assert "leave --checkpoint out" in str(ran.exception)
+    assert f"{said}; gradients are taken of one answer" in str(ran.exception)
+    assert str(ran.exception).endswith("leave --checkpoint out")
 
 
 @pytest.mark.parametrize(
