@@ -63,7 +63,7 @@ def import_checkpoint(
     with workplace(out) as work:
         say(f"reading {settings.base}")
         checkpoint = work / "checkpoint"
-        origin = open_stock(checkpoint, write_stock(settings, checkpoint))
+        origin = open_stock(checkpoint, write_stock(settings, checkpoint, say))
         head = ", ".join(origin.record.outputs.labels)
         say(f"the labels are: {head}")
         origin, evidence = _read_evidence(origin, data)

@@ -20,14 +20,21 @@ from models.networks.loading import (
     load_tokenizer,
     name_labels,
 )
+from models.progress import Say
 from models.tasks.labels.matching import LabelError, MatchedHead, match_labels
 from models.tasks.task import NO_OUTPUTS, AnyTask, Outputs
-from models.tasks.text_classification import MULTI_LABEL_CLASSIFICATION
+from models.tasks.text_classification import MULTI_LABEL_CLASSIFICATION, TEXT_CLASSIFICATION
 
 MOST_TOKENS = 512
 """Longest row where nobody asks for another, and the model and its tokenizer take as many."""
 
 USUAL_THRESHOLD = NO_OUTPUTS.label_threshold
+
+READINGS = {
+    TEXT_CLASSIFICATION.name: "one label of a text",
+    MULTI_LABEL_CLASSIFICATION.name: "any number of labels of a text",
+}
+"""What a head of the same labels gives, by the task as which it is read."""
 
 READ_WITH = ("torch", "transformers", "tokenizers")
 
@@ -49,8 +56,10 @@ class ImportSettings:
     licences: Licences
 
 
-def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
+def write_stock(settings: ImportSettings, folder: Path, say: Say = lambda _: None) -> ImportRecord:
     """Write the model and its tokenizer to `folder`, with the head's rows in the order of the labels.
+
+    `say` is told as what the head is read where the checkpoint does not tell whether its labels exclude each other.
 
     Raises:
         EncoderError: the model cannot be read, or its tokenizer does not belong to it.
@@ -69,6 +78,7 @@ def write_stock(settings: ImportSettings, folder: Path) -> ImportRecord:
         raise LabelError(f"{base}: {error}") from error
     model = load_stock(base, task.head)
     _check_meaning(config, base, task)
+    _tell_reading(config, base, task, say)
     _order(model, head, base)
     model.config.update({**name_labels(head.labels), "problem_type": PROBLEM_TYPES.get(task.head)})
     model.save_pretrained(folder, max_shard_size=ONE_FILE)
@@ -106,6 +116,16 @@ def _check_meaning(config: Any, base: str, task: AnyTask) -> None:
         raise EncoderError(
             f"{base}: its head gives {config.num_labels} numbers that are no labels (regression), and a package gives "
             "one label or one score of a text; choose another checkpoint, or train it with `steadfast train --base`"
+        )
+
+
+def _tell_reading(config: Any, base: str, task: AnyTask, say: Say) -> None:
+    """Say as what a head is read where another task would read it otherwise and the checkpoint does not tell."""
+    if config.problem_type is None and task.name in READINGS:
+        (other,) = READINGS.keys() - {task.name}
+        say(
+            f"{base} names no problem_type, and is read as giving {READINGS[task.name]}; "
+            f"--task {other} reads it as giving {READINGS[other]}"
         )
 
 

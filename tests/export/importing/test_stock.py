@@ -177,6 +177,36 @@ def test_labels_that_exclude_each_other_are_refused_where_any_number_is_given(tm
 
 
 @pytest.mark.parametrize(
+    ("task", "problem", "told"),
+    [
+        (
+            "text-classification",
+            None,
+            "and is read as giving one label of a text; --task multi-label-classification reads it as giving any "
+            "number of labels of a text",
+        ),
+        (
+            "multi-label-classification",
+            None,
+            "and is read as giving any number of labels of a text; --task text-classification reads it as giving one "
+            "label of a text",
+        ),
+        ("text-classification", "single_label_classification", None),
+        ("multi-label-classification", "multi_label_classification", None),
+        ("pair-classification", None, None),
+        ("sentiment", None, None),
+    ],
+)
+def test_it_is_told_as_what_labels_are_read_where_the_checkpoint_does_not_say(
+    task: str, problem: str | None, told: str | None, tmp_path: Path
+) -> None:
+    foreign = make_foreign(tmp_path / "one", "sequence-classification", ["positive", "negative"], problem_type=problem)
+    said: list[str] = []
+    write_stock(settings(foreign, task), tmp_path / "out", said.append)
+    assert said == ([f"{foreign} names no problem_type, {told}"] if told else [])
+
+
+@pytest.mark.parametrize(
     ("task", "labels", "problem", "message"),
     [
         (
