@@ -1,7 +1,9 @@
 """Sessions: what they compute with, and what they do to memory."""
 
+import ctypes
 import gc
 import multiprocessing
+import platform
 import random
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -57,6 +59,34 @@ def test_memory_does_not_grow_with_the_runs(package: Path, rows: list[Row]) -> N
     after_some = run(RUNS // 4)
     # What a run takes is some megabytes; a leak of a kilobyte a run would be seen.
     assert run(RUNS) - after_some < 2 * MEBIBYTE
+
+
+class MallInfo(ctypes.Structure):
+    """What glibc's `mallinfo2` tells; `hblks` is the number of blocks that are mapped on their own."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do not choose as glibc does")
+def test_large_blocks_are_mapped_on_their_own_whatever_was_freed_before(graph: Path) -> None:
+    Session(graph, pad_id=0)
+    libc = ctypes.CDLL(None)
+    libc.mallinfo2.restype, libc.malloc.restype, libc.free.argtypes = MallInfo, ctypes.c_void_p, [ctypes.c_void_p]
+    # Where glibc chooses, it takes the next ones of up to this size from the heap.
+    libc.free(libc.malloc(32 * MEBIBYTE - 65_536))
+    mapped = libc.mallinfo2().hblks
+    blocks = [libc.malloc(8 * MEBIBYTE) for _ in range(3)]
+    try:
+        assert libc.mallinfo2().hblks == mapped + len(blocks)
+    finally:
+        for block in blocks:
+            libc.free(block)
 
 
 def test_memory_of_large_batches_can_be_given_back_without_another_answer(package: Path, rows: list[Row]) -> None:
