@@ -32,6 +32,12 @@ RETURN_AFTER = 1_048_576
 Requests of all sizes scatter what glibc takes for them, so that without this a server keeps, in each of its threads,
 most of what its worst moments took. It takes some milliseconds, while other threads go on."""
 
+RETURN_AT_REST = 65_536
+"""Tokens after which it goes back when nothing was to be done for `QUIET_S`: a server at rest keeps little."""
+
+QUIET_S = 1.0
+"""Seconds without work after which a pool is at rest."""
+
 log = structlog.get_logger()
 
 P = ParamSpec("P")
@@ -47,6 +53,8 @@ class Dispatch:
     batch: list[QueuedRow] = field(default_factory=list)
     tokens: int = 0
     """Tokens of the batch, padding included."""
+    is_rest: bool = False
+    """Whether no thread of the pool has had anything to do for a while."""
     fault: BaseException | None = None
     """An error that came up while this work was chosen: none of it is computed."""
     dropped: list[Submission] = field(default_factory=list)
@@ -81,6 +89,8 @@ class Pool:
         self._since_returned = 0
         """Tokens computed after freed memory went back to the system last."""
         self._idle = 0
+        self._worked = time.monotonic()
+        """When the last work was taken up."""
         self._closed = False
         self._faults: set[type[BaseException]] = set()
         """The types of the errors that were logged."""
@@ -196,11 +206,10 @@ class Pool:
                 while not self._choose(dispatch):
                     if self._closed:
                         return None
-                    self._idle += 1
-                    try:
-                        self._work_came.wait()
-                    finally:
-                        self._idle -= 1
+                    if self._is_at_rest():
+                        dispatch.is_rest = True
+                        break
+                    self._wait()
                 self._report_queues()
             except BaseException as error:
                 dispatch.fault = error
@@ -209,6 +218,20 @@ class Pool:
                     dispatch.dropped = [each for queue in self._queues for each in queue.backlog.clear()]
         return dispatch
 
+    def _is_at_rest(self) -> bool:
+        """Whether memory may go back because no thread has had anything to do for a while."""
+        is_idle = self._idle == len(self._threads) - 1 and time.monotonic() - self._worked >= QUIET_S
+        return is_idle and self._since_returned >= RETURN_AT_REST
+
+    def _wait(self) -> None:
+        """Wait until something comes, or until the pool may be at rest."""
+        may_return = self._since_returned >= RETURN_AT_REST
+        self._idle += 1
+        try:
+            self._work_came.wait(QUIET_S if may_return else None)
+        finally:
+            self._idle -= 1
+
     def _choose(self, dispatch: Dispatch) -> bool:
         """Take out what is late in any queue, and a batch of the queue whose turn it is; false if there is neither."""
         now = time.monotonic()
@@ -216,6 +239,7 @@ class Pool:
             dispatch.late += queue.backlog.take_late(now)
         chosen = self._turns.next(queue for queue in self._queues if queue.backlog.rows)
         if chosen:
+            self._worked = now
             dispatch.batch = chosen.take(self._idle, brief=self._since_short < SHORT_MEMORY)
             dispatch.queue = chosen
             dispatch.tokens = max(len(queued.row) for queued in dispatch.batch) * len(dispatch.batch)
@@ -250,7 +274,7 @@ class Pool:
                 if is_computed:
                     dispatch.queue.throughput.add(dispatch.tokens, took_s)
             self._since_returned += dispatch.tokens
-            may_return = self._since_returned >= RETURN_AFTER
+            may_return = self._since_returned >= (RETURN_AT_REST if dispatch.is_rest else RETURN_AFTER)
             if may_return:
                 self._since_returned = 0
             self._work_done.notify_all()

@@ -3,6 +3,8 @@
 import ctypes
 import platform
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from itertools import chain
 
@@ -14,8 +16,9 @@ from hypothesis import strategies as st
 from service.engine.errors import DeadlineExceeded, EngineClosed
 from service.engine.limits import EngineLimits
 from service.engine.model_engine import Engine
-from service.engine.pool import RETURN_AFTER, Pool
+from service.engine.pool import QUIET_S, RETURN_AFTER, RETURN_AT_REST, Pool
 from service.engine.submission import EngineResult
+from tests.service.conftest import wait_for
 from tests.service.engine.fakes import OUTPUTS, ControlledRun, RecordingMeter, lengths_in, rows_of, stopped_clock
 
 
@@ -139,27 +142,66 @@ def test_dropped_rows_are_never_computed_and_all_others_once(
     assert meter.queues[-1] == (0, 0)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries give memory back themselves, or never")
-def test_what_was_freed_goes_back_to_the_system_after_many_tokens() -> None:
+needs_glibc = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries give memory back themselves, or never"
+)
+
+
+def resident_mb() -> float:
+    return float(psutil.Process().memory_info().rss / 1e6)
+
+
+@pytest.fixture
+def scattered() -> Iterator[None]:
+    """Some 120 MB that were freed and that glibc keeps."""
     libc = ctypes.CDLL(None)
     libc.malloc.restype = libc.memset.restype = ctypes.c_void_p
     libc.free.argtypes = [ctypes.c_void_p]
     libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
-
-    def resident_mb() -> float:
-        return float(psutil.Process().memory_info().rss / 1e6)
-
     pieces = [libc.memset(libc.malloc(60_000), 1, 60_000) for _ in range(4_000)]
     # Every other one, so that little of it is at the end of the heap, where glibc gives it back by itself.
     for piece in pieces[::2]:
         libc.free(piece)
+    yield
+    for piece in pieces[1::2]:
+        libc.free(piece)
+
+
+@needs_glibc
+@pytest.mark.usefixtures("scattered")
+def test_what_was_freed_goes_back_to_the_system_after_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine.pool.QUIET_S", 600.0)
     kept = resident_mb()
     with Pool(1) as pool, Engine(ControlledRun(), EngineLimits(queued_tokens=RETURN_AFTER), pool) as engine:
         engine.submit(rows_of(RETURN_AFTER // 2), OUTPUTS).result(10)
         before = resident_mb()
         engine.submit(rows_of(RETURN_AFTER // 2), OUTPUTS).result(10)
-    after = resident_mb()
-    for piece in pieces[1::2]:
-        libc.free(piece)
     assert before == pytest.approx(kept, abs=20)
-    assert after < before - 80
+    assert resident_mb() < before - 80
+
+
+@needs_glibc
+@pytest.mark.usefixtures("scattered")
+def test_what_was_freed_goes_back_to_the_system_when_nothing_is_to_be_done() -> None:
+    kept = resident_mb()
+    with Pool(2) as pool, Engine(ControlledRun(), EngineLimits(queued_tokens=RETURN_AFTER), pool) as engine:
+        engine.submit(rows_of(RETURN_AT_REST), OUTPUTS).result(10)
+        wait_for(lambda: resident_mb() < kept - 80)
+        assert lengths_in(engine.submit(rows_of(3), OUTPUTS).result(10)) == [3]
+
+
+def test_a_pool_is_at_rest_only_when_none_of_its_threads_has_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    returned = list[float]()
+    monkeypatch.setattr("service.engine.pool.return_memory", lambda: returned.append(time.monotonic()))
+    with Pool(32) as pool, Engine(ControlledRun(), EngineLimits(queued_tokens=RETURN_AFTER), pool) as engine:
+        # Each thread has something to do once in three seconds, the pool ten times a second.
+        for _ in range(35):
+            engine.submit(rows_of(RETURN_AT_REST // 4), OUTPUTS).result(10)
+            worked = time.monotonic()
+            time.sleep(0.1)
+        assert not returned
+        wait_for(lambda: bool(returned))
+        time.sleep(2 * QUIET_S)
+        # Once, by one of them, and no more until there was work again.
+        (at,) = returned
+        assert at - worked >= QUIET_S - 0.01
