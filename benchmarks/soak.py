@@ -7,11 +7,13 @@ Ctrl-C stops it, and it reports what it saw until then.
 
 import asyncio
 import json
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,10 +31,14 @@ from models.tasks.task import takes_list
 from service.answers.contract import request_type
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
-from service.engine.pool import Pool
+from service.engine.pool import QUIET_S, Pool
 
 AT_ONCE = 32
 """Requests under way at the same time."""
+LOOKS = 100
+"""Looks at the server's memory. Nothing is asked then, and what is under way changes from one moment to the next."""
+REST_S = 3 * QUIET_S
+"""Seconds before a look. By then a server at rest has given back what it does not need."""
 BAD_SHARE = 0.05
 """Share of the requests that must be refused."""
 QUESTIONS_PER_TASK = 400
@@ -135,21 +141,24 @@ async def ask(
     draw = random.Random(seed)
     numbers = iter(track(range(requests), "asking the server"))
     bad = [Question(endpoint, body, None) for endpoint in pools for body in BAD_BODIES]
-    every = min(250, requests // 40)
+    every = math.ceil(requests / LOOKS)
 
-    async def work(client: httpx.AsyncClient) -> None:
-        for number in numbers:
-            if number % every == 0:
-                observed.memory.append(Seen(number, Memory.of(server.process)))
+    async def work(client: httpx.AsyncClient, stretch: Iterator[int]) -> None:
+        for _ in stretch:
             question = draw.choice(bad) if draw.random() < BAD_SHARE else draw.choice(pools[draw.choice(list(pools))])
             await _ask_one(client, question, observed)
 
     limits = httpx.Limits(max_connections=AT_ONCE)
     async with httpx.AsyncClient(base_url=server.url, timeout=700, limits=limits) as client:
-        await asyncio.gather(*(work(client) for _ in range(AT_ONCE)))
+        for asked in range(0, requests, every):
+            observed.memory.append(Seen(asked, Memory.of(server.process)))
+            stretch = islice(numbers, every)
+            await asyncio.gather(*(work(client, stretch) for _ in range(AT_ONCE)))
+            await asyncio.sleep(REST_S)
+    observed.memory.append(Seen(requests, Memory.of(server.process)))
 
 
-# Occlusion waits for all other requests, and there are always some.
+# Occlusion waits for all other requests, and there are some for minutes.
 _HEADERS = {"content-type": "application/json", "x-request-timeout-ms": "600000"}
 
 
