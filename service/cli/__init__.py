@@ -17,6 +17,9 @@ INTERRUPTED = 130
 STOPPED = "stopped; run the same command to begin anew"
 """The line on stderr of a command that was interrupted and keeps nothing."""
 
+STOPPED_EARLY = "stopped before it had begun; run the same command again"
+"""The line of any command that was interrupted while its own code was still to be imported."""
+
 _came: list[int] = []
 """The signals that interrupted the command."""
 
@@ -50,12 +53,21 @@ def main() -> None:
     try:
         run(app)
     except KeyboardInterrupt:
+        # Outside of every command, as among its options.
+        sys.stderr.write(f"{STOPPED_EARLY}\n")
         sys.exit(INTERRUPTED)
 
 
-def was_interrupted() -> bool:
-    """Whether Ctrl-C or SIGTERM came: inside an import, KeyboardInterrupt may come out as another error."""
-    return bool(_came)
+def is_interruption(error: BaseException) -> bool:
+    """Whether Ctrl-C or SIGTERM made the error: an import may turn KeyboardInterrupt into an error of its own.
+
+    What came up after a command had answered Ctrl-C is none.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    if isinstance(error, ImportError):
+        return bool(_came)
+    return error.__cause__ is not None and is_interruption(error.__cause__)
 
 
 def _interrupt_at_sigterm() -> None:
@@ -71,5 +83,5 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
     # Not by sys.stderr, which may be in the middle of a line.
-    os.write(2, f"{STOPPED}\n".encode())
+    os.write(2, f"{STOPPED_EARLY}\n".encode())
     os._exit(INTERRUPTED)

@@ -13,7 +13,7 @@ from models.errors import UserError
 from models.tasks import ENDPOINTS
 from service.answers.certificate import CertifiedFamily
 from service.answers.explanation import ExplainOptions, ExplanationMethod
-from service.cli import INTERRUPTED, STOPPED, was_interrupted
+from service.cli import INTERRUPTED, STOPPED, is_interruption
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -58,7 +58,7 @@ class MissingExtra(UserError):
 
 
 class Command(TyperCommand):
-    """A command whose help shows no type for its flags, and that says so where it is interrupted."""
+    """A command whose help shows no type for its flags, and that ends with one line where it is interrupted."""
 
     stopped = STOPPED
     """The line for Ctrl-C at a moment for which the command has no line of its own, such as while it imports."""
@@ -67,12 +67,10 @@ class Command(TyperCommand):
         """Run the command; an interruption becomes one line on stderr and the exit code 130."""
         try:
             return super().invoke(ctx)
-        except (UserError, OSError, typer.Exit):
+        except typer.Exit:
             raise
-        except KeyboardInterrupt:
-            pass
-        except Exception:
-            if not was_interrupted():
+        except (KeyboardInterrupt, Exception) as error:
+            if not is_interruption(error):
                 raise
         # Here, not at the top: serving needs none of it.
         from service.cli.progress import console

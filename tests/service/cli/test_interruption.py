@@ -1,13 +1,17 @@
 """Ctrl-C while a command starts: it ends with one line, whatever is being imported."""
 
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import typer
 
-from service.cli import STOPPED
-from service.cli.options import ResumingCommand
+import service.cli
+from service.cli import STOPPED, STOPPED_EARLY
+from service.cli.options import Command, ResumingCommand
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,9 +47,31 @@ STARTS = {
 
 
 @pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("module", ["typer", "pydantic", "service.cli.commands", "numpy", "service.answers.opening"])
-def test_a_command_that_is_interrupted_while_it_starts_says_one_line(start: str, module: str) -> None:
-    assert _interrupted(module, ["predict", "sentiment", "good"], start=start) == (130, "", f"{STOPPED}\n")
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("typer", STOPPED_EARLY),
+        ("pydantic", STOPPED_EARLY),
+        ("service.cli.commands", STOPPED_EARLY),
+        ("numpy", STOPPED),
+        ("service.answers.opening", STOPPED),
+    ],
+)
+def test_a_command_that_is_interrupted_while_it_starts_says_one_line(start: str, module: str, line: str) -> None:
+    assert _interrupted(module, ["predict", "sentiment", "good"], start=start) == (130, "", f"{line}\n")
+
+
+def test_an_error_after_a_command_has_answered_ctrl_c_is_told_as_what_it_is() -> None:
+    app = typer.Typer()
+
+    @app.command(cls=Command)
+    def measure() -> None:
+        with suppress(KeyboardInterrupt):
+            service.cli._interrupt(signal.SIGINT, None)
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError, match="a bug"):
+        app([], standalone_mode=False)
 
 
 COMMANDS = {
