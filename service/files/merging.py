@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from export.package import is_package
 from models.atomic import atomic_write, atomic_write_text
 from models.errors import UserError, first_mistake
 from models.files.formats import OutputColumns, find_format, opened_writer, stem_of
@@ -157,15 +158,18 @@ def _refuse_taken_names(target: Target, shards: Sequence[Path], beside: Mapping[
 
 
 def _refuse_inputs(target: Target, record: Mapping[str, Any], beside: Mapping[str, Path]) -> None:
-    """Refuse to write over a file that the shards were made from, by its name or its contents; raises OutputError.
+    """Refuse to write into a package, or over what the shards were made from, by name or contents; raises OutputError.
 
     Names alone do not tell: those in a record hold in the folder in which the shard was scored.
     """
     written = [("OUTPUT", target.path), ("OUTPUT", target.record), *beside.items()]
-    refuse_to_overwrite((Path(one["name"]) for one in record["sources"]), written)
+    packages = [folder for _, path in written for folder in path.resolve().parents if is_package(folder)]
+    refuse_to_overwrite([*(Path(one["name"]) for one in record["sources"]), *packages], written)
     for option, path in written:
         if path.is_file() and LOCAL_DISK.digest(str(path)) in record["run"]["input"]:
-            raise OutputError(f"{path}: is what the shards were made from; choose another name with {option}")
+            raise OutputError(
+                f"{path}: has the contents of what the shards were made from; choose another name with {option}"
+            )
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -165,8 +165,10 @@ def refuse_to_overwrite(kept: Iterable[Path], written: Iterable[tuple[str, Path]
         found = path.resolve()
         for option, place in places:
             cure = f"choose another name with {option}"
-            if place == found or place in found.parents:
+            if place == found:
                 raise OutputError(f"{path}: is among the input and the output; {cure}")
+            if place in found.parents:
+                raise OutputError(f"{place}: holds {path}, which is read and stays as it is; {cure}")
             if found in place.parents:
                 raise OutputError(f"{place}: lies in {path}, which is read and stays as it is; {cure}")
 

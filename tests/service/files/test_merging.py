@@ -90,9 +90,20 @@ def test_a_file_beside_the_output_takes_the_name_of_no_input(
         merge("out.csv", overwrite=False, beside={option: Path(source.name)})
     # From another folder, the name in the record leads nowhere.
     monkeypatch.chdir("/")
-    with pytest.raises(OutputError, match=rf"in\.jsonl: is what the shards .*; choose another name with {option}"):
+    with pytest.raises(OutputError, match=rf"in\.jsonl: has the contents of .*; choose another name with {option}"):
         merge(str(tmp_path / "out.csv"), overwrite=False, beside={option: source})
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_no_file_is_written_into_a_package(predictor: Predictor, tmp_path: Path, package: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [{"text": "good"}, {"text": "bad"}])
+    for number in (1, 2):
+        score(predictor, source, tmp_path / "out.csv", Shard(number, 2))
+    before = {path: path.read_bytes() for path in package.iterdir()}
+    for name in ("package.json", "summary.json"):
+        with pytest.raises(OutputError, match=rf"{name}: lies in .*; choose another name with --summary"):
+            merge(str(tmp_path / "out.csv"), overwrite=True, beside={"--summary": package / name})
+    assert {path: path.read_bytes() for path in package.iterdir()} == before
 
 
 def test_shards_of_one_name_with_their_input_are_not_merged_into_it(predictor: Predictor, source: Path) -> None:
