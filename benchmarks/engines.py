@@ -69,9 +69,9 @@ def report(rows: int, tasks: Sequence[str], address: str | None) -> Iterator[str
         first, *others = ask_every_way(task, ROOT / "zoo" / task, rows, address)
         wrong = [said for way in others if (said := differs(first.answers, way))]
         good = good and not wrong
-        costs = "".join(f"  {way.cpu_s / first.cpu_s:>6.2f} x" for way in others)
+        costs = "".join(f"  {'-':>8}" if way.stopped else f"  {way.cpu_s / first.cpu_s:>6.2f} x" for way in others)
         yield f"{task:<24}{rows:>7,}  {1000 * first.cpu_s / rows:>8.2f}{costs}  {'; '.join(wrong) or 'all equal'}"
-    yield "as it must be: every way gives equal answers" if good else "NOT as it must be: answers differ"
+    yield "as it must be: every way gives equal answers" if good else "NOT as it must be: answers differ or are missing"
 
 
 def differs(expected: Sequence[Columns], way: Way) -> str:

@@ -149,7 +149,7 @@ class ModelCard(ModelName):
     labels: tuple[str, ...]
     score_range: tuple[float, float] | None
     label_threshold: float | None = Field(
-        description="From this probability on, a text has a label; null where the answer is not any number of labels."
+        description="From this probability on, a text has a label; null where a text has just one."
     )
     base: str
     limits: Limits
