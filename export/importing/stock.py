@@ -34,7 +34,7 @@ READINGS = {
     TEXT_CLASSIFICATION.name: "one label of a text",
     MULTI_LABEL_CLASSIFICATION.name: "any number of labels of a text",
 }
-"""What a head of the same labels gives, by the task as which it is read."""
+"""The answer that a head of the same labels gives, by the task as which it is read."""
 
 READ_WITH = ("torch", "transformers", "tokenizers")
 

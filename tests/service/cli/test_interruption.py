@@ -53,7 +53,7 @@ STARTS = {
         ("typer", STOPPED_EARLY),
         ("pydantic", STOPPED_EARLY),
         ("service.cli.commands", STOPPED_EARLY),
-        ("numpy", STOPPED),
+        ("numpy", STOPPED_EARLY),
         ("service.answers.opening", STOPPED),
     ],
 )
@@ -83,7 +83,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("interrupt", [RAISING, TURNED])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_that_is_interrupted_while_it_loads_torch_says_how_to_go_on(
+def test_a_command_that_is_interrupted_while_it_looks_for_torch_says_how_to_go_on(
     command: str, interrupt: str, tmp_path: Path
 ) -> None:
     arguments = command.format(folder=tmp_path).split()

@@ -52,7 +52,6 @@ READING = (
     ("score sentiment {data}/validation.jsonl --package {package} -o {new}.csv --summary", "{package}/package.json"),
     ("score sentiment {data}/validation.jsonl --package {package} --overwrite -o", "{package}/new.csv"),
     ("score sentiment {data}/validation.jsonl --package {package} --overwrite -o", "{package}/new/"),
-    ("score sentiment {data}/validation.jsonl --package {package} --overwrite -o", "{package}/.."),
     ("explain sentiment good --package {package} --html", "{package}/page.html"),
     ("attack {package} --data {data} --part validation --overwrite -o", "{data}/validation.jsonl"),
     ("attack {package} --data {data} --part validation --json", "{data}/validation.jsonl"),
