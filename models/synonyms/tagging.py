@@ -79,7 +79,8 @@ def base_form(word: str, word_class: WordClass, wordnet: WordNet) -> str:
 def _base_forms(word: str, word_class: WordClass) -> tuple[str, ...]:
     import lemminflect
 
-    return tuple(map(str, lemminflect.getLemma(word, upos=word_class))) or (word,)
+    # Its rule (version 0.2.3) takes the ending off a lone "s" and leaves nothing.
+    return tuple(str(form) for form in lemminflect.getLemma(word, upos=word_class) if form) or (word,)
 
 
 @cache

@@ -30,7 +30,7 @@ def test_a_copy_is_a_pure_function_of_text_and_stream(text: str, seed: int) -> N
     assert noise.copy(text, random.Random(seed)) == noise.copy(text, random.Random(seed))
 
 
-@pytest.mark.parametrize("text", ["", " ", "!", "x"])
+@pytest.mark.parametrize("text", ["", " ", "!", "x", "s"])
 def test_a_text_with_nothing_to_change_stays_as_it_is(text: str) -> None:
     assert Noise(families=FAMILIES).copy(text, random.Random(0)) == text
 

@@ -111,7 +111,7 @@ def test_an_imported_package_records_the_names_too(workshop: Path) -> None:
         ("evaluate", "{package}", "--explanations"),
         ("attack", "{package}"),
         ("measure", "{package}", "--explanations", "-o", "{package}-new"),
-        ("import", "{package}", "--task", "sentiment", "-o", "{package}-new"),
+        ("import", "{package}/../data", "--task", "sentiment", "-o", "{package}-new"),
     ],
 )
 def test_a_column_that_the_task_does_not_read_is_refused(workshop: Path, command: tuple[str, ...]) -> None:
