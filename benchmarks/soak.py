@@ -36,7 +36,7 @@ from service.engine.pool import QUIET_S, Pool
 AT_ONCE = 32
 """Requests under way at the same time."""
 LOOKS = 100
-"""Looks at the server's memory. Nothing is asked then, and what is under way changes from one moment to the next."""
+"""Looks at the server's memory, when nothing is under way: what is, takes more or less from moment to moment."""
 REST_S = 3 * QUIET_S
 """Seconds before a look. By then a server at rest has given back what it does not need."""
 BAD_SHARE = 0.05

@@ -9,7 +9,6 @@ The cache must be the user's own, because whoever can write there decides what i
 they are written elsewhere, appear by one rename, and disappear by another.
 """
 
-import ctypes
 import errno
 import functools
 import hashlib
@@ -17,7 +16,6 @@ import logging
 import os
 import re
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -33,6 +31,7 @@ from export.runtime import onnxruntime
 from export.session import SLOW_FUSIONS, Session
 from models.cpu import cpu_fingerprint
 from models.errors import UserError, first_mistake
+from models.machine import return_memory
 
 FOLDER = "prepacked"
 """The folder in the cache that holds the entries, each a folder."""
@@ -104,17 +103,6 @@ def open_session(
         except (UnusableCache, DamagedEntry, OSError) as error:
             _warn_once(f"{error}; processes do not share weights; set STEADFAST_CACHE to another folder, or to off")
     return Session(graph, pad_id=pad_id, provider=provider)
-
-
-def return_memory() -> None:
-    """Give the system back what was freed: glibc would keep some 40 MB that optimising a MiniLM has scattered.
-
-    Any thread may call it at any time, and what it gives back is that of all threads.
-    """
-    if sys.platform == "linux":
-        # Other C libraries have no such function.
-        with suppress(AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def private_folder(cache: Path) -> Path:

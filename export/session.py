@@ -1,9 +1,6 @@
 """Runs a package's graph under ONNX Runtime: takes rows and returns the outputs of each."""
 
-import ctypes
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -14,6 +11,7 @@ import numpy.typing as npt
 from export.package import ContributionOutput, ShareOutput, open_package
 from export.providers import PROVIDERS, ProviderMissing, ProviderName, chosen_providers
 from export.runtime import onnxruntime
+from models.machine import map_blocks
 from models.tasks.task import AnyTask, Logits, Outputs
 from models.text import Reader, Row, pad, pad_targets
 
@@ -47,9 +45,6 @@ SLOW_FUSIONS = ("SkipLayerNormFusion",)
 BLOCK_BYTES = 1_048_576
 """The size of the smallest blocks that ONNX Runtime's arena asks for."""
 
-# The parameter of glibc's `mallopt`, from its malloc.h.
-M_MMAP_THRESHOLD = -3
-
 
 class Session:
     """One graph, ready to run. Safe to call from several threads at once."""
@@ -73,7 +68,6 @@ class Session:
         options.enable_mem_reuse = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         _share_memory()
-        _map_blocks()
         options.add_session_config_entry("session.use_env_allocators", "1")
         # Errors only: it warns that the inputs which ask for explanations have defaults, which they must.
         options.log_severity_level = 3
@@ -150,19 +144,8 @@ def _share_memory() -> None:
     kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
     memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
     onnxruntime.create_and_register_allocator(memory, None)
-
-
-@cache
-def _map_blocks() -> None:
-    """Let glibc map each block of the arena on its own, so that all of it goes back to the system when it is freed.
-
-    Usually glibc maps fewer blocks with time: each one that is freed raises the size from which it maps, up to 32 MB.
-    Blocks then lie in heaps, among what stays, and memory grows: by a tenth over 50,000 texts of mixed lengths.
-    """
-    if sys.platform == "linux":
-        # Other C libraries have no such function.
-        with suppress(AttributeError):
-            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, BLOCK_BYTES)
+    # In heaps its blocks would lie among what stays, scattered ever more.
+    map_blocks(BLOCK_BYTES)
 
 
 def open_packaged_model(folder: Path) -> "EvaluatedModel":

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Self
 
 from export.package import Package, Probe
-from export.prepacked import return_memory
 from export.probes import distance, probe_rows
 from export.providers import ProviderName
+from models.machine import return_memory
 from models.tasks.task import Item, Logits
 from models.text import BadInput, ReadingLimits, Row
 from service.answers.answers import Answers, PendingAnswers

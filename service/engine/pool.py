@@ -14,7 +14,7 @@ from typing import ParamSpec, Self
 
 import structlog
 
-from export.prepacked import return_memory
+from models.machine import return_memory
 from service.engine.demand import Demand, Load
 from service.engine.errors import DeadlineExceeded, EngineClosed, ordinary
 from service.engine.long_work import LongWork

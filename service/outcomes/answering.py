@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
 from typing import Any, Literal
 
 from models.tasks.task import Item
@@ -26,11 +25,6 @@ GROUP_RECORDS = 8
 GROUP_CHARACTERS = 1_200
 """Most items that are handed in together, and the characters after which a group ends: fewer tokens than a batch has,
 because longer groups would wait for shorter ones. One by one, a short item costs a third more beside its graph."""
-
-STRETCH_ITEMS = 32_768
-"""Items after which all that are under way are finished, and memory goes back to the system. Batches of mixed lengths
-scatter what ONNX Runtime takes, which without this was 7 % more at the end of a million texts than at the beginning.
-While a batch is computed, only part of it could go back, and what remained would be scattered more widely."""
 
 FailureCode = (
     BadInputCode
@@ -61,15 +55,6 @@ def answer_each(predictor: Predictor, items: Iterable[Item | Failure], options: 
     What failed before it became an item passes through. No item fails another. Whoever stops early takes what still
     waits out of the queue.
     """
-    items = iter(items)
-    for number, first in enumerate(items):
-        if number:
-            predictor.release_memory()
-        yield from _answer_stretch(predictor, chain((first,), islice(items, STRETCH_ITEMS - 1)), options)
-
-
-def _answer_stretch(predictor: Predictor, items: Iterable[Item | Failure], options: Options) -> Iterator[Answered]:
-    """The answers as `answer_each` gives them; in the end nothing is under way."""
     under_way: deque[_Group] = deque()
     most = WINDOW_CERTIFIED if options.certify else WINDOW_RECORDS
     # What is added to an answer may fail with it, and waits for further rows.

@@ -10,6 +10,7 @@ import typer
 
 from models.errors import UserError
 from service.answers.contract import Options
+from service.cli import INTERRUPTED, STOPPED
 from service.cli.columns import column_options, columns_of
 from service.cli.files.ending import check_beside, show
 from service.cli.files.options import (
@@ -194,11 +195,11 @@ def _score(
                 return score_file(predictor, job, progress, engine)
         except KeyboardInterrupt:
             if job.partial is None:
-                typer.echo("stopped; run the same command to begin anew", err=True)
+                typer.echo(STOPPED, err=True)
             else:
                 kept = f"; {job.partial} holds the answers so far" if job.partial.exists() else ""
                 typer.echo(f"stopped{kept}; run the same command to continue", err=True)
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from models.edits import find_family
 from models.files.layout import Layout, check_layout
 from models.folders import check_folder, check_writable
 from models.tables import format_cell, format_count
+from service.cli import INTERRUPTED
 from service.cli.columns import layout_of, layout_options
 from service.cli.measuring import attack_options as options
 from service.cli.measuring.attack_options import bound_options, read_settings
@@ -174,13 +175,13 @@ def _attack(job: _Job, attacks: Sequence[AttackSettings]) -> None:
             is_stopped = True
             _say_stopped(job, len(outcomes), campaign.size)
             if not outcomes:
-                raise typer.Exit(130) from None
+                raise typer.Exit(INTERRUPTED) from None
         figures = campaign.sum_up(outcomes, None if is_stopped else twin)
     _show(campaign, job.part, figures)
     if job.report is not None:
         save_text(job.report, _as_json(campaign, job.part, figures))
     if is_stopped:
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
     _hold_to(job.gate, figures)
 
 

@@ -14,6 +14,7 @@ from models.errors import UserError
 from models.files.layout import Layout
 from models.folders import check_folder
 from models.tables import format_count
+from service.cli import INTERRUPTED
 from service.cli.options import need
 from service.cli.progress import console, watched_measuring
 
@@ -96,7 +97,7 @@ def show_faithfulness(
     if failed is not None:
         raise failed
     if len(found) < len(planned):
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _plan(

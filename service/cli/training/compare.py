@@ -11,6 +11,7 @@ import typer
 from models.folders import check_output_folder
 from models.methods import WITH_NOISE
 from models.training.settings import TrainingError
+from service.cli import INTERRUPTED
 from service.cli.columns import layout_options
 from service.cli.options import need, with_options
 from service.cli.progress import console, measurer, shown_bar, watcher
@@ -124,5 +125,5 @@ def _compare(
             table = run(plan, watcher(bar, line), measurer(bar, line))
     except Interrupted as stopped:
         console.print(str(stopped))
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     typer.echo(write_markdown(table))

@@ -7,6 +7,7 @@ import typer
 
 from models.folders import check_new
 from models.tasks.masked_words import MASKED_WORDS
+from service.cli import INTERRUPTED
 from service.cli.columns import layout_options, text_options
 from service.cli.options import need, with_options
 from service.cli.progress import console, watched_training
@@ -93,6 +94,6 @@ def _train(config: Path | None, options: dict[str, Any], out: Path) -> None:
             record = run(settings, out, watcher)
     except Interrupted as stopped:
         console.print(str(stopped))
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     shown = ", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
     console.print(f"{out}: {record.kept}, {shown}")

@@ -7,7 +7,6 @@ from typing import Self
 from models.errors import UserError
 from service.answers.opening import open_as_set
 from service.answers.predictor import Predictor
-from service.outcomes.answering import STRETCH_ITEMS
 from service.outcomes.columns import WantedColumns
 from service.outcomes.engines.blocks import Block
 from service.outcomes.engines.local import compute
@@ -51,8 +50,6 @@ class Worker:
         self._order = order
         self._opened = ExitStack()
         self._predictor: Predictor
-        self._answered = 0
-        """Records since memory went back to the system."""
 
     def begin(self) -> None:
         """Open the package.
@@ -72,8 +69,4 @@ class Worker:
 
     def answer(self, block: Block) -> list[Outcome]:
         """The outcome of each record, in their order."""
-        if self._answered >= STRETCH_ITEMS:
-            self._predictor.release_memory()
-            self._answered = 0
-        self._answered += len(block.records)
         return list(compute(self._predictor, block.records, self._order.wanted))
