@@ -4,10 +4,11 @@ Most answers should not depend on them (Ribeiro et al., ACL 2020, section 2.2). 
 origins, and leave out names that are spelt like common words (`Will`, `Rose`, `Turkey`, `Polish`).
 """
 
+import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from models.edits.family import Candidates, Family, fits_article, make_candidates, match_case
+from models.edits.family import Candidates, Family, fits_article, make_candidates, match_case, replace_all
 from models.words import Span
 
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -62,19 +63,50 @@ _LOWER_CASE = frozenset(word for words in KINDS.values() for word in words if wo
 
 
 def _spans(text: str) -> tuple[Span, ...]:
-    """The listed words of a text; names only where they have a capital."""
+    """The listed words of a text; names only where they have a capital, unless the text has none at all."""
+    any_case = text == text.lower()
     return tuple(
         Span(*word.span())
         for word in _WORD.finditer(text)
-        if word[0].lower() in _KIND_OF and (word[0][0].isupper() or word[0] in _LOWER_CASE)
+        if word[0].lower() in _KIND_OF and (any_case or word[0][0].isupper() or word[0] in _LOWER_CASE)
     )
 
 
 def _candidates(text: str, span: Span) -> Candidates:
     written = text[slice(*span)]
     others = (word for word in KINDS[_KIND_OF[written.lower()]] if fits_article(word, text, span))
-    return make_candidates((match_case(word, written) for word in others), written)
+    return make_candidates((_written_like(word, written) for word in others), written)
+
+
+def _written_like(word: str, like: str) -> str:
+    return word.lower() if like.islower() else match_case(word, like)
 
 
 NAMES = Family(name="names", spans=_spans, candidates=_candidates)
 """A listed name or term exchanged for another of its kind, in its case, where `a` or `an` before it still fits."""
+
+
+def exchange_names(texts: Sequence[str], share: float, draw: random.Random) -> list[str]:
+    """The texts with this share of their listed words exchanged, at least one, each alike wherever it stands in them.
+
+    No word is exchanged for one that is there already, so that those that differed still do.
+    """
+    places = [(place, span) for place, text in enumerate(texts) for span in _spans(text)]
+    words = sorted({texts[place][slice(*span)].lower() for place, span in places})
+    chosen = draw.sample(words, min(len(words), max(1, round(share * len(words)))))
+    taken = set(words)
+    exchanged: list[list[tuple[Span, str]]] = [[] for _ in texts]
+    for word in chosen:
+        found = [(place, span) for place, span in places if texts[place][slice(*span)].lower() == word]
+        fitting = [
+            other
+            for other in KINDS[_KIND_OF[word]]
+            if other.lower() not in taken and all(fits_article(other, texts[place], span) for place, span in found)
+        ]
+        if not fitting:
+            continue
+        other = draw.choice(fitting)
+        taken.add(other.lower())
+        for place, span in found:
+            exchanged[place].append((span, _written_like(other, texts[place][slice(*span)])))
+    return [replace_all(text, changes) for text, changes in zip(texts, exchanged, strict=True)]

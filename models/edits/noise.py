@@ -1,17 +1,20 @@
 """Noisy copies of texts to train on: several words changed at once, by families of edits."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from models.edits import find_family
 from models.edits.family import Family, replace_all
+from models.edits.names import NAMES, exchange_names
 from models.edits.synonyms import count_words
 from models.edits.typos import inner_typos, is_long_word
 
 LEAST_SHARE = 0.05
 BOTH = 0.1
 """Probability that a copy is changed by two families, each with half of the share; else by one, all equally likely."""
+EXCHANGED = 0.5
+"""Probability that names are exchanged beside what else changes; without another family they always are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,17 +32,33 @@ class Noise:
         if not LEAST_SHARE <= self.share <= 1:
             raise ValueError(f"the share of noisy words is from {LEAST_SHARE} to 1, not {self.share}")
 
-    def copy(self, text: str, draw: random.Random) -> str:
-        """One noisy copy, a pure function of the text and the stream; at least one word is changed where one can be.
+    def copy_texts(self, texts: Sequence[str], noisy: Collection[int], draw: random.Random) -> list[str]:
+        """A noisy copy of texts that belong together, a pure function of them and the stream.
+
+        Names are exchanged alike in all of the texts, for who is spoken of in one may be compared with the others. The
+        other families change each of the `noisy` texts, given by number, on its own.
 
         Raises:
             UnknownFamily, WordNetError: as `find_family` does.
         """
-        wanted = 2 if draw.random() < BOTH and len(self.families) > 1 else 1
+        if NAMES.name in self.families and (len(self.families) == 1 or draw.random() < EXCHANGED):
+            texts = exchange_names(texts, draw.uniform(LEAST_SHARE, self.share), draw)
+        return [self.copy(text, draw) if number in noisy else text for number, text in enumerate(texts)]
+
+    def copy(self, text: str, draw: random.Random) -> str:
+        """One noisy copy, a pure function of the text and the stream; at least one word is changed where one can be.
+
+        Names stay, as the text may be compared with another.
+
+        Raises:
+            UnknownFamily, WordNetError: as `find_family` does.
+        """
+        families = [name for name in self.families if name != NAMES.name]
+        wanted = 2 if draw.random() < BOTH and len(families) > 1 else 1
         share = draw.uniform(LEAST_SHARE, self.share) / wanted
-        for name in draw.sample(self.families, len(self.families)):
+        for name in draw.sample(families, len(families)):
             changed = _change(text, find_family(name), share, draw)
-            # A family that finds nothing to change, as names often do, leaves its turn to the next.
+            # A family that finds nothing to change leaves its turn to the next.
             wanted -= changed != text
             text = changed
             if not wanted:

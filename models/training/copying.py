@@ -104,14 +104,18 @@ class CopyMaker:
 
 
 def copy_item(item: Item, task: AnyTask, noise: Noise, draw: random.Random) -> Item:
-    """A noisy copy of an item of training data: its last noisy field, and each of the others in half of the copies."""
-    *others, last = task.robustness.noisy_fields
-    chosen = [*(field for field in others if draw.random() < OTHER_TEXTS_SHARE), last]
-    return item.model_copy(update={field: _change(getattr(item, field), noise, draw) for field in chosen})
+    """A noisy copy of an item of training data: its last noisy field, and each of the others in half of the copies.
 
-
-def _change(value: str | Sequence[str], noise: Noise, draw: random.Random) -> str | tuple[str, ...]:
-    return noise.copy(value, draw) if isinstance(value, str) else noise.copy_words(value, draw)
+    Where names are exchanged, they are in all of the noisy fields.
+    """
+    fields = task.robustness.noisy_fields
+    values = [getattr(item, field) for field in fields]
+    if any(not isinstance(value, str) for value in values):
+        changed: Sequence[str | tuple[str, ...]] = [noise.copy_words(words, draw) for words in values]
+    else:
+        *others, last = range(len(fields))
+        changed = noise.copy_texts(values, [*(one for one in others if draw.random() < OTHER_TEXTS_SHARE), last], draw)
+    return item.model_copy(update=dict(zip(fields, changed, strict=True)))
 
 
 class CopyProcesses:

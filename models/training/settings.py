@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from models.checkpoint import DataSource, Licences
 from models.cpu import cpu_flags
 from models.edits import FAMILIES, find_family
+from models.edits.names import NAMES
 from models.edits.noise import LEAST_SHARE
 from models.errors import UserError
 from models.files.layout import check_layout
@@ -96,8 +97,10 @@ class TextNoise(BaseModel):
             raise ValueError(f"{', '.join(idle)}: there are no noisy copies; name families of noise, or leave it out")
         if self._is_given("consistency") and not self.families and not self.word_noise:
             raise ValueError("consistency: there is no noise to agree under; name families, or give word_noise")
-        if self.contrast_pairs and not self.families:
-            raise ValueError("contrast_pairs: their copies that say the same need noise; name families of it")
+        if self.contrast_pairs and not {*self.families} - {NAMES.name}:
+            raise ValueError(
+                f"contrast_pairs: their copies that say the same need noise; name families of it beside {NAMES.name}"
+            )
         if self.worst_epochs is not None and self.copies == 1:
             raise ValueError("worst_epochs: of a single copy none is the worst; give copies")
         return self
@@ -350,13 +353,14 @@ def _check_contrast(noise: TextNoise, outputs: Outputs, task: AnyTask) -> None:
 def allowed_families(task: AnyTask) -> tuple[str, ...]:
     """The families of noise under which a task's right answers stay as they are.
 
-    Where answers belong to words, words stay one word each, and only their letters change. Names are changed in one
-    text alone, so they must stay where texts are compared with each other.
+    Where answers belong to words, words stay one word each, and only their letters change. Names are exchanged alike
+    in all noisy texts of a record, so they must stay where it has others, such as the choices of an answer.
     """
     kind = task.example or task.item
-    if any(takes_list(kind, field) for field in task.robustness.noisy_fields):
+    fields = task.robustness.noisy_fields
+    if any(takes_list(kind, field) for field in fields):
         return ("typos",)
-    return tuple(name for name in FAMILIES if name != "names" or len(task.columns) == 1)
+    return tuple(name for name in FAMILIES if name != NAMES.name or {*task.columns} == {*fields})
 
 
 def _wrong_settings(error: ValidationError) -> TrainingError:

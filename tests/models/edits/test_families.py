@@ -176,7 +176,12 @@ def test_names_are_exchanged_within_their_kind_and_in_their_case() -> None:
     assert "Norway" in candidates("names", "in France", "France")
     assert "Oslo" not in candidates("names", "in France", "France")
     assert "lesbian" in candidates("names", "two gay men", "gay")
-    assert candidates("names", "a french window", "french") == ()
+    assert candidates("names", "Open a french window", "french") == ()
+
+
+def test_in_a_text_without_capitals_names_are_in_small_letters() -> None:
+    assert "norwegian" in candidates("names", "a french film", "french")
+    assert not any(word != word.lower() for word in candidates("names", "a french film", "french"))
 
 
 def test_names_are_of_one_kind_each() -> None:

@@ -100,6 +100,23 @@ def test_the_second_text_of_a_pair_is_always_noisy_and_the_first_in_half_of_the_
     assert 150 < sum(copy["premise"] != given["premise"] for copy in copies) < 250
 
 
+@pytest.mark.parametrize("number", range(20))
+def test_a_name_is_exchanged_alike_in_both_texts(number: int) -> None:
+    given = {"text_a": "Is London larger than Paris?", "text_b": "Is Paris smaller than London?"}
+    copy = _copy("paraphrase", given, number, ("names",))
+    one, other = copy["text_a"][3:-1].split(" larger than ")
+    assert copy["text_b"] == f"Is {other} smaller than {one}?"
+    assert one != other
+    assert copy["text_a"] != given["text_a"]
+
+
+def test_names_are_exchanged_in_half_of_the_copies_beside_other_noise() -> None:
+    given = {"text_a": "Is London large?", "text_b": "Is London a noteworthy place?"}
+    copies = [_copy("paraphrase", given, number, ("names", "typos"), share=0.05) for number in range(400)]
+    assert 150 < sum(copy["text_a"][3] != "L" for copy in copies) < 250
+    assert all(copy["text_b"] != given["text_b"] for copy in copies)
+
+
 def test_words_with_labels_stay_one_word_each() -> None:
     given = {"tokens": ("Caroline", "of", "Birmingham", "spoke")}
     words = _copy("ner", given, 1)["tokens"]
@@ -108,10 +125,12 @@ def test_words_with_labels_stay_one_word_each() -> None:
     assert not any(set(" \t\n") & set(word) for word in words)
 
 
-def _copy(task: str, given: dict[str, Any], number: int) -> dict[str, Any]:
-    """The fields of one copy with typos of an item of training data."""
+def _copy(
+    task: str, given: dict[str, Any], number: int, families: tuple[str, ...] = ("typos",), share: float = 0.4
+) -> dict[str, Any]:
+    """The fields of one copy of an item of training data."""
     kind = TASKS[task].example or TASKS[task].item
-    noise = Noise(families=("typos",), share=0.4)
+    noise = Noise(families=families, share=share)
     return copy_item(kind.model_validate(given), TASKS[task], noise, random.Random(number)).model_dump()
 
 
@@ -129,8 +148,9 @@ def test_only_the_last_epochs_of_each_training_have_several_copies() -> None:
         ("sentiment", {"consistency": 2.0}, "no noise to agree under"),
         ("sentiment", {"families": ["typos"], "worst_epochs": 1}, "of a single copy none is the worst"),
         ("ner", {"families": ["typos", "synonyms"]}, "synonyms would change what ner must answer; choose from: typos"),
-        ("nli", {"families": ["names"]}, "names would change what nli must answer"),
+        ("reading-comprehension", {"families": ["names"]}, "names would change what reading-comprehension must answer"),
         ("nli", {"contrast_pairs": 0.1}, "their copies that say the same need noise"),
+        ("nli", {"contrast_pairs": 0.1, "families": ["names"]}, "name families of it beside names"),
         (
             "sts",
             {"families": ["typos"], "contrast_pairs": 0.1},
