@@ -91,7 +91,7 @@ class _Run:
         self._text = " ".join(subject.texts.values())
         settings = attack.settings
         kept = subject.goal.kept if "names" in settings.barred else ()
-        self._places = find_places(subject.texts, attack.family, kept, settings.barred)
+        self._places = find_places(subject.texts, attack.family, kept, settings.barred, subject.others)
 
     def beam(self, start: _State) -> Generator[Sequence[Item], Sequence[Answer], _State | None]:
         """Go through the words from the most important on, and keep the best texts so far; greedy is a beam of one."""

@@ -33,6 +33,15 @@ class Subject:
     """The fields that may change, with their texts."""
     goal: Goal
 
+    @property
+    def others(self) -> dict[str, str]:
+        """For each field that may change, all other texts of the item."""
+        values = self.item.model_dump(exclude={"id"})
+        return {
+            one: "\n".join(text for field, value in values.items() if field != one for text in _texts(value))
+            for one in self.texts
+        }
+
     def changed(self, edits: Edits) -> Item:
         """The item with these edits."""
         return self.item.model_copy(update=apply(self.texts, edits)) if edits else self.item
@@ -47,6 +56,10 @@ class Subject:
         changed = self.source.item.as_values(texts)
         columns = self.source.columns
         return {**self.source.record.values, **{columns[field]: value for field, value in changed.items()}}
+
+
+def _texts(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else [text for text in value or () if isinstance(text, str)]
 
 
 def load_subjects(

@@ -34,19 +34,29 @@ Edits = tuple[Edit, ...]
 
 
 def find_places(
-    texts: Mapping[str, str], family: Family, kept: Collection[tuple[str, Span]], barred: Collection[Barred]
+    texts: Mapping[str, str],
+    family: Family,
+    kept: Collection[tuple[str, Span]],
+    barred: Collection[Barred],
+    others: Mapping[str, str],
 ) -> list[Place]:
     """The words of the family that are of no barred kind, in reading order.
 
-    `kept` are stretches of fields of which nothing changes.
+    `kept` are stretches of fields of which nothing changes; `others` holds, by field, all other texts of its item.
     """
     places = [Place(field, span) for field, text in texts.items() for span in family.spans(text)]
+    shared = {field: {*_words(others[field])} if family.keeps_shared else set() for field in texts}
     return [
         place
         for place in places
         if not any(place.field == field and _overlap(place.span, span) for field, span in kept)
         and not any(kind in barred for kind in _kinds(texts[place.field], place.span))
+        and texts[place.field][slice(*place.span)].lower() not in shared[place.field]
     ]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", text.lower())
 
 
 def _kinds(text: str, span: Span) -> Iterator[Barred]:

@@ -24,6 +24,8 @@ class Family:
     """The candidates by kind, for a family with many of one kind and few of another: a draw takes a kind first."""
     counts_all_words: bool = False
     """Whether noise takes its share of all words of a text, and not only of those that the family may change."""
+    keeps_shared: bool = False
+    """Whether an attack leaves a word alone that another text of the item has too, for the two are one."""
 
     def draw(self, text: str, span: Span, draw: random.Random) -> str | None:
         """One replacement of the word at `span`; None where there is none."""

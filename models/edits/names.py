@@ -82,7 +82,7 @@ def _written_like(word: str, like: str) -> str:
     return word.lower() if like.islower() else match_case(word, like)
 
 
-NAMES = Family(name="names", spans=_spans, candidates=_candidates)
+NAMES = Family(name="names", spans=_spans, candidates=_candidates, keeps_shared=True)
 """A listed name or term exchanged for another of its kind, in its case, where `a` or `an` before it still fits."""
 
 

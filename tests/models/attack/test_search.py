@@ -16,6 +16,7 @@ from models.attack.subjects import Subject, plain_reader
 from models.data import AnsweredRecord
 from models.edits import find_family
 from models.files.rows import Record
+from models.tasks import TASKS
 from models.tasks.classification import LabelAnswer
 from models.tasks.sentiment import SENTIMENT
 from models.tasks.task import Item, LabelScore, Outputs
@@ -81,6 +82,16 @@ def can_be_fooled(text: str, words: int) -> bool:
             if total < 0:
                 return True
     return False
+
+
+def test_the_other_texts_of_an_item_are_all_but_the_field_and_the_id() -> None:
+    item = TASKS["reading-comprehension"].item.model_validate(
+        {"id": "Berlin", "context": "Anna sleeps.", "question": "Who sleeps?", "choices": ["Anna", "Omar"]}
+    )
+    given = subject("good")
+    texts = {"context": "Anna sleeps.", "question": "Who sleeps?"}
+    others = Subject(given.source, item, texts, given.goal).others
+    assert others == {"context": "Who sleeps?\nAnna\nOmar", "question": "Anna sleeps.\nAnna\nOmar"}
 
 
 @given(text=TEXTS)

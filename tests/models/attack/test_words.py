@@ -17,7 +17,7 @@ TEXTS = WORDS.map(" ".join)
 
 
 def places(text: str, **settings: Any) -> list[str]:
-    found = find_places({"text": text}, TYPOS, (), AttackSettings(family="typos", **settings).barred)
+    found = find_places({"text": text}, TYPOS, (), AttackSettings(family="typos", **settings).barred, {"text": ""})
     return [text[slice(*place.span)] for place in found]
 
 
@@ -54,9 +54,17 @@ def test_an_exchange_of_names_changes_names() -> None:
     assert AttackSettings(family="names").barred == tuple(kind for kind in BARRED if kind != "names")
 
 
+def test_a_name_that_another_text_of_the_item_has_too_is_left_alone() -> None:
+    text = "Anna flew from Paris to London."
+    found = find_places(
+        {"hypothesis": text}, find_family("names"), (), (), {"hypothesis": "ANNA left Paris's airport."}
+    )
+    assert [text[slice(*place.span)] for place in found] == ["London"]
+
+
 def test_what_a_right_answer_is_made_of_is_kept() -> None:
     text = "lovely film indeed"
-    found = find_places({"text": text}, TYPOS, [("text", Span(7, 8)), ("other", Span(0, 6))], ())
+    found = find_places({"text": text}, TYPOS, [("text", Span(7, 8)), ("other", Span(0, 6))], (), {"text": ""})
     assert [place.span for place in found] == [Span(0, 6), Span(12, 18)]
 
 
