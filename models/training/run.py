@@ -19,6 +19,7 @@ from models.robust import find_implementation, read_settings
 from models.robust.method import BuildContext, Method, ParameterGroup
 from models.synonyms.known_words import make_correction
 from models.tasks import find_task
+from models.tasks.labels.matching import has_named_labels
 from models.tasks.task import AnyTask, Outputs
 from models.text import Reader, ReadingLimits
 from models.training.bases import Base, open_base
@@ -99,7 +100,7 @@ class Run:
     method: Method
     optimizer: torch.optim.Optimizer
     soup: Soup | None
-    """The mean of several trainings; None if the run is a single one."""
+    """The mean of several trainings, or of one and its start; None if the run is a single one."""
     watcher: Watcher
 
     @property
@@ -150,6 +151,7 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
         watcher.say(f"training on {len(data.made)} made records beside the {len(data.train_examples) - len(data.made)}")
     set_seed(settings.seed)
     encoder, head = _make_encoder(settings, base)
+    _check_share(settings, task, head)
     if head is not None:
         watcher.say(f"the head of {settings.base}: {head.told}")
     method = _build_method(settings, task, base, encoder, data).to(replicas.device)
@@ -168,7 +170,7 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
         head=head,
         method=method,
         optimizer=_make_optimizer(settings, encoder, method),
-        soup=Soup(encoder, method) if len(settings.learning_rates) > 1 else None,
+        soup=Soup(encoder, method, settings.base_share) if settings.mixes_weights else None,
         watcher=watcher,
     )
 
@@ -206,6 +208,15 @@ def _make_encoder(settings: TrainingSettings, base: Base) -> tuple[Encoder, Head
             f"max_tokens {settings.max_tokens}: {settings.base} reads at most {encoder.max_tokens} tokens"
         )
     return encoder, head
+
+
+def _check_share(settings: TrainingSettings, task: AnyTask, head: HeadRecord | None) -> None:
+    drawn = ", ".join(settings.outputs.labels if head is None else head.drawn)
+    if settings.base_share and has_named_labels(task) and drawn:
+        raise TrainingError(
+            f"settings: base_share: {settings.base} knows nothing of {drawn}; leave it out, or give a base that is "
+            f"trained for {task.name}"
+        )
 
 
 def _build_method(settings: TrainingSettings, task: AnyTask, base: Base, encoder: Encoder, data: RunData) -> Method:

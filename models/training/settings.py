@@ -157,6 +157,13 @@ class TrainingSettings(BaseModel):
         description="Learning rate after the warm-up; it falls to 0 linearly. If there are several, each has a "
         "training of its own from the base, and the trainings' weights are averaged.",
     )
+    base_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the base's weights in those that come out, for a base that is trained for the task "
+        "already; 0 takes none.",
+    )
     warmup_share: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps that warm up.")
     weight_decay: float = Field(default=0.01, ge=0, description="Weight decay; biases and LayerNorm have none.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm of each parameter group.")
@@ -221,6 +228,11 @@ class TrainingSettings(BaseModel):
     def learning_rates(self) -> tuple[float, ...]:
         """The learning rate of each training."""
         return self.learning_rate if isinstance(self.learning_rate, tuple) else (self.learning_rate,)
+
+    @property
+    def mixes_weights(self) -> bool:
+        """Whether the weights that come out are of several trainings, or of the base too."""
+        return len(self.learning_rates) > 1 or self.base_share > 0
 
     @property
     def all_epochs(self) -> int:

@@ -174,60 +174,6 @@ def test_asked_to_stop_it_saves_the_last_step_and_goes_on_from_there(base: Path,
     assert same_weights(tmp_path / "out", tmp_path / "whole")
 
 
-def test_a_soup_is_the_mean_of_the_weights_that_its_trainings_ended_with(
-    base: Path, data: Path, tmp_path: Path
-) -> None:
-    ends: dict[int, dict[str, torch.Tensor]] = {}
-
-    def keep(said: str) -> None:
-        if said.startswith("epoch"):
-            ends[len(ends) + 1] = load_file(tmp_path / "out.training" / "state.safetensors")
-
-    settings = _settings(base, data, learning_rate=(1e-4, 2e-4, 3e-4), epochs=2, save_every=1)
-    record = train(settings, tmp_path / "out", Watcher(say=keep, advance=ignore))
-    assert list(ends) == [1, 2, 3, 4, 5, 6]
-    assert record.kept_epoch in (2, 4, 6)
-    mixed = [ends[epoch] for epoch in (2, 4, 6) if epoch <= record.kept_epoch]
-    for name, kept in load_file(tmp_path / "out" / "model.safetensors").items():
-        mean = torch.stack([end[f"encoder.model.{name}"] for end in mixed]).mean(0)
-        torch.testing.assert_close(kept, mean, rtol=0, atol=1e-6)  # the mean is kept as a running one
-
-
-def test_the_first_of_a_soup_is_a_training_as_any(base: Path, data: Path, tmp_path: Path) -> None:
-    train(_settings(base, data, epochs=1), tmp_path / "one", SILENT)
-
-    def stop(step: int, *_: object) -> None:
-        if step == 7:
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(Interrupted):
-        train(
-            _settings(base, data, epochs=1, learning_rate=(1e-3, 5e-4)),
-            tmp_path / "soup",
-            Watcher(say=ignore, advance=stop),
-        )
-    assert same_weights(tmp_path / "one", tmp_path / "soup.training" / "epoch-1")
-
-
-def test_a_soup_goes_on_where_it_was(base: Path, data: Path, tmp_path: Path) -> None:
-    settings = _settings(base, data, learning_rate=(1e-4, 2e-4), epochs=2)
-    train(settings, tmp_path / "whole", SILENT)
-
-    def stop(step: int, *_: object) -> None:
-        if step in (8, 13):
-            signal.raise_signal(signal.SIGINT)
-
-    for _ in range(2):
-        with pytest.raises(Interrupted):
-            train(settings, tmp_path / "out", Watcher(say=ignore, advance=stop))
-    train(settings, tmp_path / "out", Watcher(say=ignore, advance=stop))
-    assert same_weights(tmp_path / "out", tmp_path / "whole")
-
-
-def test_a_soup_takes_the_largest_seed(base: Path, data: Path, tmp_path: Path) -> None:
-    train(_settings(base, data, learning_rate=(1e-4, 1e-4), epochs=1, seed=2**32 - 1), tmp_path / "out", SILENT)
-
-
 def test_accumulated_gradients_equal_those_of_the_big_batch(tmp_path: Path, data: Path) -> None:
     calm = make_base(tmp_path / "base", dropout=0.0)
     big = _settings(calm, data, batch_size=96, epochs=1)
