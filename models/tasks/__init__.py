@@ -1,5 +1,7 @@
 """The tasks that Steadfast answers. A new task is a module here and its name in `TASKS`."""
 
+from pathlib import Path
+
 from models.errors import UserError
 from models.tasks.extractive import EXTRACTIVE_READING
 from models.tasks.masked_words import MASKED_WORDS
@@ -38,6 +40,8 @@ class UnknownTask(UserError):
 def check_endpoint(name: str) -> str:
     """Return the name if an endpoint has it; raises UnknownTask, which lists the endpoints."""
     if name not in ENDPOINTS:
+        if Path(name).is_dir():
+            raise UnknownTask(f"{name!r} is a folder; name a task first, and the folder as its package")
         raise UnknownTask(f"no task {name!r}; choose one of: {', '.join(ENDPOINTS)}")
     return name
 

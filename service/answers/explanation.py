@@ -65,7 +65,7 @@ class ExplainOptions(BaseModel):
         if isinstance(value, str) and value in get_args(ExplanationMethod):
             return {"method": value}
         names = ", ".join(map(repr, get_args(ExplanationMethod)))
-        raise PydanticCustomError("explanation_method", f"must be one of {names}, or true, or an object")
+        raise PydanticCustomError("explanation_method", f"must be one of {names}, or true, an object, or null for none")
 
     @field_validator("target", mode="before")
     @classmethod

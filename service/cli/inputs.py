@@ -39,6 +39,11 @@ def read_items(task: AnyTask, texts: Sequence[str]) -> list[Item]:
         single = len(fields) - 1
         inputs = [dict(zip(fields, [*texts[:single], *([texts[single:]] if texts[single:] else [])], strict=False))]
     else:
+        if len(texts) > len(fields) and len(texts) % len(fields):
+            raise UnreadableText(
+                f"{task.name} reads {', '.join(fields)}, in this order, and again: {len(fields)} texts at a time; "
+                f"{len(texts)} are given"
+            )
         parts = range(0, len(texts), len(fields))
         inputs = [dict(zip(fields, texts[start : start + len(fields)], strict=False)) for start in parts]
     try:

@@ -70,7 +70,10 @@ def _print(head: Sequence[str], lines: Sequence[Sequence[str]], *, as_markdown: 
     if as_markdown:
         Console(soft_wrap=True).out(markdown_table(head, lines), highlight=False)
         return
-    table = Table(*head)
+    table = Table()
+    for name in head:
+        # Of names cut at their ends, several would read alike.
+        table.add_column(name, overflow="fold")
     for line in lines:
         table.add_row(*line)
     Console().print(table)

@@ -153,7 +153,8 @@ class PartialOutput:
             raise PartialError(f"{self._folder}: the journal is damaged; {_CURE}") from error
         if begun_with != identity:
             raise PartialError(
-                f"{self._folder}: left by a run over other records, or with another package or other options; {_CURE}"
+                f"{self._folder}: left by a run with another {', '.join(_differing(begun_with, identity))}; "
+                f"give the same again to go on with it, or {_CURE}"
             )
         records = 0
         for path in self._files():
@@ -170,6 +171,18 @@ class PartialOutput:
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{_ENDING}"))
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The names under which two identities differ, the innermost of each."""
+    names = []
+    for name in dict.fromkeys((*one, *other)):
+        mine, theirs = one.get(name), other.get(name)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            names += _differing(mine, theirs)
+        elif mine != theirs:
+            names.append(name)
+    return names
 
 
 def settle(folder: Path, output: Mapping[str, Any], *, discard_other: bool) -> dict[str, Any] | None:

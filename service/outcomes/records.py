@@ -1,5 +1,6 @@
 """Records as items: the values that a record has for the fields of an item, checked."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,5 +21,11 @@ def read_record(task: AnyTask, record: Values | Failure) -> Item | Failure:
     try:
         item: Item = read_item(task.item, record)
     except ValidationError as error:
-        return Failure("validation", str(first_mistake(error)))
+        mistake = first_mistake(error)
+        return Failure("validation", f"{mistake.place}: is missing" if _is_nothing(mistake.given) else str(mistake))
     return item
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether a record lacks the value or holds none, which in a frame is not a number."""
+    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -15,7 +15,7 @@ from service.server.problems import Fault, Problem, pointer
 _BY_STATUS = {
     401: ("unauthorized", "send one of the server's keys: Authorization: Bearer KEY"),
     404: ("not_found", "nothing is at this address; GET /v1/models lists the models"),
-    405: ("method_not_allowed", "this address takes another method, see the header Allow"),
+    405: ("method_not_allowed", "this address takes {allow}"),
     415: ("unsupported_media_type", "send Content-Type: application/json, in UTF-8"),
     429: ("overloaded", "too many requests at once; try again later"),
     503: ("not_ready", "the models are not loaded; GET /readyz tells when they are"),
@@ -41,7 +41,7 @@ def translate(start: MutableMapping[str, Any], body: bytes, request_body: bytes)
         else ("internal", "an unexpected error; the server's log has it under this id")
     )
     code, detail = _BY_STATUS.get(status, fallback)
-    return Problem(code, detail, headers=headers)
+    return Problem(code, detail.format(allow=headers.get("allow", "another method")), headers=headers)
 
 
 def explain_mistakes(
@@ -58,12 +58,21 @@ def explain_mistakes(
         return Problem("malformed_json", f"the body {reason}{cure}")
     if not _is_strict_json(request_body):
         return Problem("malformed_json", "NaN and Infinity are no JSON; send numbers or null")
+    mistakes = [one for one in mistakes if not _is_too_short_for_another(one, mistakes)]
     faults = [_fault(mistake, inside) for mistake in mistakes]
     if any(mistake["type"] == "too_long" and mistake["loc"] == ["inputs"] for mistake in mistakes):
         return Problem("too_many_items", f"/inputs {faults[0].detail}; send several requests", faults)
     told = [f"{fault.pointer or 'the body'}: {fault.detail}" for fault in _most_telling(mistakes, faults)]
     more = f", and {len(faults) - len(told)} more" if len(faults) > len(told) else ""
     return Problem("validation", f"{'; '.join(told)}{more}", faults)
+
+
+def _is_too_short_for_another(one: Mapping[str, Any], mistakes: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a list is called too short because pydantic does not count an entry that is a mistake by itself."""
+    place = one["loc"]
+    return one["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in mistakes
+    )
 
 
 def _most_telling(mistakes: Sequence[Mapping[str, Any]], faults: list[Fault]) -> list[Fault]:
@@ -77,6 +86,8 @@ def _fault(mistake: Mapping[str, Any], inside: Mapping[str, str]) -> Fault:
     place, kind = mistake["loc"], mistake["type"]
     if kind == "extra_forbidden" and len(place) == 1 and (outer := inside.get(place[0])):
         cure = f'; send it inside {outer}, as in {{"{outer}": {{"{place[0]}": ...}}}}'
+    elif list(place) == ["inputs"] and kind in ("list_type", "missing"):
+        cure = '; send {"inputs": [...]} with a text or an object for each answer'
     else:
         cure = _WHERE_TO_LOOK.get(kind, "")
     return Fault(pointer=pointer(*place), detail=describe_mistake(mistake) + cure)

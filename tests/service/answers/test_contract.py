@@ -106,10 +106,10 @@ def test_explanations_are_asked_for_in_short_and_at_length(given: Any, wanted: E
 @pytest.mark.parametrize(
     ("given", "place", "said"),
     [
-        ("lime", ("explain",), "one of 'attention', 'rollout', 'decomposition', 'occlusion', or true, or an object"),
-        (False, ("explain",), "or true, or an object"),
-        (1, ("explain",), "or true, or an object"),
-        ([], ("explain",), "or true, or an object"),
+        ("lime", ("explain",), "one of 'attention', 'rollout', 'decomposition', 'occlusion', or true, an object,"),
+        (False, ("explain",), "or true, an object, or null for none"),
+        (1, ("explain",), "or true, an object, or null for none"),
+        ([], ("explain",), "or true, an object, or null for none"),
         ({"method": "lime"}, ("explain", "method"), "'attention'"),
         ({"method": True}, ("explain", "method"), "'attention'"),
         ({"target": True}, ("explain", "target"), "a text or a whole number"),

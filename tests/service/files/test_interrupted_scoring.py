@@ -66,7 +66,8 @@ def test_what_another_run_left_is_not_mixed_in(predictor: Predictor, tmp_path: P
     if change == "source":
         write(source, [{"text": "bad"}] * 20)
     changes = {"explain": "attention"} if change == "options" else {}
-    with pytest.raises(PartialError, match="--overwrite"):
+    differs = {"source": "input", "options": "explain"}[change]
+    with pytest.raises(PartialError, match=rf"with another {differs}; give the same again to .* with --overwrite"):
         run(predictor, source, tmp_path / "out.csv", **changes)
     assert run(predictor, source, tmp_path / "out.csv", overwrite=True, **changes).kept == 0
 

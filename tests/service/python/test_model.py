@@ -176,7 +176,7 @@ def test_a_frame_keeps_its_index_its_columns_and_itself(model: Model[LabelResult
     assert list(scored["prediction_label"].fillna("")) == ["positive", "", "negative"]
     assert scored["prediction_review"].iloc[1]
     assert "score_positive" not in scored
-    assert scored["error"].iloc[1] == "text: must be a text"
+    assert scored["error"].iloc[1] == "text: is missing"
     assert scored["tokens"].iloc[1] is pandas.NA
 
 

@@ -192,7 +192,15 @@ def test_a_missing_model_is_told_which_there_are(server: Server) -> None:
 
 
 def test_a_wrong_method_is_told_which_is_right(server: Server) -> None:
-    assert server.client.get("/v1/sentiment").headers["allow"] == "POST"
+    answer = server.client.get("/v1/sentiment")
+    assert answer.headers["allow"] == "POST"
+    assert answer.json()["detail"] == "this address takes POST"
+
+
+@pytest.mark.parametrize("body", [{"inputs": "good"}, {"text": "good"}])
+def test_inputs_that_are_no_list_are_told_what_to_send(server: Server, body: dict[str, str]) -> None:
+    detail = server.client.post("/v1/sentiment", json=body).json()["detail"]
+    assert 'send {"inputs": [...]} with a text or an object for each answer' in detail
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/v1/models", "/v1/sentiment", "/metrics", "/readyz", "/hf/x", "/v2"])

@@ -47,6 +47,7 @@ RAISED: Mapping[str, set[str]] = {
 }
 """The types of errors that each part of a pydantic schema raises."""
 
+SEND = '; send {"inputs": [...]} with a text or an object for each answer'
 CONTEXT = {"min_length": 1, "max_length": 64, "expected": "'a' or 'b'", "ge": 1, "le": 5, "error": "EOF"}
 
 
@@ -108,8 +109,8 @@ def test_no_body_is_answered_in_the_words_of_pydantic(endpoint: str, value: Any)
     ("body", "said"),
     [
         (b"[]", "the body: must be an object; GET /docs.json lists its fields"),
-        (b"{}", "/inputs: is missing"),
-        (b'{"inputs": "a"}', "/inputs: must be a list"),
+        (b"{}", f"/inputs: is missing{SEND}"),
+        (b'{"inputs": "a"}', f"/inputs: must be a list{SEND}"),
         (b'{"inputs": []}', "/inputs: must hold at least 1 entry"),
         (b'{"inputs": [' + b'"a",' * 64 + b'"a"]}', "/inputs must hold at most 64 entries; send several requests"),
         (b'{"inputs": [5]}', "/inputs/0: must be a text, or an object with text"),
@@ -119,7 +120,7 @@ def test_no_body_is_answered_in_the_words_of_pydantic(endpoint: str, value: Any)
         (b'{"inputs": ["a"], "top_k": 1.5}', "/top_k: must be a whole number"),
         (b'{"inputs": ["a"], "top_k": 1e400}', "/top_k: must be a whole number"),
         (b'{"inputs": ["a"], "truncation": "left"}', "/truncation: must be 'error', 'right' or 'window'"),
-        (b'{"texts": ["a"]}', "/inputs: is missing; /texts: is not known here; GET /docs.json lists the fields"),
+        (b'{"texts": ["a"]}', f"/inputs: is missing{SEND}; /texts: is not known here; GET /docs.json lists the fields"),
         (
             b'{"inputs": [5, {}], "x": 1, "y": 2}',
             "/inputs/0: must be a text, or an object with text; "
@@ -164,6 +165,14 @@ def test_a_pair_that_is_none_is_told_its_fields() -> None:
     with pytest.raises(ValidationError) as refused:
         REQUESTS["nli"].model_validate_json(b'{"inputs": ["It rains."]}')
     assert describe_mistake(refused.value.errors()[0]) == "must be an object with premise and hypothesis"
+
+
+def test_a_list_with_a_wrong_entry_is_not_called_too_short_as_well() -> None:
+    body = b'{"inputs": [{"context": "a", "question": "b", "choices": ["x", 2]}]}'
+    with pytest.raises(ValidationError) as refused:
+        REQUESTS["reading-comprehension"].model_validate_json(body)
+    problem = explain_mistakes([{**one, "loc": list(one["loc"])} for one in refused.value.errors()], body)
+    assert [(fault.pointer, fault.detail) for fault in problem.faults] == [("/inputs/0/choices/1", "must be a text")]
 
 
 MANY = b",".join(b'"%x": 0' % number for number in range(150_000))

@@ -284,6 +284,18 @@ def test_predict_says_which_texts_a_task_reads(made: Callable[[str], Path]) -> N
     assert "nli reads premise, hypothesis, in this order; hypothesis: is missing" in failed.stderr
 
 
+def test_predict_says_how_many_texts_a_task_reads_at_a_time(made: Callable[[str], Path]) -> None:
+    failed = steadfast("predict", "nli", "one", "two", "three", "--package", made("nli") / "package")
+    assert failed.returncode == 2
+    assert "nli reads premise, hypothesis, in this order, and again: 2 texts at a time; 3 are given" in failed.stderr
+
+
+def test_predict_of_a_folder_says_where_a_package_is_named(made: Callable[[str], Path]) -> None:
+    failed = steadfast("predict", made("nli") / "package", "one", "two")
+    assert failed.returncode == 2
+    assert "is a folder; name a task first, and the folder as its package" in failed.stderr
+
+
 def test_the_models_are_listed_with_what_they_answer_at(server: Server) -> None:
     models = {model["task"]: model for model in server.client.get("/v1/models").json()["models"]}
     assert set(models) == {tasks[0].name for tasks in ENDPOINTS.values()}
