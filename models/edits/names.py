@@ -89,12 +89,14 @@ NAMES = Family(name="names", spans=_spans, candidates=_candidates, keeps_shared=
 def exchange_names(texts: Sequence[str], share: float, draw: random.Random) -> list[str]:
     """The texts with this share of their listed words exchanged, at least one, each alike wherever it stands in them.
 
-    No word is exchanged for one that is there already, so that those that differed still do.
+    It is the same word in capitals and in small letters, but not in another form: `Catholics` stays where `Catholic`
+    is exchanged, and `French` where `France` is. No word is exchanged for one that is there already, so that those that
+    differed still do.
     """
-    places = [(place, span) for place, text in enumerate(texts) for span in _spans(text)]
-    words = sorted({texts[place][slice(*span)].lower() for place, span in places})
+    words = sorted({text[slice(*span)].lower() for text in texts for span in _spans(text)})
+    places = [(place, Span(*found.span())) for place, text in enumerate(texts) for found in _WORD.finditer(text)]
     chosen = draw.sample(words, min(len(words), max(1, round(share * len(words)))))
-    taken = set(words)
+    taken = {texts[place][slice(*span)].lower() for place, span in places}
     exchanged: list[list[tuple[Span, str]]] = [[] for _ in texts]
     for word in chosen:
         found = [(place, span) for place, span in places if texts[place][slice(*span)].lower() == word]

@@ -106,7 +106,7 @@ class CopyMaker:
 def copy_item(item: Item, task: AnyTask, noise: Noise, draw: random.Random) -> Item:
     """A noisy copy of an item of training data: its last noisy field, and each of the others in half of the copies.
 
-    Where names are exchanged, they are in all of the noisy fields.
+    Where names are exchanged, they are in all of the noisy fields. Of an item of words with labels, all fields are.
     """
     fields = task.robustness.noisy_fields
     values = [getattr(item, field) for field in fields]

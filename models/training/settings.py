@@ -162,7 +162,7 @@ class TrainingSettings(BaseModel):
         ge=0,
         lt=1,
         description="Share of the base's weights in those that come out, for a base that is trained for the task "
-        "already; 0 takes none.",
+        "already; 0 takes none. They are mixed, measured and kept at the end of a training alone.",
     )
     warmup_share: float = Field(default=0.06, ge=0, lt=1, description="Share of the steps that warm up.")
     weight_decay: float = Field(default=0.01, ge=0, description="Weight decay; biases and LayerNorm have none.")

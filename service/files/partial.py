@@ -151,6 +151,10 @@ class PartialOutput:
             begun_with = json.loads((self._folder / _JOURNAL).read_bytes())
         except ValueError as error:
             raise PartialError(f"{self._folder}: the journal is damaged; {_CURE}") from error
+        if not isinstance(begun_with, dict):
+            raise PartialError(f"{self._folder}: the journal is damaged; {_CURE}")
+        if begun_with.get("format") != identity.get("format"):
+            raise PartialError(f"{self._folder}: left by another version of Steadfast; {_CURE}")
         if begun_with != identity:
             raise PartialError(
                 f"{self._folder}: left by a run with another {', '.join(_differing(begun_with, identity))}; "

@@ -22,7 +22,8 @@ def read_record(task: AnyTask, record: Values | Failure) -> Item | Failure:
         item: Item = read_item(task.item, record)
     except ValidationError as error:
         mistake = first_mistake(error)
-        return Failure("validation", f"{mistake.place}: is missing" if _is_nothing(mistake.given) else str(mistake))
+        is_missing = mistake.place and _is_nothing(mistake.given)
+        return Failure("validation", f"{mistake.place}: is missing" if is_missing else str(mistake))
     return item
 
 

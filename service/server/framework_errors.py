@@ -86,7 +86,7 @@ def _fault(mistake: Mapping[str, Any], inside: Mapping[str, str]) -> Fault:
     place, kind = mistake["loc"], mistake["type"]
     if kind == "extra_forbidden" and len(place) == 1 and (outer := inside.get(place[0])):
         cure = f'; send it inside {outer}, as in {{"{outer}": {{"{place[0]}": ...}}}}'
-    elif list(place) == ["inputs"] and kind in ("list_type", "missing"):
+    elif inside and list(place) == ["inputs"] and kind in ("list_type", "missing"):
         cure = '; send {"inputs": [...]} with a text or an object for each answer'
     else:
         cure = _WHERE_TO_LOOK.get(kind, "")

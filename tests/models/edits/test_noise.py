@@ -27,12 +27,22 @@ def _wordnet() -> Iterator[None]:
 @given(text=TEXTS, seed=st.integers())
 def test_a_copy_is_a_pure_function_of_text_and_stream(text: str, seed: int) -> None:
     noise = Noise(families=FAMILIES)
-    assert noise.copy(text, random.Random(seed)) == noise.copy(text, random.Random(seed))
+    texts = [text, "India beats Pakistan", f"Pakistan {text}"]
+    assert noise.copy_texts(texts, {1}, random.Random(seed)) == noise.copy_texts(texts, {1}, random.Random(seed))
 
 
 @pytest.mark.parametrize("text", ["", " ", "!", "x", "s"])
 def test_a_text_with_nothing_to_change_stays_as_it_is(text: str) -> None:
-    assert Noise(families=FAMILIES).copy(text, random.Random(0)) == text
+    assert Noise(families=FAMILIES).copy_texts([text], {0}, random.Random(0)) == [text]
+
+
+def test_a_name_is_the_same_in_small_letters_and_in_capitals() -> None:
+    texts = ["Is India bigger than pakistan?", "is INDIA as big as Pakistan?"]
+    for seed in range(20):
+        first, second = Noise(families=("names",), share=1.0).copy_texts(texts, {1}, random.Random(seed))
+        one, other = first[3:-1].split(" bigger than ")
+        assert second == f"is {one.upper()} as big as {other.capitalize()}?"
+        assert (one, other) != ("India", "pakistan")
 
 
 @pytest.mark.parametrize("seed", range(20))
