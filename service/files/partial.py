@@ -177,6 +177,10 @@ class PartialOutput:
         return sorted(self._folder.glob(f"*{_ENDING}"))
 
 
+_SAID = {"kinds": "kind of input", "texts": "columns", "skips_open_quotes": "--on-bad-lines", "attacks": "attack"}
+"""What a name in an identity stands for, where the name alone says too little."""
+
+
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """The names under which two identities differ, the innermost of each."""
     names = []
@@ -185,7 +189,7 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
             names += _differing(mine, theirs)
         elif mine != theirs:
-            names.append(name)
+            names.append(_SAID.get(name, name))
     return names
 
 

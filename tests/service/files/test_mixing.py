@@ -54,7 +54,7 @@ def test_the_same_bytes_read_as_another_kind_are_another_input(predictor: Predic
     source.write_text("text\n" + "good\nbad\n" * 20)
     with pytest.raises(Stopped):
         score_file(predictor, job(source, tmp_path / "out.jsonl", kind="txt"), stop)
-    with pytest.raises(PartialError, match="over other records"):
+    with pytest.raises(PartialError, match="with another kind of input; give the same again"):
         score_file(predictor, job(source, tmp_path / "out.jsonl", kind="csv"), go_on)
 
 
