@@ -45,18 +45,17 @@ def find_places(
     `kept` are stretches of fields of which nothing changes; `others` holds, by field, all other texts of its item.
     """
     places = [Place(field, span) for field, text in texts.items() for span in family.spans(text)]
-    shared = {field: {*_words(others[field])} if family.keeps_shared else set() for field in texts}
     return [
         place
         for place in places
         if not any(place.field == field and _overlap(place.span, span) for field, span in kept)
         and not any(kind in barred for kind in _kinds(texts[place.field], place.span))
-        and texts[place.field][slice(*place.span)].lower() not in shared[place.field]
+        and not (family.keeps_shared and _has_word(others[place.field], texts[place.field][slice(*place.span)]))
     ]
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W\d_]+", text.lower())
+def _has_word(text: str, word: str) -> bool:
+    return re.search(rf"(?i)\b{re.escape(word)}\b", text) is not None
 
 
 def _kinds(text: str, span: Span) -> Iterator[Barred]:

@@ -94,21 +94,24 @@ def exchange_names(texts: Sequence[str], share: float, draw: random.Random) -> l
     differed still do.
     """
     words = sorted({text[slice(*span)].lower() for text in texts for span in _spans(text)})
-    places = [(place, Span(*found.span())) for place, text in enumerate(texts) for found in _WORD.finditer(text)]
     chosen = draw.sample(words, min(len(words), max(1, round(share * len(words)))))
-    taken = {texts[place][slice(*span)].lower() for place, span in places}
+    places: dict[str, list[tuple[int, Span]]] = {}
+    for place, text in enumerate(texts):
+        for found in _WORD.finditer(text):
+            places.setdefault(found[0].lower(), []).append((place, Span(*found.span())))
+    taken = set(places)
     exchanged: list[list[tuple[Span, str]]] = [[] for _ in texts]
     for word in chosen:
-        found = [(place, span) for place, span in places if texts[place][slice(*span)].lower() == word]
         fitting = [
             other
             for other in KINDS[_KIND_OF[word]]
-            if other.lower() not in taken and all(fits_article(other, texts[place], span) for place, span in found)
+            if other.lower() not in taken
+            and all(fits_article(other, texts[place], span) for place, span in places[word])
         ]
         if not fitting:
             continue
         other = draw.choice(fitting)
         taken.add(other.lower())
-        for place, span in found:
+        for place, span in places[word]:
             exchanged[place].append((span, _written_like(other, texts[place][slice(*span)])))
     return [replace_all(text, changes) for text, changes in zip(texts, exchanged, strict=True)]

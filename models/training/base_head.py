@@ -15,6 +15,7 @@ from models.networks.hooks import last_linear
 from models.networks.loading import AUTO_CLASSES, load_config, load_weights
 from models.tasks.labels.matching import has_named_labels, match_rows
 from models.tasks.task import ONE_VECTOR, AnyTask, Head
+from models.training.settings import BILSTM
 
 LABELLING: tuple[Head, ...] = (*ONE_VECTOR, "token-classification")
 
@@ -46,6 +47,19 @@ def keep_known_labels(encoder: Encoder, base: str, task: AnyTask, labels: tuple[
         kept={labels[number]: found[row] for number, row in rows.items()},
         drawn=tuple(label for number, label in enumerate(labels) if number not in rows),
     )
+
+
+def has_head(base: str, encoder: Encoder, head: Head) -> bool:
+    """Whether a base has a trained head of this kind, as wide as the encoder's; a new BiLSTM has none.
+
+    Raises:
+        EncoderError: the base has no configuration that can be read.
+    """
+    if base == BILSTM:
+        return False
+    config = load_config(base)
+    names = config.architectures or ()
+    return any(_has_head(name, head) for name in names) and config.num_labels == encoder.model.config.num_labels
 
 
 def _has_head(architecture: str, head: Head) -> bool:

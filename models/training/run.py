@@ -22,6 +22,7 @@ from models.tasks import find_task
 from models.tasks.labels.matching import has_named_labels
 from models.tasks.task import AnyTask, Outputs
 from models.text import Reader, ReadingLimits
+from models.training.base_head import has_head
 from models.training.bases import Base, open_base
 from models.training.contrast import make_contrast
 from models.training.replicas import Replicas, join_replicas
@@ -151,7 +152,7 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
         watcher.say(f"training on {len(data.made)} made records beside the {len(data.train_examples) - len(data.made)}")
     set_seed(settings.seed)
     encoder, head = _make_encoder(settings, base)
-    _check_share(settings, task, head)
+    _check_share(settings, encoder, head)
     if head is not None:
         watcher.say(f"the head of {settings.base}: {head.told}")
     method = _build_method(settings, task, base, encoder, data).to(replicas.device)
@@ -210,12 +211,14 @@ def _make_encoder(settings: TrainingSettings, base: Base) -> tuple[Encoder, Head
     return encoder, head
 
 
-def _check_share(settings: TrainingSettings, task: AnyTask, head: HeadRecord | None) -> None:
-    drawn = ", ".join(settings.outputs.labels if head is None else head.drawn)
-    if settings.base_share and has_named_labels(task) and drawn:
+def _check_share(settings: TrainingSettings, encoder: Encoder, head: HeadRecord | None) -> None:
+    task = find_task(settings.task)
+    is_known = not head.drawn if head else not has_named_labels(task) and has_head(settings.base, encoder, task.head)
+    if settings.base_share and not is_known:
+        drawn = f" of {', '.join(head.drawn)}" if head else ""
         raise TrainingError(
-            f"settings: base_share: {settings.base} knows nothing of {drawn}; leave it out, or give a base that is "
-            f"trained for {task.name}"
+            f"settings: base_share: the head of {settings.base} does not answer {task.name}{drawn}; leave it out, or "
+            "give a base that is trained for that"
         )
 
 

@@ -148,11 +148,9 @@ class PartialOutput:
             PartialError: they belong to another run, or some are missing.
         """
         try:
-            begun_with = json.loads((self._folder / _JOURNAL).read_bytes())
-        except ValueError as error:
+            begun_with = dict(json.loads((self._folder / _JOURNAL).read_bytes()))
+        except (TypeError, ValueError) as error:
             raise PartialError(f"{self._folder}: the journal is damaged; {_CURE}") from error
-        if not isinstance(begun_with, dict):
-            raise PartialError(f"{self._folder}: the journal is damaged; {_CURE}")
         if begun_with.get("format") != identity.get("format"):
             raise PartialError(f"{self._folder}: left by another version of Steadfast; {_CURE}")
         if begun_with != identity:
@@ -178,7 +176,7 @@ class PartialOutput:
 
 
 _SAID = {"kinds": "kind of input", "texts": "columns", "skips_open_quotes": "--on-bad-lines", "attacks": "attack"}
-"""What a name in an identity stands for, where the name alone says too little."""
+"""Words for the names in an identity that say too little by themselves."""
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from models.training.loop import train
 from models.training.run import Watcher
 from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.models.runs import SILENT, ignore, same_weights
+from tests.tiny import write_examples
 
 
 def _settings(base: Path, data: Path, **changed: Any) -> TrainingSettings:
@@ -54,8 +55,20 @@ def test_a_share_of_the_base_is_between_the_base_and_what_was_trained(base: Path
 
 
 def test_a_share_of_a_base_that_knows_no_label_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"knows nothing of negative, positive; leave it out, or give a base that"):
+    with pytest.raises(TrainingError, match=r"does not answer sentiment; leave it out, or give a base that"):
         train(_settings(base, data, base_share=0.5), tmp_path / "out", SILENT)
+
+
+def test_a_share_of_a_base_without_a_head_is_refused_where_answers_have_no_labels_too(
+    base: Path, tmp_path: Path
+) -> None:
+    rows = write_examples(tmp_path / "data", "sts")
+    first = _settings(base, rows, task="sts", epochs=1)
+    with pytest.raises(TrainingError, match=r"the head of .* does not answer sts; leave it out, or give a base that"):
+        train(first.model_copy(update={"base_share": 0.5}), tmp_path / "refused", SILENT)
+    train(first, tmp_path / "first", SILENT)
+    train(_settings(tmp_path / "first", rows, task="sts", epochs=1, base_share=0.5), tmp_path / "second", SILENT)
+    assert read_record(tmp_path / "second").kept_epoch == 1
 
 
 def test_the_first_of_a_soup_is_a_training_as_any(base: Path, data: Path, tmp_path: Path) -> None:
