@@ -36,7 +36,7 @@ from export.package import (
     file_digest,
     write_manifest,
 )
-from export.preconditions import check_request, read_exportable, read_twins
+from export.preconditions import check_request, read_exportable, read_twins, variant_of
 from export.probes import record_probes, rows_of_many_lengths
 from export.publishing import MeasurePackage, publish, workplace
 from export.session import Session
@@ -93,9 +93,10 @@ def export_checkpoint(
         CheckpointError, EncoderError, DataError: the checkpoint or its data cannot be read.
         WordNetError: correcting needs WordNet, and it is not installed here.
     """
-    check_request(checkpoint, out, name=name, data=data, twins=twins)
+    check_request(checkpoint, out, name=name, data=data, twins=twins, correct=form.correct)
     origin = open_origin(checkpoint, correct=form.correct, data=data)
-    compared = read_twins(twins, read_exportable(checkpoint))
+    record = read_exportable(checkpoint)
+    compared = read_twins(twins, record, variant_of(record, correct=form.correct))
     evidence = training_evidence(origin, data)
     with workplace(out) as work:
         folder, manifest = make_package(

@@ -37,13 +37,7 @@ A model for the task {task}: {made} and exported to ONNX by Steadfast.
 | size of the graph | {graph_mb:.1f} MB |
 | longest row | {max_tokens} tokens |
 
-## Measured
-
-{metrics} {precision_note}
-{correction_note}
-The fp32 graph differs from eager torch by at most {parity:.1g} in any output, on {shapes} shapes of padded batches.
-The logits of {determinism_rows} of different lengths are the same bits alone, in mixed batches and with more padding.
-{robustness}{explanations}
+{measured}
 ## Data
 
 {data}
@@ -73,6 +67,15 @@ steadfast serve PACKAGE
 
 `steadfast verify PACKAGE` checks every file and replays the recorded probes. {again}; exported with {versions}.
 """
+
+_MEASURED = """\
+## Measured
+
+{metrics} {precision_note}
+{correction_note}
+The fp32 graph differs from eager torch by at most {parity:.1g} in any output, on {shapes} shapes of padded batches.
+The logits of {determinism_rows} of different lengths are the same bits alone, in mixed batches and with more padding.
+{robustness}{explanations}"""
 
 _TRAINED_AGAIN = """\
 With the data above in
@@ -131,8 +134,13 @@ share of them; its figure is the share of {rows} that are right before and after
 noise searches for nothing. The other lines are sets made to mislead and CheckList's tests.{name_gap}
 """
 
-_FIGURES = re.compile(r"^## (Robustness|Explanations)\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-"""The sections that hold such figures, each up to the next heading."""
+_FIGURES = re.compile(r"^## Measured\n.*?^## Data\n", re.MULTILINE | re.DOTALL)
+"""The sections that hold figures, up to the heading behind them."""
+
+_MADE = re.compile(r"^steadfast (export|import) .*$", re.MULTILINE)
+"""The command that makes the package."""
+
+_CORRECTED_AGAIN = "steadfast measure PACKAGE --data FOLDER --correct --out CORRECTING"
 
 _NAME_GAP = """ `name-gap` is the largest
 difference that names or terms of identity made to the mean score of {templates}: here that between {highest} and
@@ -159,14 +167,7 @@ def write_card(manifest: Manifest, record: TrainingRecord | ImportRecord, head: 
         precision=manifest.precision,
         graph_mb=graph_bytes / 1e6,
         max_tokens=manifest.max_tokens,
-        metrics=_measured(manifest),
-        precision_note=_precision_note(manifest),
-        correction_note=_correction_note(manifest),
-        parity=max(manifest.parity.largest_difference.values()),
-        shapes=len(manifest.parity.shapes),
-        robustness=_robustness(manifest),
-        explanations=_explanations(manifest),
-        determinism_rows=format_count(manifest.determinism.rows, "row"),
+        measured=_measured(manifest),
         data=_data_table(manifest.data) if manifest.data else "No data were given.",
         licences=manifest.licences,
         fallback_note=_FALLBACK_NOTE if manifest.fallback_probes else "",
@@ -180,10 +181,14 @@ def write_card(manifest: Manifest, record: TrainingRecord | ImportRecord, head: 
     )
 
 
-def replace_figures(card: str, manifest: Manifest) -> str:
-    """A card with the figures of robustness and of explanations that `manifest` has, in place of those it had."""
-    before, data, after = _FIGURES.sub("", card).partition("\n## Data\n")
-    return f"{before.rstrip()}\n{_robustness(manifest)}{_explanations(manifest)}{data}{after}"
+def replace_figures(card: str, manifest: Manifest, *, is_corrected: bool = False) -> str:
+    """A card with the figures that `manifest` has, in place of those it had.
+
+    `is_corrected` says that a correction was added, which is then among the commands that make the package again.
+    """
+    figures = f"{_measured(manifest)}\n## Data\n"
+    replaced = _FIGURES.sub(lambda _: figures, card, count=1)
+    return _MADE.sub(rf"\g<0>\n{_CORRECTED_AGAIN}", replaced, count=1) if is_corrected else replaced
 
 
 def _made(manifest: Manifest) -> str:
@@ -241,6 +246,19 @@ def _as_options(values: Mapping[str, Any]) -> str:
 
 
 def _measured(manifest: Manifest) -> str:
+    return _MEASURED.format(
+        metrics=_metrics(manifest),
+        precision_note=_precision_note(manifest),
+        correction_note=_correction_note(manifest),
+        parity=max(manifest.parity.largest_difference.values()),
+        shapes=len(manifest.parity.shapes),
+        determinism_rows=format_count(manifest.determinism.rows, "row"),
+        robustness=_robustness(manifest),
+        explanations=_explanations(manifest),
+    )
+
+
+def _metrics(manifest: Manifest) -> str:
     quality = manifest.quality
     if not quality.measured:
         return _NOT_MEASURED.format(rows=quality.rows, agreement=quality.exported)
@@ -262,31 +280,41 @@ def _correction_note(manifest: Manifest) -> str:
     if manifest.correction == "letters":
         return f"{letters}.\n"
     return (
-        f"{letters}, and\nunknown words as known ones that are one typing error away. Known are the words in "
-        f"`{WORDS_FILE}`: those of the\ntraining texts, of the tokenizer and of WordNet 3.0, Copyright 2006 by "
-        "Princeton University (all rights reserved;\nits licence is at https://wordnet.princeton.edu/license-and-commercial-use).\n"
+        f"{letters}, and\nwords that are unknown or rare, and one typing error away from another, as the one that was "
+        f"most likely meant. Known\nare the words in `{WORDS_FILE}`: those of the training texts, of the tokenizer and "
+        "of WordNet 3.0, Copyright 2006 by\nPrinceton University (all rights reserved; its licence is at "
+        "https://wordnet.princeton.edu/license-and-commercial-use).\n"
     )
 
 
 def _precision_note(manifest: Manifest) -> str:
     quality = manifest.quality
     if quality.best_int8 is not None:
-        return f"Nothing is quantised: int8 reached only {quality.metric} {quality.best_int8:.4f}."
+        return (
+            f"Nothing is quantised: int8 reached only {quality.metric} {quality.best_int8:.4f}{_as_written(manifest)}."
+        )
     if manifest.precision == "fp32":
         return "Nothing is quantised."
     if manifest.precision == "fp16":
         return (
-            f"In fp32 it gives {quality.metric} {quality.fp32:.4f}, in fp16 {quality.exported:.4f}. "
+            f"In fp32 it gives {quality.metric} {quality.fp32:.4f}, "
+            f"in fp16 {quality.exported:.4f}{_as_written(manifest)}. "
             "It computes in float16, for GPUs; normalisation, softmax, attention and rollout stay in float32."
         )
     excluded = ", ".join(f"`{node}`" for node in quality.excluded_nodes)
     texts = "text" if manifest.method.name == IMPORTED else "training text"
     return (
-        f"In fp32 it gives {quality.metric} {quality.fp32:.4f}, in int8 {quality.exported:.4f}. "
+        f"In fp32 it gives {quality.metric} {quality.fp32:.4f}, in int8 {quality.exported:.4f}{_as_written(manifest)}. "
         "Products with weights and embedding tables are int8, "
         f"with ranges from {format_count(quality.calibration_rows, texts)}"
         + (f"; left in fp32, because int8 cost too much there: {excluded}." if excluded else ".")
     )
+
+
+def _as_written(manifest: Manifest) -> str:
+    """Says so if the cost of the precision was measured before a correction was added."""
+    stated = [values.get(manifest.quality.metric) for values in manifest.metrics.values()]
+    return ", without correction" if manifest.correction and manifest.quality.exported not in stated else ""
 
 
 def _device(record: TrainingRecord) -> dict[str, str]:

@@ -27,6 +27,10 @@ class NothingMeasured(ExportError):
     """There are no figures that a package could state."""
 
 
+class CannotCorrect(ExportError):
+    """A package that no correction can be added to."""
+
+
 class OnlyPretrained(ExportError):
     """The checkpoint was only pre-trained, so it has no task to answer."""
 

@@ -131,9 +131,11 @@ class Probe(_Frozen):
 
 
 class Twin(_Frozen):
-    """A package for the same labels from the same base and data, trained by another method or with other noise."""
+    """A package for the same labels from the same base and data, trained or read otherwise."""
 
-    method: str = Field(description="Its method, with `+noise` where it was trained with noise.")
+    method: str = Field(
+        description="Its method, with `+noise` if trained with noise, and `+correction` if its texts are corrected."
+    )
     precision: Precision
     digest: str
     metrics: dict[str, dict[str, float]]
@@ -208,8 +210,8 @@ class Manifest(_Frozen):
 
     @property
     def variant(self) -> str:
-        """The training: its method, with `+noise` where there was noise beside it."""
-        return name_variant(self.method.name, has_noise=self.noise is not None)
+        """The method of its training, with `+noise` where there was noise, and `+correction` if texts are corrected."""
+        return name_variant(self.method.name, has_noise=self.noise is not None, corrects=self.correction is not None)
 
     @property
     def most_faithful(self) -> str | None:

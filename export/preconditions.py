@@ -8,11 +8,18 @@ from export.errors import AlreadyAPackage, BadName, NoTwin, OnlyPretrained, Pack
 from export.package import NAME_PATTERN, Manifest, Twin, is_package, read_manifest
 from models.checkpoint import TrainingRecord, read_record
 from models.folders import check_folder, check_output_folder
+from models.methods import name_variant
 from models.tasks import TASKS, find_task
 
 
 def check_request(
-    checkpoint: Path, out: Path, *, name: str | None = None, data: str | None = None, twins: Sequence[Path] = ()
+    checkpoint: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    data: str | None = None,
+    twins: Sequence[Path] = (),
+    correct: bool = False,
 ) -> None:
     """Refuse an export that cannot succeed; the arguments are those of `export_checkpoint`.
 
@@ -25,7 +32,8 @@ def check_request(
     """
     check_place(out, name)
     refuse_package(checkpoint, f"serve it as it is: steadfast serve {checkpoint}; or name a checkpoint to export")
-    read_twins(twins, read_exportable(checkpoint))
+    record = read_exportable(checkpoint)
+    read_twins(twins, record, variant_of(record, correct=correct))
     if data is not None:
         check_folder(data)
 
@@ -69,20 +77,39 @@ def read_exportable(checkpoint: Path) -> TrainingRecord:
     return record
 
 
-def read_twins(folders: Sequence[Path], record: TrainingRecord | Manifest) -> tuple[Twin, ...]:
-    """Packages of the same training by other methods or with other noise, as the manifest names them.
+def variant_of(record: TrainingRecord | Manifest, *, correct: bool) -> str:
+    """The variant of a package that is made of a checkpoint or of another; `correct` gives it a correction."""
+    corrects = correct or record.correction is not None
+    return name_variant(record.method.name, has_noise=record.noise is not None, corrects=corrects)
+
+
+def read_twins(folders: Sequence[Path], record: TrainingRecord | Manifest, variant: str) -> tuple[Twin, ...]:
+    """Packages of the same training by other methods, with other noise or other reading, as the manifest names them.
+
+    `variant` is that of the package beside which they stand.
 
     Raises:
-        NoTwin: a package has another task, base or data, or the training is not another.
+        NoTwin: a package has another task, base or data, or is the same variant.
         PackageError: a folder is no package.
     """
-    twins = tuple(_read_twin(folder, record) for folder in folders)
+    twins = tuple(_read_twin(folder, record, variant) for folder in folders)
     if len({twin.method for twin in twins}) < len(twins):
         raise NoTwin("two twins were trained alike; name one package for each method, with noise and without")
     return twins
 
 
-def _read_twin(folder: Path, record: TrainingRecord | Manifest) -> Twin:
+def as_twin(manifest: Manifest) -> Twin:
+    """A package as another, beside which it stands, states it."""
+    return Twin(
+        method=manifest.variant,
+        precision=manifest.precision,
+        digest=manifest.digest,
+        metrics=manifest.metrics,
+        passport=manifest.passport,
+    )
+
+
+def _read_twin(folder: Path, record: TrainingRecord | Manifest, variant: str) -> Twin:
     found = read_manifest(folder)
     differing = [
         field
@@ -95,15 +122,10 @@ def _read_twin(folder: Path, record: TrainingRecord | Manifest) -> Twin:
         )
         if here != there
     ]
-    if differing or found.variant == record.variant:
-        reason = f"another {' and '.join(differing)}" if differing else f"the same training, {record.variant}"
+    if differing or found.variant == variant:
+        reason = f"another {' and '.join(differing)}" if differing else f"the same training, {variant}"
         raise NoTwin(
-            f"{folder}: has {reason}; a twin has the same task and data, and another method or noise beside it"
+            f"{folder}: has {reason}; a twin has the same task and data, and another method, or noise or correction "
+            "where the other has none"
         )
-    return Twin(
-        method=found.variant,
-        precision=found.precision,
-        digest=found.digest,
-        metrics=found.metrics,
-        passport=found.passport,
-    )
+    return as_twin(found)

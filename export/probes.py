@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from export.package import Probe
+from export.package import Package, Probe
 from export.session import CONTRIBUTIONS, Session
 from models.tasks.task import READ_AT_TOKENS, AnyTask
 from models.text import BadInput, Reader, Row
@@ -23,6 +23,21 @@ def record_probes(task: AnyTask, reader: Reader, session: Session) -> tuple[Prob
         for item in task.probe_items
         if _is_readable(task, reader, item)
     )
+
+
+def probe_again(before: Package, after: Package) -> tuple[Probe, ...]:
+    """The probes of a package whose texts are now read otherwise; those that are read as before stay as they are."""
+    task, session = before.task, None
+    readers = before.reader(), after.reader()
+    probes = []
+    for probe in before.probes:
+        was, now = ([row.ids for row in probe_rows(task, reader, probe.item)] for reader in readers)
+        if was != now:
+            session = session or Session(after.graph, pad_id=after.manifest.pad_id)
+            outputs = probe_outputs(task, readers[1], session, probe.item, session.outputs)
+            probe = probe.model_copy(update={"outputs": outputs})
+        probes.append(probe)
+    return tuple(probes)
 
 
 def probe_outputs(

@@ -15,9 +15,11 @@ from export.card import CARD_FILE, replace_figures
 from export.errors import ExportError, NothingMeasured
 from export.figures.passport import Passport
 from export.figures.reference import Reference
-from export.package import MANIFEST_FILE, Faithfulness, Manifest, open_package, read_manifest, write_manifest
-from export.preconditions import check_place, read_twins
+from export.package import MANIFEST_FILE, Faithfulness, Manifest, Twin, open_package, read_manifest, write_manifest
+from export.preconditions import as_twin, check_place, read_twins, variant_of
+from export.probes import probe_again
 from export.verification import verify_package
+from models.correction.reading import Correction
 from models.progress import Say
 
 
@@ -29,6 +31,8 @@ class Measured:
     """By explanation method, how faithful it is."""
     passport: Passport | None = None
     reference: Reference | None = None
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By part, the task's metrics, where they are measured anew."""
 
     def for_manifest(self) -> dict[str, Any]:
         """The manifest's fields of what was measured; what was not is left out, and keeps its value there."""
@@ -41,12 +45,21 @@ must not import that, so whoever calls an export brings this along."""
 
 
 def measure_again(
-    package: Path, out: Path, measure: MeasurePackage, *, twins: Sequence[Path] = (), say: Say = lambda _: None
+    package: Path,
+    out: Path,
+    measure: MeasurePackage,
+    *,
+    correction: Correction | None = None,
+    twins: Sequence[Path] = (),
+    say: Say = lambda _: None,
 ) -> Manifest:
     """Make the package `out` of the files of another with figures that are measured now, in its manifest and its card.
 
-    The graph, the tokenizer and the probes stay as they are; the digest, which covers the figures, becomes another.
-    Without `twins` it keeps those it has.
+    The graph and the tokenizer stay as they are; the digest, which covers the figures, becomes another. Without `twins`
+    it keeps those it has.
+
+    With a `correction`, which the package must not have yet, texts are corrected before they are read: what was
+    measured without it goes, `measure` must measure the metrics anew, and the package as it was becomes a twin.
 
     Raises:
         PackageError: `package` is none, or is damaged.
@@ -54,23 +67,57 @@ def measure_again(
     """
     check_place(out, None)
     manifest = open_package(package).manifest
-    compared = {"twins": read_twins(twins, manifest)} if twins else {}
+    compared = _compared(manifest, twins, corrects=correction is not None)
     with workplace(out) as work:
         folder = work / "package"
         folder.mkdir()
         for name in (MANIFEST_FILE, *manifest.files):
             shutil.copyfile(package / name, folder / name)
+        if correction is not None:
+            manifest = _correct(folder, correction)
         found = measure(folder).for_manifest()
-        if not found:
+        # Without a correction the package has its metrics; one that is corrected must be measured so, if it ever was.
+        if not found if correction is None else manifest.quality.measured and "metrics" not in found:
             raise NothingMeasured(f"{package}: nothing could be measured, so that {out} was not made")
-        manifest = manifest.model_copy(update=compared | found)
+        manifest = manifest.model_copy(update={"twins": compared} | found)
         if CARD_FILE in manifest.files:
             card = folder / CARD_FILE
-            card.write_text(replace_figures(card.read_text(encoding="utf-8"), manifest), encoding="utf-8")
-        (folder / MANIFEST_FILE).unlink()
-        manifest = write_manifest(folder, manifest)
+            text = replace_figures(card.read_text(encoding="utf-8"), manifest, is_corrected=correction is not None)
+            card.write_text(text, encoding="utf-8")
+        manifest = _rewrite(folder, manifest)
         publish(folder, out, say)
     return manifest
+
+
+def _compared(manifest: Manifest, twins: Sequence[Path], *, corrects: bool) -> tuple[Twin, ...]:
+    """The twins of a package that is made of another: those given or else its own, and the other if it is corrected."""
+    variant = variant_of(manifest, correct=corrects)
+    compared = read_twins(twins, manifest, variant) or manifest.twins
+    if not corrects:
+        return compared
+    others = (twin for twin in compared if twin.method not in {variant, manifest.variant})
+    return (*others, as_twin(manifest))
+
+
+def _correct(folder: Path, correction: Correction) -> Manifest:
+    """Make the package in `folder` one that corrects texts, and states nothing that was measured without."""
+    before = open_package(folder)
+    correction.write(folder)
+    manifest = before.manifest.model_copy(
+        update={"correction": correction.kind, "metrics": {}, "passport": None, "faithfulness": {}, "reference": None}
+    )
+    manifest = _rewrite(folder, manifest)
+    after = open_package(folder)
+    probes = {"probes": probe_again(before, after)}
+    if before.fallback and after.fallback:
+        probes["fallback_probes"] = probe_again(before.fallback, after.fallback)
+    return _rewrite(folder, manifest.model_copy(update=probes))
+
+
+def _rewrite(folder: Path, manifest: Manifest) -> Manifest:
+    """Write another manifest for the files in `folder`, and return it with their digests."""
+    (folder / MANIFEST_FILE).unlink()
+    return write_manifest(folder, manifest)
 
 
 def publish(folder: Path, out: Path, say: Say) -> None:

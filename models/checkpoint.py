@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from models.correction.reading import CorrectionKind
 from models.errors import UserError, first_mistake
 from models.files.layout import USUAL_LAYOUT, Layout
-from models.methods import name_variant
 from models.tasks.task import Outputs
 
 RECORD_FILE = "training.json"
@@ -138,11 +137,6 @@ class TrainingRecord(BaseModel):
         return self.settings.get("noise")
 
     @property
-    def variant(self) -> str:
-        """The name by which trainings are told apart."""
-        return name_variant(self.method.name, has_noise=self.noise is not None)
-
-    @property
     def kept(self) -> str:
         """The origin of the weights in words: an epoch, or the mean of several trainings."""
         trainings = self.kept_epoch // self.settings.get("epochs", self.kept_epoch)
@@ -196,11 +190,6 @@ class ImportRecord:
     def method(self) -> MethodRecord:
         """The record of the unknown training, with the names that the checkpoint gives its labels."""
         return MethodRecord(name=IMPORTED, settings={"labels": list(self.head)})
-
-    @property
-    def variant(self) -> str:
-        """The name by which trainings are told apart."""
-        return IMPORTED
 
     @property
     def kept(self) -> str:

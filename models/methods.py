@@ -11,10 +11,13 @@ from models.tasks.task import ONE_VECTOR, Head
 WITH_NOISE = "+noise"
 """End of the name of a method that is trained with noise beside it."""
 
+WITH_CORRECTION = "+correction"
+"""End of the name of a model that reads its texts corrected."""
 
-def name_variant(method: str, *, has_noise: bool) -> str:
-    """The name by which trainings are told apart: the method's, with `+noise` where there is noise."""
-    return f"{method}{WITH_NOISE}" if has_noise else method
+
+def name_variant(method: str, *, has_noise: bool, corrects: bool = False) -> str:
+    """The name by which models are told apart: the method's, with `+noise` and `+correction` where there are such."""
+    return f"{method}{WITH_NOISE if has_noise else ''}{WITH_CORRECTION if corrects else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Corrects texts before they are tokenized: plain letters for look-alikes, and known words for unknown ones."""
+"""Corrects texts before they are tokenized: plain letters for look-alikes, and known words for misspelt ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from models.correction.rewriting import Rewriting, rewrite_again
 from models.correction.spelling import WORDS_FILE, KnownWords
 
 CorrectionKind = Literal["letters", "words"]
-"""How much is corrected: look-alikes and unseen signs alone, or unknown words as well."""
+"""How much is corrected: look-alikes and unseen signs alone, or words as well."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Correction:
     """The changes that are made in texts before they are tokenized."""
 
     words: KnownWords | None = None
-    """The words that unknown ones are read as; None where words are read as they are spelt."""
+    """The words that others are read as; None where words are read as they are spelt."""
     fields: tuple[str, ...] = ()
     """The fields of items whose words are corrected. Letters are read alike in all."""
 
@@ -28,10 +28,12 @@ class Correction:
 
     def read(self, field: str, text: str) -> Rewriting:
         """The text of a field as it is read. Correcting that again changes nothing."""
-        folded = fold(text)
+        read = fold(text)
         if self.words is None or field.partition("/")[0] not in self.fields:
-            return folded
-        return rewrite_again(text, folded, self.words.find_corrections(folded.text))
+            return read
+        while changes := [*self.words.find_corrections(read.text)]:
+            read = rewrite_again(text, read, changes)
+        return read
 
     def write(self, folder: Path) -> None:
         """Write what `open_correction` needs beside the kind, if anything, to a checkpoint or a package."""

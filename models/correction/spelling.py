@@ -1,19 +1,24 @@
-"""Unknown words read as known ones that are one typing error away (Damerau, CACM 1964), before a text is tokenized.
+"""Words read as the known ones that were most likely meant, before a text is tokenized.
 
-A defence of this kind needs no training and holds for every model (Pruthi et al., ACL 2019, correct by a recurrent
+Of all words one typing error away (Damerau, CACM 1964), the one is taken that is most frequent by how likely the error
+is: a noisy channel (Kernighan, Church and Gale, COLING 1990). How frequent a word is follows from its rank (Zipf). A
+defence of this kind needs no training and holds for every model (Pruthi et al., ACL 2019, correct by a recurrent
 network instead).
 """
 
 import gzip
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import regex
 
 from models.atomic import atomic_write
+from models.correction.errors import SPLIT, error_chance, one_error_away
 from models.correction.rewriting import Change
 from models.errors import UserError
 from models.words import Span
@@ -21,17 +26,35 @@ from models.words import Span
 WORDS_FILE = "words.txt.gz"
 """The known words in the folder of a checkpoint or a package."""
 
+SHORTEST = 3
+"""Fewest letters of a word that is read as another."""
+
 LONGEST = 24
 """Most letters of a word that is corrected; longer ones are seldom words, and trying them is costly."""
+
+RARE_SHARE = 3e-7
+"""The share of the words of texts that a rare word is taken to be.
+
+This and the next two are guesses that were tried on SST-2's sentences; ten times as much or as little puts nearly the
+same misspellings right there.
+"""
+
+UNKNOWN_SHARE = 1e-10
+"""The share that an unknown word is taken to be. Such are many, and so a letter too much makes none a rare one."""
+
+NAME_SHARE = 3e-9
+"""The share that an unknown word with a capital is taken to be, which is often a name."""
+
+_ZIPF_SHIFT = 3
+"""Added to a rank, from 0, of which the share of its word is the inverse (Mandelbrot 1953)."""
 
 _KEPT = 1 << 16
 """Most words whose correction is remembered."""
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-# Whole words in small letters: no parts of names of users, topics, files and hosts, of contractions but `'s`, or of
-# words with digits or other letters.
+# Whole words in small letters but perhaps the first: no parts of names of users, topics, files and hosts, of
+# contractions but `'s`, or of words with digits or other letters.
 _WORD = regex.compile(
-    rf"(?<![\w\p{{M}}@#/\\:=~%+&_])(?<![\w][.'\u2019])[a-z]{{3,{LONGEST}}}"
+    rf"(?<![\w\p{{M}}@#/\\:=~%+&_])(?<![\w][.'\u2019])[A-Za-z][a-z]{{0,{LONGEST - 1}}}"
     r"(?![\w\p{M}@/\\=~%+&_]|[.:]\w|['\u2019](?!s\b)\w)"
 )
 
@@ -41,15 +64,19 @@ class WordListError(UserError):
 
 
 class KnownWords:
-    """The words that stay as they are. Threads may share it: but for a cache, nothing in it changes."""
+    """The words that texts may hold. Threads may share it: but for a cache, nothing in it changes."""
 
     def __init__(self, frequent: Sequence[str], rare: Iterable[str] = ()) -> None:
-        """Take the words that others are read as, most frequent first, and those that are only known."""
+        """Take the frequent words, in their order, and rare ones, which are read as frequent ones where likelier."""
         self._ranks = {word: rank for rank, word in enumerate(frequent)}
-        # One text in place of a hundred thousand objects; it is searched only for words that the cache has not.
-        self._rare = "\n".join(["", *sorted({*rare} - self._ranks.keys()), ""])
+        # Sorted bytes in one block, in place of a hundred thousand objects.
+        self._rare = np.array(sorted(word.encode() for word in {*rare} - self._ranks.keys()), dtype="S")
+        self._total = math.log(len(self._ranks) + 1) + 1
         self.correct = lru_cache(_KEPT)(self._correct)
-        """Read a word as a known one: the word itself, a known one at distance 1, or the word if there is none."""
+        """Read a word as the known one, a typing error away at most, that was most likely meant.
+
+        Letters but the first are small; a capital stays one.
+        """
 
     @classmethod
     def read(cls, path: Path) -> "KnownWords":
@@ -64,63 +91,101 @@ class KnownWords:
         return cls(frequent.split(), rare.split())
 
     def write(self, path: Path) -> None:
-        """Write the words, one a line: those that others are read as, an empty line, and the others in order.
+        """Write the words, one a line: the frequent ones, an empty line, and the rare ones in order.
 
         Equal lists are equal files.
         """
-        lines = "\n".join(self._ranks) + "\n" + self._rare
+        lines = "".join(f"{word}\n" for word in (*self._ranks, "", *self._rare_words()))
         with atomic_write(path) as unfinished:
             unfinished.write_bytes(gzip.compress(lines.encode(), 9, mtime=0))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let processes hand the words on, without the cache."""
-        return KnownWords, (list(self._ranks), self._rare.split())
+        return KnownWords, (list(self._ranks), self._rare_words())
 
     def __len__(self) -> int:
-        return len(self._ranks) + self._rare.count("\n") - 1
+        return len(self._ranks) + len(self._rare)
 
     def __contains__(self, word: str) -> bool:
-        return word in self._ranks or self._is_rare(word)
+        return word in self._ranks or bool(self._are_rare([word]))
+
+    def share(self, word: str) -> float:
+        """The share of the words of texts that a word in small letters is taken to be: by its rank, if it has one."""
+        rank = self._ranks.get(word)
+        if rank is not None:
+            return 1 / ((rank + _ZIPF_SHIFT) * self._total)
+        return RARE_SHARE if word in self else UNKNOWN_SHARE
 
     def find_corrections(self, text: str) -> Iterator[Change]:
-        """The changes that put known words in place of unknown ones.
+        """The changes that put words that were meant in place of those that are written, in order.
 
-        Only whole words of at least three small letters of a to z are looked at.
+        Only whole words of letters a to z, small but for the first, are looked at, and two with a space between that
+        may be one. Correcting a corrected text again may change more, until nothing is left to change.
         """
-        ranks = self._ranks
+        last: Span | None = None
         for found in _WORD.finditer(text):
-            word = found[0]
-            if word not in ranks:
-                known = self.correct(word)
-                if known != word:
-                    yield Change(Span(*found.span()), known)
+            span = Span(*found.span())
+            if last is not None:
+                left = text[slice(*last)]
+                if found[0].islower() and _stand_alone(text, last, span) and self._are_one(left, found[0]):
+                    yield Change(Span(last.start, span.end), left + found[0])
+                    last = None
+                    continue
+                yield from self._reread(text, last)
+            last = span
+        if last is not None:
+            yield from self._reread(text, last)
+
+    def _reread(self, text: str, span: Span) -> Iterator[Change]:
+        word = text[slice(*span)]
+        if len(word) < SHORTEST or word in self._ranks:
+            return
+        if (meant := self.correct(word)) != word:
+            yield Change(span, meant)
+
+    def _are_one(self, left: str, right: str) -> bool:
+        """Whether two words were more likely meant as one with a space put in."""
+        left = left.lower()
+        whole = left + right
+        if not SHORTEST < len(whole) <= LONGEST or not self._may_be_one(left, right, whole):
+            return False
+        return self.share(whole) * SPLIT > self.share(left) * self.share(right)
+
+    def _may_be_one(self, left: str, right: str, whole: str) -> bool:
+        ranks = self._ranks
+        return whole in ranks or (not (left in ranks and right in ranks) and whole in self)
 
     def _correct(self, word: str) -> str:
-        if word in self:
+        small = word.lower()
+        if small == word:
+            return self._likeliest(word, self.share(word))
+        if small in self:
             return word
-        ranks = self._ranks
-        near = [other for other in _one_error_away(word) if other in ranks]
-        ends = (word[0], word[-1])
-        return min(near, key=lambda other: ((other[0], other[-1]) != ends, ranks[other]), default=word)
+        meant = self._likeliest(small, NAME_SHARE)
+        return word if meant == small else meant.capitalize()
 
-    def _is_rare(self, word: str) -> bool:
-        low, high = 0, len(self._rare) - 1
-        while low < high:
-            start = self._rare.rfind("\n", 0, (low + high) // 2 + 1)
-            end = self._rare.find("\n", start + 1)
-            found = self._rare[start + 1 : end]
-            if found == word:
-                return True
-            low, high = (end, high) if found < word else (low, start)
-        return False
+    def _likeliest(self, word: str, share: float) -> str:
+        """The word that was most likely meant; `share` is that of the word as it is written."""
+        if word in self._ranks:
+            return word
+        near = one_error_away(word)
+        likely = [(self.share(other) * error_chance(other, word), other) for other in near & self._ranks.keys()]
+        likely = likely or [(RARE_SHARE * error_chance(other, word), other) for other in self._are_rare(near)]
+        chance, meant = max(likely, default=(0.0, word))
+        return meant if chance > share else word
+
+    def _are_rare(self, words: Iterable[str]) -> list[str]:
+        """Those of the words that are rare ones."""
+        if not len(self._rare):
+            return []
+        asked = np.array([word.encode() for word in words], dtype="S")
+        places = np.searchsorted(self._rare, asked)
+        return [word.decode() for word in asked[self._rare.take(places, mode="clip") == asked]]
+
+    def _rare_words(self) -> list[str]:
+        return [word.decode() for word in self._rare.tolist()]
 
 
-def _one_error_away(word: str) -> set[str]:
-    """All words at Damerau distance 1: a letter dropped, exchanged or put in, or two neighbours swapped."""
-    halves = [(word[:place], word[place:]) for place in range(len(word) + 1)]
-    return {
-        *(left + right[1:] for left, right in halves[:-1]),
-        *(left + right[1] + right[0] + right[2:] for left, right in halves[:-2]),
-        *(left + letter + right[1:] for left, right in halves[:-1] for letter in _LETTERS),
-        *(left + letter + right for left, right in halves for letter in _LETTERS),
-    } - {word}
+def _stand_alone(text: str, left: Span, right: Span) -> bool:
+    """Whether there is but a space between two words, and the first does not end a contraction, such as `'d`."""
+    return text[left.end : right.start] == " " and text[left.start - 1 : left.start] not in {"'", "\u2019"}

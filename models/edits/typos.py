@@ -9,28 +9,19 @@ import string
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
+from models.correction.errors import neighbours
 from models.edits.family import Candidates, Family, make_candidates
 from models.words import Span
 
 SHORTEST = 4
 """Letters of the shortest word that is misspelt."""
 
-_KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _WORD = re.compile(rf"(?<![^\W_])[A-Za-z]{{{SHORTEST},}}(?![^\W_])")
 
 
 def is_long_word(word: str) -> bool:
     """Whether a word is one that is misspelt: ASCII letters alone, and enough of them."""
     return len(word) >= SHORTEST and word.isascii() and word.isalpha()
-
-
-def neighbours(letter: str) -> tuple[str, ...]:
-    """The letters left and right of a letter on an English keyboard, in its case; none for any other sign."""
-    low = letter.lower()
-    row = next((keys for keys in _KEYBOARD if low in keys), "")
-    at = row.find(low)
-    near = (row[other] for other in (at - 1, at + 1) if row and 0 <= other < len(row))
-    return tuple(key.upper() if letter.isupper() else key for key in near)
 
 
 def press(word: str, place: int, key: str) -> str:

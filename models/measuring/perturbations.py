@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from models.edits.typos import double, drop, neighbours, press, swap
+from models.correction.errors import neighbours
+from models.edits.typos import double, drop, press, swap
 from models.synonyms.triples import REFINED, TripleMaker, make_triples
 from models.synonyms.wordnet import default_folder
 from models.tasks.robustness import NoiseName

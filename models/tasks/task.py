@@ -330,7 +330,7 @@ class Task(Generic[ItemT, AnswerT]):
     """Items that show people what the task is, and by which they try a model, under a few words that say what
     each shows. They fill every field that a model of the task reads. Empty for a task that is not served."""
     corrected_fields: tuple[str, ...] = ()
-    """Fields in which unknown words may be read as known ones. Texts that answers quote, or name parts of, are none."""
+    """Fields in which words may be read as others. Texts that answers quote, or name parts of, are none."""
     example: type[Item] | None = None
     """The item that data files hold, where it is not the one of requests: a text already split into words, for example.
     `encode` takes both."""

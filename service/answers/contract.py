@@ -162,7 +162,9 @@ class ModelCard(ModelName):
     metrics: dict[str, dict[str, float]] = Field(description="By data set.")
     noise: dict[str, Any] | None = Field(description="Settings of the noise that it was trained with.")
     passport: Passport | None = Field(description="What it withstands, where that was measured.")
-    twins: tuple[Twin, ...] = Field(description="Trainings on the same data by other methods or without noise.")
+    twins: tuple[Twin, ...] = Field(
+        description="Trainings on the same data by other methods or without noise, and itself without correction."
+    )
     faithfulness: dict[str, Faithfulness] = Field(description="By explanation method, where it was measured.")
     reference: Reference | None = Field(description="How its answers to usual texts are spread, where that is stated.")
     quality: QualityReport

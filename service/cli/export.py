@@ -44,8 +44,8 @@ Correct = Annotated[
     bool,
     typer.Option(
         "--correct",
-        help="Correct texts before they are read: look-alikes of letters, and unknown words one typing error away from "
-        "known ones. Needs WordNet. A checkpoint that was trained so is exported so without this.",
+        help="Correct texts before they are read: look-alikes of letters, and unknown or rare words one typing error "
+        "away from known ones. Needs WordNet. A checkpoint that was trained so is exported so without this.",
     ),
 ]
 Require = Annotated[
@@ -83,7 +83,7 @@ def export(
     Where int8 costs more than half a point of the task's metric, parts of the graph stay in fp32, or all of it.
     """
     requirements = [read_requirement(written) for written in require or ()]
-    check_request(checkpoint, out, name=name, data=data, twins=twin or ())
+    check_request(checkpoint, out, name=name, data=data, twins=twin or (), correct=correct)
     check_measured(read_record(checkpoint), requirements, is_robust=robust)
     need("export", "torch", "transformers", "optimum", "onnx")
     if robust:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from export.package import open_package
-from export.preconditions import check_place, read_twins
+from export.preconditions import check_place, read_twins, variant_of
 from models.files.layout import USUAL_LAYOUT, Layout, check_layout
 from models.folders import check_folder
 from models.tasks import find_task
@@ -19,8 +19,9 @@ from service.cli.progress import console, watched_measuring
 
 if TYPE_CHECKING:
     from export.figures.reference import Reference
-    from export.package import Faithfulness, Package
+    from export.package import Faithfulness, Manifest, Package
     from export.publishing import Measured, MeasurePackage
+    from models.correction.reading import Correction
     from models.progress import ReportProgress
     from service.answers.predictor import Predictor
 
@@ -60,6 +61,8 @@ class Wanted:
     robust: bool = False
     explanations: bool = False
     reference: bool = False
+    metrics: bool = False
+    """Those of the task itself, which are measured anew when a package is made to correct texts."""
 
 
 MeasuredData = Annotated[
@@ -78,6 +81,14 @@ AskedReference = Annotated[
         "--reference",
         help="Measure how its answers are spread, so that servers see when that changes. The texts need no right "
         "answers; 500 are enough.",
+    ),
+]
+Corrected = Annotated[
+    bool,
+    typer.Option(
+        "--correct",
+        help="Correct texts before they are read, from now on: look-alikes of letters, and unknown or rare words one "
+        "typing error away from known ones. The data must hold its training texts. Needs WordNet.",
     ),
 ]
 Summed = Annotated[
@@ -102,6 +113,7 @@ def measure(
     explanations: Explanations = False,
     reference: AskedReference = False,
     summary: Summed = None,
+    correct: Corrected = False,
     twin: Twins = None,
     **names: Any,
 ) -> None:
@@ -116,26 +128,36 @@ def measure(
         --summary last-month.json -o packages/sentiment-2
     ```
 
-    The graph, the tokenizer and the answers stay as they are. The figures stand in the manifest and in the card, so the
-    package has another digest. Figures that are not measured now stay as they were.
+    The graph and the tokenizer stay as they are. The figures stand in the manifest and in the card, so the package has
+    another digest. Figures that are not measured now stay as they were.
+
+    With `--correct` the new package reads its texts corrected. Its metrics are measured so, its other figures if they
+    are asked for, and those of before stand beside them.
     """
-    wanted = Wanted(robust=robust, explanations=explanations, reference=reference)
+    wanted = Wanted(robust=robust, explanations=explanations, reference=reference or correct, metrics=correct)
     layout = layout_of(names)
     _check_options(data, part, summary, wanted, layout)
     check_place(out, None)
     opened = open_package(package)
     check_layout(layout, find_task(opened.manifest.task))
-    read_twins(twin or (), opened.manifest)
-    if robust or explanations:
-        need_for_measuring(robust=robust)
+    read_twins(twin or (), opened.manifest, variant_of(opened.manifest, correct=correct))
+    _need_for(wanted)
     from export.publishing import measure_again
 
     found = _summed_up(opened, summary) if data is None else _measuring(opened, data, part, wanted, layout)
-    made = measure_again(package, out, found, twins=twin or (), say=console.print)
-    new = made.reference if made.reference != opened.manifest.reference else None
-    told = f"{new.answers:,} answers to {new.texts}; " if new else ""
-    console.print(f"{told}digest {made.digest}", highlight=False)
+    correction = _make_correction(opened, data, layout) if correct and data is not None else None
+    made = measure_again(package, out, found, correction=correction, twins=twin or (), say=console.print)
+    _say_measured(opened.manifest, made)
     console.print(f"next: steadfast serve {out}")
+
+
+def _say_measured(before: "Manifest", made: "Manifest") -> None:
+    new = made.reference if made.reference != before.reference else None
+    told = f"{new.answers:,} answers to {new.texts}; " if new else ""
+    if made.correction != before.correction:
+        for part, found in made.metrics.items():
+            told += "".join(f"{name} {value:.4f} on {part}; " for name, value in found.items())
+    console.print(f"{told}digest {made.digest}", highlight=False)
 
 
 def _check_options(data: str | None, part: str | None, summary: Path | None, wanted: Wanted, layout: Layout) -> None:
@@ -144,7 +166,9 @@ def _check_options(data: str | None, part: str | None, summary: Path | None, wan
         if on_data or data is not None or part is not None or layout != USUAL_LAYOUT:
             raise typer.BadParameter("a summary is read alone; leave out the other options", param_hint="--summary")
     elif not on_data:
-        raise typer.BadParameter("nothing to measure; give --robust, --explanations, --reference or --summary")
+        raise typer.BadParameter(
+            "nothing to measure; give --robust, --explanations, --reference, --summary or --correct"
+        )
     elif data is None:
         raise typer.BadParameter("nothing to measure on; name a folder or an id on the hub", param_hint="--data")
 
@@ -158,6 +182,12 @@ def _measuring(package: "Package", data: str, part: str | None, wanted: Wanted, 
     )
 
 
+def _make_correction(package: "Package", data: str, layout: Layout) -> "Correction":
+    from export.correcting import make_correction_for
+
+    return make_correction_for(package, data, layout)
+
+
 def _summed_up(package: "Package", summary: Path | None) -> "MeasurePackage":
     from export.publishing import Measured
     from service.measuring.reference import read_reference
@@ -165,6 +195,13 @@ def _summed_up(package: "Package", summary: Path | None) -> "MeasurePackage":
     assert summary is not None, "checked before"
     found = Measured(reference=read_reference(summary, package))
     return lambda _: found
+
+
+def _need_for(wanted: Wanted) -> None:
+    if wanted.robust or wanted.explanations or wanted.metrics:
+        need_for_measuring(robust=wanted.robust)
+    if wanted.metrics:
+        need("train", "lemminflect")
 
 
 def need_for_measuring(*, robust: bool) -> None:
@@ -179,6 +216,7 @@ def measure_figures(
 
     `layout` has the names in the data where those in the manifest do not hold.
     """
+    from export.correcting import measure_metrics
     from export.publishing import Measured
     from service.answers.opening import open_for_figures
     from service.measuring.passport import measure_passport
@@ -190,6 +228,7 @@ def measure_figures(
             if wanted.robust
             else None,
             reference=_measure_reference(predictor, data, part, layout, progress) if wanted.reference else None,
+            metrics=measure_metrics(predictor.package, data, layout) if wanted.metrics else {},
         )
 
 

@@ -1,5 +1,6 @@
 """`steadfast measure`: figures for a package that was made before."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from export.package import open_package
+from export.verification import verify_package
+from models.correction.spelling import WORDS_FILE
 from service.cli.commands import app
 from tests.tiny import WORDNET
 
@@ -79,3 +82,67 @@ def test_a_request_that_cannot_succeed_is_refused_at_once(bare: Path, data: Path
     ran = _run("measure", bare, "--data", data, "--robust", "-o", out, "--part", "nowhere")
     assert "nowhere" in str(ran.exception)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_package_is_made_to_correct_texts_and_keeps_its_graph(
+    bare: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
+    attacked, out = tmp_path / "attacked", tmp_path / "correcting"
+    ran = _run("measure", bare, "--data", data, "--robust", "-o", attacked)
+    assert ran.exit_code == 0, ran.output
+    ran = _run("measure", attacked, "--data", data, "--correct", "-o", out)
+    assert ran.exit_code == 0, ran.output
+    before, after = open_package(attacked).manifest, open_package(out).manifest
+    assert (before.correction, after.correction) == (None, "words")
+    assert (before.variant, after.variant) == ("plain", "plain+correction")
+    assert after.files["model.onnx"] == before.files["model.onnx"]
+    assert WORDS_FILE in after.files
+    # What was measured without correction is stated of the package as it was, and of no other.
+    assert (after.passport, after.faithfulness) == (None, {})
+    assert [(twin.method, twin.digest, twin.passport) for twin in after.twins] == [
+        ("plain", before.digest, before.passport)
+    ]
+    assert after.metrics.keys() == before.metrics.keys()
+    assert verify_package(out, data=str(data)).passed
+    (change,) = open_package(out).reader().read("the film was graet").corrections["text"]
+    assert change.to == "great"
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "as the one that was most likely meant" in card
+    assert "steadfast measure PACKAGE --data FOLDER --correct --out CORRECTING\n```" in card
+    assert "## Robustness" not in card
+
+
+def test_a_correction_measured_with_everything_else_stands_beside_the_figures_without(
+    bare: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
+    out, again = tmp_path / "correcting", tmp_path / "again"
+    ran = _run("measure", bare, "--data", data, "--correct", "--robust", "--explanations", "-o", out)
+    assert ran.exit_code == 0, ran.output
+    manifest = open_package(out).manifest
+    assert manifest.passport is not None
+    assert manifest.faithfulness
+    assert manifest.reference is None or manifest.reference.texts == "validation"
+    shown = CliRunner().invoke(app, ["models", str(out), "--markdown"]).output
+    assert "| figure | plain+correction | plain |" in (out / "README.md").read_text(encoding="utf-8")
+    assert "plain+correction" in shown
+    # It can be measured again, and keeps the correction and the twin.
+    ran = _run("measure", out, "--data", data, "--explanations", "-o", again)
+    assert ran.exit_code == 0, ran.output
+    assert open_package(again).manifest.twins == manifest.twins
+    ran = _run("measure", out, "--data", data, "--correct", "-o", tmp_path / "twice")
+    assert "corrects texts already" in str(ran.exception)
+
+
+def test_other_texts_than_those_of_the_training_are_refused(
+    bare: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
+    moved = tmp_path / "data"
+    shutil.copytree(data, moved)
+    (train,) = moved.glob("train.*")
+    train.write_text(train.read_text() + train.read_text().splitlines()[-1] + "\n")
+    ran = _run("measure", bare, "--data", moved, "--correct", "-o", tmp_path / "out")
+    assert "part 'train' is not the file" in str(ran.exception)
+    assert not (tmp_path / "out").exists()
