@@ -122,38 +122,38 @@ class KnownWords:
         Only whole words of letters a to z, small but for the first, are looked at, and two with a space between that
         may be one. Correcting a corrected text again may change more, until nothing is left to change.
         """
-        last: Span | None = None
+        last: regex.Match[str] | None = None
         for found in _WORD.finditer(text):
-            span = Span(*found.span())
             if last is not None:
-                left = text[slice(*last)]
-                if found[0].islower() and _stand_alone(text, last, span) and self._are_one(left, found[0]):
-                    yield Change(Span(last.start, span.end), left + found[0])
+                if self._are_one(text, last, found):
+                    yield Change(Span(last.start(), found.end()), last[0] + found[0])
                     last = None
                     continue
-                yield from self._reread(text, last)
-            last = span
+                yield from self._reread(last)
+            last = found
         if last is not None:
-            yield from self._reread(text, last)
+            yield from self._reread(last)
 
-    def _reread(self, text: str, span: Span) -> Iterator[Change]:
-        word = text[slice(*span)]
-        if len(word) < SHORTEST or word in self._ranks:
+    def _reread(self, found: "regex.Match[str]") -> Iterator[Change]:
+        word = found[0]
+        if word in self._ranks or len(word) < SHORTEST:
             return
         if (meant := self.correct(word)) != word:
-            yield Change(span, meant)
+            yield Change(Span(*found.span()), meant)
 
-    def _are_one(self, left: str, right: str) -> bool:
+    def _are_one(self, text: str, left: "regex.Match[str]", right: "regex.Match[str]") -> bool:
         """Whether two words were more likely meant as one with a space put in."""
-        left = left.lower()
-        whole = left + right
-        if not SHORTEST < len(whole) <= LONGEST or not self._may_be_one(left, right, whole):
+        one, other = left[0].lower(), right[0]
+        whole = one + other
+        if not SHORTEST < len(whole) <= LONGEST or text[left.end() : right.start()] != " ":
             return False
-        return self.share(whole) * SPLIT > self.share(left) * self.share(right)
-
-    def _may_be_one(self, left: str, right: str, whole: str) -> bool:
-        ranks = self._ranks
-        return whole in ranks or (not (left in ranks and right in ranks) and whole in self)
+        are_frequent = one in self._ranks and other in self._ranks
+        if whole not in self._ranks and (are_frequent or whole not in self):
+            return False
+        # No ends of contractions, such as the `d` of `he 'd`.
+        if text[left.start() - 1 : left.start()] in {"'", "\u2019"}:
+            return False
+        return self.share(whole) * SPLIT > self.share(one) * self.share(other)
 
     def _correct(self, word: str) -> str:
         small = word.lower()
@@ -184,8 +184,3 @@ class KnownWords:
 
     def _rare_words(self) -> list[str]:
         return [word.decode() for word in self._rare.tolist()]
-
-
-def _stand_alone(text: str, left: Span, right: Span) -> bool:
-    """Whether there is but a space between two words, and the first does not end a contraction, such as `'d`."""
-    return text[left.end : right.start] == " " and text[left.start - 1 : left.start] not in {"'", "\u2019"}
