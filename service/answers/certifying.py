@@ -15,7 +15,7 @@ from models.edits import find_family
 from models.edits.family import Family, replace
 from models.synonyms.wordnet import WordNetError
 from models.tasks.task import AnyTask, Item, TaskAnswer
-from models.text import BadInput, Truncation
+from models.text import BadInput, Row, Truncation
 from service.answers.batch import Edit, EncodedItem, Trials
 from service.answers.certificate import CertificateTooLong, CertifiedFamily
 from service.answers.errors import CertificateNotOffered
@@ -109,13 +109,13 @@ def _try_edits(
     # An edited text may have more tokens than the row that was just long enough, so windows stand for "error".
     truncation: Truncation = "right" if settings.truncation == "right" else "window"
     read = [(edit, one) for edit in edits if (one := _read(model, apply_edit(item.item, edit), truncation))]
-    rows = [row for _, one in read for row in one.encoded.rows]
+    rows, places = _distinct([row for _, one in read for row in one.encoded.rows])
     if not rows:
         return settled(Trials(len(edits), 0, None))
 
     def compare(computed: EngineResult) -> Trials:
         model.refuse_broken(computed.rows)
-        arrays = iter(computed.rows)
+        arrays = (computed.rows[place] for place in places)
         answers = [(edit, _answer(model, one, [next(arrays) for _ in one.encoded.rows])) for edit, one in read]
         changing = (pair for pair in answers if model.task.changed(answer, pair[1]))
         return Trials(len(edits), len(read), next(changing, None))
@@ -124,6 +124,14 @@ def _try_edits(
         rows, ("logits",), deadline=settings.deadline, tenant=settings.tenant, admitted=True, background=True
     )
     return then(submitted, compare)
+
+
+def _distinct(rows: Sequence[Row]) -> tuple[list[Row], list[int]]:
+    """The rows that differ, and for each of all rows the place of its like there. Most edits may be corrected away."""
+    keys = [(tuple(row.ids), tuple(row.type_ids)) for row in rows]
+    distinct = dict(zip(keys, rows, strict=True))
+    places = {key: place for place, key in enumerate(distinct)}
+    return [*distinct.values()], [places[key] for key in keys]
 
 
 def _read(model: LoadedModel, item: Item, truncation: Truncation) -> EncodedItem | None:

@@ -1,6 +1,7 @@
 """Certificates: whether any edit of one word changes an answer, found by trying each of them."""
 
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -220,8 +221,10 @@ def test_edits_are_tried_in_the_background_in_small_parts(
     first, *parts, last = handed_in
     assert (first, last) == ((1, False), (1, False))
     assert {is_background for _, is_background in parts} == {True}
-    assert sum(rows for rows, _ in parts) == certificates[0].edits
-    assert max(rows for rows, _ in parts) == certifying.CHUNK_ROWS
+    # Edits that are read alike are computed once.
+    assert sum(rows for rows, _ in parts) <= certificates[0].edits
+    assert max(rows for rows, _ in parts) <= certifying.CHUNK_ROWS
+    assert len(parts) == math.ceil(certificates[0].edits / certifying.CHUNK_ROWS) > 1
 
 
 def test_while_the_background_is_overfull_nothing_is_begun(

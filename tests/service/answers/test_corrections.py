@@ -10,6 +10,7 @@ import pytest
 
 from export.package import MANIFEST_FILE, file_digest, open_package
 from models.correction.spelling import WORDS_FILE, KnownWords
+from models.edits import find_family
 from models.tasks.task import TextItem
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
@@ -86,3 +87,21 @@ def test_scored_files_have_a_column_of_corrections(correcting: Path, package: Pa
     assert [one["to"] for one in scored[0]["corrections"]] == ["the", "a", "awful"]
     assert not scored[1]["corrections"]
     assert "corrections" not in pq.read_table(tmp_path / f"{package.parent.name}.parquet").column_names
+
+
+def test_a_certificate_reads_edits_corrected_and_computes_each_reading_once(
+    corrector: Predictor, handed_in: list[tuple[int, bool]]
+) -> None:
+    text = "the awful film was great"
+    certificate = ask(corrector, text, certify="typos")["certificate"]
+    computed = sum(rows for rows, is_background in handed_in if is_background)
+    assert 0 < computed < certificate["edits"] / 2
+    assert certificate["tried"] == certificate["edits"]
+    label = ask(corrector, text)["label"]
+    edits = [
+        text[: span.start] + word + text[span.end :]
+        for span in find_family("typos").spans(text)
+        for word in find_family("typos").candidates(text, span)
+    ]
+    assert len(edits) == certificate["edits"]
+    assert certificate["holds"] == all(ask(corrector, edit)["label"] == label for edit in edits)
