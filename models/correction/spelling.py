@@ -7,7 +7,9 @@ network instead).
 """
 
 import gzip
+import itertools
 import math
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -68,9 +70,12 @@ class KnownWords:
 
     def __init__(self, frequent: Sequence[str], rare: Iterable[str] = ()) -> None:
         """Take the frequent words, in their order, and rare ones, which are read as frequent ones where likelier."""
-        self._ranks = {word: rank for rank, word in enumerate(frequent)}
-        # Sorted bytes in one block, in place of a hundred thousand objects.
-        self._rare = np.array(sorted(word.encode() for word in {*rare} - self._ranks.keys()), dtype="S")
+        # Packages of one tokenizer have most words in common, and share their text.
+        self._ranks = {sys.intern(word): rank for rank, word in enumerate(frequent)}
+        # Sorted bytes in a block for each length, in place of a hundred thousand objects.
+        self._rare = {
+            size: np.array([*words], dtype=f"S{size}") for size, words in _by_size(sorted({*rare} - self._ranks.keys()))
+        }
         self._total = math.log(len(self._ranks) + 1) + 1
         self.correct = lru_cache(_KEPT)(self._correct)
         """Read a word as the known one, a typing error away at most, that was most likely meant.
@@ -104,7 +109,7 @@ class KnownWords:
         return KnownWords, (list(self._ranks), self._rare_words())
 
     def __len__(self) -> int:
-        return len(self._ranks) + len(self._rare)
+        return len(self._ranks) + sum(map(len, self._rare.values()))
 
     def __contains__(self, word: str) -> bool:
         return word in self._ranks or bool(self._are_rare([word]))
@@ -176,11 +181,19 @@ class KnownWords:
 
     def _are_rare(self, words: Iterable[str]) -> list[str]:
         """Those of the words that are rare ones."""
-        if not len(self._rare):
-            return []
-        asked = np.array([word.encode() for word in words], dtype="S")
-        places = np.searchsorted(self._rare, asked)
-        return [word.decode() for word in asked[self._rare.take(places, mode="clip") == asked]]
+        found: list[str] = []
+        for size, group in _by_size(words):
+            if size in self._rare:
+                asked = np.array([*group], dtype=f"S{size}")
+                places = np.searchsorted(self._rare[size], asked)
+                is_there = self._rare[size].take(places, mode="clip") == asked
+                found += [word.decode() for word in asked[is_there].tolist()]
+        return found
 
     def _rare_words(self) -> list[str]:
-        return [word.decode() for word in self._rare.tolist()]
+        return sorted(word.decode() for words in self._rare.values() for word in words.tolist())
+
+
+def _by_size(words: Iterable[str]) -> Iterator[tuple[int, Iterator[str]]]:
+    """The words in groups of one length, each in the order in which they came."""
+    return itertools.groupby(sorted(words, key=len), len)
