@@ -112,7 +112,7 @@ class KnownWords:
         return len(self._ranks) + sum(map(len, self._rare.values()))
 
     def __contains__(self, word: str) -> bool:
-        return word in self._ranks or bool(self._are_rare([word]))
+        return word in self._ranks or (word.isascii() and bool(self._are_rare([word])))
 
     def share(self, word: str) -> float:
         """The share of the words of texts that a word in small letters is taken to be: by its rank, if it has one."""
