@@ -53,10 +53,10 @@ _ZIPF_SHIFT = 3
 _KEPT = 1 << 16
 """Most words whose correction is remembered."""
 
-# Whole words in small letters but perhaps the first: no parts of names of users, topics, files and hosts, of
-# contractions but `'s`, or of words with digits or other letters.
+# Whole words: no parts of names of users, topics, files and hosts, of contractions but `'s`, or of words with digits or
+# other letters.
 _WORD = regex.compile(
-    rf"(?<![\w\p{{M}}@#/\\:=~%+&_])(?<![\w][.'\u2019])[A-Za-z][a-z]{{0,{LONGEST - 1}}}"
+    rf"(?<![\w\p{{M}}@#/\\:=~%+&_])(?<![\w][.'\u2019])[A-Za-z]{{1,{LONGEST}}}"
     r"(?![\w\p{M}@/\\=~%+&_]|[.:]\w|['\u2019](?!s\b)\w)"
 )
 
@@ -80,7 +80,7 @@ class KnownWords:
         self.correct = lru_cache(_KEPT)(self._correct)
         """Read a word as the known one, a typing error away at most, that was most likely meant.
 
-        Letters but the first are small; a capital stays one.
+        A capital does not count, wherever it stands; words with several stay. The first letter stays a capital.
         """
 
     @classmethod
@@ -124,8 +124,8 @@ class KnownWords:
     def find_corrections(self, text: str) -> Iterator[Change]:
         """The changes that put words that were meant in place of those that are written, in order.
 
-        Only whole words of letters a to z, small but for the first, are looked at, and two with a space between that
-        may be one. Correcting a corrected text again may change more, until nothing is left to change.
+        Only whole words of letters a to z are looked at, and two with a space between that may be one. Correcting a
+        corrected text again may change more, until nothing is left to change.
         """
         last: regex.Match[str] | None = None
         for found in _WORD.finditer(text):
@@ -149,6 +149,8 @@ class KnownWords:
     def _are_one(self, text: str, left: "regex.Match[str]", right: "regex.Match[str]") -> bool:
         """Whether two words were more likely meant as one with a space put in."""
         one, other = left[0].lower(), right[0]
+        if not other.islower():
+            return False
         whole = one + other
         if not SHORTEST < len(whole) <= LONGEST or text[left.end() : right.start()] != " ":
             return False
@@ -161,13 +163,17 @@ class KnownWords:
         return self.share(whole) * SPLIT > self.share(one) * self.share(other)
 
     def _correct(self, word: str) -> str:
-        small = word.lower()
-        if small == word:
+        if word.islower():
             return self._likeliest(word, self.share(word))
-        if small in self:
+        small = word.lower()
+        # Of several capitals are acronyms, their plurals and names such as `JavaScript`.
+        if sum(map(str.isupper, word)) > 1 or small in self:
             return word
-        meant = self._likeliest(small, NAME_SHARE)
-        return word if meant == small else meant.capitalize()
+        is_name = word[0].isupper()
+        meant = self._likeliest(small, NAME_SHARE if is_name else UNKNOWN_SHARE)
+        if meant == small:
+            return word
+        return meant.capitalize() if is_name else meant
 
     def _likeliest(self, word: str, share: float) -> str:
         """The word that was most likely meant; `share` is that of the word as it is written."""
