@@ -1,8 +1,8 @@
 """Attacks a running server with TextAttack, to compare `steadfast attack` with a search that others wrote.
 
 Runs in an environment of its own, with `pip install --no-deps textattack==0.3.11 flair==0.15.1` and then whatever
-`import textattack` asks for; with their dependencies, pip searched for versions that fit for half an hour and found
-none. See `docs/robustness.md`.
+`import textattack` asks for, likewise without dependencies, `transformers==4.57.6` and `datasets==3.6.0` among it; with
+their dependencies, pip searched for versions that fit for half an hour and found none. See `docs/robustness.md`.
 
     python benchmarks/peers.py http://127.0.0.1:3000/v1/sentiment PART.jsonl.gz --rows 200
 
