@@ -1,8 +1,7 @@
 """`python -m benchmarks.zoo`: trains the packages of `zoo/` again, by their recipes, with the twins beside them.
 
 A recipe is a folder of `zoo/recipes/` with a settings file for each stage; a stage starts from the one before it. The
-twin of a package goes through the same stages without their noise, or by plain training where no stage has any. The
-package as it was trained is measured too, before a correction of texts is added.
+twin of a package goes through the same stages without their noise, or by plain training where no stage has any.
 Whatever is there already is not made again, and a training that was stopped goes on.
 """
 
@@ -72,7 +71,7 @@ def main(
 
 
 def plan(task: str, data: str, base: str, out: Path, made: Sequence[str] = TASKS) -> Iterator[Step]:
-    """The steps for one task: the twin's stages, the package's own, both exports, the twin's first, and the correction.
+    """The steps for one task: the twin's stages, the package's own, and both exports, the twin's first.
 
     Raises:
         NoRecipe: there is none for the task, or the task that it starts from is neither in `made`, which are made
@@ -99,11 +98,10 @@ def plan(task: str, data: str, base: str, out: Path, made: Sequence[str] = TASKS
                 yield Step(trained, (*arguments, *(otherwise if is_twin and differs else ())))
             before = str(trained)
         ends[is_twin] = before
-    twin, uncorrected = out / f"{task}-twin", out / f"{task}-uncorrected"
+    twin = out / f"{task}-twin"
     measured = ("--robust", "--explanations", "--data", folder)
     yield Step(twin, ("export", ends[True], "--out", str(twin), *measured))
-    yield Step(uncorrected, ("export", ends[False], "--out", str(uncorrected), "--twin", str(twin), *measured))
-    yield Step(out / task, ("measure", str(uncorrected), "--out", str(out / task), "--correct", *measured))
+    yield Step(out / task, ("export", ends[False], "--out", str(out / task), "--twin", str(twin), *measured))
 
 
 def _first(task: str) -> Path:

@@ -41,11 +41,29 @@ This and the next two are guesses that were tried on SST-2's sentences; ten time
 same misspellings right there.
 """
 
-UNKNOWN_SHARE = 1e-10
-"""The share that an unknown word is taken to be. Such are many, and so a letter too much makes none a rare one."""
+UNKNOWN_SHARE = 5e-10
+"""The share that an unknown word is taken to be. That of short ones is larger: they are often abbreviations."""
 
 NAME_SHARE = 3e-9
 """The share that an unknown word with a capital is taken to be, which is often a name."""
+
+# fmt: off
+_NEGATED = (
+    "ai", "are", "ca", "could", "did", "do", "does", "had", "has", "have", "is", "might", "must", "need", "should",
+    "was", "were", "wo", "would",
+)
+# fmt: on
+
+# fmt: off
+CONTRACTIONS = frozenset(f"{verb}nt" for verb in _NEGATED) | {
+    "heres", "hes", "hows", "ill", "im", "ive", "lets", "shes", "thats", "theres", "theyd", "theyll", "theyre",
+    "theyve", "weve", "whats", "whos", "youd", "youll", "youre", "youve",
+}
+# fmt: on
+"""Contractions without their apostrophe. They stay: a model knows them, and another word may turn the meaning."""
+
+_HALVES = frozenset(f"{verb}n" for verb in _NEGATED)
+"""Pieces of contractions that lists of words hold, and that nobody means by a word of their own."""
 
 _ZIPF_SHIFT = 3
 """Added to a rank, from 0, of which the share of its word is the inverse (Mandelbrot 1953)."""
@@ -69,7 +87,7 @@ class KnownWords:
     """The words that texts may hold. Threads may share it: but for a cache, nothing in it changes."""
 
     def __init__(self, frequent: Sequence[str], rare: Iterable[str] = ()) -> None:
-        """Take the frequent words, in their order, and rare ones, which are read as frequent ones where likelier."""
+        """Take the words that others are read as, most frequent first, and those that are only known."""
         # Packages of one tokenizer have most words in common, and share their text.
         self._ranks = {sys.intern(word): rank for rank, word in enumerate(frequent)}
         # Sorted bytes in a block for each length, in place of a hundred thousand objects.
@@ -78,7 +96,7 @@ class KnownWords:
         }
         self._total = math.log(len(self._ranks) + 1) + 1
         self.correct = lru_cache(_KEPT)(self._correct)
-        """Read a word as the known one, a typing error away at most, that was most likely meant.
+        """Read an unknown word as the frequent one, a typing error away, that was most likely meant, if any was.
 
         A capital does not count, wherever it stands; words with several stay. The first letter stays a capital.
         """
@@ -112,14 +130,20 @@ class KnownWords:
         return len(self._ranks) + sum(map(len, self._rare.values()))
 
     def __contains__(self, word: str) -> bool:
-        return word in self._ranks or (word.isascii() and bool(self._are_rare([word])))
+        if word in self._ranks:
+            return True
+        words = self._rare.get(len(word))
+        if words is None or not word.isascii():
+            return False
+        place = words.searchsorted(word.encode())
+        return bool(place < len(words) and words[place] == word.encode())
 
     def share(self, word: str) -> float:
         """The share of the words of texts that a word in small letters is taken to be: by its rank, if it has one."""
         rank = self._ranks.get(word)
         if rank is not None:
             return 1 / ((rank + _ZIPF_SHIFT) * self._total)
-        return RARE_SHARE if word in self else UNKNOWN_SHARE
+        return RARE_SHARE if word in self else _unknown_share(word)
 
     def find_corrections(self, text: str) -> Iterator[Change]:
         """The changes that put words that were meant in place of those that are written, in order.
@@ -163,41 +187,24 @@ class KnownWords:
         return self.share(whole) * SPLIT > self.share(one) * self.share(other)
 
     def _correct(self, word: str) -> str:
-        if word.islower():
-            return self._likeliest(word, self.share(word))
         small = word.lower()
         # Of several capitals are acronyms, their plurals and names such as `JavaScript`.
-        if sum(map(str.isupper, word)) > 1 or small in self:
+        if small in self or small in CONTRACTIONS or sum(map(str.isupper, word)) > 1:
             return word
+        near = (one_error_away(small) & self._ranks.keys()) - _HALVES
+        likely = [(self.share(other) * error_chance(other, small), other) for other in near]
+        chance, meant = max(likely, default=(0.0, small))
         is_name = word[0].isupper()
-        meant = self._likeliest(small, NAME_SHARE if is_name else UNKNOWN_SHARE)
-        if meant == small:
+        if chance <= max(_unknown_share(small), NAME_SHARE if is_name else 0):
             return word
         return meant.capitalize() if is_name else meant
 
-    def _likeliest(self, word: str, share: float) -> str:
-        """The word that was most likely meant; `share` is that of the word as it is written."""
-        if word in self._ranks:
-            return word
-        near = one_error_away(word)
-        likely = [(self.share(other) * error_chance(other, word), other) for other in near & self._ranks.keys()]
-        likely = likely or [(RARE_SHARE * error_chance(other, word), other) for other in self._are_rare(near)]
-        chance, meant = max(likely, default=(0.0, word))
-        return meant if chance > share else word
-
-    def _are_rare(self, words: Iterable[str]) -> list[str]:
-        """Those of the words that are rare ones."""
-        found: list[str] = []
-        for size, group in _by_size(words):
-            if size in self._rare:
-                asked = np.array([*group], dtype=f"S{size}")
-                places = np.searchsorted(self._rare[size], asked)
-                is_there = self._rare[size].take(places, mode="clip") == asked
-                found += [word.decode() for word in asked[is_there].tolist()]
-        return found
-
     def _rare_words(self) -> list[str]:
         return sorted(word.decode() for words in self._rare.values() for word in words.tolist())
+
+
+def _unknown_share(word: str) -> float:
+    return max(10.0 ** (-2 * len(word)), UNKNOWN_SHARE)
 
 
 def _by_size(words: Iterable[str]) -> Iterator[tuple[int, Iterator[str]]]:

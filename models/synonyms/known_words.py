@@ -53,9 +53,9 @@ def make_known_words(
 ) -> KnownWords:
     """Collect known words in small letters.
 
-    Frequent are the words of the training texts, by their count, and then the whole words of the tokenizer, in the
-    order of their numbers. WordNet's words and their inflections are rare ones. What training texts hold and neither of
-    the others is left out where it is likely a typing error for a word that they hold more often.
+    Others are read as words of the training texts, most frequent first, or as whole words of the tokenizer, in the
+    order of their numbers. WordNet's words and their inflections are only known. What training texts hold and neither
+    of the others is left out where it is likely a typing error for a word that they hold more often.
     """
     counts = Counter(word for text in texts for word in _WORD.findall(text.lower()) if _WHOLE.fullmatch(word))
     listed = [word for word in _whole_words(vocabulary) if _WHOLE.fullmatch(word)]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from models.correction.errors import error_chance, one_error_away
 from models.correction.spelling import (
+    CONTRACTIONS,
     LONGEST,
     RARE_SHARE,
     SHORTEST,
@@ -31,14 +32,11 @@ def correct(text: str, words: KnownWords = WORDS) -> str:
 
 
 def likeliest_by_definition(word: str) -> str:
-    """The word itself, or the one at distance 1 that is more likely than it: frequent ones first, then rare ones."""
-    for known in (FREQUENT, RARE):
-        near = [other for other in known if other in one_error_away(word) and word not in FREQUENT]
-        likely = {other: WORDS.share(other) * error_chance(other, word) for other in near}
-        if likely:
-            best = max(likely, key=lambda other: (likely[other], other))
-            return best if likely[best] > WORDS.share(word) else word
-    return word
+    """The word itself, or the frequent one at distance 1 that is likelier."""
+    near = [other for other in FREQUENT if other in one_error_away(word) and word not in FREQUENT + RARE]
+    likely = {other: WORDS.share(other) * error_chance(other, word) for other in near}
+    best = max(near, key=lambda other: (likely[other], other), default=word)
+    return best if likely.get(best, 0) > WORDS.share(word) else word
 
 
 @given(word=st.sampled_from(FREQUENT + RARE), data=st.data())
@@ -51,11 +49,20 @@ def test_a_word_is_read_as_the_one_at_distance_one_that_was_most_likely_meant(wo
 
 
 def test_shares_fall_with_the_rank_and_are_least_for_unknown_words() -> None:
-    shares = [WORDS.share(word) for word in (*FREQUENT, "zebra", "moive")]
-    assert shares == sorted(shares, reverse=True)
+    shares = [WORDS.share(word) for word in (*FREQUENT, "zebra", "moives", "mvi")]
+    assert shares[:-1] == sorted(shares[:-1], reverse=True)
     assert len(set(shares)) == len(shares)
-    assert shares[-2:] == [RARE_SHARE, UNKNOWN_SHARE]
+    assert shares[-3:] == [RARE_SHARE, UNKNOWN_SHARE, pytest.approx(1e-6)]  # short ones are often abbreviations
     assert sum(shares) < 1
+
+
+@pytest.mark.parametrize("word", sorted(CONTRACTIONS))
+def test_contractions_without_their_apostrophe_stay(word: str) -> None:
+    words = KnownWords(
+        ("want", "isn", "hasn", "weren", "there", "your", "live", "he", "her", "were", "wont", "ha", "hi")
+    )
+    assert words.correct(word) == word
+    assert words.correct("isnn") == "isnn"  # no piece of one is what anybody meant
 
 
 def test_the_kind_of_error_decides_between_words() -> None:
@@ -79,12 +86,8 @@ def test_rare_words_are_known(words: set[str], asked: str) -> None:
         ("the moive was gooood, teh film", "the movie was gooood, the film"),
         ("moive's 'flim' well-ogod", "movie's 'film' well-good"),
         ("zebra filmic abacus", "zebra filmic abacus"),
-        ("goody", "good"),  # a rare word, and a frequent one is so near that it was more likely meant
-        ("zebr abacu", "zebra abacus"),
-        (
-            "zevra qebra",
-            "zebra qebra",
-        ),  # a letter far away on the keyboard makes a rare word less likely than a new one
+        ("goody", "goody"),  # a rare word is known, though a frequent one is near
+        ("zebr abacu", "zebr abacu"),  # and none is read as it
         ("go od mov ie, f rom", "good movie, from"),
         ("th e mo vie", "th e movie"),  # too short to be sure of it
         ("the zeb ra", "the zebra"),
@@ -132,7 +135,7 @@ def test_a_list_is_read_as_it_was_written_and_equal_lists_are_equal_files(tmp_pa
     assert gzip.decompress((tmp_path / "one.gz").read_bytes()).decode() == "\n".join([*FREQUENT, "", *RARE, ""])
     for same in (read, pickle.loads(pickle.dumps(WORDS))):
         assert len(same) == len(WORDS)
-        assert [same.correct(word) for word in ("moive", "goody", "fomr")] == ["movie", "good", "form"]
+        assert [same.correct(word) for word in ("moive", "goody", "fomr")] == ["movie", "goody", "form"]
 
 
 @pytest.mark.parametrize("content", [b"", b"the\nwas\n", gzip.compress(b"\xff")], ids=["empty", "plain", "no text"])
