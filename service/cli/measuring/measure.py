@@ -144,8 +144,8 @@ def measure(
     _need_for(wanted)
     from export.publishing import measure_again
 
-    found = _summed_up(opened, summary) if data is None else _measuring(opened, data, part, wanted, layout)
     correction = _make_correction(opened, data, layout) if correct and data is not None else None
+    found = _summed_up(opened, summary) if data is None else _measuring(opened, data, part, wanted, layout)
     made = measure_again(package, out, found, correction=correction, twins=twin or (), say=console.print)
     _say_measured(opened.manifest, made)
     console.print(f"next: steadfast serve {out}")

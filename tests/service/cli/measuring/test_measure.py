@@ -131,7 +131,8 @@ def test_a_correction_measured_with_everything_else_stands_beside_the_figures_wi
     ran = _run("measure", out, "--data", data, "--explanations", "-o", again)
     assert ran.exit_code == 0, ran.output
     assert open_package(again).manifest.twins == manifest.twins
-    ran = _run("measure", out, "--data", data, "--correct", "-o", tmp_path / "twice")
+    (tmp_path / "elsewhere").mkdir()
+    ran = _run("measure", out, "--data", tmp_path / "elsewhere", "--correct", "-o", tmp_path / "twice")
     assert "corrects texts already" in str(ran.exception)
 
 
