@@ -280,9 +280,9 @@ def _correction_note(manifest: Manifest) -> str:
     if manifest.correction == "letters":
         return f"{letters}.\n"
     return (
-        f"{letters}, and\nwords that are unknown or rare, and one typing error away from another, as the one that was "
-        f"most likely meant. Known\nare the words in `{WORDS_FILE}`: those of the training texts, of the tokenizer and "
-        "of WordNet 3.0, Copyright 2006 by\nPrinceton University (all rights reserved; its licence is at "
+        f"{letters}, and\nunknown words that are one typing error away from known ones as the one that was most likely "
+        f"meant. Known are the\nwords in `{WORDS_FILE}`: those of the training texts, of the tokenizer and of WordNet "
+        "3.0, Copyright 2006 by Princeton\nUniversity (all rights reserved; its licence is at "
         "https://wordnet.princeton.edu/license-and-commercial-use).\n"
     )
 
@@ -312,9 +312,7 @@ def _precision_note(manifest: Manifest) -> str:
 
 
 def _as_written(manifest: Manifest) -> str:
-    """Says so if the cost of the precision was measured before a correction was added."""
-    stated = [values.get(manifest.quality.metric) for values in manifest.metrics.values()]
-    return ", without correction" if manifest.correction and manifest.quality.exported not in stated else ""
+    return ", without correction" if manifest.quality.without_correction else ""
 
 
 def _device(record: TrainingRecord) -> dict[str, str]:

@@ -111,6 +111,9 @@ class QualityReport(_Frozen):
         description="False where no records with right answers were given: how good the answers are is not known, and "
         "the metric is the share of made-up texts that are answered as in fp32.",
     )
+    without_correction: bool = Field(
+        default=False, description="True where it was measured before a correction of texts was added to the package."
+    )
 
 
 class DeterminismReport(_Frozen):

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +103,10 @@ def _correct(folder: Path, correction: Correction) -> Manifest:
     """Make the package in `folder` one that corrects texts, and states nothing that was measured without."""
     before = open_package(folder)
     correction.write(folder)
-    manifest = before.manifest.model_copy(
-        update={"correction": correction.kind, "metrics": {}, "passport": None, "faithfulness": {}, "reference": None}
-    )
-    manifest = _rewrite(folder, manifest)
-    after = open_package(folder)
+    stated: dict[str, Any] = {"metrics": {}, "passport": None, "faithfulness": {}, "reference": None}
+    quality = before.manifest.quality.model_copy(update={"without_correction": True})
+    manifest = before.manifest.model_copy(update=stated | {"correction": correction.kind, "quality": quality})
+    after = replace(before, manifest=manifest)
     probes = {"probes": probe_again(before, after)}
     if before.fallback and after.fallback:
         probes["fallback_probes"] = probe_again(before.fallback, after.fallback)

@@ -91,9 +91,8 @@ class KnownWords:
         # Packages of one tokenizer have most words in common, and share their text.
         self._ranks = {sys.intern(word): rank for rank, word in enumerate(frequent)}
         # Sorted bytes in a block for each length, in place of a hundred thousand objects.
-        self._rare = {
-            size: np.array([*words], dtype=f"S{size}") for size, words in _by_size(sorted({*rare} - self._ranks.keys()))
-        }
+        others = sorted({*rare} - self._ranks.keys(), key=lambda word: (len(word), word))
+        self._rare = {size: np.array([*words], dtype=f"S{size}") for size, words in itertools.groupby(others, len)}
         self._total = math.log(len(self._ranks) + 1) + 1
         self.correct = lru_cache(_KEPT)(self._correct)
         """Read an unknown word as the frequent one, a typing error away, that was most likely meant, if any was.
@@ -205,8 +204,3 @@ class KnownWords:
 
 def _unknown_share(word: str) -> float:
     return max(10.0 ** (-2 * len(word)), UNKNOWN_SHARE)
-
-
-def _by_size(words: Iterable[str]) -> Iterator[tuple[int, Iterator[str]]]:
-    """The words in groups of one length, each in the order in which they came."""
-    return itertools.groupby(sorted(words, key=len), len)

@@ -170,7 +170,7 @@ class TrainingSettings(BaseModel):
     max_tokens: int = Field(default=128, ge=8, description="Longest row, special tokens included.")
     correct: bool = Field(
         default=False,
-        description="Correct texts before they are read: look-alikes of letters, and unknown or rare words one "
+        description="Correct texts before they are read: look-alikes of letters, and unknown words one "
         "typing error away from known ones. Packages made of the checkpoint do the same.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(

@@ -44,7 +44,7 @@ Correct = Annotated[
     bool,
     typer.Option(
         "--correct",
-        help="Correct texts before they are read: look-alikes of letters, and unknown or rare words one typing error "
+        help="Correct texts before they are read: look-alikes of letters, and unknown words one typing error "
         "away from known ones. Needs WordNet. A checkpoint that was trained so is exported so without this.",
     ),
 ]

@@ -87,7 +87,7 @@ Corrected = Annotated[
     bool,
     typer.Option(
         "--correct",
-        help="Correct texts before they are read, from now on: look-alikes of letters, and unknown or rare words one "
+        help="Correct texts before they are read, from now on: look-alikes of letters, and unknown words one "
         "typing error away from known ones. The data must hold its training texts. Needs WordNet.",
     ),
 ]

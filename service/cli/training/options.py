@@ -147,7 +147,7 @@ _OPTIONS = (
         "correct",
         bool,
         "--correct",
-        help="Correct texts before they are read: look-alikes of letters, and unknown or rare words one typing error "
+        help="Correct texts before they are read: look-alikes of letters, and unknown words one typing error "
         "away from known ones. Needs WordNet. Packages made of the checkpoint do the same.",
         rich_help_panel=DATA,
     ),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from models.correction import errors
 from models.correction.errors import error_chance, neighbours, one_error_away
 from models.edits.typos import double, drop, press, swap
+from tests.models.distances import edit_distance
 
 KINDS = {
     "SWAPPED": 0.1,
@@ -73,18 +74,4 @@ def test_a_slip_of_the_finger_has_the_chance_of_its_kind(word: str, data: st.Dat
 def test_words_one_error_away_are_all_at_distance_one(word: str) -> None:
     near = {other for other in one_error_away(word) if set(other) <= set("abc")}
     everything = {"".join(letters) for length in range(6) for letters in product("abc", repeat=length)}
-    assert near == {other for other in everything if distance(word, other) == 1}
-
-
-def distance(one: str, other: str) -> int:
-    """Damerau's distance of neighbouring swaps, by the recurrence."""
-    rows = [list(range(len(other) + 1))]
-    for i, left in enumerate(one, start=1):
-        row = [i]
-        for j, right in enumerate(other, start=1):
-            best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (left != right))
-            if i > 1 and j > 1 and left == other[j - 2] and one[i - 2] == right:
-                best = min(best, rows[-2][j - 2] + 1)
-            row.append(best)
-        rows.append(row)
-    return rows[-1][-1]
+    assert near == {other for other in everything if edit_distance(word, other) == 1}

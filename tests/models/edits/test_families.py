@@ -16,6 +16,7 @@ from models.edits.names import KINDS
 from models.edits.typos import find_long_words
 from models.synonyms.wordnet import WordNetError
 from models.words import Span
+from tests.models.distances import edit_distance
 from tests.tiny import WORDNET
 
 TEXTS = st.one_of(
@@ -100,17 +101,6 @@ def test_synonyms_need_wordnet(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("WNSEARCHDIR", str(tmp_path))
     with pytest.raises(WordNetError, match="install the Debian package wordnet-base"):
         find_family(name)
-
-
-def edit_distance(one: str, other: str) -> int:
-    """Damerau's distance, with neighbours swapped as one edit (optimal string alignment)."""
-    rows = [[i + j if not i * j else 0 for j in range(len(other) + 1)] for i in range(len(one) + 1)]
-    for i in range(1, len(one) + 1):
-        for j in range(1, len(other) + 1):
-            rows[i][j] = min(rows[i - 1][j] + 1, rows[i][j - 1] + 1, rows[i - 1][j - 1] + (one[i - 1] != other[j - 1]))
-            if i > 1 and j > 1 and one[i - 1] == other[j - 2] and one[i - 2] == other[j - 1]:
-                rows[i][j] = min(rows[i][j], rows[i - 2][j - 2] + 1)
-    return rows[-1][-1]
 
 
 def test_inner_typos_are_one_edit_away_and_keep_the_ends() -> None:

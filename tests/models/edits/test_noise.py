@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.edits.noise import Noise
-from tests.models.edits.test_families import TEXTS, edit_distance
+from tests.models.distances import edit_distance
+from tests.models.edits.test_families import TEXTS
 from tests.tiny import WORDNET
 
 TEXT = "the president of this company gladly advised every other doctor about nothing"
