@@ -4,7 +4,6 @@ Counters only grow. What they said earlier is kept beside those of the workers, 
 goes on where the one before it ended.
 """
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -89,8 +88,8 @@ class Window:
         if self._file is None:
             self._snapshots = snapshots
         else:
-            # Another process may write at the same time; whichever ends last has it.
-            unfinished = self._file.with_suffix(f".{os.getpid()}{UNFINISHED}")
+            # Another process or window may write at the same time; whichever ends last has it.
+            unfinished = self._file.with_suffix(f".{threading.get_native_id()}{UNFINISHED}")
             try:
                 with atomic_write(self._file, unfinished=unfinished) as path:
                     path.write_bytes(_SNAPSHOTS.dump_json(snapshots))
