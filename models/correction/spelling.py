@@ -44,7 +44,7 @@ same misspellings right there.
 UNKNOWN_SHARE = 5e-10
 """The share that an unknown word is taken to be. That of short ones is larger: they are often abbreviations."""
 
-NAME_SHARE = 3e-9
+NAME_SHARE = 2e-8
 """The share that an unknown word with a capital is taken to be, which is often a name."""
 
 # fmt: off
@@ -57,7 +57,7 @@ _NEGATED = (
 # fmt: off
 CONTRACTIONS = frozenset(f"{verb}nt" for verb in _NEGATED) | {
     "heres", "hes", "hows", "ill", "im", "ive", "lets", "shes", "thats", "theres", "theyd", "theyll", "theyre",
-    "theyve", "weve", "whats", "whos", "youd", "youll", "youre", "youve",
+    "theyve", "tis", "twas", "weve", "whats", "whos", "youd", "youll", "youre", "youve",
 }
 # fmt: on
 """Contractions without their apostrophe. They stay: a model knows them, and another word may turn the meaning."""
@@ -177,8 +177,8 @@ class KnownWords:
         whole = one + other
         if not SHORTEST < len(whole) <= LONGEST or text[left.end() : right.start()] != " ":
             return False
-        are_frequent = one in self._ranks and other in self._ranks
-        if whole not in self._ranks and (are_frequent or whole not in self):
+        are_known = one in self and other in self
+        if whole not in self._ranks and (are_known or whole not in self):
             return False
         # No ends of contractions, such as the `d` of `he 'd`.
         if text[left.start() - 1 : left.start()] in {"'", "\u2019"}:

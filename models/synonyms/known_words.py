@@ -1,4 +1,8 @@
-"""The words that a corrected text may hold: those of the training texts, of WordNet and of the tokenizer."""
+"""The words that a corrected text may hold: of the training texts, the tokenizer, WordNet and a list of usual words.
+
+The list is wordfreq's (Speer 2022), counted in encyclopedias, subtitles, news, books, the web, Twitter and Reddit: it
+has the names, the slang and the new words that WordNet lacks.
+"""
 
 import re
 from collections import Counter
@@ -18,11 +22,20 @@ from models.tasks.task import AnyTask
 LEAST_COUNT = 2
 """A word that training texts hold only once is as likely a typing error as a word."""
 
-EXPECTED_ERRORS = 0.2
+EXPECTED_ERRORS = 0.1
 """The share of a word's count that must be expected of errors before the word is taken for one.
 
 More errors are of few kinds than one chance for each kind can say, so that it is less than a half.
 """
+
+EXPECTED_MISSPELLINGS = 0.02
+"""The same for a usual word of more than LONGEST_CROWDED letters; what sounds alike (`definately`) is written often."""
+
+LONGEST_CROWDED = 5
+"""Words of so few letters have so many beside them that little can be told from it."""
+
+USUAL_WORDS = 100_000
+"""How many of wordfreq's words are looked at, the most frequent first. The last come once in 10 million words."""
 
 _WORD = re.compile("(?<![a-z]['\u2019])(?<![a-z])[a-z]+")
 """A word, or part of one, in small letters; not the end of a contraction."""
@@ -54,24 +67,39 @@ def make_known_words(
     """Collect known words in small letters.
 
     Others are read as words of the training texts, most frequent first, or as whole words of the tokenizer, in the
-    order of their numbers. WordNet's words and their inflections are only known. What training texts hold and neither
-    of the others is left out where it is likely a typing error for a word that they hold more often.
+    order of their numbers. WordNet's words with their inflections, and usual ones, are only known. What training texts
+    or the list of usual words hold, and neither the tokenizer nor WordNet, is left out where it is likely a typing
+    error for a word that is more frequent there.
     """
     counts = Counter(word for text in texts for word in _WORD.findall(text.lower()) if _WHOLE.fullmatch(word))
     listed = [word for word in _whole_words(vocabulary) if _WHOLE.fullmatch(word)]
-    rare = {*_inflected(wordnet)}
-    ranked = sorted((-count, word) for word, count in counts.items() if count >= least_count)
-    spelt = {*listed, *rare}
-    frequent = [word for _, word in ranked if word in spelt or not _is_likely_an_error(word, counts)]
-    return KnownWords([*dict.fromkeys([*frequent, *listed])], rare)
+    spelt = {*listed, *_inflected(wordnet)}
+    usual = {word: share for word, share in _usual().items() if _WHOLE.fullmatch(word)}
+    errors = {word for word in usual.keys() - spelt if _is_likely_an_error(word, usual, _expected_in_usual(word))}
+    others = counts.keys() - spelt - usual.keys()
+    errors |= {word for word in others if _is_likely_an_error(word, counts, EXPECTED_ERRORS)}
+    ranked = sorted((-count, word) for word, count in counts.items() if count >= least_count and word not in errors)
+    return KnownWords([*dict.fromkeys([*(word for _, word in ranked), *listed])], {*spelt, *usual} - errors)
 
 
-def _is_likely_an_error(word: str, counts: Mapping[str, int]) -> bool:
-    """Whether errors in other words are expected to give a good part of a word's count; short ones may be acronyms."""
+def _is_likely_an_error(word: str, counts: Mapping[str, float], expected: float) -> bool:
+    """Whether errors in other words are `expected` to give a part of a word's count; short ones may be acronyms."""
     near = one_error_away(word) & counts.keys()
     return len(word) > SHORTEST and any(
-        counts[other] * error_chance(other, word) > EXPECTED_ERRORS * counts[word] for other in near
+        counts[other] * error_chance(other, word) > expected * counts[word] for other in near
     )
+
+
+def _expected_in_usual(word: str) -> float:
+    return EXPECTED_ERRORS if len(word) <= LONGEST_CROWDED else EXPECTED_MISSPELLINGS
+
+
+def _usual() -> Mapping[str, float]:
+    """The share of each of wordfreq's most frequent words in English texts."""
+    import wordfreq  # needed only here
+
+    shares = wordfreq.get_frequency_dict("en")
+    return {word: shares[word] for word in wordfreq.top_n_list("en", USUAL_WORDS)}
 
 
 def _whole_words(vocabulary: Mapping[str, int]) -> Iterable[str]:
@@ -81,12 +109,12 @@ def _whole_words(vocabulary: Mapping[str, int]) -> Iterable[str]:
 
 
 def _inflected(wordnet: WordNet) -> Iterable[str]:
-    """The single words of WordNet and the parts of its compounds, with the inflections that lemminflect lists."""
+    """The single words of WordNet, with the inflections that lemminflect lists."""
     import lemminflect  # slow, and needed only here
 
     for word_class in get_args(WordClass):
-        for lemma in wordnet.lemmas(word_class):
-            yield from _WORD.findall(lemma)
-            if lemma.isalpha() and word_class != "ADV":
+        for lemma in filter(_WHOLE.fullmatch, wordnet.lemmas(word_class)):
+            yield lemma
+            if word_class != "ADV":
                 forms = lemminflect.getAllInflections(lemma, word_class)
                 yield from (form for found in forms.values() for form in found if _WHOLE.fullmatch(form))

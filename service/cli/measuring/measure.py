@@ -201,7 +201,7 @@ def _need_for(wanted: Wanted) -> None:
     if wanted.robust or wanted.explanations or wanted.metrics:
         need_for_measuring(robust=wanted.robust)
     if wanted.metrics:
-        need("train", "lemminflect")
+        need("train", "lemminflect", "wordfreq")
 
 
 def need_for_measuring(*, robust: bool) -> None:

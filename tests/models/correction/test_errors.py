@@ -19,7 +19,8 @@ KINDS = {
     "DROPPED": 0.4,
     "BESIDE": 0.5,
     "PUT_IN": 0.6,
-    "EXCHANGED": 0.7,
+    "VOWEL": 0.7,
+    "EXCHANGED": 0.8,
 }
 
 WORDS = st.text(string.ascii_lowercase, min_size=1, max_size=8)
@@ -39,6 +40,10 @@ def kinds_apart(monkeypatch: pytest.MonkeyPatch) -> None:
         ("seems", "seesm", "SWAPPED"),
         ("that", "thay", "NEIGHBOUR"),
         ("that", "thaz", "EXCHANGED"),
+        ("separate", "seperate", "VOWEL"),
+        ("but", "bit", "NEIGHBOUR"),
+        ("film", "falm", "VOWEL"),
+        ("film", "fzlm", "EXCHANGED"),
         ("this", "thiss", "DOUBLED"),
         ("good", "goood", "DOUBLED"),
         ("film", "flim", "SWAPPED"),

@@ -11,21 +11,32 @@ from models.synonyms.wordnet import WordNet, WordNetError
 from models.tasks import TASKS
 from tests.tiny import WORDNET, make_tokenizer, write_examples
 
-TEXTS = ("A Fine film, a fine plot", "a fime film", "fime was slow2 a", "Godard's film")
+TEXTS = ("A Fine film, a fine plot", "a fime film", "fime was slow2 a", "Godarts's film")
 
 
 @pytest.fixture(scope="module")
 def words() -> KnownWords:
-    return make_known_words(TEXTS, {"plot": 7, "##ing": 8, "story": 3, "café": 4, "[CLS]": 0}, WordNet(WORDNET))
+    return make_known_words(TEXTS, {"plot": 7, "##qzing": 8, "story": 3, "café": 4, "[CLS]": 0}, WordNet(WORDNET))
 
 
 def test_words_that_training_texts_hold_twice_or_tokenizers_hold_whole_are_known(words: KnownWords) -> None:
     assert all(word in words for word in ("a", "fine", "film", "fime", "plot", "story"))
-    assert not any(word in words for word in ("godard", "slowq", "ing", "café", "CLS"))
+    assert not any(word in words for word in ("godarts", "slowq", "qzing", "café", "CLS"))
 
 
 def test_wordnets_words_are_known_with_their_inflections(words: KnownWords) -> None:
     assert all(word in words for word in ("increase", "increased", "increasing", "happier", "entities"))
+
+
+def test_usual_words_are_known_but_their_misspellings_are_not(words: KnownWords) -> None:
+    assert all(word in words for word in ("gmail", "sorta", "ouch", "elon", "selfie", "tarantino"))
+    misspelt = ("definately", "recieve", "seperate", "becuase", "untill", "flim", "thier", "wierd")
+    assert not any(word in words for word in misspelt)
+
+
+def test_others_are_never_read_as_usual_words(words: KnownWords) -> None:
+    assert "sorta" in words
+    assert words.correct("sotra") == "sotra"
 
 
 def test_the_more_frequent_word_of_the_training_texts_wins_and_then_the_tokenizers_first() -> None:
