@@ -21,6 +21,9 @@ STRONG = 0.6
 LONGEST_NAMED = 40
 """Most characters of a word or an answer that is named in a line."""
 
+MOST_NAMED = 12
+"""Most corrections of an item that are named in a line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
@@ -70,6 +73,27 @@ def texts_of(item: Item) -> dict[str, str]:
         elif field != "id" and value is not None:
             texts[field] = value
     return texts
+
+
+def name_corrections(item: Item, result: Any) -> str:
+    """The pieces of an item that were read otherwise than they are written, as people are told; empty without any.
+
+    The offsets of the result must count code points.
+    """
+    texts = texts_of(item)
+    pairs = [f"{_seen(texts[one.field][one.start : one.end])} as {_seen(one.to)}" for one in result.corrections]
+    more = [f"{len(pairs) - MOST_NAMED} more"] if len(pairs) > MOST_NAMED else []
+    return ", ".join([*pairs[:MOST_NAMED], *more])
+
+
+def _seen(piece: str) -> str:
+    """A short piece of a text; with its code points where it is a look-alike of a letter, or nobody sees it."""
+    if not piece:
+        return "nothing"
+    points = " ".join(f"U+{ord(sign):04X}" for sign in piece)
+    if piece.isspace() or not piece.isprintable():
+        return shorten(points, LONGEST_NAMED)
+    return shorten(piece, LONGEST_NAMED) if piece.isascii() or len(piece) > 1 else f"{piece} ({points})"
 
 
 def views_of(result: Any) -> list[AnswerView]:

@@ -19,6 +19,7 @@ from service.answers.highlights import (
     cut,
     is_same_for_all_answers,
     is_signed,
+    name_corrections,
     name_explained,
     texts_of,
     views_of,
@@ -55,6 +56,8 @@ def show(items: Sequence[Item], results: Sequence[Any]) -> None:
     for item, result in zip(items, results, strict=True):
         views = views_of(result)
         console.print(_picture(item, views, in_colour=in_colour))
+        if read_otherwise := name_corrections(item, result):
+            console.print(Text(f"read otherwise: {harmless(read_otherwise)}", style="dim"))
         signed += [view for view in views if view.explanation and is_signed(view.explanation)]
         unaimed += [
             view.explanation.method for view in views if view.explanation and is_same_for_all_answers(item, view)

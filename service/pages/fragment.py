@@ -21,6 +21,7 @@ from service.answers.highlights import (
     cut,
     is_same_for_all_answers,
     is_signed,
+    name_corrections,
     name_explained,
     texts_of,
     views_of,
@@ -64,7 +65,7 @@ def answer(item: Item, result: Any, reason: str | None = None) -> str:
     parts = "".join(_part(item, view, is_one_of_many=len(views) > 1) for view in views)
     because = f'<p class="note">Not explained: {escape(reason)}</p>' if reason else ""
     heading = "" if len(views) > 1 else _heading(result, views[0])
-    return f'<article class="answer">{heading}{_scores(result)}{parts}{because}</article>'
+    return f'<article class="answer">{heading}{_scores(result)}{parts}{_corrections(item, result)}{because}</article>'
 
 
 def notes_on(views: Sequence[AnswerView]) -> str:
@@ -101,6 +102,11 @@ def _scores(result: Any) -> str:
         for one in _labels(result)
     )
     return f'<ul class="scores">{rows}</ul>' if rows else ""
+
+
+def _corrections(item: Item, result: Any) -> str:
+    read_otherwise = name_corrections(item, result)
+    return f'<p class="note" lang="">Read otherwise: {escape(read_otherwise)}</p>' if read_otherwise else ""
 
 
 def _labels(result: Any) -> list[LabelScore]:

@@ -13,6 +13,7 @@ from models.correction.spelling import WORDS_FILE, KnownWords
 from models.edits import find_family
 from models.tasks.task import TextItem
 from service.answers.contract import Options
+from service.answers.highlights import MOST_NAMED, name_corrections
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
@@ -105,3 +106,21 @@ def test_a_certificate_reads_edits_corrected_and_computes_each_reading_once(
     ]
     assert len(edits) == certificate["edits"]
     assert certificate["holds"] == all(ask(corrector, edit)["label"] == label for edit in edits)
+
+
+def test_the_terminal_and_the_page_say_what_was_read_otherwise(correcting: Path, tmp_path: Path) -> None:
+    told = "teh as the, U+200B as nothing, \u0430 (U+0430) as a"
+    texts = ("teh fil\u200bm was gre\u0430t", "the film was great")
+    shown = steadfast("predict", "sentiment", *texts, "--package", correcting).stdout.splitlines()
+    assert [line for line in shown if line.startswith("read otherwise")] == [f"read otherwise: {told}"]
+    assert shown.index(f"read otherwise: {told}") < shown.index(texts[1])
+    page = tmp_path / "page.html"
+    steadfast("explain", "sentiment", *texts, "--package", correcting, "--html", page)
+    assert page.read_text(encoding="utf-8").count("Read otherwise: ") == 1
+    assert f"Read otherwise: {told}<" in page.read_text(encoding="utf-8")
+
+
+def test_of_many_corrections_the_first_are_named_and_the_others_counted(corrector: Predictor) -> None:
+    item = TextItem(text="teh " * (MOST_NAMED + 3))
+    (result,) = corrector.answer([item], Options()).results
+    assert name_corrections(item, result) == "teh as the, " * MOST_NAMED + "3 more"
