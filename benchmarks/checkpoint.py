@@ -133,6 +133,7 @@ def make_record(manifest: Manifest, card: str, data: str | None) -> TrainingReco
         score_range=manifest.score_range,
         no_answer_threshold=manifest.no_answer_threshold,
         label_threshold=manifest.label_threshold,
+        outside_threshold=manifest.outside_threshold,
         method=manifest.method,
         base=manifest.base,
         max_tokens=manifest.max_tokens,

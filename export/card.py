@@ -11,7 +11,7 @@ from export.package import FALLBACK_FILE, GRAPH_FILE, Manifest
 from models.checkpoint import IMPORTED, DataFile, ImportRecord, TrainingRecord
 from models.correction.spelling import WORDS_FILE
 from models.tables import format_cell, format_count, markdown_table
-from models.tasks.task import ONE_VECTOR, Head, Outputs
+from models.tasks.task import NO_OUTPUTS, ONE_VECTOR, Head
 from models.training.settings import TrainingSettings
 
 CARD_FILE = "README.md"
@@ -212,7 +212,7 @@ def _imported_again(manifest: Manifest, record: ImportRecord) -> str:
     given = {
         "labels": ",".join(record.named) if record.named else None,
         "score-range": record.outputs.score_range,
-        "label-threshold": _unusual(record.outputs.label_threshold),
+        "label-threshold": _unusual("label_threshold", record),
         "max-tokens": record.max_tokens,
         "data": "FOLDER" if record.data else None,
         "train": parts.get("calibration"),
@@ -387,8 +387,10 @@ def _unpacked_note(record: TrainingRecord) -> str:
     )
 
 
-def _unusual(label_threshold: float) -> float | None:
-    return None if label_threshold == Outputs.label_threshold else label_threshold
+def _unusual(threshold: str, record: TrainingRecord | ImportRecord) -> float | None:
+    """A threshold of the outputs, if it is not the usual one."""
+    found: float = getattr(record.outputs, threshold)
+    return None if found == getattr(NO_OUTPUTS, threshold) else found
 
 
 def _training_toml(record: TrainingRecord) -> str:
@@ -399,7 +401,8 @@ def _training_toml(record: TrainingRecord) -> str:
         "labels": record.labels,
         "score_range": record.score_range,
         "no_answer_threshold": record.no_answer_threshold,
-        "label_threshold": _unusual(record.label_threshold),
+        "label_threshold": _unusual("label_threshold", record),
+        "outside_threshold": _unusual("outside_threshold", record),
         "max_tokens": record.max_tokens,
         "seed": record.seed,
         **{

@@ -172,6 +172,9 @@ class Manifest(_Frozen):
     label_threshold: float = Field(
         default=0.5, ge=0, le=1, description="From this probability on, a text has a label, where it may have several."
     )
+    outside_threshold: float = Field(
+        default=0, ge=0, le=1, description="Below this probability of lying outside, a word belongs to an entity."
+    )
     method: MethodRecord
     noise: dict[str, Any] | None = Field(default=None, description="Settings of the noise beside the method.")
     base: str
@@ -209,7 +212,9 @@ class Manifest(_Frozen):
     @property
     def meaning(self) -> Outputs:
         """The meaning of the numbers that the head gives."""
-        return Outputs(self.labels, self.score_range, self.no_answer_threshold, self.label_threshold)
+        return Outputs(
+            self.labels, self.score_range, self.no_answer_threshold, self.label_threshold, self.outside_threshold
+        )
 
     @property
     def variant(self) -> str:

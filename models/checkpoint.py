@@ -113,6 +113,7 @@ class TrainingRecord(BaseModel):
     score_range: tuple[FiniteFloat, FiniteFloat] | None = None
     no_answer_threshold: float = 0.5
     label_threshold: float = 0.5
+    outside_threshold: float = 0.0
     method: MethodRecord
     base: str
     head: HeadRecord | None = Field(default=None, description="None where the base had no head with labels.")
@@ -147,7 +148,9 @@ class TrainingRecord(BaseModel):
     @property
     def outputs(self) -> Outputs:
         """The meaning of the numbers that the head gives."""
-        return Outputs(self.labels, self.score_range, self.no_answer_threshold, self.label_threshold)
+        return Outputs(
+            self.labels, self.score_range, self.no_answer_threshold, self.label_threshold, self.outside_threshold
+        )
 
     @property
     def layout(self) -> Layout:

@@ -108,6 +108,8 @@ def encode(item: TextItem | NerExample, reader: Reader, truncation: Truncation) 
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[NerAnswer]:
     """Find the entities among the words; a word's label is read where it is farthest from the ends of a window.
 
+    A word is outside of them where `O` is likeliest and has at least the probability `outputs.outside_threshold`.
+
     Every word gets one label however many windows hold it, so no entity is lost or found twice where windows meet.
     Signs without a word beside them are no entity.
     """
@@ -117,7 +119,7 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
     scores = [0.0] * len(encoded.words)
     places = first_tokens(encoded)
     for word, (row, position) in places.items():
-        best = int(probabilities[row][position].argmax())
+        best = _choose(probabilities[row][position], outputs)
         labels[word], scores[word] = outputs.labels[best], float(probabilities[row][position][best])
     entities, parts = [], []
     for words, kind in list(find_entities(labels)):
@@ -131,6 +133,16 @@ def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Pred
         target = contrast(outputs.labels.index(labels[words[0]]), len(outputs.labels), position)
         parts.append(AnswerPart(kind, rows=(row,), target=target, read_at=position))
     return Prediction(NerAnswer(entities=tuple(entities)), outcome=tuple(labels), parts=tuple(parts))
+
+
+def _choose(probabilities: Logits, outputs: Outputs) -> int:
+    """The number of a word's label: the likeliest, or the likeliest within an entity where `O` is not sure enough."""
+    best, outside = int(probabilities.argmax()), outputs.labels.index(OUTSIDE)
+    if best != outside or probabilities[outside] >= outputs.outside_threshold:
+        return best
+    inside = probabilities.copy()
+    inside[outside] = -1
+    return int(inside.argmax())
 
 
 def claims(prediction: Prediction[NerAnswer], encoded: Encoded, outputs: Outputs) -> tuple[Claim, ...]:

@@ -166,6 +166,8 @@ class Outputs:
     """From this probability of "no answer" on, no answer is given; for tasks in which an answer may be missing."""
     label_threshold: float = 0.5
     """From this probability on, a text has a label; for tasks whose labels do not exclude each other."""
+    outside_threshold: float = 0.0
+    """Below this probability of lying outside, a word belongs to an entity; for tasks that find entities."""
 
 
 NO_OUTPUTS = Outputs(())

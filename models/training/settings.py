@@ -144,6 +144,13 @@ class TrainingSettings(BaseModel):
         le=1,
         description="A text has a label if its probability is at least this, in tasks that give several.",
     )
+    outside_threshold: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="A word is part of an entity if the probability that it is outside is below this, even where that "
+        "is likeliest, in tasks that find entities.",
+    )
     rows: int | None = Field(
         default=None,
         gt=0,
@@ -217,6 +224,7 @@ class TrainingSettings(BaseModel):
             self.score_range or own.score_range,
             self.no_answer_threshold,
             self.label_threshold,
+            self.outside_threshold,
         )
 
     @property

@@ -1,6 +1,7 @@
 """Named entities: what a word is, which token speaks for it, and what is found where windows meet."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -67,6 +68,38 @@ def label_at_random(encoded: Encoded, seed: int) -> Prediction[NerAnswer]:
     draw = np.random.default_rng(seed)
     logits = [draw.normal(size=(len(row), len(OUTPUTS.labels))).astype(np.float32) for row in encoded.rows]
     return NER.decode(logits, encoded, OUTPUTS)
+
+
+def test_a_word_is_outside_of_entities_only_where_the_model_is_sure_enough() -> None:
+    encoded = encode("great film plot")
+    sure = {"great": 0.5, "film": 0.9, "plot": 0.7}
+
+    def label(row: Row) -> Logits:
+        outside = np.array([[sure.get(token, 1 - 1e-6)] for token in row.encoding.tokens])
+        kinds = (1 - outside) * np.array([[0.5, 0.2, 0.2, 0.1]])
+        return np.log(np.hstack([outside, kinds])).astype(np.float32)
+
+    logits = [label(row) for row in encoded.rows]
+    found = {
+        threshold: [
+            one.text
+            for one in NER.decode(logits, encoded, replace(OUTPUTS, outside_threshold=threshold)).answer.entities
+        ]
+        for threshold in (0.0, 0.6, 0.8, 0.95)
+    }
+    assert found == {0.0: [], 0.6: ["great"], 0.8: ["great", "plot"], 0.95: ["great", "film", "plot"]}
+
+
+@given(seed=st.integers(0, 2**32 - 1), thresholds=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_a_higher_threshold_takes_no_word_out_of_an_entity(seed: int, thresholds: tuple[float, float]) -> None:
+    encoded = encode("Ada met Grace in Paris")
+    draw = np.random.default_rng(seed)
+    logits = [draw.normal(size=(len(row), len(OUTPUTS.labels))).astype(np.float32) for row in encoded.rows]
+    lower, higher = (
+        NER.decode(logits, encoded, replace(OUTPUTS, outside_threshold=threshold)).outcome
+        for threshold in sorted(thresholds)
+    )
+    assert all(one in (other, OUTSIDE) for one, other in zip(lower, higher, strict=True))
 
 
 @pytest.mark.parametrize(
