@@ -72,7 +72,7 @@ _MEASURED = """\
 ## Measured
 
 {metrics} {precision_note}
-{correction_note}
+{correction_note}{blindness_note}
 The fp32 graph differs from eager torch by at most {parity:.1g} in any output, on {shapes} shapes of padded batches.
 The logits of {determinism_rows} of different lengths are the same bits alone, in mixed batches and with more padding.
 {robustness}{explanations}"""
@@ -140,11 +140,16 @@ _FIGURES = re.compile(r"^## Measured\n.*?^## Data\n", re.MULTILINE | re.DOTALL)
 _MADE = re.compile(r"^steadfast (export|import) .*$", re.MULTILINE)
 """The command that makes the package."""
 
-_CORRECTED_AGAIN = "steadfast measure PACKAGE --data FOLDER --correct --out CORRECTING"
+_CHANGED_AGAIN = "steadfast measure PACKAGE --data FOLDER {options} --out CHANGED"
 
 _NAME_GAP = """ `name-gap` is the largest
 difference that names or terms of identity made to the mean score of {templates}: here that between {highest} and
 {lowest} ({kind})."""
+
+_BLINDNESS_NOTE = """\
+It is blind, in part, to terms of nationality, religion and orientation: after the export their embeddings were moved by
+{share:g} of the way to the mean of their kind, so that an answer hangs less on which of them a text names.
+"""
 
 _FALLBACK_NOTE = (
     f"`{FALLBACK_FILE}` is the same model in fp32; it answers on machines where `{GRAPH_FILE}` gives other results.\n"
@@ -181,14 +186,15 @@ def write_card(manifest: Manifest, record: TrainingRecord | ImportRecord, head: 
     )
 
 
-def replace_figures(card: str, manifest: Manifest, *, is_corrected: bool = False) -> str:
+def replace_figures(card: str, manifest: Manifest, *, changed_by: str = "") -> str:
     """A card with the figures that `manifest` has, in place of those it had.
 
-    `is_corrected` says that a correction was added, which is then among the commands that make the package again.
+    `changed_by` has the options by which the package was changed, so that this command is among those that make it.
     """
     figures = f"{_measured(manifest)}\n## Data\n"
     replaced = _FIGURES.sub(lambda _: figures, card, count=1)
-    return _MADE.sub(rf"\g<0>\n{_CORRECTED_AGAIN}", replaced, count=1) if is_corrected else replaced
+    again = _CHANGED_AGAIN.format(options=changed_by)
+    return _MADE.sub(rf"\g<0>\n{again}", replaced, count=1) if changed_by else replaced
 
 
 def _made(manifest: Manifest) -> str:
@@ -250,6 +256,7 @@ def _measured(manifest: Manifest) -> str:
         metrics=_metrics(manifest),
         precision_note=_precision_note(manifest),
         correction_note=_correction_note(manifest),
+        blindness_note=_BLINDNESS_NOTE.format(share=manifest.blindness) if manifest.blindness else "",
         parity=max(manifest.parity.largest_difference.values()),
         shapes=len(manifest.parity.shapes),
         determinism_rows=format_count(manifest.determinism.rows, "row"),
@@ -281,9 +288,10 @@ def _correction_note(manifest: Manifest) -> str:
         return f"{letters}.\n"
     return (
         f"{letters}, and\nunknown words that are one typing error away from known ones as the one that was most likely "
-        f"meant. Known are the\nwords in `{WORDS_FILE}`: those of the training texts, of the tokenizer and of WordNet "
-        "3.0, Copyright 2006 by Princeton\nUniversity (all rights reserved; its licence is at "
-        "https://wordnet.princeton.edu/license-and-commercial-use).\n"
+        f"meant. Known are the\nwords in `{WORDS_FILE}`: those of the training texts and of the tokenizer, of WordNet "
+        "3.0, Copyright 2006 by\nPrinceton University (all rights reserved; its licence is at "
+        "https://wordnet.princeton.edu/license-and-commercial-use),\nand the most usual ones of wordfreq, by Robyn "
+        "Speer (CC BY-SA 4.0).\n"
     )
 
 
@@ -312,7 +320,10 @@ def _precision_note(manifest: Manifest) -> str:
 
 
 def _as_written(manifest: Manifest) -> str:
-    return ", without correction" if manifest.quality.without_correction else ""
+    if not manifest.quality.is_of_before:
+        return ""
+    lacked = [name for name, has in (("correction", manifest.correction), ("blindness", manifest.blindness)) if has]
+    return f", without {' and '.join(lacked)}"
 
 
 def _device(record: TrainingRecord) -> dict[str, str]:

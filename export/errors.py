@@ -31,6 +31,10 @@ class CannotCorrect(ExportError):
     """A package that no correction can be added to."""
 
 
+class CannotBlind(ExportError):
+    """A package that cannot be made blind to terms of identity."""
+
+
 class OnlyPretrained(ExportError):
     """The checkpoint was only pre-trained, so it has no task to answer."""
 

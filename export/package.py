@@ -111,8 +111,8 @@ class QualityReport(_Frozen):
         description="False where no records with right answers were given: how good the answers are is not known, and "
         "the metric is the share of made-up texts that are answered as in fp32.",
     )
-    without_correction: bool = Field(
-        default=False, description="True where it was measured before a correction of texts was added to the package."
+    is_of_before: bool = Field(
+        default=False, description="True where it was measured before the package was made to correct texts, or blind."
     )
 
 
@@ -186,6 +186,12 @@ class Manifest(_Frozen):
     correction: CorrectionKind | None = Field(
         default=None, description="How texts are corrected before they are read; for words with words.txt.gz."
     )
+    blindness: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="How far embeddings of terms of nationality, religion and orientation were moved to their mean.",
+    )
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     files: dict[str, str] = Field(description="sha256 of every file but this one.")
@@ -218,8 +224,13 @@ class Manifest(_Frozen):
 
     @property
     def variant(self) -> str:
-        """The method of its training, with `+noise` where there was noise, and `+correction` if texts are corrected."""
-        return name_variant(self.method.name, has_noise=self.noise is not None, corrects=self.correction is not None)
+        """The method of its training, with `+noise` where there was noise, and what was added to it since."""
+        return name_variant(
+            self.method.name,
+            has_noise=self.noise is not None,
+            corrects=self.correction is not None,
+            is_blind=self.blindness > 0,
+        )
 
     @property
     def most_faithful(self) -> str | None:

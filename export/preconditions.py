@@ -77,10 +77,14 @@ def read_exportable(checkpoint: Path) -> TrainingRecord:
     return record
 
 
-def variant_of(record: TrainingRecord | Manifest, *, correct: bool) -> str:
-    """The variant of a package that is made of a checkpoint or of another; `correct` gives it a correction."""
-    corrects = correct or record.correction is not None
-    return name_variant(record.method.name, has_noise=record.noise is not None, corrects=corrects)
+def variant_of(record: TrainingRecord | Manifest, *, correct: bool, blind: bool = False) -> str:
+    """The variant of a package that is made of a checkpoint or of another, corrects then and is made blind then."""
+    return name_variant(
+        record.method.name,
+        has_noise=record.noise is not None,
+        corrects=correct or record.correction is not None,
+        is_blind=blind or (isinstance(record, Manifest) and record.blindness > 0),
+    )
 
 
 def read_twins(folders: Sequence[Path], record: TrainingRecord | Manifest, variant: str) -> tuple[Twin, ...]:

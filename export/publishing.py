@@ -7,19 +7,18 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from export.card import CARD_FILE, replace_figures
+from export.changing import Change, change_package, rewrite
 from export.errors import ExportError, NothingMeasured
 from export.figures.passport import Passport
 from export.figures.reference import Reference
-from export.package import MANIFEST_FILE, Faithfulness, Manifest, Twin, open_package, read_manifest, write_manifest
+from export.package import MANIFEST_FILE, Faithfulness, Manifest, Twin, open_package, read_manifest
 from export.preconditions import as_twin, check_place, read_twins, variant_of
-from export.probes import probe_again
 from export.verification import verify_package
-from models.correction.reading import Correction
 from models.progress import Say
 
 
@@ -39,6 +38,9 @@ class Measured:
         return {name: value for name, value in vars(self).items() if value}
 
 
+UNCHANGED = Change()
+"""The change of a package that is only measured."""
+
 MeasurePackage = Callable[[Path], Measured]
 """Takes the folder of a package and measures it. Serving explains and attacks are made on what is served, and export
 must not import that, so whoever calls an export brings this along."""
@@ -49,74 +51,54 @@ def measure_again(
     out: Path,
     measure: MeasurePackage,
     *,
-    correction: Correction | None = None,
+    change: Change = UNCHANGED,
     twins: Sequence[Path] = (),
     say: Say = lambda _: None,
 ) -> Manifest:
     """Make the package `out` of the files of another with figures that are measured now, in its manifest and its card.
 
-    The graph and the tokenizer stay as they are; the digest, which covers the figures, becomes another. Without `twins`
-    it keeps those it has.
+    The tokenizer stays as it is, and so does the graph but for a `change` of it; the digest, which covers the figures,
+    becomes another. Without `twins` it keeps those it has.
 
-    With a `correction`, which the package must not have yet, texts are corrected before they are read: what was
-    measured without it goes, `measure` must measure the metrics anew, and the package as it was becomes a twin.
+    With a `change`, what was measured before it goes, `measure` must measure the metrics anew, and the package as it
+    was becomes a twin.
 
     Raises:
         PackageError: `package` is none, or is damaged.
-        ExportError: `out` exists, a twin does not match, or `measure` found nothing.
+        ExportError: `out` exists, a twin does not match, the package cannot be changed so, or `measure` found nothing.
     """
     check_place(out, None)
     manifest = open_package(package).manifest
-    compared = _compared(manifest, twins, corrects=correction is not None)
+    compared = _compared(manifest, twins, change)
     with workplace(out) as work:
         folder = work / "package"
         folder.mkdir()
         for name in (MANIFEST_FILE, *manifest.files):
             shutil.copyfile(package / name, folder / name)
-        if correction is not None:
-            manifest = _correct(folder, correction)
+        if change != UNCHANGED:
+            manifest = change_package(folder, change)
         found = measure(folder).for_manifest()
-        # Without a correction the package has its metrics; one that is corrected must be measured so, if it ever was.
-        if not found if correction is None else manifest.quality.measured and "metrics" not in found:
+        # Without a change the package has its metrics; one that is changed must be measured so, if it ever was.
+        if not found if change == UNCHANGED else manifest.quality.measured and "metrics" not in found:
             raise NothingMeasured(f"{package}: nothing could be measured, so that {out} was not made")
         manifest = manifest.model_copy(update={"twins": compared} | found)
         if CARD_FILE in manifest.files:
             card = folder / CARD_FILE
-            text = replace_figures(card.read_text(encoding="utf-8"), manifest, is_corrected=correction is not None)
+            text = replace_figures(card.read_text(encoding="utf-8"), manifest, changed_by=change.options)
             card.write_text(text, encoding="utf-8")
-        manifest = _rewrite(folder, manifest)
+        manifest = rewrite(folder, manifest)
         publish(folder, out, say)
     return manifest
 
 
-def _compared(manifest: Manifest, twins: Sequence[Path], *, corrects: bool) -> tuple[Twin, ...]:
-    """The twins of a package that is made of another: those given or else its own, and the other if it is corrected."""
-    variant = variant_of(manifest, correct=corrects)
+def _compared(manifest: Manifest, twins: Sequence[Path], change: Change) -> tuple[Twin, ...]:
+    """The twins of a package that is made of another: those given or else its own, and the other if it is changed."""
+    variant = variant_of(manifest, correct=change.correction is not None, blind=change.blindness > 0)
     compared = read_twins(twins, manifest, variant) or manifest.twins
-    if not corrects:
+    if change == UNCHANGED:
         return compared
     others = (twin for twin in compared if twin.method not in {variant, manifest.variant})
     return (*others, as_twin(manifest))
-
-
-def _correct(folder: Path, correction: Correction) -> Manifest:
-    """Make the package in `folder` one that corrects texts, and states nothing that was measured without."""
-    before = open_package(folder)
-    correction.write(folder)
-    stated: dict[str, Any] = {"metrics": {}, "passport": None, "faithfulness": {}, "reference": None}
-    quality = before.manifest.quality.model_copy(update={"without_correction": True})
-    manifest = before.manifest.model_copy(update=stated | {"correction": correction.kind, "quality": quality})
-    after = replace(before, manifest=manifest)
-    probes = {"probes": probe_again(before, after)}
-    if before.fallback and after.fallback:
-        probes["fallback_probes"] = probe_again(before.fallback, after.fallback)
-    return _rewrite(folder, manifest.model_copy(update=probes))
-
-
-def _rewrite(folder: Path, manifest: Manifest) -> Manifest:
-    """Write another manifest for the files in `folder`, and return it with their digests."""
-    (folder / MANIFEST_FILE).unlink()
-    return write_manifest(folder, manifest)
 
 
 def publish(folder: Path, out: Path, say: Say) -> None:

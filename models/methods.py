@@ -14,10 +14,14 @@ WITH_NOISE = "+noise"
 WITH_CORRECTION = "+correction"
 """End of the name of a model that reads its texts corrected."""
 
+WITH_BLINDNESS = "+blindness"
+"""End of the name of a model that is blind, in part, to terms of identity."""
 
-def name_variant(method: str, *, has_noise: bool, corrects: bool = False) -> str:
-    """The name by which models are told apart: the method's, with `+noise` and `+correction` where there are such."""
-    return f"{method}{WITH_NOISE if has_noise else ''}{WITH_CORRECTION if corrects else ''}"
+
+def name_variant(method: str, *, has_noise: bool, corrects: bool = False, is_blind: bool = False) -> str:
+    """The name by which models are told apart: the method's, with `+noise` and so on where there are such."""
+    endings = ((has_noise, WITH_NOISE), (corrects, WITH_CORRECTION), (is_blind, WITH_BLINDNESS))
+    return method + "".join(ending for holds, ending in endings if holds)
 
 
 @dataclass(frozen=True, kw_only=True)

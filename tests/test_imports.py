@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("export.decomposition",),),
     (("export.graphs",), ("export.card", "export.origin")),
     (("export.gates",),),
-    (("export.build", "export.correcting", "export.publishing", "export.verification"),),
+    (("export.build", "export.changing", "export.correcting", "export.publishing", "export.verification"),),
     (("export.importing",),),
     (("service.address",), ("service.supervision",), ("service.engine",)),
     (("service.health",),),

@@ -57,6 +57,9 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The words of each kind. Surnames and religions are of one form each, so that a sentence stays as it is."""
 
+IDENTITY_KINDS = ("nationality", "religion", "believers", "orientation")
+"""The kinds that are terms of what people are, not names."""
+
 _WORD = re.compile(r"[^\W\d_]+")
 _KIND_OF = {word.lower(): kind for kind, words in KINDS.items() for word in words}
 _LOWER_CASE = frozenset(word for words in KINDS.values() for word in words if word.islower())

@@ -29,10 +29,10 @@ More errors are of few kinds than one chance for each kind can say, so that it i
 """
 
 EXPECTED_MISSPELLINGS = 0.02
-"""The same for a usual word of more than LONGEST_CROWDED letters; what sounds alike (`definately`) is written often."""
+"""The same for usual words: what sounds alike (`definately`) is written more often than slips of fingers are."""
 
-LONGEST_CROWDED = 5
-"""Words of so few letters have so many beside them that little can be told from it."""
+_EXPECTED_BY_LENGTH = {3: 1.0, 4: EXPECTED_ERRORS, 5: EXPECTED_ERRORS}
+"""More for usual words of so few letters: many have a word beside them by chance, and many of three are acronyms."""
 
 USUAL_WORDS = 100_000
 """How many of wordfreq's words are looked at, the most frequent first. The last come once in 10 million words."""
@@ -75,23 +75,18 @@ def make_known_words(
     listed = [word for word in _whole_words(vocabulary) if _WHOLE.fullmatch(word)]
     spelt = {*listed, *_inflected(wordnet)}
     usual = {word: share for word, share in _usual().items() if _WHOLE.fullmatch(word)}
-    errors = {word for word in usual.keys() - spelt if _is_likely_an_error(word, usual, _expected_in_usual(word))}
-    others = counts.keys() - spelt - usual.keys()
+    errors = {word for word in usual.keys() - spelt if _is_likely_an_error(word, usual)}
+    others = {word for word in counts.keys() - spelt - usual.keys() if len(word) > SHORTEST}
     errors |= {word for word in others if _is_likely_an_error(word, counts, EXPECTED_ERRORS)}
     ranked = sorted((-count, word) for word, count in counts.items() if count >= least_count and word not in errors)
     return KnownWords([*dict.fromkeys([*(word for _, word in ranked), *listed])], {*spelt, *usual} - errors)
 
 
-def _is_likely_an_error(word: str, counts: Mapping[str, float], expected: float) -> bool:
-    """Whether errors in other words are `expected` to give a part of a word's count; short ones may be acronyms."""
+def _is_likely_an_error(word: str, counts: Mapping[str, float], expected: float | None = None) -> bool:
+    """Whether errors in other words are `expected` to give a part of a word's count; without it, by its length."""
+    wanted = (expected or _EXPECTED_BY_LENGTH.get(len(word), EXPECTED_MISSPELLINGS)) * counts[word]
     near = one_error_away(word) & counts.keys()
-    return len(word) > SHORTEST and any(
-        counts[other] * error_chance(other, word) > expected * counts[word] for other in near
-    )
-
-
-def _expected_in_usual(word: str) -> float:
-    return EXPECTED_ERRORS if len(word) <= LONGEST_CROWDED else EXPECTED_MISSPELLINGS
+    return len(word) >= SHORTEST and any(counts[other] * error_chance(other, word) > wanted for other in near)
 
 
 def _usual() -> Mapping[str, float]:

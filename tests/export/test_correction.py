@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from export.build import PackageForm, export_checkpoint
+from export.changing import Change
 from export.correcting import make_correction_for, measure_metrics
 from export.errors import CannotCorrect, NothingMeasured, NoTwin
 from export.package import MissingFile, WrongFormat, open_package
@@ -52,7 +53,7 @@ def test_a_checkpoint_trained_without_can_be_made_to_correct(correcting: Path) -
 
 def test_typing_errors_in_known_words_leave_answers_as_they_are(correcting: Path, fp32_package: Path) -> None:
     texts = ["the film was great", "the plot is awful", "a lovely story", "very dull"]
-    spoilt = ["teh film wass graet", "the plto is afwul", "a lvely stroy", "veery dul"]
+    spoilt = ["teh film wass graet", "the plto is afwul", "a lvely stroy", "veery dulll"]
     for folder, is_same in ((correcting, True), (fp32_package, False)):
         model = open_packaged_model(folder)
         right, changed = (
@@ -126,7 +127,7 @@ def test_a_correction_that_is_added_to_a_package_is_measured_with_it(misspelt: P
     package, out, data = misspelt / "package", tmp_path / "out", str(misspelt / "data")
     before = open_package(package)
     correction = make_correction_for(before, data)
-    made = measure_again(package, out, metrics_on(data), correction=correction)
+    made = measure_again(package, out, metrics_on(data), change=Change(correction=correction))
     assert made.metrics["validation"]["accuracy"] > before.manifest.metrics["validation"]["accuracy"]
     assert made.twins[0].metrics == before.manifest.metrics
     assert made.quality.exported == before.manifest.quality.exported
@@ -141,13 +142,13 @@ def test_no_package_stands_beside_itself(misspelt: Path, tmp_path: Path) -> None
     plain = open_package(tmp_path / "plain")
     assert [twin.method for twin in plain.manifest.twins] == ["plain+correction"]
     correction = make_correction_for(plain, data)
-    made = measure_again(tmp_path / "plain", tmp_path / "out", metrics_on(data), correction=correction)
+    made = measure_again(tmp_path / "plain", tmp_path / "out", metrics_on(data), change=Change(correction=correction))
     assert (made.variant, [twin.method for twin in made.twins]) == ("plain+correction", ["plain"])
     with pytest.raises(NothingMeasured):
-        measure_again(tmp_path / "plain", tmp_path / "x", lambda _: Measured(), correction=correction)
+        measure_again(tmp_path / "plain", tmp_path / "x", lambda _: Measured(), change=Change(correction=correction))
     with pytest.raises(NoTwin, match=r"the same training, plain\+correction"):
         measure_again(
-            tmp_path / "plain", tmp_path / "x", lambda _: Measured(), correction=correction,
+            tmp_path / "plain", tmp_path / "x", lambda _: Measured(), change=Change(correction=correction),
             twins=[tmp_path / "corrects"],
         )  # fmt: skip
 
@@ -157,7 +158,10 @@ def test_a_fallback_answers_corrected_texts_too(misspelt: Path, tmp_path: Path) 
     before = open_package(tmp_path / "both")
     data = str(misspelt / "data")
     made = measure_again(
-        tmp_path / "both", tmp_path / "out", metrics_on(data), correction=make_correction_for(before, data)
+        tmp_path / "both",
+        tmp_path / "out",
+        metrics_on(data),
+        change=Change(correction=make_correction_for(before, data)),
     )
     assert made.precision == "int8"
     assert len(made.fallback_probes) == len(before.manifest.fallback_probes) > 0

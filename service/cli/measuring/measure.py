@@ -91,6 +91,17 @@ Corrected = Annotated[
         "typing error away from known ones. The data must hold its training texts. Needs WordNet.",
     ),
 ]
+Blinded = Annotated[
+    float | None,
+    typer.Option(
+        "--blind",
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help="Tell terms of nationality, religion and orientation less apart, from now on: move their embeddings by "
+        "this share of the way to the mean of their kind. For tasks that judge one text.",
+    ),
+]
 Summed = Annotated[
     Path | None,
     typer.Option(
@@ -114,6 +125,7 @@ def measure(
     reference: AskedReference = False,
     summary: Summed = None,
     correct: Corrected = False,
+    blind: Blinded = None,
     twin: Twins = None,
     **names: Any,
 ) -> None:
@@ -131,22 +143,30 @@ def measure(
     The graph and the tokenizer stay as they are. The figures stand in the manifest and in the card, so the package has
     another digest. Figures that are not measured now stay as they were.
 
-    With `--correct` the new package reads its texts corrected. Its metrics are measured so, its other figures if they
-    are asked for, and those of before stand beside them.
+    With `--correct` the new package reads its texts corrected, and with `--blind` its answers hang less on who a text
+    is about. Its metrics are measured so, its other figures if they are asked for, and those of before stand beside
+    them.
     """
-    wanted = Wanted(robust=robust, explanations=explanations, reference=reference or correct, metrics=correct)
+    changes = correct or bool(blind)
+    wanted = Wanted(robust=robust, explanations=explanations, reference=reference or changes, metrics=changes)
     layout = layout_of(names)
     _check_options(data, part, summary, wanted, layout)
     check_place(out, None)
     opened = open_package(package)
     check_layout(layout, find_task(opened.manifest.task))
-    read_twins(twin or (), opened.manifest, variant_of(opened.manifest, correct=correct))
-    _need_for(wanted)
+    read_twins(twin or (), opened.manifest, variant_of(opened.manifest, correct=correct, blind=bool(blind)))
+    _need_for(wanted, correct=correct, blind=bool(blind))
+    if blind:
+        from export.changing import refuse_to_blind
+
+        refuse_to_blind(opened.task, opened.manifest, package)
+    from export.changing import Change
     from export.publishing import measure_again
 
     correction = _make_correction(opened, data, layout) if correct and data is not None else None
     found = _summed_up(opened, summary) if data is None else _measuring(opened, data, part, wanted, layout)
-    made = measure_again(package, out, found, correction=correction, twins=twin or (), say=console.print)
+    change = Change(correction=correction, blindness=blind or 0)
+    made = measure_again(package, out, found, change=change, twins=twin or (), say=console.print)
     _say_measured(opened.manifest, made)
     console.print(f"next: steadfast serve {out}")
 
@@ -154,7 +174,7 @@ def measure(
 def _say_measured(before: "Manifest", made: "Manifest") -> None:
     new = made.reference if made.reference != before.reference else None
     told = f"{new.answers:,} answers to {new.texts}; " if new else ""
-    if made.correction != before.correction:
+    if made.variant != before.variant:
         for part, found in made.metrics.items():
             told += "".join(f"{name} {value:.4f} on {part}; " for name, value in found.items())
     console.print(f"{told}digest {made.digest}", highlight=False)
@@ -167,7 +187,7 @@ def _check_options(data: str | None, part: str | None, summary: Path | None, wan
             raise typer.BadParameter("a summary is read alone; leave out the other options", param_hint="--summary")
     elif not on_data:
         raise typer.BadParameter(
-            "nothing to measure; give --robust, --explanations, --reference, --summary or --correct"
+            "nothing to measure; give --robust, --explanations, --reference, --summary, --correct or --blind"
         )
     elif data is None:
         raise typer.BadParameter("nothing to measure on; name a folder or an id on the hub", param_hint="--data")
@@ -197,11 +217,13 @@ def _summed_up(package: "Package", summary: Path | None) -> "MeasurePackage":
     return lambda _: found
 
 
-def _need_for(wanted: Wanted) -> None:
+def _need_for(wanted: Wanted, *, correct: bool, blind: bool) -> None:
     if wanted.robust or wanted.explanations or wanted.metrics:
         need_for_measuring(robust=wanted.robust)
-    if wanted.metrics:
+    if correct:
         need("train", "lemminflect", "wordfreq")
+    if blind:
+        need("export", "onnx")
 
 
 def need_for_measuring(*, robust: bool) -> None:

@@ -29,8 +29,8 @@ def test_wordnets_words_are_known_with_their_inflections(words: KnownWords) -> N
 
 
 def test_usual_words_are_known_but_their_misspellings_are_not(words: KnownWords) -> None:
-    assert all(word in words for word in ("gmail", "sorta", "ouch", "elon", "selfie", "tarantino"))
-    misspelt = ("definately", "recieve", "seperate", "becuase", "untill", "flim", "thier", "wierd")
+    assert all(word in words for word in ("gmail", "sorta", "ouch", "elon", "selfie", "tarantino", "lol", "npc", "api"))
+    misspelt = ("definately", "recieve", "seperate", "becuase", "untill", "flim", "thier", "wierd", "teh", "adn")
     assert not any(word in words for word in misspelt)
 
 

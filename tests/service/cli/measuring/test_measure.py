@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from export.graphs import blinding
 from export.package import open_package
+from export.session import open_packaged_model
 from export.verification import verify_package
 from models.correction.spelling import WORDS_FILE
+from models.edits.names import IDENTITY_KINDS
+from models.evaluation import predict_all
 from service.cli.commands import app
+from tests.service.conftest import ZOO
 from tests.tiny import WORDNET
 
 
@@ -108,7 +113,7 @@ def test_a_package_is_made_to_correct_texts_and_keeps_its_graph(
     assert change.to == "great"
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "as the one that was most likely meant" in card
-    assert "steadfast measure PACKAGE --data FOLDER --correct --out CORRECTING\n```" in card
+    assert "steadfast measure PACKAGE --data FOLDER --correct --out CHANGED\n```" in card
     assert "## Robustness" not in card
 
 
@@ -145,3 +150,32 @@ def test_other_texts_than_those_of_the_training_are_refused(
     ran = _run("measure", bare, "--data", moved, "--correct", "-o", tmp_path / "out")
     assert "part 'train' is not the file" in str(ran.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_package_is_made_blind_to_terms_and_keeps_the_rest(
+    bare: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blinding, "KINDS", dict.fromkeys(IDENTITY_KINDS, ("great", "awful")))
+    out = tmp_path / "blind"
+    ran = _run("measure", bare, "--data", data, "--blind", "1", "-o", out)
+    assert ran.exit_code == 0, ran.output
+    before, after = open_package(bare).manifest, open_package(out).manifest
+    assert (before.variant, after.variant) == ("plain", "plain+blindness")
+    assert [twin.digest for twin in after.twins] == [before.digest]
+    # To a model that is blind to it, the only difference between these is none.
+    model = open_packaged_model(out)
+    great, awful = (predict_all(model, [model.reader.read(f"the film was {word}")]) for word in ("great", "awful"))
+    assert great[0].answer.scores == awful[0].answer.scores
+    assert after.metrics["validation"]["accuracy"] < before.metrics["validation"]["accuracy"]
+    assert verify_package(out, data=str(data)).passed
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "moved by\n1 of the way to the mean of their kind" in card
+    assert "steadfast measure PACKAGE --data FOLDER --blind 1 --out CHANGED\n```" in card
+    ran = _run("measure", out, "--data", data, "--blind", "0.5", "-o", tmp_path / "twice")
+    assert "is blind already, by 1" in str(ran.exception)
+    assert not (tmp_path / "twice").exists()
+
+
+def test_a_package_whose_answers_need_such_terms_is_not_made_blind(tmp_path: Path) -> None:
+    ran = _run("measure", ZOO / "paraphrase", "--data", tmp_path, "--blind", "0.5", "-o", tmp_path / "out")
+    assert "paraphrase must tell such terms apart" in str(ran.exception)
