@@ -165,7 +165,7 @@ def measure(
 
     correction = _make_correction(opened, data, layout) if correct and data is not None else None
     found = _summed_up(opened, summary) if data is None else _measuring(opened, data, part, wanted, layout)
-    change = Change(correction=correction, blindness=blind or 0)
+    change = Change(correction=correction, blindness=blind or 0.0)
     made = measure_again(package, out, found, change=change, twins=twin or (), say=console.print)
     _say_measured(opened.manifest, made)
     console.print(f"next: steadfast serve {out}")
