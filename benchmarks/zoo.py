@@ -1,7 +1,8 @@
 """`python -m benchmarks.zoo`: trains the packages of `zoo/` again, by their recipes, with the twins beside them.
 
 A recipe is a folder of `zoo/recipes/` with a settings file for each stage; a stage starts from the one before it. The
-twin of a package goes through the same stages without their noise, or by plain training where no stage has any.
+twin of a package goes through the same stages without their noise, or by plain training where no stage has any. The
+package as it was trained is measured too, before it is changed: all read their texts corrected in the end.
 Whatever is there already is not made again, and a training that was stopped goes on.
 """
 
@@ -24,6 +25,10 @@ RECIPES = ROOT / "zoo" / "recipes"
 TASKS = ("sentiment", "nli", "sts", "paraphrase", "ner", "reading-comprehension")
 AFTER = {"sts": "nli", "reading-comprehension": "nli"}
 """Tasks whose first stage starts from the first stage of another."""
+
+CORRECTED = ("--correct",)
+CHANGES = {"sentiment": (*CORRECTED, "--blind", "0.5")}
+"""How `steadfast measure` changes a package that is trained; the others are made to correct texts alone."""
 
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -71,7 +76,7 @@ def main(
 
 
 def plan(task: str, data: str, base: str, out: Path, made: Sequence[str] = TASKS) -> Iterator[Step]:
-    """The steps for one task: the twin's stages, the package's own, and both exports, the twin's first.
+    """The steps for one task: the twin's stages, the package's own, both exports, the twin's first, and the changes.
 
     Raises:
         NoRecipe: there is none for the task, or the task that it starts from is neither in `made`, which are made
@@ -98,10 +103,12 @@ def plan(task: str, data: str, base: str, out: Path, made: Sequence[str] = TASKS
                 yield Step(trained, (*arguments, *(otherwise if is_twin and differs else ())))
             before = str(trained)
         ends[is_twin] = before
-    twin = out / f"{task}-twin"
+    twin, trained = out / f"{task}-twin", out / f"{task}-as-trained"
     measured = ("--robust", "--explanations", "--data", folder)
     yield Step(twin, ("export", ends[True], "--out", str(twin), *measured))
-    yield Step(out / task, ("export", ends[False], "--out", str(out / task), "--twin", str(twin), *measured))
+    yield Step(trained, ("export", ends[False], "--out", str(trained), "--twin", str(twin), *measured))
+    changes = CHANGES.get(task, CORRECTED)
+    yield Step(out / task, ("measure", str(trained), "--out", str(out / task), *changes, *measured))
 
 
 def _first(task: str) -> Path:

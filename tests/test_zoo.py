@@ -55,7 +55,9 @@ def test_a_twin_goes_through_the_same_stages_without_noise(tmp_path: Path) -> No
     for step in steps:
         there.add(str(step.made))
         assert {argument for argument in step.arguments if argument.startswith(str(tmp_path))} <= there
-    assert steps[-1].arguments[4:6] == ("--twin", str(tmp_path / "sentiment-twin"))
+    assert steps[-2].arguments[4:6] == ("--twin", str(tmp_path / "sentiment-twin"))
+    assert steps[-1].arguments[:2] == ("measure", str(steps[-2].made))
+    assert steps[-1].made == tmp_path / "sentiment"
 
 
 def test_the_twin_of_a_recipe_without_noise_is_trained_plainly(tmp_path: Path) -> None:
