@@ -134,6 +134,7 @@ def make_record(manifest: Manifest, card: str, data: str | None) -> TrainingReco
         no_answer_threshold=manifest.no_answer_threshold,
         label_threshold=manifest.label_threshold,
         outside_threshold=manifest.outside_threshold,
+        blindness=manifest.blindness,
         method=manifest.method,
         base=manifest.base,
         max_tokens=manifest.max_tokens,

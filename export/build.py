@@ -249,6 +249,7 @@ def _manifest(graph: Path, origin: Origin, checked: _CheckedGraph, name: str, tw
         max_tokens=record.max_tokens,
         pad_id=origin.pad_id,
         correction=origin.correction.kind if origin.correction else None,
+        blindness=record.blindness if isinstance(record, TrainingRecord) else 0.0,
         inputs=inputs,
         outputs=outputs,
         files={},

@@ -137,10 +137,10 @@ noise searches for nothing. The other lines are sets made to mislead and CheckLi
 _FIGURES = re.compile(r"^## Measured\n.*?^## Data\n", re.MULTILINE | re.DOTALL)
 """The sections that hold figures, up to the heading behind them."""
 
-_MADE = re.compile(r"^steadfast (export|import) .*$", re.MULTILINE)
-"""The command that makes the package."""
+_MADE = re.compile(r"^steadfast (?:export|import) .*$((?:\nsteadfast measure .*$)*)", re.MULTILINE)
+"""The commands that make the package, and those among them that change it."""
 
-_CHANGED_AGAIN = "steadfast measure PACKAGE --data FOLDER {options} --out CHANGED"
+_CHANGED_AGAIN = "steadfast measure {before} --data FOLDER {options} --out {after}"
 
 _NAME_GAP = """ `name-gap` is the largest
 difference that names or terms of identity made to the mean score of {templates}: here that between {highest} and
@@ -148,7 +148,8 @@ difference that names or terms of identity made to the mean score of {templates}
 
 _BLINDNESS_NOTE = """\
 It is blind, in part, to terms of nationality, religion and orientation: after the export their embeddings were moved by
-{share:g} of the way to the mean of their kind, so that an answer hangs less on which of them a text names.
+{share:g} of the way to the mean of their kind, so that an answer hangs less on which of them a text names. The next two
+lines were checked before.
 """
 
 _FALLBACK_NOTE = (
@@ -193,8 +194,15 @@ def replace_figures(card: str, manifest: Manifest, *, changed_by: str = "") -> s
     """
     figures = f"{_measured(manifest)}\n## Data\n"
     replaced = _FIGURES.sub(lambda _: figures, card, count=1)
-    again = _CHANGED_AGAIN.format(options=changed_by)
-    return _MADE.sub(rf"\g<0>\n{again}", replaced, count=1) if changed_by else replaced
+
+    def with_change(found: re.Match[str]) -> str:
+        changes = found[1].count("\n")
+        before = f"PACKAGE-{changes + 1}" if changes else "PACKAGE"
+        return f"{found[0]}\n" + _CHANGED_AGAIN.format(
+            before=before, options=changed_by, after=f"PACKAGE-{changes + 2}"
+        )
+
+    return _MADE.sub(with_change, replaced, count=1) if changed_by else replaced
 
 
 def _made(manifest: Manifest) -> str:
@@ -218,7 +226,7 @@ def _imported_again(manifest: Manifest, record: ImportRecord) -> str:
     given = {
         "labels": ",".join(record.named) if record.named else None,
         "score-range": record.outputs.score_range,
-        "label-threshold": _unusual("label_threshold", record),
+        "label-threshold": _unusual(record.outputs.label_threshold, NO_OUTPUTS.label_threshold),
         "max-tokens": record.max_tokens,
         "data": "FOLDER" if record.data else None,
         "train": parts.get("calibration"),
@@ -320,10 +328,8 @@ def _precision_note(manifest: Manifest) -> str:
 
 
 def _as_written(manifest: Manifest) -> str:
-    if not manifest.quality.is_of_before:
-        return ""
-    lacked = [name for name, has in (("correction", manifest.correction), ("blindness", manifest.blindness)) if has]
-    return f", without {' and '.join(lacked)}"
+    lacked = " and ".join(manifest.quality.without)
+    return f", without {lacked}" if lacked else ""
 
 
 def _device(record: TrainingRecord) -> dict[str, str]:
@@ -398,10 +404,8 @@ def _unpacked_note(record: TrainingRecord) -> str:
     )
 
 
-def _unusual(threshold: str, record: TrainingRecord | ImportRecord) -> float | None:
-    """A threshold of the outputs, if it is not the usual one."""
-    found: float = getattr(record.outputs, threshold)
-    return None if found == getattr(NO_OUTPUTS, threshold) else found
+def _unusual(threshold: float, usual: float) -> float | None:
+    return None if threshold == usual else threshold
 
 
 def _training_toml(record: TrainingRecord) -> str:
@@ -412,8 +416,8 @@ def _training_toml(record: TrainingRecord) -> str:
         "labels": record.labels,
         "score_range": record.score_range,
         "no_answer_threshold": record.no_answer_threshold,
-        "label_threshold": _unusual("label_threshold", record),
-        "outside_threshold": _unusual("outside_threshold", record),
+        "label_threshold": _unusual(record.label_threshold, NO_OUTPUTS.label_threshold),
+        "outside_threshold": _unusual(record.outside_threshold, NO_OUTPUTS.outside_threshold),
         "max_tokens": record.max_tokens,
         "seed": record.seed,
         **{

@@ -40,19 +40,23 @@ def change_package(folder: Path, change: Change) -> Manifest:
     """Change the package in `folder`, which then states nothing that was measured before but the export's own checks.
 
     Raises:
-        CannotBlind: its graph has no embeddings of such terms.
+        CannotBlind: its answers may well depend on such terms, its graph has no embeddings of them, or it is blind
+            already.
     """
     before = open_package(folder)
+    if change.blindness:
+        refuse_to_blind(before.task, before.manifest, folder)
     if change.correction is not None:
         change.correction.write(folder)
     if change.blindness:
         from export.graphs.blinding import blind  # needs onnx
 
-        for package in (before, *([before.fallback] if before.fallback else ())):
-            blind(package.graph, before.reader().tokenizer, change.blindness)
+        for form in (before, *([before.fallback] if before.fallback else ())):
+            blind(form.graph, before.reader().tokenizer, change.blindness)
     stated: dict[str, Any] = {"metrics": {}, "passport": None, "faithfulness": {}, "reference": None}
-    quality = before.manifest.quality.model_copy(update={"is_of_before": True})
-    manifest = before.manifest.model_copy(update=stated | change.fields() | {"quality": quality})
+    quality = before.manifest.quality
+    stated["quality"] = quality.model_copy(update={"without": (*quality.without, *change.fields())})
+    manifest = before.manifest.model_copy(update=stated | change.fields())
     after = replace(before, manifest=manifest)
     probes = {"probes": _probes(before, after, change)}
     if before.fallback and after.fallback:
@@ -61,12 +65,16 @@ def change_package(folder: Path, change: Change) -> Manifest:
 
 
 def refuse_to_blind(task: AnyTask, manifest: Manifest, folder: Path) -> None:
-    """Refuse a package whose answers may well depend on whom a text names, or that is blind already.
+    """Refuse to make a package blind.
 
     Raises:
-        CannotBlind.
+        CannotBlind: its answers may well depend on such terms, or it is blind already.
     """
-    if task.head not in ONE_VECTOR or len(task.columns) > 1:
+    if task.head not in ONE_VECTOR:
+        raise CannotBlind(
+            f"{folder}: {task.name} finds words in texts, such terms among them, and must tell them apart"
+        )
+    if len(task.columns) > 1:
         raise CannotBlind(
             f"{folder}: {task.name} must tell such terms apart, as in two texts of which one names French and one "
             "Greek people; only tasks that judge one text can be blind to them"

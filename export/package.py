@@ -111,8 +111,8 @@ class QualityReport(_Frozen):
         description="False where no records with right answers were given: how good the answers are is not known, and "
         "the metric is the share of made-up texts that are answered as in fp32.",
     )
-    is_of_before: bool = Field(
-        default=False, description="True where it was measured before the package was made to correct texts, or blind."
+    without: tuple[Literal["correction", "blindness"], ...] = Field(
+        default=(), description="What was added to the package after this was measured."
     )
 
 
@@ -219,7 +219,11 @@ class Manifest(_Frozen):
     def meaning(self) -> Outputs:
         """The meaning of the numbers that the head gives."""
         return Outputs(
-            self.labels, self.score_range, self.no_answer_threshold, self.label_threshold, self.outside_threshold
+            self.labels,
+            self.score_range,
+            no_answer_threshold=self.no_answer_threshold,
+            label_threshold=self.label_threshold,
+            outside_threshold=self.outside_threshold,
         )
 
     @property

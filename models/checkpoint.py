@@ -114,6 +114,7 @@ class TrainingRecord(BaseModel):
     no_answer_threshold: float = 0.5
     label_threshold: float = 0.5
     outside_threshold: float = 0.0
+    blindness: float = Field(default=0.0, description="Of the package that the weights were taken from.")
     method: MethodRecord
     base: str
     head: HeadRecord | None = Field(default=None, description="None where the base had no head with labels.")
@@ -149,7 +150,11 @@ class TrainingRecord(BaseModel):
     def outputs(self) -> Outputs:
         """The meaning of the numbers that the head gives."""
         return Outputs(
-            self.labels, self.score_range, self.no_answer_threshold, self.label_threshold, self.outside_threshold
+            self.labels,
+            self.score_range,
+            no_answer_threshold=self.no_answer_threshold,
+            label_threshold=self.label_threshold,
+            outside_threshold=self.outside_threshold,
         )
 
     @property

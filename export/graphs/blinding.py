@@ -28,28 +28,26 @@ def blind(graph: Path, tokenizer: Tokenizer, share: float) -> None:
     rounded anew in the rows that move.
 
     Raises:
-        CannotBlind: the graph looks no tokens up in a table, or no kind has two terms that are one token.
+        CannotBlind: the graph does not look tokens up in one table, or no kind has two terms that are one token.
     """
     groups = list(_groups(tokenizer))
     if not groups:
         raise CannotBlind(f"{graph}: its tokenizer has no two terms of one kind as whole words")
     model = onnx.load(graph)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    looked_up = [node.input[0] for node in model.graph.node if node.op_type == "Gather" and "input_ids" in node.input]
-    tables = [constants[name] for name in looked_up if name in constants]
-    if not tables:
-        raise CannotBlind(f"{graph}: looks no tokens up in a table of embeddings")
-    arrays = [numpy_helper.to_array(table).copy() for table in tables]
-    if len(arrays) == 2:
-        rows, scales = arrays
-        for group in groups:
-            rows[group], scales[group] = quantize_rows(_drawn_together(rows[group] * scales[group], share))
-    else:
-        (floats,) = arrays
-        for group in groups:
-            floats[group] = _drawn_together(floats[group].astype(np.float32), share)
-    for table, array in zip(tables, arrays, strict=True):
-        table.CopyFrom(numpy_helper.from_array(array, table.name))
+    gathered = [node.input[0] for node in model.graph.node if node.op_type == "Gather" and "input_ids" in node.input]
+    tables = {name: numpy_helper.to_array(constants[name]).copy() for name in gathered if name in constants}
+    match list(tables.values()):
+        case [rows, scales] if rows.dtype == np.int8:
+            for group in groups:
+                rows[group], scales[group] = quantize_rows(_drawn_together(rows[group] * scales[group], share))
+        case [floats] if floats.dtype != np.int8:
+            for group in groups:
+                floats[group] = _drawn_together(floats[group].astype(np.float32), share)
+        case _:
+            raise CannotBlind(f"{graph}: does not look its tokens up in one table of embeddings")
+    for name, table in tables.items():
+        constants[name].CopyFrom(numpy_helper.from_array(table, name))
     save_graph(model, graph)
 
 

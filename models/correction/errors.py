@@ -6,23 +6,30 @@ fingers, with vowels that sound alike; their sizes are guesses, on which little 
 """
 
 import string
+from collections.abc import Mapping
+from typing import Literal
 
-SWAPPED = 1e-3
-"""Two letters that changed places."""
-NEIGHBOUR = 1e-3
-"""A letter that became one beside it on the keyboard."""
-DOUBLED = 1e-3
-"""A letter that was typed twice."""
-DROPPED = 5e-4
-"""A letter that was left out."""
-BESIDE = 3e-4
-"""A letter put in that is beside one of its neighbours on the keyboard."""
-PUT_IN = 1e-4
-"""Any other letter put in."""
-VOWEL = 2e-4
-"""A vowel that became another: mostly no slip of a finger, but a word that sounds alike (`seperate`)."""
-EXCHANGED = 2e-5
-"""Any other letter that became one far from it on the keyboard."""
+ErrorKind = Literal["swapped", "neighbour", "doubled", "once", "dropped", "beside", "put in", "vowel", "exchanged"]
+"""What happened to letters: two changed places, one became one beside it on the keyboard, was typed twice, or once in
+place of twice, was left out, was put in beside one of its neighbours on the keyboard or elsewhere, or became another
+vowel or any other letter."""
+
+CHANCES: Mapping[ErrorKind, float] = {
+    "swapped": 1e-3,
+    "neighbour": 1e-3,
+    "doubled": 1e-3,
+    "once": 1e-3,
+    "dropped": 5e-4,
+    "beside": 3e-4,
+    "vowel": 2e-4,
+    "put in": 1e-4,
+    "exchanged": 2e-5,
+}
+"""The chance of each kind of error in a word."""
+
+SOUND_ALIKE: frozenset[ErrorKind] = frozenset({"swapped", "once", "vowel"})
+"""Errors that are mostly no slips of fingers, but words written as they sound: `recieve`, `embarassing`, `seperate`."""
+
 SPLIT = 1e-4
 """A space put in. No more, for the words of compounds stand side by side more often than by chance (`key board`)."""
 
@@ -55,16 +62,22 @@ def one_error_away(word: str) -> set[str]:
 
 def error_chance(meant: str, typed: str) -> float:
     """The chance that a word was typed for one at Damerau distance 1; both in small letters a to z."""
-    place = next((at for at, pair in enumerate(zip(meant, typed, strict=False)) if pair[0] != pair[1]), len(meant))
+    return CHANCES[error_kind(meant, typed)]
+
+
+def error_kind(meant: str, typed: str) -> ErrorKind:
+    """The kind of the one error by which a word was typed for another; both in small letters a to z."""
+    same = min(len(meant), len(typed))
+    place = next((at for at in range(same) if meant[at] != typed[at]), same)
     if len(typed) < len(meant):
-        return DROPPED
+        return "once" if meant[place] in meant[max(place - 1, 0) : place] + meant[place + 1 : place + 2] else "dropped"
     if len(typed) > len(meant):
         beside = typed[max(place - 1, 0) : place] + typed[place + 1 : place + 2]
         if typed[place] in beside:
-            return DOUBLED
-        return PUT_IN if _NEIGHBOURS[typed[place]].isdisjoint(beside) else BESIDE
+            return "doubled"
+        return "put in" if _NEIGHBOURS[typed[place]].isdisjoint(beside) else "beside"
     if meant[place + 1 :] != typed[place + 1 :]:
-        return SWAPPED
+        return "swapped"
     if typed[place] in _NEIGHBOURS[meant[place]]:
-        return NEIGHBOUR
-    return VOWEL if {meant[place], typed[place]} <= _VOWELS else EXCHANGED
+        return "neighbour"
+    return "vowel" if {meant[place], typed[place]} <= _VOWELS else "exchanged"

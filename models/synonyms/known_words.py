@@ -12,7 +12,7 @@ from typing import get_args
 from tokenizers import Tokenizer
 
 from models.checkpoint import DataSource
-from models.correction.errors import error_chance, one_error_away
+from models.correction.errors import SOUND_ALIKE, error_chance, error_kind, one_error_away
 from models.correction.reading import Correction
 from models.correction.spelling import LONGEST, SHORTEST, KnownWords
 from models.data import read_texts
@@ -29,10 +29,16 @@ More errors are of few kinds than one chance for each kind can say, so that it i
 """
 
 EXPECTED_MISSPELLINGS = 0.02
-"""The same for usual words: what sounds alike (`definately`) is written more often than slips of fingers are."""
+"""The same where the error sounds alike (`recieve`, `definately`), which is more often written than slips are."""
 
-_EXPECTED_BY_LENGTH = {3: 1.0, 4: EXPECTED_ERRORS, 5: EXPECTED_ERRORS}
-"""More for usual words of so few letters: many have a word beside them by chance, and many of three are acronyms."""
+LONGEST_CROWDED = 5
+"""Words of so few letters have others beside them by chance, so that they are held to EXPECTED_ERRORS."""
+
+EXPECTED_OF_SHORT = 10.0
+"""The same for usual words of three letters, of which many are acronyms."""
+
+OF_THE_FIELD = 30.0
+"""A word that training texts hold so many times as often as usual is one of their field, and no error."""
 
 USUAL_WORDS = 100_000
 """How many of wordfreq's words are looked at, the most frequent first. The last come once in 10 million words."""
@@ -75,18 +81,28 @@ def make_known_words(
     listed = [word for word in _whole_words(vocabulary) if _WHOLE.fullmatch(word)]
     spelt = {*listed, *_inflected(wordnet)}
     usual = {word: share for word, share in _usual().items() if _WHOLE.fullmatch(word)}
-    errors = {word for word in usual.keys() - spelt if _is_likely_an_error(word, usual)}
+    scale = OF_THE_FIELD * counts.total()
+    usually = {word for word in usual.keys() - spelt if counts[word] < scale * usual[word]}
     others = {word for word in counts.keys() - spelt - usual.keys() if len(word) > SHORTEST}
-    errors |= {word for word in others if _is_likely_an_error(word, counts, EXPECTED_ERRORS)}
+    errors = {word for word in usually if _is_likely_an_error(word, usual)}
+    errors |= {word for word in others if _is_likely_an_error(word, counts)}
     ranked = sorted((-count, word) for word, count in counts.items() if count >= least_count and word not in errors)
     return KnownWords([*dict.fromkeys([*(word for _, word in ranked), *listed])], {*spelt, *usual} - errors)
 
 
-def _is_likely_an_error(word: str, counts: Mapping[str, float], expected: float | None = None) -> bool:
-    """Whether errors in other words are `expected` to give a part of a word's count; without it, by its length."""
-    wanted = (expected or _EXPECTED_BY_LENGTH.get(len(word), EXPECTED_MISSPELLINGS)) * counts[word]
-    near = one_error_away(word) & counts.keys()
-    return len(word) >= SHORTEST and any(counts[other] * error_chance(other, word) > wanted for other in near)
+def _is_likely_an_error(word: str, counts: Mapping[str, float]) -> bool:
+    """Whether errors in other words are expected to give a good part of a word's count."""
+    return len(word) >= SHORTEST and any(
+        counts[other] * error_chance(other, word) > _expected(other, word) * counts[word]
+        for other in one_error_away(word) & counts.keys()
+    )
+
+
+def _expected(meant: str, word: str) -> float:
+    if len(word) == SHORTEST:
+        return EXPECTED_OF_SHORT
+    is_heard = len(word) > LONGEST_CROWDED and error_kind(meant, word) in SOUND_ALIKE
+    return EXPECTED_MISSPELLINGS if is_heard else EXPECTED_ERRORS
 
 
 def _usual() -> Mapping[str, float]:

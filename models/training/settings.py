@@ -222,9 +222,9 @@ class TrainingSettings(BaseModel):
         return Outputs(
             self.labels or own.labels,
             self.score_range or own.score_range,
-            self.no_answer_threshold,
-            self.label_threshold,
-            self.outside_threshold,
+            no_answer_threshold=self.no_answer_threshold,
+            label_threshold=self.label_threshold,
+            outside_threshold=self.outside_threshold,
         )
 
     @property

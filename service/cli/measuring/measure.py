@@ -62,7 +62,7 @@ class Wanted:
     explanations: bool = False
     reference: bool = False
     metrics: bool = False
-    """Those of the task itself, which are measured anew when a package is made to correct texts."""
+    """Those of the task itself, which are measured anew when the package is changed."""
 
 
 MeasuredData = Annotated[
@@ -140,29 +140,29 @@ def measure(
         --summary last-month.json -o packages/sentiment-2
     ```
 
-    The graph and the tokenizer stay as they are. The figures stand in the manifest and in the card, so the package has
-    another digest. Figures that are not measured now stay as they were.
+    The figures stand in the manifest and in the card, so the package has another digest. Figures that are not measured
+    now stay as they were, and so do the graph and the answers.
 
-    With `--correct` the new package reads its texts corrected, and with `--blind` its answers hang less on who a text
-    is about. Its metrics are measured so, its other figures if they are asked for, and those of before stand beside
+    With `--correct` the new package reads its texts corrected, and with `--blind` its answers hang less on which people
+    a text names. Its metrics are measured so, its other figures if they are asked for, and those of before stand beside
     them.
     """
-    changes = correct or bool(blind)
+    changes = correct or blind is not None
+    if blind == 0:
+        raise typer.BadParameter("0 changes nothing; give a share above 0, up to 1", param_hint="--blind")
     wanted = Wanted(robust=robust, explanations=explanations, reference=reference or changes, metrics=changes)
     layout = layout_of(names)
     _check_options(data, part, summary, wanted, layout)
     check_place(out, None)
     opened = open_package(package)
     check_layout(layout, find_task(opened.manifest.task))
-    read_twins(twin or (), opened.manifest, variant_of(opened.manifest, correct=correct, blind=bool(blind)))
-    _need_for(wanted, correct=correct, blind=bool(blind))
-    if blind:
-        from export.changing import refuse_to_blind
-
-        refuse_to_blind(opened.task, opened.manifest, package)
-    from export.changing import Change
+    read_twins(twin or (), opened.manifest, variant_of(opened.manifest, correct=correct, blind=blind is not None))
+    _need_for(wanted, correct=correct, blind=blind is not None)
+    from export.changing import Change, refuse_to_blind
     from export.publishing import measure_again
 
+    if blind is not None:
+        refuse_to_blind(opened.task, opened.manifest, package)
     correction = _make_correction(opened, data, layout) if correct and data is not None else None
     found = _summed_up(opened, summary) if data is None else _measuring(opened, data, part, wanted, layout)
     change = Change(correction=correction, blindness=blind or 0.0)

@@ -79,5 +79,5 @@ def test_a_graph_without_a_table_and_a_tokenizer_without_terms_are_refused(tmp_p
     model = onnx.load(graph)
     model.graph.node[0].input[1] = model.graph.input[0].name = "other"
     onnx.save(model, graph)
-    with pytest.raises(CannotBlind, match="looks no tokens up"):
+    with pytest.raises(CannotBlind, match="does not look its tokens up"):
         blind(graph, tokenizer(), 0.5)

@@ -113,7 +113,7 @@ def test_a_package_is_made_to_correct_texts_and_keeps_its_graph(
     assert change.to == "great"
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "as the one that was most likely meant" in card
-    assert "steadfast measure PACKAGE --data FOLDER --correct --out CHANGED\n```" in card
+    assert "steadfast measure PACKAGE --data FOLDER --correct --out PACKAGE-2\n```" in card
     assert "## Robustness" not in card
 
 
@@ -170,10 +170,30 @@ def test_a_package_is_made_blind_to_terms_and_keeps_the_rest(
     assert verify_package(out, data=str(data)).passed
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "moved by\n1 of the way to the mean of their kind" in card
-    assert "steadfast measure PACKAGE --data FOLDER --blind 1 --out CHANGED\n```" in card
+    assert "steadfast measure PACKAGE --data FOLDER --blind 1 --out PACKAGE-2\n```" in card
     ran = _run("measure", out, "--data", data, "--blind", "0.5", "-o", tmp_path / "twice")
     assert "is blind already, by 1" in str(ran.exception)
     assert not (tmp_path / "twice").exists()
+
+
+def test_a_package_is_changed_twice(bare: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
+    monkeypatch.setattr(blinding, "KINDS", dict.fromkeys(IDENTITY_KINDS, ("great", "awful")))
+    assert _run("measure", bare, "--data", data, "--correct", "-o", tmp_path / "one").exit_code == 0
+    assert _run("measure", tmp_path / "one", "--data", data, "--blind", "0.5", "-o", tmp_path / "two").exit_code == 0
+    made = open_package(tmp_path / "two").manifest
+    assert made.variant == "plain+correction+blindness"
+    assert [twin.method for twin in made.twins] == ["plain", "plain+correction"]
+    assert made.quality.without == ("correction", "blindness")
+    card = (tmp_path / "two" / "README.md").read_text(encoding="utf-8")
+    assert (
+        "\nsteadfast measure PACKAGE --data FOLDER --correct --out PACKAGE-2"
+        "\nsteadfast measure PACKAGE-2 --data FOLDER --blind 0.5 --out PACKAGE-3\n```" in card
+    )
+    # Both at once are one change of the same outcome.
+    assert _run("measure", bare, "--data", data, "--correct", "--blind", "0.5", "-o", tmp_path / "both").exit_code == 0
+    both = open_package(tmp_path / "both").manifest
+    assert (both.variant, both.metrics, both.probes) == (made.variant, made.metrics, made.probes)
 
 
 def test_a_package_whose_answers_need_such_terms_is_not_made_blind(tmp_path: Path) -> None:
