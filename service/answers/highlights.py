@@ -78,22 +78,31 @@ def texts_of(item: Item) -> dict[str, str]:
 def name_corrections(item: Item, result: Any) -> str:
     """The pieces of an item that were read otherwise than they are written, as people are told; empty without any.
 
-    The offsets of the result must count code points.
+    Equal ones are named once. The offsets of the result must count code points.
     """
     texts = texts_of(item)
-    pairs = [f"{_seen(texts[one.field][one.start : one.end])} as {_seen(one.to)}" for one in result.corrections]
-    more = [f"{len(pairs) - MOST_NAMED} more"] if len(pairs) > MOST_NAMED else []
-    return ", ".join([*pairs[:MOST_NAMED], *more])
+    pieces = [(texts[one.field][one.start : one.end], one.to) for one in result.corrections]
+    named = [f"{_quoted(written, to)} as {_quoted(to)}" for written, to in dict.fromkeys(pieces)]
+    more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
+    return ", ".join([*named[:MOST_NAMED], *more])
 
 
-def _seen(piece: str) -> str:
-    """A short piece of a text; with its code points where it is a look-alike of a letter, or nobody sees it."""
+def _quoted(piece: str, to: str | None = None) -> str:
+    """A short piece of a text in quotes, with the code points of signs that nobody sees.
+
+    Letters that are not in `to`, what they are read as, may be look-alikes, and have theirs too.
+    """
     if not piece:
         return "nothing"
-    points = " ".join(f"U+{ord(sign):04X}" for sign in piece)
-    if piece.isspace() or not piece.isprintable():
-        return shorten(points, LONGEST_NAMED)
-    return shorten(piece, LONGEST_NAMED) if piece.isascii() or len(piece) > 1 else f"{piece} ({points})"
+    shown = (
+        f"<U+{ord(sign):04X}>"
+        if not sign.isprintable()
+        else f"{sign}<U+{ord(sign):04X}>"
+        if to is not None and not sign.isascii() and sign not in to
+        else sign
+        for sign in piece
+    )
+    return f'"{shorten("".join(shown), LONGEST_NAMED)}"'
 
 
 def views_of(result: Any) -> list[AnswerView]:

@@ -106,7 +106,9 @@ def _scores(result: Any) -> str:
 
 def _corrections(item: Item, result: Any) -> str:
     read_otherwise = name_corrections(item, result)
-    return f'<p class="note" lang="">Read otherwise: {escape(read_otherwise)}</p>' if read_otherwise else ""
+    if not read_otherwise:
+        return ""
+    return f'<p class="note">Read otherwise: <span lang="" dir="auto">{escape(read_otherwise)}</span></p>'
 
 
 def _labels(result: Any) -> list[LabelScore]:

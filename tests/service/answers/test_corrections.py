@@ -1,5 +1,6 @@
 """Answers of a package that corrects texts: as for the corrected text, in the caller's words and offsets."""
 
+import html
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,7 +110,7 @@ def test_a_certificate_reads_edits_corrected_and_computes_each_reading_once(
 
 
 def test_the_terminal_and_the_page_say_what_was_read_otherwise(correcting: Path, tmp_path: Path) -> None:
-    told = "teh as the, U+200B as nothing, \u0430 (U+0430) as a"
+    told = '"teh" as "the", "<U+200B>" as nothing, "\u0430<U+0430>" as "a"'
     texts = ("teh fil\u200bm was gre\u0430t", "the film was great")
     shown = steadfast("predict", "sentiment", *texts, "--package", correcting).stdout.splitlines()
     assert [line for line in shown if line.startswith("read otherwise")] == [f"read otherwise: {told}"]
@@ -117,10 +118,27 @@ def test_the_terminal_and_the_page_say_what_was_read_otherwise(correcting: Path,
     page = tmp_path / "page.html"
     steadfast("explain", "sentiment", *texts, "--package", correcting, "--html", page)
     assert page.read_text(encoding="utf-8").count("Read otherwise: ") == 1
-    assert f"Read otherwise: {told}<" in page.read_text(encoding="utf-8")
+    assert f">{html.escape(told)}<" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("the fli\u200bm", '"fli<U+200B>m" as "film"'),
+        ("gr\u0435ta", '"gr\u0435<U+0435>ta" as "great"'),
+        ("the\u00a0film", '"<U+00A0>" as " "'),
+        ("teh film, teh film", '"teh" as "the"'),
+    ],
+)
+def test_a_piece_is_named_once_with_the_signs_that_nobody_sees(corrector: Predictor, text: str, told: str) -> None:
+    item = TextItem(text=text)
+    (result,) = corrector.answer([item], Options()).results
+    assert name_corrections(item, result) == told
 
 
 def test_of_many_corrections_the_first_are_named_and_the_others_counted(corrector: Predictor) -> None:
-    item = TextItem(text="teh " * (MOST_NAMED + 3))
+    spoilt = [f"film{letter}" for letter in "abcdefghjkpqrtu"]
+    item = TextItem(text=" ".join(spoilt))
     (result,) = corrector.answer([item], Options()).results
-    assert name_corrections(item, result) == "teh as the, " * MOST_NAMED + "3 more"
+    named = [f'"{word}" as "film"' for word in spoilt[:MOST_NAMED]]
+    assert name_corrections(item, result) == ", ".join([*named, "3 more"])
