@@ -88,7 +88,7 @@ def variant_of(record: TrainingRecord | Manifest, *, correct: bool, blind: bool 
 
 
 def read_twins(folders: Sequence[Path], record: TrainingRecord | Manifest, variant: str) -> tuple[Twin, ...]:
-    """Packages of the same training by other methods, with other noise or other reading, as the manifest names them.
+    """Packages of the same training by other methods, with other noise or other changes, as the manifest names them.
 
     `variant` is that of the package beside which they stand.
 

@@ -57,6 +57,8 @@ def test_a_twin_goes_through_the_same_stages_without_noise(tmp_path: Path) -> No
         assert {argument for argument in step.arguments if argument.startswith(str(tmp_path))} <= there
     assert steps[-2].arguments[4:6] == ("--twin", str(tmp_path / "sentiment-twin"))
     assert steps[-1].arguments[:2] == ("measure", str(steps[-2].made))
+    assert steps[-1].arguments[4:7] == ("--correct", "--blind", "0.5")
+    assert [*plan("ner", "data", "base", tmp_path)][-1].arguments[4:6] == ("--correct", "--robust")
     assert steps[-1].made == tmp_path / "sentiment"
 
 

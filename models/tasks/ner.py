@@ -108,7 +108,8 @@ def encode(item: TextItem | NerExample, reader: Reader, truncation: Truncation) 
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[NerAnswer]:
     """Find the entities among the words; a word's label is read where it is farthest from the ends of a window.
 
-    A word is outside of them where `O` is likeliest and has at least the probability `outputs.outside_threshold`.
+    A word is outside of entities where `O` is its likeliest label, with a probability of `outputs.outside_threshold` at
+    least.
 
     Every word gets one label however many windows hold it, so no entity is lost or found twice where windows meet.
     Signs without a word beside them are no entity.

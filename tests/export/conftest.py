@@ -31,6 +31,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     settings = {
         "task": "sentiment", "base": str(base), "base_name": "tiny", "source": {"data": str(data)}, "epochs": 4,
         "batch_size": 16, "learning_rate": 5e-3, "max_tokens": MAX_TOKENS, "precision": "fp32", "seed": 3,
+        "outside_threshold": 0.25,
     }  # fmt: skip
     train(check_settings(settings), folder / "trained", Watcher(say=lambda _: None, advance=lambda *_: None))
     return folder / "trained"

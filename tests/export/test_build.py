@@ -199,6 +199,8 @@ def test_the_settings_in_the_card_are_settings_that_train_takes(package: Path) -
     card = (package / "README.md").read_text()
     settings = check_settings(tomllib.loads(card.partition("```toml\n")[2].partition("```")[0]))
     assert (settings.epochs, settings.learning_rate, settings.seed, settings.max_tokens) == (4, 5e-3, 3, MAX_TOKENS)
+    # The threshold came the whole way, from the settings of the training to the package that decides by it.
+    assert settings.outside_threshold == open_package(package).manifest.meaning.outside_threshold == 0.25
 
 
 FAITHFULNESS = Faithfulness(

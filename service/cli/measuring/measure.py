@@ -32,8 +32,8 @@ Twins = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="PACKAGE",
-        help="Package of the same training by another method, or with noise or without; its figures are kept beside "
-        "this one's. May be repeated.",
+        help="Package of the same training by another method, with noise or without, or not changed; its figures are "
+        "kept beside this one's. May be repeated.",
     ),
 ]
 Robust = Annotated[

@@ -1,5 +1,6 @@
 """Graphs made blind to terms of identity: what moves, how far, and what stays."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,17 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
 from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
+from tokenizers.models import WordLevel, WordPiece
 from tokenizers.normalizers import Lowercase
-from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split, Whitespace
 
 from export.errors import CannotBlind
 from export.graphs.blinding import blind
 from export.graphs.embeddings import quantize_tables
+from export.package import open_package
+from export.session import Session
+
+ROOT = Path(__file__).parents[3]
 
 VOCABULARY = ["[PAD]", "[UNK]", "french", "greek", "sik", "##h", "muslim", "hindu", "film", "gay", "emily"]
 TERMS = {"nationality": [2, 3], "religion": [6, 7]}
@@ -68,6 +73,31 @@ def test_terms_of_a_kind_move_by_the_share_to_their_mean_and_nothing_else_moves(
         mean = before[rows].mean(axis=0)
         assert after[rows] == pytest.approx(before[rows] * (1 - share) + mean * share, abs=tolerance)
     assert (after[ALONE] == before[ALONE]).all()
+
+
+def test_a_real_package_cannot_tell_terms_apart_that_are_one(tmp_path: Path) -> None:
+    package = open_package(ROOT / "zoo" / "sentiment")
+    graph = tmp_path / "model.onnx"
+    shutil.copyfile(package.graph, graph)
+    blind(graph, package.reader().tokenizer, 1.0)
+    for path, is_same in ((graph, True), (package.graph, False)):
+        session = Session(path, pad_id=package.manifest.pad_id)
+        texts = [f"My {word} friend came to see us." for word in ("Syrian", "Korean")]
+        logits = [session.run(package.reader().read(text).rows, ["logits"])[0]["logits"] for text in texts]
+        assert np.array_equal(*logits) == is_same
+
+
+def test_terms_with_a_capital_and_a_space_are_tokens_of_their_own_in_other_tokenizers(tmp_path: Path) -> None:
+    vocabulary = ["[UNK]", "\u0120French", "\u0120Greek", "french", "greek", "film"]
+    cased = Tokenizer(WordLevel({word: number for number, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    cased.pre_tokenizer = Sequence([Split(" ", "merged_with_next"), ByteLevel(add_prefix_space=False, use_regex=False)])
+    table = np.random.default_rng(0).uniform(-1, 1, (len(VOCABULARY), 4)).astype(np.float32)
+    graph = write_lookup(tmp_path / "model.onnx", table, "fp32")
+    blind(graph, cased, 1.0)
+    found = embeddings(graph)
+    assert found[1] == pytest.approx(table[1:3].mean(axis=0), abs=1e-6)
+    assert found[3] == pytest.approx(table[3:5].mean(axis=0), abs=1e-6)
+    assert (found[[0, 5]] == table[[0, 5]]).all()
 
 
 def test_a_graph_without_a_table_and_a_tokenizer_without_terms_are_refused(tmp_path: Path) -> None:

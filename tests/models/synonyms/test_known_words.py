@@ -34,6 +34,17 @@ def test_usual_words_are_known_but_their_misspellings_are_not(words: KnownWords)
     assert not any(word in words for word in misspelt)
 
 
+def test_usual_words_near_to_frequent_ones_are_no_errors(words: KnownWords) -> None:
+    assert all(word in words for word in ("influencer", "presets", "ias", "gis", "json", "embarrassed", "keepin"))
+
+
+def test_a_word_that_training_texts_hold_far_more_often_than_usual_is_of_their_field() -> None:
+    texts = ["the sith fight with the jedi"] * 40 + ["a film with a plot"] * 400
+    known = make_known_words(texts, {}, WordNet(WORDNET))
+    assert known.correct("sith") == "sith"
+    assert make_known_words(texts[40:], {}, WordNet(WORDNET)).correct("sith") == "with"
+
+
 def test_others_are_never_read_as_usual_words(words: KnownWords) -> None:
     assert "sorta" in words
     assert words.correct("sotra") == "sotra"
