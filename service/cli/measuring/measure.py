@@ -141,7 +141,7 @@ def measure(
     ```
 
     The figures stand in the manifest and in the card, so the package has another digest. Figures that are not measured
-    now stay as they were, and so do the graph and the answers.
+    now stay as they were, and so do the graph and the answers but for the next two options.
 
     With `--correct` the new package reads its texts corrected, and with `--blind` its answers hang less on which people
     a text names. Its metrics are measured so, its other figures if they are asked for, and those of before stand beside
