@@ -77,7 +77,8 @@ def test_a_word_is_outside_of_entities_only_where_the_model_is_sure_enough() -> 
     def label(row: Row) -> Logits:
         outside = np.array([[sure.get(token, 1 - 1e-6)] for token in row.encoding.tokens])
         kinds = (1 - outside) * np.array([[0.5, 0.2, 0.2, 0.1]])
-        return np.log(np.hstack([outside, kinds])).astype(np.float32)
+        found: Logits = np.log(np.hstack([outside, kinds])).astype(np.float32)
+        return found
 
     logits = [label(row) for row in encoded.rows]
     found = {
