@@ -137,11 +137,6 @@ noise searches for nothing. The other lines are sets made to mislead and CheckLi
 _FIGURES = re.compile(r"^## Measured\n.*?^## Data\n", re.MULTILINE | re.DOTALL)
 """The sections that hold figures, up to the heading behind them."""
 
-_MADE = re.compile(r"^steadfast (?:export|import) .*$((?:\nsteadfast measure .*$)*)", re.MULTILINE)
-"""The commands that make the package, and those among them that change it."""
-
-_CHANGED_AGAIN = "steadfast measure {before} --data FOLDER {options} --out {after}"
-
 _NAME_GAP = """ `name-gap` is the largest
 difference that names or terms of identity made to the mean score of {templates}: here that between {highest} and
 {lowest} ({kind})."""
@@ -187,22 +182,10 @@ def write_card(manifest: Manifest, record: TrainingRecord | ImportRecord, head: 
     )
 
 
-def replace_figures(card: str, manifest: Manifest, *, changed_by: str = "") -> str:
-    """A card with the figures that `manifest` has, in place of those it had.
-
-    `changed_by` has the options by which the package was changed, so that this command is among those that make it.
-    """
+def replace_figures(card: str, manifest: Manifest) -> str:
+    """A card with the figures that `manifest` has, in place of those it had."""
     figures = f"{_measured(manifest)}\n## Data\n"
-    replaced = _FIGURES.sub(lambda _: figures, card, count=1)
-
-    def with_change(found: re.Match[str]) -> str:
-        changes = found[1].count("\n")
-        before = f"PACKAGE-{changes + 1}" if changes else "PACKAGE"
-        return f"{found[0]}\n" + _CHANGED_AGAIN.format(
-            before=before, options=changed_by, after=f"PACKAGE-{changes + 2}"
-        )
-
-    return _MADE.sub(with_change, replaced, count=1) if changed_by else replaced
+    return _FIGURES.sub(lambda _: figures, card, count=1)
 
 
 def _made(manifest: Manifest) -> str:

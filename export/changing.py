@@ -3,6 +3,7 @@
 Nothing here needs torch.
 """
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from export.probes import probe_again, record_probes
 from export.session import Session
 from models.correction.reading import Correction
 from models.tasks.task import ONE_VECTOR, AnyTask
+
+_MADE = re.compile(r"^steadfast (?:export|import) .*$((?:\nsteadfast measure .*$)*)", re.MULTILINE)
+"""The commands on a card that make its package, and those among them that change it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,17 @@ def change_package(folder: Path, change: Change) -> Manifest:
     if before.fallback and after.fallback:
         probes["fallback_probes"] = _probes(before.fallback, after.fallback, change)
     return rewrite(folder, manifest.model_copy(update=probes))
+
+
+def add_command(card: str, change: Change) -> str:
+    """The card of a package with the command that changes it, after those that make it."""
+
+    def add(found: re.Match[str]) -> str:
+        changes = found[1].count("\n")
+        before, after = (f"PACKAGE-{changes + 1}" if changes else "PACKAGE"), f"PACKAGE-{changes + 2}"
+        return f"{found[0]}\nsteadfast measure {before} --data FOLDER {change.options} --out {after}"
+
+    return _MADE.sub(add, card, count=1)
 
 
 def refuse_to_blind(task: AnyTask, manifest: Manifest, folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from export.card import CARD_FILE, replace_figures
-from export.changing import Change, change_package, rewrite
+from export.changing import Change, add_command, change_package, rewrite
 from export.errors import ExportError, NothingMeasured
 from export.figures.passport import Passport
 from export.figures.reference import Reference
@@ -84,7 +84,8 @@ def measure_again(
         manifest = manifest.model_copy(update={"twins": compared} | found)
         if CARD_FILE in manifest.files:
             card = folder / CARD_FILE
-            text = replace_figures(card.read_text(encoding="utf-8"), manifest, changed_by=change.options)
+            text = replace_figures(card.read_text(encoding="utf-8"), manifest)
+            text = text if change == UNCHANGED else add_command(text, change)
             card.write_text(text, encoding="utf-8")
         manifest = rewrite(folder, manifest)
         publish(folder, out, say)

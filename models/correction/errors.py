@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 ErrorKind = Literal["swapped", "neighbour", "doubled", "once", "dropped", "beside", "put in", "vowel", "exchanged"]
-"""What happened to letters: two changed places, one became one beside it on the keyboard, was typed twice, or once in
-place of twice, was left out, was put in beside one of its neighbours on the keyboard or elsewhere, or became another
-vowel or any other letter."""
+"""The kind of an error: two letters changed places, or one became one beside it on the keyboard, was typed twice, or
+once in place of twice, was left out, was put in beside one of its neighbours on the keyboard or elsewhere, or became
+another vowel or any other letter."""
 
 CHANCES: Mapping[ErrorKind, float] = {
     "swapped": 1e-3,

@@ -145,7 +145,7 @@ class TrainingSettings(BaseModel):
         description="A text has a label if its probability is at least this, in tasks that give several.",
     )
     outside_threshold: float = Field(
-        default=0,
+        default=0.0,
         ge=0,
         le=1,
         description="A word is part of an entity if the probability that it is outside is below this, even where that "

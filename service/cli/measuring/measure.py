@@ -11,17 +11,16 @@ from export.package import open_package
 from export.preconditions import check_place, read_twins, variant_of
 from models.files.layout import USUAL_LAYOUT, Layout, check_layout
 from models.folders import check_folder
-from models.tasks import find_task
 from service.cli.columns import layout_of, layout_options
 from service.cli.measuring.faithfulness import MEASURED_ROWS, MEASURED_TOKENS
 from service.cli.options import need, with_options
 from service.cli.progress import console, watched_measuring
 
 if TYPE_CHECKING:
+    from export.changing import Change
     from export.figures.reference import Reference
     from export.package import Faithfulness, Manifest, Package
     from export.publishing import Measured, MeasurePackage
-    from models.correction.reading import Correction
     from models.progress import ReportProgress
     from service.answers.predictor import Predictor
 
@@ -140,47 +139,43 @@ def measure(
         --summary last-month.json -o packages/sentiment-2
     ```
 
-    The figures stand in the manifest and in the card, so the package has another digest. Figures that are not measured
-    now stay as they were, and so do the graph and the answers but for the next two options.
+    The figures stand in the manifest and in the card, so the package has another digest. All else stays as it was.
 
-    With `--correct` the new package reads its texts corrected, and with `--blind` its answers hang less on which people
-    a text names. Its metrics are measured so, its other figures if they are asked for, and those of before stand beside
-    them.
+    With `--correct` the new package reads texts corrected, and with `--blind` its answers hang less on which people
+    they name. Its metrics are measured so, its other figures if asked for; those of before stand beside them.
     """
     changes = correct or blind is not None
-    if blind == 0:
-        raise typer.BadParameter("0 changes nothing; give a share above 0, up to 1", param_hint="--blind")
     wanted = Wanted(robust=robust, explanations=explanations, reference=reference or changes, metrics=changes)
     layout = layout_of(names)
-    _check_options(data, part, summary, wanted, layout)
+    _check_options(data, part, summary, wanted, layout, blind)
     check_place(out, None)
     opened = open_package(package)
-    check_layout(layout, find_task(opened.manifest.task))
+    check_layout(layout, opened.task)
     read_twins(twin or (), opened.manifest, variant_of(opened.manifest, correct=correct, blind=blind is not None))
     _need_for(wanted, correct=correct, blind=blind is not None)
-    from export.changing import Change, refuse_to_blind
     from export.publishing import measure_again
 
-    if blind is not None:
-        refuse_to_blind(opened.task, opened.manifest, package)
-    correction = _make_correction(opened, data, layout) if correct and data is not None else None
+    change = _make_change(opened, data, layout, correct=correct, blind=blind)
     found = _summed_up(opened, summary) if data is None else _measuring(opened, data, part, wanted, layout)
-    change = Change(correction=correction, blindness=blind or 0.0)
     made = measure_again(package, out, found, change=change, twins=twin or (), say=console.print)
-    _say_measured(opened.manifest, made)
-    console.print(f"next: steadfast serve {out}")
+    _say_measured(opened.manifest, made, out)
 
 
-def _say_measured(before: "Manifest", made: "Manifest") -> None:
+def _say_measured(before: "Manifest", made: "Manifest", out: Path) -> None:
     new = made.reference if made.reference != before.reference else None
     told = f"{new.answers:,} answers to {new.texts}; " if new else ""
     if made.variant != before.variant:
         for part, found in made.metrics.items():
             told += "".join(f"{name} {value:.4f} on {part}; " for name, value in found.items())
     console.print(f"{told}digest {made.digest}", highlight=False)
+    console.print(f"next: steadfast serve {out}")
 
 
-def _check_options(data: str | None, part: str | None, summary: Path | None, wanted: Wanted, layout: Layout) -> None:
+def _check_options(
+    data: str | None, part: str | None, summary: Path | None, wanted: Wanted, layout: Layout, blind: float | None
+) -> None:
+    if blind == 0:
+        raise typer.BadParameter("0 changes nothing; give a share above 0, up to 1", param_hint="--blind")
     on_data = wanted != Wanted()
     if summary is not None:
         if on_data or data is not None or part is not None or layout != USUAL_LAYOUT:
@@ -202,10 +197,16 @@ def _measuring(package: "Package", data: str, part: str | None, wanted: Wanted, 
     )
 
 
-def _make_correction(package: "Package", data: str, layout: Layout) -> "Correction":
+def _make_change(
+    package: "Package", data: str | None, layout: Layout, *, correct: bool, blind: float | None
+) -> "Change":
+    from export.changing import Change, refuse_to_blind
     from export.correcting import make_correction_for
 
-    return make_correction_for(package, data, layout)
+    if blind is not None:
+        refuse_to_blind(package.task, package.manifest, package.folder)
+    correction = make_correction_for(package, data, layout) if correct and data is not None else None
+    return Change(correction=correction, blindness=blind or 0.0)
 
 
 def _summed_up(package: "Package", summary: Path | None) -> "MeasurePackage":
