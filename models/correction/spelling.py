@@ -7,7 +7,6 @@ network instead).
 """
 
 import gzip
-import itertools
 import math
 import sys
 import zlib
@@ -68,6 +67,8 @@ _HALVES = frozenset(f"{verb}n" for verb in _NEGATED)
 _ZIPF_SHIFT = 3
 """Added to a rank, from 0, of which the share of its word is the inverse (Mandelbrot 1953)."""
 
+_LINE = regex.compile(r"\S+")
+
 _KEPT = 1 << 16
 """Most words whose correction is remembered."""
 
@@ -91,8 +92,11 @@ class KnownWords:
         # Packages of one tokenizer have most words in common, and share their text.
         self._ranks = {sys.intern(word): rank for rank, word in enumerate(frequent)}
         # Sorted bytes in a block for each length, in place of a hundred thousand objects.
-        others = sorted({*rare} - self._ranks.keys(), key=lambda word: (len(word), word))
-        self._rare = {size: np.array([*words], dtype=f"S{size}") for size, words in itertools.groupby(others, len)}
+        blocks: dict[int, bytearray] = {}
+        for word in rare:
+            if word not in self._ranks:
+                blocks.setdefault(len(word), bytearray()).extend(word.encode())
+        self._rare = {size: np.unique(np.frombuffer(block, dtype=f"S{size}")) for size, block in blocks.items()}
         self._total = math.log(len(self._ranks) + 1) + 1
         self.correct = lru_cache(_KEPT)(self._correct)
         """Read an unknown word as the frequent one, a typing error away, that was most likely meant, if any was.
@@ -110,7 +114,7 @@ class KnownWords:
         if not lines:
             raise WordListError(f"{path}: cannot be read (it is empty); copy the folder again, or make it again")
         frequent, _, rare = lines.partition("\n\n")
-        return cls(frequent.split(), rare.split())
+        return cls(frequent.split(), (found[0] for found in _LINE.finditer(rare)))
 
     def write(self, path: Path) -> None:
         """Write the words, one a line: the frequent ones, an empty line, and the rare ones in order.

@@ -7,6 +7,7 @@ has the names, the slang and the new words that WordNet lacks.
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import get_args
 
 from tokenizers import Tokenizer
@@ -80,11 +81,10 @@ def make_known_words(
     counts = Counter(word for text in texts for word in _WORD.findall(text.lower()) if _WHOLE.fullmatch(word))
     listed = [word for word in _whole_words(vocabulary) if _WHOLE.fullmatch(word)]
     spelt = {*listed, *_inflected(wordnet)}
-    usual = {word: share for word, share in _usual().items() if _WHOLE.fullmatch(word)}
+    usual = _usual()
     scale = OF_THE_FIELD * counts.total()
-    usually = {word for word in usual.keys() - spelt if counts[word] < scale * usual[word]}
+    errors = {word for word in _usual_errors() - spelt if counts[word] < scale * usual[word]}
     others = {word for word in counts.keys() - spelt - usual.keys() if len(word) > SHORTEST}
-    errors = {word for word in usually if _is_likely_an_error(word, usual)}
     errors |= {word for word in others if _is_likely_an_error(word, counts)}
     ranked = sorted((-count, word) for word, count in counts.items() if count >= least_count and word not in errors)
     return KnownWords([*dict.fromkeys([*(word for _, word in ranked), *listed])], {*spelt, *usual} - errors)
@@ -105,12 +105,18 @@ def _expected(meant: str, word: str) -> float:
     return EXPECTED_MISSPELLINGS if is_heard else EXPECTED_ERRORS
 
 
+@cache
 def _usual() -> Mapping[str, float]:
     """The share of each of wordfreq's most frequent words in English texts."""
     import wordfreq  # needed only here
 
     shares = wordfreq.get_frequency_dict("en")
-    return {word: shares[word] for word in wordfreq.top_n_list("en", USUAL_WORDS)}
+    return {word: shares[word] for word in wordfreq.top_n_list("en", USUAL_WORDS) if _WHOLE.fullmatch(word)}
+
+
+@cache
+def _usual_errors() -> frozenset[str]:
+    return frozenset(word for word in _usual() if _is_likely_an_error(word, _usual()))
 
 
 def _whole_words(vocabulary: Mapping[str, int]) -> Iterable[str]:
