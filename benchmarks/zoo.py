@@ -2,7 +2,7 @@
 
 A recipe is a folder of `zoo/recipes/` with a settings file for each stage; a stage starts from the one before it. The
 twin of a package goes through the same stages without their noise, or by plain training where no stage has any. The
-package as it was trained is measured too, before it is changed: all read their texts corrected in the end.
+package as it was trained is measured too, before it is changed: `CHANGES` says how.
 Whatever is there already is not made again, and a training that was stopped goes on.
 """
 
