@@ -129,11 +129,7 @@ def make_record(manifest: Manifest, card: str, data: str | None) -> TrainingReco
     kept = int(epoch[1]) if epoch else settings.all_epochs
     return TrainingRecord(
         task=manifest.task,
-        labels=manifest.labels,
-        score_range=manifest.score_range,
-        no_answer_threshold=manifest.no_answer_threshold,
-        label_threshold=manifest.label_threshold,
-        outside_threshold=manifest.outside_threshold,
+        **vars(manifest.meaning),
         blindness=manifest.blindness,
         method=manifest.method,
         base=manifest.base,

@@ -236,11 +236,7 @@ def _manifest(graph: Path, origin: Origin, checked: _CheckedGraph, name: str, tw
     return Manifest(
         name=name,
         task=record.task,
-        labels=record.outputs.labels,
-        score_range=record.outputs.score_range,
-        no_answer_threshold=record.outputs.no_answer_threshold,
-        label_threshold=record.outputs.label_threshold,
-        outside_threshold=record.outputs.outside_threshold,
+        **vars(record.outputs),
         method=record.method,
         noise=record.noise,
         base=record.base,

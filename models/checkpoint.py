@@ -149,13 +149,7 @@ class TrainingRecord(BaseModel):
     @property
     def outputs(self) -> Outputs:
         """The meaning of the numbers that the head gives."""
-        return Outputs(
-            self.labels,
-            self.score_range,
-            no_answer_threshold=self.no_answer_threshold,
-            label_threshold=self.label_threshold,
-            outside_threshold=self.outside_threshold,
-        )
+        return Outputs.stated_by(self)
 
     @property
     def layout(self) -> Layout:

@@ -95,7 +95,7 @@ class KnownWords:
         blocks: dict[int, bytearray] = {}
         for word in rare:
             if word not in self._ranks:
-                blocks.setdefault(len(word), bytearray()).extend(word.encode())
+                blocks.setdefault(len(word), bytearray()).extend(word.encode("ascii"))
         self._rare = {size: np.unique(np.frombuffer(block, dtype=f"S{size}")) for size, block in blocks.items()}
         self._total = math.log(len(self._ranks) + 1) + 1
         self.correct = lru_cache(_KEPT)(self._correct)

@@ -6,7 +6,7 @@ A task module holds no torch: the service, file scoring, the export checks and t
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args, get_origin
 
 import numpy as np
@@ -168,6 +168,11 @@ class Outputs:
     """From this probability on, a text has a label; for tasks whose labels do not exclude each other."""
     outside_threshold: float = 0.0
     """Below this probability of lying outside, a word belongs to an entity; for tasks that find entities."""
+
+    @classmethod
+    def stated_by(cls, record: Any) -> Self:
+        """The outputs that a record or a manifest states, in fields of these names."""
+        return cls(**{one.name: getattr(record, one.name) for one in fields(cls)})
 
 
 NO_OUTPUTS = Outputs(())

@@ -174,11 +174,7 @@ def make_record(run: Run, state: RunState) -> TrainingRecord:
     }
     return TrainingRecord(
         task=settings.task,
-        labels=run.outputs.labels,
-        score_range=run.outputs.score_range,
-        no_answer_threshold=run.outputs.no_answer_threshold,
-        label_threshold=run.outputs.label_threshold,
-        outside_threshold=run.outputs.outside_threshold,
+        **vars(run.outputs),
         method=MethodRecord(name=settings.method, settings=method_settings.model_dump(mode="json")),
         base=settings.base_name or settings.base,
         head=run.head,
