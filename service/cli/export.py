@@ -14,7 +14,7 @@ from models.checkpoint import read_record
 from models.folders import check_folder
 from models.tables import format_count
 from service.cli.measuring.measure import Explanations, Out, Robust, Twins, Wanted, measure_figures, need_for_measuring
-from service.cli.options import need
+from service.cli.options import CORRECTING, need
 from service.cli.progress import console
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def export(
     requirements = [read_requirement(written) for written in require or ()]
     check_request(checkpoint, out, name=name, data=data, twins=twin or (), correct=correct)
     check_measured(read_record(checkpoint), requirements, is_robust=robust)
-    need("export", "torch", "transformers", "optimum", "onnx")
+    need("export", "torch", "transformers", "optimum", "onnx", *(CORRECTING if correct else ()))
     if robust:
         need_for_measuring(robust=True)
     from export.build import PackageForm, export_checkpoint

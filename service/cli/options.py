@@ -124,6 +124,10 @@ def optional(name: str, kind: Any, *declarations: str, **described: Any) -> insp
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
+CORRECTING = ("lemminflect", "wordfreq")
+"""The libraries that known words are collected with, where a model is made to correct texts."""
+
+
 def need(extra: str, *modules: str) -> None:
     """Refuse to go on where a library of an extra is missing; raises MissingExtra. Nothing is imported."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]

@@ -13,7 +13,7 @@ from models.files.layout import USUAL_LAYOUT, Layout, check_layout
 from models.folders import check_folder
 from service.cli.columns import layout_of, layout_options
 from service.cli.measuring.faithfulness import MEASURED_ROWS, MEASURED_TOKENS
-from service.cli.options import need, with_options
+from service.cli.options import CORRECTING, need, with_options
 from service.cli.progress import console, watched_measuring
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _need_for(wanted: Wanted, *, correct: bool, blind: bool) -> None:
     if wanted.robust or wanted.explanations or wanted.metrics:
         need_for_measuring(robust=wanted.robust)
     if correct:
-        need("train", "lemminflect", "wordfreq")
+        need("train", *CORRECTING)
     if blind:
         need("export", "onnx")
 

@@ -9,7 +9,7 @@ from models.folders import check_new
 from models.tasks.masked_words import MASKED_WORDS
 from service.cli import INTERRUPTED
 from service.cli.columns import layout_options, text_options
-from service.cli.options import need, with_options
+from service.cli.options import CORRECTING, need, with_options
 from service.cli.progress import console, watched_training
 from service.cli.training.options import (
     NOISE_OPTIONS,
@@ -80,7 +80,7 @@ def _train(config: Path | None, options: dict[str, Any], out: Path) -> None:
     given["method_settings"] = given.get("method_settings", {}) | own
     check_run(given)
     check_new(out)
-    need("train", "torch", "transformers", "accelerate")
+    need("train", "torch", "transformers", "accelerate", *(CORRECTING if given.get("correct") else ()))
     from models.training.interruption import Interrupted
     from models.training.loop import train as run
     from models.training.replicas import join_replicas
