@@ -281,7 +281,7 @@ def _correction_note(manifest: Manifest) -> str:
         f"{letters}, and\nunknown words that are one typing error away from known ones as the one that was most likely "
         f"meant. Known are the\nwords in `{WORDS_FILE}`: those of the training texts and of the tokenizer, of WordNet "
         "3.0, Copyright 2006 by\nPrinceton University (all rights reserved; its licence is at "
-        "https://wordnet.princeton.edu/license-and-commercial-use),\nand the most usual ones of wordfreq, by Robyn "
+        "https://wordnet.princeton.edu/license-and-commercial-use),\nand those of wordfreq, by Robyn "
         "Speer (CC BY-SA 4.0).\n"
     )
 

@@ -6,7 +6,7 @@ fingers, with vowels that sound alike; their sizes are guesses, on which little 
 """
 
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 ErrorKind = Literal["swapped", "neighbour", "doubled", "once", "dropped", "beside", "put in", "vowel", "exchanged"]
@@ -58,6 +58,22 @@ def one_error_away(word: str) -> set[str]:
         *(left + letter + right[1:] for left, right in halves[:-1] for letter in string.ascii_lowercase),
         *(left + letter + right for left, right in halves for letter in string.ascii_lowercase),
     } - {word}
+
+
+def likelier_errors(word: str) -> Iterator[str]:
+    """The words that a word in small letters becomes by errors likelier than a letter put in or exchanged by any other.
+
+    Some come more than once, and the word itself may be among them.
+    """
+    for place, letter in enumerate(word):
+        left, right = word[:place], word[place + 1 :]
+        near = _NEIGHBOURS[letter]
+        yield left + right
+        yield left + right[:1] + letter + right[1:]
+        yield from (left + other + right for other in (*near, *(_VOWELS if letter in _VOWELS else ())))
+        yield from (
+            one for other in (letter, *near) for one in (left + other + word[place:], left + letter + other + right)
+        )
 
 
 def error_chance(meant: str, typed: str) -> float:

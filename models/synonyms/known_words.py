@@ -4,6 +4,7 @@ The list is wordfreq's (Speer 2022), counted in encyclopedias, subtitles, news, 
 has the names, the slang and the new words that WordNet lacks.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from typing import get_args
 from tokenizers import Tokenizer
 
 from models.checkpoint import DataSource
-from models.correction.errors import SOUND_ALIKE, error_chance, error_kind, one_error_away
+from models.correction.errors import CHANCES, SOUND_ALIKE, error_chance, error_kind, likelier_errors, one_error_away
 from models.correction.reading import Correction
 from models.correction.spelling import LONGEST, SHORTEST, KnownWords
 from models.data import read_texts
@@ -23,7 +24,7 @@ from models.tasks.task import AnyTask
 LEAST_COUNT = 2
 """A word that training texts hold only once is as likely a typing error as a word."""
 
-EXPECTED_ERRORS = 0.1
+EXPECTED_ERRORS = 0.3
 """The share of a word's count that must be expected of errors before the word is taken for one.
 
 More errors are of few kinds than one chance for each kind can say, so that it is less than a half.
@@ -33,16 +34,16 @@ EXPECTED_MISSPELLINGS = 0.02
 """The same where the error sounds alike (`recieve`, `definately`), which is more often written than slips are."""
 
 LONGEST_CROWDED = 5
-"""Words of so few letters have others beside them by chance, so that they are held to EXPECTED_ERRORS."""
+"""Words of so few letters have others beside them by chance: names, words of other languages, acronyms."""
+
+EXPECTED_OF_CROWDED = 1.0
+"""The share that must be expected of errors for these, whatever the error."""
 
 EXPECTED_OF_SHORT = 10.0
-"""The same for usual words of three letters, of which many are acronyms."""
+"""The same for words of three letters, of which many are acronyms."""
 
 OF_THE_FIELD = 30.0
 """A word that training texts hold so many times as often as usual is one of their field, and no error."""
-
-USUAL_WORDS = 100_000
-"""How many of wordfreq's words are looked at, the most frequent first. The last come once in 10 million words."""
 
 _WORD = re.compile("(?<![a-z]['\u2019])(?<![a-z])[a-z]+")
 """A word, or part of one, in small letters; not the end of a contraction."""
@@ -74,9 +75,9 @@ def make_known_words(
     """Collect known words in small letters.
 
     Others are read as words of the training texts, most frequent first, or as whole words of the tokenizer, in the
-    order of their numbers. WordNet's words with their inflections, and usual ones, are only known. What training texts
-    or the list of usual words hold, and neither the tokenizer nor WordNet, is left out where it is likely a typing
-    error for a word that is more frequent there.
+    order of their numbers. WordNet's words with their inflections, usual ones and slurs are only known. What training
+    texts or the list of usual words hold, and neither the tokenizer nor WordNet, is left out where it is likely a
+    typing error for a word that is more frequent there.
     """
     counts = Counter(word for text in texts for word in _WORD.findall(text.lower()) if _WHOLE.fullmatch(word))
     listed = [word for word in _whole_words(vocabulary) if _WHOLE.fullmatch(word)]
@@ -84,39 +85,47 @@ def make_known_words(
     usual = _usual()
     scale = OF_THE_FIELD * counts.total()
     errors = {word for word in _usual_errors() - spelt if counts[word] < scale * usual[word]}
-    others = {word for word in counts.keys() - spelt - usual.keys() if len(word) > SHORTEST}
-    errors |= {word for word in others if _is_likely_an_error(word, counts)}
+    errors |= _likely_errors(counts, {word for word in counts.keys() - spelt - usual.keys() if len(word) > SHORTEST})
     ranked = sorted((-count, word) for word, count in counts.items() if count >= least_count and word not in errors)
-    return KnownWords([*dict.fromkeys([*(word for _, word in ranked), *listed])], {*spelt, *usual} - errors)
+    frequent = dict.fromkeys([*(word for _, word in ranked), *listed])
+    slights = wordnet.slights()
+    return KnownWords([word for word in frequent if word not in slights], {*spelt, *usual, *frequent} - errors)
 
 
-def _is_likely_an_error(word: str, counts: Mapping[str, float]) -> bool:
-    """Whether errors in other words are expected to give a good part of a word's count."""
-    return len(word) >= SHORTEST and any(
-        counts[other] * error_chance(other, word) > _expected(other, word) * counts[word]
-        for other in one_error_away(word) & counts.keys()
-    )
+def _likely_errors(counts: Mapping[str, float], words: set[str]) -> set[str]:
+    """Those of the words of whose counts errors in other words are expected to give a good part."""
+    # Errors too unlikely for the least count of all are not looked for, which saves most of the time.
+    least = min((counts[word] for word in words), default=math.inf)
+    least_misspelt = least * EXPECTED_MISSPELLINGS / max(CHANCES.values())
+    least_mistyped = least * EXPECTED_ERRORS / max(CHANCES["put in"], CHANCES["exchanged"])
+    return {
+        word
+        for other, count in counts.items()
+        if count > least_misspelt
+        for word in words.intersection(one_error_away(other) if count > least_mistyped else likelier_errors(other))
+        if word != other and count * error_chance(other, word) > _expected(other, word) * counts[word]
+    }
 
 
 def _expected(meant: str, word: str) -> float:
     if len(word) == SHORTEST:
         return EXPECTED_OF_SHORT
-    is_heard = len(word) > LONGEST_CROWDED and error_kind(meant, word) in SOUND_ALIKE
-    return EXPECTED_MISSPELLINGS if is_heard else EXPECTED_ERRORS
+    if len(word) <= LONGEST_CROWDED:
+        return EXPECTED_OF_CROWDED
+    return EXPECTED_MISSPELLINGS if error_kind(meant, word) in SOUND_ALIKE else EXPECTED_ERRORS
 
 
 @cache
 def _usual() -> Mapping[str, float]:
-    """The share of each of wordfreq's most frequent words in English texts."""
+    """The share of each of wordfreq's words in English texts; the least frequent come once in 100 million."""
     import wordfreq  # needed only here
 
-    shares = wordfreq.get_frequency_dict("en")
-    return {word: shares[word] for word in wordfreq.top_n_list("en", USUAL_WORDS) if _WHOLE.fullmatch(word)}
+    return {word: share for word, share in wordfreq.get_frequency_dict("en").items() if _WHOLE.fullmatch(word)}
 
 
 @cache
 def _usual_errors() -> frozenset[str]:
-    return frozenset(word for word in _usual() if _is_likely_an_error(word, _usual()))
+    return frozenset(_likely_errors(_usual(), {word for word in _usual() if len(word) >= SHORTEST}))
 
 
 def _whole_words(vocabulary: Mapping[str, int]) -> Iterable[str]:

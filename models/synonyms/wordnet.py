@@ -18,7 +18,8 @@ WordClass = Literal["NOUN", "VERB", "ADJ", "ADV"]
 _ENDINGS: Mapping[WordClass, str] = {"NOUN": "noun", "VERB": "verb", "ADJ": "adj", "ADV": "adv"}
 _CLASS_OF_SIGN: Mapping[str, WordClass] = {"n": "NOUN", "v": "VERB", "a": "ADJ", "s": "ADJ", "r": "ADV"}
 _CLASS_OF_NUMBER: Mapping[str, WordClass] = {"1": "NOUN", "2": "VERB", "3": "ADJ", "4": "ADV", "5": "ADJ"}
-_HYPERNYM, _ANTONYM, _SIMILAR = "@", "!", "&"
+_HYPERNYM, _ANTONYM, _SIMILAR, _USED_FOR = "@", "!", "&", "-u"
+_SLIGHTS = ("disparagement", "ethnic_slur")
 
 # Suffixes and what they become, in morphy(7WN)'s order.
 _SUFFIXES: Mapping[WordClass, Sequence[tuple[str, str]]] = {
@@ -131,6 +132,17 @@ class WordNet:
         satellites = (synset for synset in self.synsets(word, word_class) if synset.is_satellite)
         heads = (head for synset in satellites for head in self._follow(synset, _SIMILAR))
         return frozenset(opposite for head in heads for _, opposite in self._opposites(head))
+
+    def slights(self) -> frozenset[str]:
+        """Words whose most frequent sense is a slur or another slight, in small letters."""
+        uses = (synset for slight in _SLIGHTS for synset in self.synsets(slight, "NOUN"))
+        pointers = [pointer for synset in uses for pointer in synset.pointers if pointer.symbol == _USED_FOR]
+        return frozenset(
+            word.lower()
+            for _, kind, offset, _, target in pointers
+            for number, word in enumerate(self.synset(kind, offset).words, start=1)
+            if target in {0, number} and self._index[kind][word.lower()].offsets[0] == offset
+        )
 
     def lemmas(self, word_class: WordClass) -> Collection[str]:
         """All words of a class in small letters, with `_` for the spaces of compounds."""

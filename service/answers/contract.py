@@ -151,6 +151,10 @@ class ModelCard(ModelName):
     label_threshold: float | None = Field(
         description="From this probability on, a text has a label; null where a text has just one."
     )
+    outside_threshold: float | None = Field(
+        description="Below this probability of lying outside of all, a word belongs to an entity, even where that is "
+        "likelier than any kind; null for tasks without entities."
+    )
     base: str
     limits: Limits
     explanations: tuple[ExplanationMethod, ...]

@@ -105,6 +105,7 @@ def _card(models: Sequence[Predictor], number: int, settings: Settings) -> Model
     predictor = models[number]
     manifest = predictor.package.manifest
     limits = predictor.limits
+    head = predictor.task.head
     return ModelCard(
         **predictor.name.model_dump(),
         is_default=number == 0,
@@ -112,7 +113,8 @@ def _card(models: Sequence[Predictor], number: int, settings: Settings) -> Model
         is_fallback=predictor.package.uses_fallback,
         labels=manifest.labels,
         score_range=manifest.score_range,
-        label_threshold=manifest.label_threshold if predictor.task.head == "multi-label-classification" else None,
+        label_threshold=manifest.label_threshold if head == "multi-label-classification" else None,
+        outside_threshold=manifest.outside_threshold if head == "token-classification" else None,
         base=manifest.base,
         limits=Limits(
             max_items=settings.max_items,

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.correction.errors import CHANCES, ErrorKind, error_chance, error_kind, neighbours, one_error_away
+from models.correction.errors import (
+    CHANCES,
+    ErrorKind,
+    error_chance,
+    error_kind,
+    likelier_errors,
+    neighbours,
+    one_error_away,
+)
 from models.edits.typos import double, drop, press, swap
 from tests.models.distances import edit_distance
 
@@ -64,3 +72,10 @@ def test_words_one_error_away_are_all_at_distance_one(word: str) -> None:
     near = {other for other in one_error_away(word) if set(other) <= set("abc")}
     everything = {"".join(letters) for length in range(6) for letters in product("abc", repeat=length)}
     assert near == {other for other in everything if edit_distance(word, other) == 1}
+
+
+@given(st.text(string.ascii_lowercase, min_size=1, max_size=12))
+def test_likelier_errors_are_those_that_need_no_letter_from_elsewhere_on_the_keyboard(word: str) -> None:
+    kinds = {typed: error_kind(word, typed) for typed in one_error_away(word)}
+    expected = {typed for typed, kind in kinds.items() if CHANCES[kind] > CHANCES["put in"]}
+    assert set(likelier_errors(word)) - {word} == expected

@@ -30,7 +30,7 @@ def test_wordnets_words_are_known_with_their_inflections(words: KnownWords) -> N
 
 def test_usual_words_are_known_but_their_misspellings_are_not(words: KnownWords) -> None:
     assert all(word in words for word in ("gmail", "sorta", "ouch", "elon", "selfie", "tarantino", "lol", "npc", "api"))
-    misspelt = ("definately", "recieve", "seperate", "becuase", "untill", "flim", "thier", "wierd", "teh", "adn")
+    misspelt = ("definately", "recieve", "seperate", "becuase", "untill", "thier", "teh", "adn")
     assert not any(word in words for word in misspelt)
 
 
@@ -39,10 +39,24 @@ def test_usual_words_near_to_frequent_ones_are_no_errors(words: KnownWords) -> N
 
 
 def test_a_word_that_training_texts_hold_far_more_often_than_usual_is_of_their_field() -> None:
-    texts = ["the sith fight with the jedi"] * 40 + ["a film with a plot"] * 400
+    texts = ["the dunny stands behind the house"] * 40 + ["a funny film with a plot"] * 400
     known = make_known_words(texts, {}, WordNet(WORDNET))
-    assert known.correct("sith") == "sith"
-    assert make_known_words(texts[40:], {}, WordNet(WORDNET)).correct("sith") == "with"
+    assert known.correct("dunny") == "dunny"
+    assert make_known_words(texts[40:], {}, WordNet(WORDNET)).correct("dunny") == "funny"
+
+
+def test_rare_usual_words_are_known(words: KnownWords) -> None:
+    rare = ("putri", "minging", "natto", "conda", "siti", "iframe", "kivy", "rubiks")
+    assert all(words.correct(word) == word for word in rare)
+
+
+def test_no_word_is_read_as_a_slight(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["a fine blicket with a fine plot"] * 3
+    assert make_known_words(texts, {}, WordNet(WORDNET)).correct("blickt") == "blicket"
+    monkeypatch.setattr(WordNet, "slights", lambda _: frozenset({"blicket"}))
+    known = make_known_words(texts, {}, WordNet(WORDNET))
+    assert known.correct("blickt") == "blickt"
+    assert "blicket" in known
 
 
 def test_others_are_never_read_as_usual_words(words: KnownWords) -> None:

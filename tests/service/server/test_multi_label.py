@@ -49,6 +49,16 @@ def test_a_text_has_the_labels_that_reach_the_threshold(server: Server) -> None:
     assert {len(result["labels"]) for result in results} >= {0, 1, 2}
 
 
+def test_the_card_gives_each_threshold_for_the_task_that_it_is_of(
+    start_server: Callable[..., Server], made: Callable[[str], Path], tmp_path: Path
+) -> None:
+    finding = Path(shutil.copytree(made("ner") / "package", tmp_path / "finding"))
+    reseal(finding, outside_threshold=0.7)
+    server = start_server(finding, made(TASK) / "package")
+    cards = [server.client.get(f"/v1/models/{task}").json() for task in ("ner", TASK)]
+    assert [(card["label_threshold"], card["outside_threshold"]) for card in cards] == [(None, 0.7), (0.5, None)]
+
+
 def test_the_card_gives_the_threshold_that_labels_reach_and_none_for_other_tasks(
     start_server: Callable[..., Server], made: Callable[[str], Path], package: Path, tmp_path: Path
 ) -> None:
