@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import regex
 
 from models.atomic import atomic_write
@@ -67,8 +68,6 @@ _HALVES = frozenset(f"{verb}n" for verb in _NEGATED)
 _ZIPF_SHIFT = 3
 """Added to a rank, from 0, of which the share of its word is the inverse (Mandelbrot 1953)."""
 
-_LINE = regex.compile(r"\S+")
-
 _KEPT = 1 << 16
 """Most words whose correction is remembered."""
 
@@ -91,12 +90,7 @@ class KnownWords:
         """Take the words that others are read as, most frequent first, and those that are only known."""
         # Packages of one tokenizer have most words in common, and share their text.
         self._ranks = {sys.intern(word): rank for rank, word in enumerate(frequent)}
-        # Sorted bytes in a block for each length, in place of a hundred thousand objects.
-        blocks: dict[int, bytearray] = {}
-        for word in rare:
-            if word not in self._ranks:
-                blocks.setdefault(len(word), bytearray()).extend(word.encode("ascii"))
-        self._rare = {size: np.unique(np.frombuffer(block, dtype=f"S{size}")) for size, block in blocks.items()}
+        self._rare = _by_length(b"".join(b"%b\n" % word.encode() for word in rare if word not in self._ranks))
         self._total = math.log(len(self._ranks) + 1) + 1
         self.correct = lru_cache(_KEPT)(self._correct)
         """Read an unknown word as the frequent one, a typing error away, that was most likely meant, if any was.
@@ -108,13 +102,15 @@ class KnownWords:
     def read(cls, path: Path) -> "KnownWords":
         """Read the list that `write` wrote; raises WordListError."""
         try:
-            lines = gzip.decompress(path.read_bytes()).decode()
-        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            lines = gzip.decompress(path.read_bytes())
+            if not lines.isascii() or not lines:
+                raise ValueError("it is empty" if not lines else "it has other letters than a to z")
+        except (OSError, EOFError, zlib.error, ValueError) as error:
             raise WordListError(f"{path}: cannot be read ({error}); copy the folder again, or make it again") from error
-        if not lines:
-            raise WordListError(f"{path}: cannot be read (it is empty); copy the folder again, or make it again")
-        frequent, _, rare = lines.partition("\n\n")
-        return cls(frequent.split(), (found[0] for found in _LINE.finditer(rare)))
+        frequent, _, rare = lines.partition(b"\n\n")
+        words = cls(frequent.decode().split())
+        words._rare = _by_length(rare)
+        return words
 
     def write(self, path: Path) -> None:
         """Write the words, one a line: the frequent ones, an empty line, and the rare ones in order.
@@ -204,6 +200,20 @@ class KnownWords:
 
     def _rare_words(self) -> list[str]:
         return sorted(word.decode() for words in self._rare.values() for word in words.tolist())
+
+
+def _by_length(lines: bytes) -> dict[int, npt.NDArray[np.bytes_]]:
+    """The words of lines in order, in a block of bytes for each length, in place of some hundred thousand objects."""
+    signs = np.frombuffer(lines, dtype=np.uint8)
+    ends = np.flatnonzero(signs == ord("\n"))
+    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
+    sizes = ends - starts
+    blocks = {}
+    for size in np.unique(sizes[sizes > 0]).tolist():
+        words = signs[starts[sizes == size, None] + np.arange(size)].view(f"S{size}").ravel()
+        # Sorting sorted words takes longer than all else here.
+        blocks[size] = words if (words[:-1] < words[1:]).all() else np.unique(words)
+    return blocks
 
 
 def _unknown_share(word: str) -> float:
