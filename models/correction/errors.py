@@ -61,7 +61,7 @@ def one_error_away(word: str) -> set[str]:
 
 
 def likelier_errors(word: str) -> Iterator[str]:
-    """The words that a word in small letters becomes by errors likelier than a letter put in or exchanged by any other.
+    """The words that a word becomes by any error but the kinds `put in` and `exchanged`; all in small letters.
 
     Some come more than once, and the word itself may be among them.
     """
@@ -71,9 +71,9 @@ def likelier_errors(word: str) -> Iterator[str]:
         yield left + right
         yield left + right[:1] + letter + right[1:]
         yield from (left + other + right for other in (*near, *(_VOWELS if letter in _VOWELS else ())))
-        yield from (
-            one for other in (letter, *near) for one in (left + other + word[place:], left + letter + other + right)
-        )
+        for other in (letter, *near):
+            yield left + other + word[place:]
+            yield left + letter + other + right
 
 
 def error_chance(meant: str, typed: str) -> float:

@@ -8,6 +8,7 @@ network instead).
 
 import gzip
 import math
+import string
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -65,6 +66,8 @@ CONTRACTIONS = frozenset(f"{verb}nt" for verb in _NEGATED) | {
 _HALVES = frozenset(f"{verb}n" for verb in _NEGATED)
 """Pieces of contractions that lists of words hold, and that nobody means by a word of their own."""
 
+_LETTERS = string.ascii_lowercase.encode() + b"\n"
+
 _ZIPF_SHIFT = 3
 """Added to a rank, from 0, of which the share of its word is the inverse (Mandelbrot 1953)."""
 
@@ -90,7 +93,7 @@ class KnownWords:
         """Take the words that others are read as, most frequent first, and those that are only known."""
         # Packages of one tokenizer have most words in common, and share their text.
         self._ranks = {sys.intern(word): rank for rank, word in enumerate(frequent)}
-        self._rare = _by_length(b"".join(b"%b\n" % word.encode() for word in rare if word not in self._ranks))
+        self._rare = _by_length(b"".join(b"%b\n" % word.encode("ascii") for word in rare if word not in self._ranks))
         self._total = math.log(len(self._ranks) + 1) + 1
         self.correct = lru_cache(_KEPT)(self._correct)
         """Read an unknown word as the frequent one, a typing error away, that was most likely meant, if any was.
@@ -103,8 +106,10 @@ class KnownWords:
         """Read the list that `write` wrote; raises WordListError."""
         try:
             lines = gzip.decompress(path.read_bytes())
-            if not lines.isascii() or not lines:
-                raise ValueError("it is empty" if not lines else "it has other letters than a to z")
+            if not lines.endswith(b"\n"):
+                raise ValueError("its end is missing" if lines else "it is empty")
+            if lines.translate(None, _LETTERS):
+                raise ValueError("it has other signs than lines of letters a to z")
         except (OSError, EOFError, zlib.error, ValueError) as error:
             raise WordListError(f"{path}: cannot be read ({error}); copy the folder again, or make it again") from error
         frequent, _, rare = lines.partition(b"\n\n")

@@ -18,6 +18,7 @@ from models.correction.errors import CHANCES, SOUND_ALIKE, error_chance, error_k
 from models.correction.reading import Correction
 from models.correction.spelling import LONGEST, SHORTEST, KnownWords
 from models.data import read_texts
+from models.synonyms.tagging import inflect
 from models.synonyms.wordnet import WordClass, WordNet, default_folder
 from models.tasks.task import AnyTask
 
@@ -44,6 +45,9 @@ EXPECTED_OF_SHORT = 10.0
 
 OF_THE_FIELD = 30.0
 """A word that training texts hold so many times as often as usual is one of their field, and no error."""
+
+LEAST_OF_THE_FIELD = 10
+"""Fewer may be errors, for one of them is far more than usual of words that come once in 100 million."""
 
 _WORD = re.compile("(?<![a-z]['\u2019])(?<![a-z])[a-z]+")
 """A word, or part of one, in small letters; not the end of a contraction."""
@@ -75,7 +79,7 @@ def make_known_words(
     """Collect known words in small letters.
 
     Others are read as words of the training texts, most frequent first, or as whole words of the tokenizer, in the
-    order of their numbers. WordNet's words with their inflections, usual ones and slurs are only known. What training
+    order of their numbers. WordNet's words with their inflections, usual ones and slights are only known. What training
     texts or the list of usual words hold, and neither the tokenizer nor WordNet, is left out where it is likely a
     typing error for a word that is more frequent there.
     """
@@ -84,17 +88,20 @@ def make_known_words(
     spelt = {*listed, *_inflected(wordnet)}
     usual = _usual()
     scale = OF_THE_FIELD * counts.total()
-    errors = {word for word in _usual_errors() - spelt if counts[word] < scale * usual[word]}
-    errors |= _likely_errors(counts, {word for word in counts.keys() - spelt - usual.keys() if len(word) > SHORTEST})
+    doubtful = _usual_errors() - spelt
+    frequent = {word for word in doubtful if counts[word] >= max(scale * usual[word], LEAST_OF_THE_FIELD)}
+    others = {word for word in counts.keys() - spelt - usual.keys() if len(word) > SHORTEST}
+    errors = (doubtful - frequent) | _likely_errors(counts, frequent) | _likely_errors(counts, others)
     ranked = sorted((-count, word) for word, count in counts.items() if count >= least_count and word not in errors)
-    frequent = dict.fromkeys([*(word for _, word in ranked), *listed])
-    slights = wordnet.slights()
-    return KnownWords([word for word in frequent if word not in slights], {*spelt, *usual, *frequent} - errors)
+    targets = dict.fromkeys([*(word for _, word in ranked), *listed])
+    slights = {form for word in wordnet.slights() for form in (word, inflect(word, "NOUN", "NNS"))}
+    return KnownWords([word for word in targets if word not in slights], {*spelt, *usual, *targets} - errors)
 
 
 def _likely_errors(counts: Mapping[str, float], words: set[str]) -> set[str]:
     """Those of the words of whose counts errors in other words are expected to give a good part."""
-    # Errors too unlikely for the least count of all are not looked for, which saves most of the time.
+    # Errors too unlikely for the least count of all are not looked for, which saves most of the time. No share is below
+    # that of misspellings, and none but theirs below that of errors.
     least = min((counts[word] for word in words), default=math.inf)
     least_misspelt = least * EXPECTED_MISSPELLINGS / max(CHANCES.values())
     least_mistyped = least * EXPECTED_ERRORS / max(CHANCES["put in"], CHANCES["exchanged"])

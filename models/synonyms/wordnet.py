@@ -134,14 +134,17 @@ class WordNet:
         return frozenset(opposite for head in heads for _, opposite in self._opposites(head))
 
     def slights(self) -> frozenset[str]:
-        """Words whose most frequent sense is a slur or another slight, in small letters."""
+        """Words that WordNet marks as a slur or another slight in the most frequent sense of a class.
+
+        Only words without a capital: the others are names too.
+        """
         uses = (synset for slight in _SLIGHTS for synset in self.synsets(slight, "NOUN"))
         pointers = [pointer for synset in uses for pointer in synset.pointers if pointer.symbol == _USED_FOR]
         return frozenset(
-            word.lower()
+            word
             for _, kind, offset, _, target in pointers
             for number, word in enumerate(self.synset(kind, offset).words, start=1)
-            if target in {0, number} and self._index[kind][word.lower()].offsets[0] == offset
+            if target in {0, number} and word in self._index[kind] and self._index[kind][word].offsets[0] == offset
         )
 
     def lemmas(self, word_class: WordClass) -> Collection[str]:

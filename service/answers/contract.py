@@ -152,8 +152,8 @@ class ModelCard(ModelName):
         description="From this probability on, a text has a label; null where a text has just one."
     )
     outside_threshold: float | None = Field(
-        description="Below this probability of lying outside of all, a word belongs to an entity, even where that is "
-        "likelier than any kind; null for tasks without entities."
+        description="A word lies outside of entities where that is likeliest, with this probability at least; null for "
+        "tasks without entities."
     )
     base: str
     limits: Limits

@@ -139,7 +139,15 @@ def test_a_list_is_read_as_it_was_written_and_equal_lists_are_equal_files(tmp_pa
         assert [same.correct(word) for word in ("moive", "goody", "fomr")] == ["movie", "goody", "form"]
 
 
-@pytest.mark.parametrize("content", [b"", b"the\nwas\n", gzip.compress(b"\xff")], ids=["empty", "plain", "no text"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"the\nwas\n",
+        *map(gzip.compress, (b"", b"\xff\n", b"the\n\nzebra", b"the\r\nwas\r\n", b"the2\n", b"Th e\n")),
+    ],
+    ids=["empty", "plain", "of nothing", "no text", "cut", "other ends", "digits", "other signs"],
+)
 def test_a_damaged_list_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "words.txt.gz").write_bytes(content)
     with pytest.raises(WordListError, match=r"words\.txt\.gz: cannot be read"):

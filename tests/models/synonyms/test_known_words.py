@@ -1,17 +1,22 @@
 """The words that corrected texts may hold: their sources and their order."""
 
+import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.checkpoint import DataSource
+from models.correction.errors import error_chance, one_error_away
 from models.correction.spelling import KnownWords
-from models.synonyms.known_words import make_correction, make_known_words
+from models.synonyms.known_words import _expected, _likely_errors, make_correction, make_known_words
 from models.synonyms.wordnet import WordNet, WordNetError
 from models.tasks import TASKS
+from tests.slights import write_slights
 from tests.tiny import WORDNET, make_tokenizer, write_examples
 
-TEXTS = ("A Fine film, a fine plot", "a fime film", "fime was slow2 a", "Godarts's film")
+TEXTS = ("A Fine film, a fine plot", "a fimeo film", "fimeo was slow2 a", "Godarts's film")
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +25,7 @@ def words() -> KnownWords:
 
 
 def test_words_that_training_texts_hold_twice_or_tokenizers_hold_whole_are_known(words: KnownWords) -> None:
-    assert all(word in words for word in ("a", "fine", "film", "fime", "plot", "story"))
+    assert all(word in words for word in ("a", "fine", "film", "fimeo", "plot", "story"))
     assert not any(word in words for word in ("godarts", "slowq", "qzing", "café", "CLS"))
 
 
@@ -47,16 +52,43 @@ def test_a_word_that_training_texts_hold_far_more_often_than_usual_is_of_their_f
 
 def test_rare_usual_words_are_known(words: KnownWords) -> None:
     rare = ("putri", "minging", "natto", "conda", "siti", "iframe", "kivy", "rubiks")
-    assert all(words.correct(word) == word for word in rare)
+    assert all(word in words for word in rare)
 
 
-def test_no_word_is_read_as_a_slight(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = ["a fine blicket with a fine plot"] * 3
-    assert make_known_words(texts, {}, WordNet(WORDNET)).correct("blickt") == "blicket"
-    monkeypatch.setattr(WordNet, "slights", lambda _: frozenset({"blicket"}))
-    known = make_known_words(texts, {}, WordNet(WORDNET))
-    assert known.correct("blickt") == "blickt"
-    assert "blicket" in known
+@pytest.mark.parametrize("times", [0, 1, 2, 9])
+def test_a_misspelling_that_is_rare_everywhere_is_none_of_the_field_for_a_few_times(times: int) -> None:
+    texts = ["we are certainly here"] * 400 + ["we are certianly here"] * times
+    assert make_known_words(texts, {}, WordNet(WORDNET)).correct("certianly") == "certainly"
+
+
+def test_a_misspelling_that_the_texts_own_counts_explain_is_none_of_the_field_at_any_count() -> None:
+    texts = ["we are certainly here"] * 4_000 + ["we are certianly here"] * 40
+    assert make_known_words(texts, {}, WordNet(WORDNET)).correct("certianly") == "certainly"
+
+
+def test_short_misspellings_that_look_like_names_are_known(words: KnownWords) -> None:
+    assert all(word in words for word in ("wierd", "flim"))
+
+
+@pytest.mark.parametrize("word", ["blicket", "blickets"])
+def test_no_typing_error_is_corrected_into_a_slight(word: str, tmp_path: Path) -> None:
+    texts = [f"a fine {word} with a fine plot"] * 3
+    assert make_known_words(texts, {}, WordNet(WORDNET)).correct(f"{word}z") == word
+    known = make_known_words(texts, {}, WordNet(write_slights(tmp_path)))
+    assert known.correct(f"{word}z") == f"{word}z"
+    assert word in known
+
+
+@given(counts=st.dictionaries(st.text("abs", min_size=3, max_size=7), st.floats(1, 1e7)), draw=st.randoms())
+def test_likely_errors_are_those_of_the_plain_definition(counts: dict[str, float], draw: random.Random) -> None:
+    words = {word for word in counts if draw.random() < 0.7}
+    plain = {
+        word
+        for word in words
+        for other in one_error_away(word) & counts.keys()
+        if counts[other] * error_chance(other, word) > _expected(other, word) * counts[word]
+    }
+    assert _likely_errors(counts, words) == plain
 
 
 def test_others_are_never_read_as_usual_words(words: KnownWords) -> None:

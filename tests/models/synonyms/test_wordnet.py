@@ -3,7 +3,6 @@
 `tests/wordnet_extract.py` made the extract.
 """
 
-import itertools
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from models.synonyms.wordnet import WordClass, WordNet, WordNetError
+from tests.slights import write_slights
 from tests.tiny import WORDNET
 
 EXTRACT = WORDNET
@@ -121,24 +121,8 @@ def test_frequent_words_are_single_in_lower_case_and_sorted(wordnet: WordNet) ->
     assert "nonfictional" not in wordnet.frequent_words("ADJ")  # no annotated text has it
 
 
-def test_slights_are_words_whose_most_frequent_sense_is_marked_as_one(tmp_path: Path) -> None:
-    shutil.copytree(EXTRACT, tmp_path, dirs_exist_ok=True)
-    # A slight of two words, of which the pointer marks the second alone, and another sense of that second.
-    synsets = (
-        "{0:08d} 10 n 01 disparagement 0 002 -u {1:08d} n 0002 -u {2:08d} n 0000 | a mark",
-        "{1:08d} 18 n 02 snob 0 Blorty 0 000 | a person",
-        "{2:08d} 18 n 02 wug 0 blicket 0 000 | a person",
-        "{3:08d} 06 n 01 wug 0 000 | a thing",
-    )
-    data = (tmp_path / "data.noun").read_text()
-    offsets = list(itertools.accumulate((len(one.format(0, 0, 0, 0)) + 1 for one in synsets), initial=len(data)))
-    (tmp_path / "data.noun").write_text(data + "".join(f"{one.format(*offsets)}\n" for one in synsets))
-    senses = {"disparagement": [0], "snob": [1], "blorty": [1], "blicket": [2], "wug": [3, 2]}
-    with (tmp_path / "index.noun").open("a") as index:
-        for word, own in senses.items():
-            places = " ".join(f"{offsets[one]:08d}" for one in own)
-            index.write(f"{word} n {len(own)} 0 {len(own)} 0 {places}\n")
-    assert WordNet(tmp_path).slights() == {"blorty", "blicket"}
+def test_slights_are_words_without_capital_that_are_marked_in_their_most_frequent_sense(tmp_path: Path) -> None:
+    assert WordNet(write_slights(tmp_path)).slights() == {"snob", "blicket"}
     assert WordNet(EXTRACT).slights() == frozenset()
 
 
