@@ -89,11 +89,16 @@ class WordListError(UserError):
 class KnownWords:
     """The words that texts may hold. Threads may share it: but for a cache, nothing in it changes."""
 
-    def __init__(self, frequent: Sequence[str], rare: Iterable[str] = ()) -> None:
-        """Take the words that others are read as, most frequent first, and those that are only known."""
+    def __init__(self, frequent: Sequence[str], rare: Iterable[str] | bytes = ()) -> None:
+        """Take the words that others are read as, most frequent first, and those that are only known.
+
+        As bytes, the latter are lines, and none of them is among the former.
+        """
         # Packages of one tokenizer have most words in common, and share their text.
         self._ranks = {sys.intern(word): rank for rank, word in enumerate(frequent)}
-        self._rare = _by_length(b"".join(b"%b\n" % word.encode("ascii") for word in rare if word not in self._ranks))
+        if not isinstance(rare, bytes):
+            rare = b"".join(b"%b\n" % word.encode("ascii") for word in rare if word not in self._ranks)
+        self._rare = _by_length(rare)
         self._total = math.log(len(self._ranks) + 1) + 1
         self.correct = lru_cache(_KEPT)(self._correct)
         """Read an unknown word as the frequent one, a typing error away, that was most likely meant, if any was.
@@ -113,9 +118,7 @@ class KnownWords:
         except (OSError, EOFError, zlib.error, ValueError) as error:
             raise WordListError(f"{path}: cannot be read ({error}); copy the folder again, or make it again") from error
         frequent, _, rare = lines.partition(b"\n\n")
-        words = cls(frequent.decode().split())
-        words._rare = _by_length(rare)
-        return words
+        return cls(frequent.decode().split(), rare)
 
     def write(self, path: Path) -> None:
         """Write the words, one a line: the frequent ones, an empty line, and the rare ones in order.
