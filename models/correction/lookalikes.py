@@ -30,13 +30,14 @@ INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
 
 _LATIN = {ord(other): letter for letter, others in CONFUSABLES.items() for other in others}
 _LIKE_LATIN = "".join(map(chr, _LATIN))
-_MAYBE_LATIN = regex.compile(rf"[\p{{L}}\p{{M}}]*[{_LIKE_LATIN}][\p{{L}}\p{{M}}]*")
+# Every pattern takes a run whole and none begins inside one, so that no text costs more than its length.
+_WORD = regex.compile(r"[\p{L}\p{M}]+")
+_IS_LIKE_LATIN = regex.compile(rf"[{_LIKE_LATIN}]")
 _HAS_LATIN = regex.compile(rf"(?V1)[\p{{Latin}}--[{_LIKE_LATIN}]]")
 _OTHER_ALPHABET = regex.compile(rf"(?V1)[[\p{{L}}&&[\p{{Cyrillic}}\p{{Greek}}\p{{Armenian}}]]--[{_LIKE_LATIN}]]")
-# Joiners also hold emoji together and shape letters of other scripts, so they are dropped beside Latin letters alone.
-_UNSEEN = regex.compile(
-    r"(?V1)(?<=[\x00-\x7f\p{Latin}])\p{Cf}+|\p{Cf}+(?=[\x00-\x7f\p{Latin}])|[\p{Cf}--[\u200c\u200d]]+"
-)
+_UNSEEN = regex.compile(r"\p{Cf}+")
+_BESIDE_LATIN = regex.compile(r"[\x00-\x7f\p{Latin}]")
+_NO_JOINER = regex.compile(r"[^\u200c\u200d]+")
 _NOT_ASCII = regex.compile(r"[\x00-\x7f]?[^\x00-\x7f]+")
 _SIGN = regex.compile(r"(?s).[\p{M}\p{Cf}\uff9e\uff9f]*")
 
@@ -61,7 +62,11 @@ def fold(text: str) -> Rewriting:
 
 
 def _find_unseen(text: str) -> Iterator[Change]:
-    return (Change(Span(*found.span()), "") for found in _UNSEEN.finditer(text))
+    # Joiners also hold emoji together and shape letters of other scripts, so they go beside Latin letters alone.
+    for run in _UNSEEN.finditer(text):
+        beside = text[max(run.start() - 1, 0) : run.start()] + text[run.end() : run.end() + 1]
+        dropped = (run,) if _BESIDE_LATIN.search(beside) else _NO_JOINER.finditer(text, run.start(), run.end())
+        yield from (Change(Span(*one.span()), "") for one in dropped)
 
 
 def _find_compatible(text: str) -> Iterator[Change]:
@@ -80,7 +85,9 @@ def _find_compatible(text: str) -> Iterator[Change]:
 
 def _find_lookalikes(text: str) -> Iterator[Change]:
     has_other = _OTHER_ALPHABET.search(text) is not None
-    for word in _MAYBE_LATIN.finditer(text):
+    for word in _WORD.finditer(text):
+        if not _IS_LIKE_LATIN.search(word[0]):
+            continue
         is_mixed = _HAS_LATIN.search(word[0]) is not None
         if is_mixed or (len(word[0]) > 1 and not has_other):
             for place, sign in enumerate(word[0], start=word.start()):

@@ -84,3 +84,9 @@ def test_every_unseen_sign_in_a_word_is_dropped(sign: str) -> None:
 def test_a_letter_is_the_lookalike_of_one_letter_only() -> None:
     others = [other for found in CONFUSABLES.values() for other in found]
     assert len(others) == len(set(others))
+
+
+@pytest.mark.parametrize("unit", ["\u0301", "ß", "ж", "\u1100", "ｆ", "a\u0301", "\u200d", "\u200c\u0301", "\ufdfa"])
+def test_words_of_a_hundred_thousand_signs_end(unit: str) -> None:
+    """Patterns that begin anew inside a run would take hours."""
+    assert fold(f"e{unit * (100_000 // len(unit))} teh").text.endswith(" teh")
