@@ -8,6 +8,7 @@ import pytest
 from benchmarks.zoo import RECIPES, TASKS, NoRecipe, plan
 from export.package import read_manifest
 from export.verification import verify_package
+from models.correction.spelling import WORDS_FILE, KnownWords
 from models.tasks import TASKS as ALL_TASKS
 from models.training.settings import check_settings, read_toml
 from tests.tiny import WORDNET
@@ -21,6 +22,15 @@ ZOO = Path(__file__).parents[1] / "zoo"
 def test_every_package_of_the_zoo_verifies(folder: Path) -> None:
     failed = [f"{check.name}: {check.detail}" for check in verify_package(folder).checks if not check.passed]
     assert failed == []
+
+
+def test_words_that_the_guides_name_are_read_as_they_say() -> None:
+    """In README.md and docs/training.md."""
+    read = {"dragan": "dragon", "dunny": "funny", "cmake": "make", "Thuy": "They"}
+    kept = ("gmail", "sorta", "putri", "wierd", "isnt", "chonky")
+    words = KnownWords.read(ZOO / "sentiment" / WORDS_FILE)
+    assert {word: words.correct(word) for word in (*read, *kept)} == {**read, **dict(zip(kept, kept, strict=True))}
+    assert "definately" not in words
 
 
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*/*.toml")), ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -89,9 +89,9 @@ def make_known_words(
     usual = _usual()
     scale = OF_THE_FIELD * counts.total()
     doubtful = _usual_errors() - spelt
-    frequent = {word for word in doubtful if counts[word] >= max(scale * usual[word], LEAST_OF_THE_FIELD)}
+    of_the_field = {word for word in doubtful if counts[word] >= max(scale * usual[word], LEAST_OF_THE_FIELD)}
     others = {word for word in counts.keys() - spelt - usual.keys() if len(word) > SHORTEST}
-    errors = (doubtful - frequent) | _likely_errors(counts, frequent) | _likely_errors(counts, others)
+    errors = (doubtful - of_the_field) | _likely_errors(counts, of_the_field | others)
     ranked = sorted((-count, word) for word, count in counts.items() if count >= least_count and word not in errors)
     targets = dict.fromkeys([*(word for _, word in ranked), *listed])
     slights = {form for word in wordnet.slights() for form in (word, inflect(word, "NOUN", "NNS"))}

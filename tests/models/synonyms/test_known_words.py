@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.checkpoint import DataSource
 from models.correction.errors import error_chance, one_error_away
 from models.correction.spelling import KnownWords
-from models.synonyms.known_words import _expected, _likely_errors, make_correction, make_known_words
+from models.synonyms.known_words import _expected, _likely_errors, _usual, make_correction, make_known_words
 from models.synonyms.wordnet import WordNet, WordNetError
 from models.tasks import TASKS
 from tests.slights import write_slights
@@ -53,6 +53,7 @@ def test_a_word_that_training_texts_hold_far_more_often_than_usual_is_of_their_f
 def test_rare_usual_words_are_known(words: KnownWords) -> None:
     rare = ("putri", "minging", "natto", "conda", "siti", "iframe", "kivy", "rubiks")
     assert all(word in words for word in rare)
+    assert round(len(_usual()), -3) == 289_000  # as docs/training.md says
 
 
 @pytest.mark.parametrize("times", [0, 1, 2, 9])
