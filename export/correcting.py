@@ -31,7 +31,7 @@ def make_correction_for(package: Package, data: str, layout: Layout = USUAL_LAYO
     if manifest.correction is not None:
         raise CannotCorrect(f"{folder}: corrects texts already; name a package that does not")
     _refuse_other_files(package, data, manifest.data)
-    if not package.task.corrected_fields:
+    if not package.task.corrected.fields:
         return Correction()
     used = tuple(file.name for file in manifest.data if file.part in ("train", "calibration"))
     if not used:

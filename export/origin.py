@@ -81,7 +81,7 @@ def open_origin(folder: Path, *, correct: bool = False, data: str | None = None)
         if not (folder / file).is_file():
             raise IncompleteCheckpoint(f"{folder / file}: missing; train the checkpoint again, or copy it whole")
     task = find_task(record.task)
-    correction = open_correction(folder, record.correction, task.corrected_fields)
+    correction = open_correction(folder, record.correction, task.corrected)
     if correct and correction is None:
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         correction = make_correction(_source(record, data), task, tokenizer, record.settings.get("rows"))

@@ -309,7 +309,7 @@ class Package:
         reader = Reader.from_file(
             self.folder / TOKENIZER_FILE,
             ReadingLimits(max_tokens=manifest.max_tokens),
-            open_correction(self.folder, manifest.correction, self.task.corrected_fields),
+            open_correction(self.folder, manifest.correction, self.task.corrected),
         )
         if reader.token(manifest.pad_id) is None:
             raise WrongFormat(

@@ -13,13 +13,25 @@ CorrectionKind = Literal["letters", "words"]
 
 
 @dataclass(frozen=True)
+class CorrectedWords:
+    """Which words of a task's items are corrected. Letters are read alike in all of them."""
+
+    fields: tuple[str, ...] = ()
+    """The fields in which words may be read as others."""
+    names: bool = False
+    """Whether words with a capital are read as others as readily as those without."""
+
+
+NO_WORDS = CorrectedWords()
+
+
+@dataclass(frozen=True)
 class Correction:
     """The changes that are made in texts before they are tokenized."""
 
     words: KnownWords | None = None
     """The words that others are read as; None where words are read as they are spelt."""
-    fields: tuple[str, ...] = ()
-    """The fields of items whose words are corrected. Letters are read alike in all."""
+    where: CorrectedWords = NO_WORDS
 
     @property
     def kind(self) -> CorrectionKind:
@@ -29,9 +41,9 @@ class Correction:
     def read(self, field: str, text: str) -> Rewriting:
         """The text of a field as it is read. Correcting that again changes nothing."""
         read = fold(text)
-        if self.words is None or field.partition("/")[0] not in self.fields:
+        if self.words is None or field.partition("/")[0] not in self.where.fields:
             return read
-        while changes := [*self.words.find_corrections(read.text)]:
+        while changes := [*self.words.find_corrections(read.text, names=self.where.names)]:
             read = rewrite_again(text, read, changes)
         return read
 
@@ -41,8 +53,8 @@ class Correction:
             self.words.write(folder / WORDS_FILE)
 
 
-def open_correction(folder: Path, kind: CorrectionKind | None, fields: tuple[str, ...]) -> Correction | None:
+def open_correction(folder: Path, kind: CorrectionKind | None, where: CorrectedWords) -> Correction | None:
     """The correction that a checkpoint or a package in `folder` was made with; raises WordListError."""
     if kind is None:
         return None
-    return Correction(KnownWords.read(folder / WORDS_FILE), fields) if kind == "words" else Correction()
+    return Correction(KnownWords.read(folder / WORDS_FILE), where) if kind == "words" else Correction()

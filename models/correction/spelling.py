@@ -104,6 +104,7 @@ class KnownWords:
         """Read an unknown word as the frequent one, a typing error away, that was most likely meant, if any was.
 
         A capital does not count, wherever it stands; words with several stay. The first letter stays a capital.
+        A second argument says whether names are corrected as readily as other words.
         """
 
     @classmethod
@@ -152,11 +153,12 @@ class KnownWords:
             return 1 / ((rank + _ZIPF_SHIFT) * self._total)
         return RARE_SHARE if word in self else _unknown_share(word)
 
-    def find_corrections(self, text: str) -> Iterator[Change]:
+    def find_corrections(self, text: str, *, names: bool = False) -> Iterator[Change]:
         """The changes that put words that were meant in place of those that are written, in order.
 
         Only whole words of letters a to z are looked at, and two with a space between that may be one. Correcting a
-        corrected text again may change more, until nothing is left to change.
+        corrected text again may change more, until nothing is left to change. A word with a capital is often a name
+        that no list has, and stays more often than others do, unless `names` are to be corrected too.
         """
         last: regex.Match[str] | None = None
         for found in _WORD.finditer(text):
@@ -165,16 +167,16 @@ class KnownWords:
                     yield Change(Span(last.start(), found.end()), last[0] + found[0])
                     last = None
                     continue
-                yield from self._reread(last)
+                yield from self._reread(last, names)
             last = found
         if last is not None:
-            yield from self._reread(last)
+            yield from self._reread(last, names)
 
-    def _reread(self, found: "regex.Match[str]") -> Iterator[Change]:
+    def _reread(self, found: "regex.Match[str]", names: bool) -> Iterator[Change]:
         word = found[0]
         if word in self._ranks or len(word) < SHORTEST:
             return
-        if (meant := self.correct(word)) != word:
+        if (meant := self.correct(word, names)) != word:
             yield Change(Span(*found.span()), meant)
 
     def _are_one(self, text: str, left: "regex.Match[str]", right: "regex.Match[str]") -> bool:
@@ -193,7 +195,7 @@ class KnownWords:
             return False
         return self.share(whole) * SPLIT > self.share(one) * self.share(other)
 
-    def _correct(self, word: str) -> str:
+    def _correct(self, word: str, names: bool = False) -> str:
         small = word.lower()
         # Of several capitals are acronyms, their plurals and names such as `JavaScript`.
         if small in self or small in CONTRACTIONS or sum(map(str.isupper, word)) > 1:
@@ -201,10 +203,10 @@ class KnownWords:
         near = (one_error_away(small) & self._ranks.keys()) - _HALVES
         likely = [(self.share(other) * error_chance(other, small), other) for other in near]
         chance, meant = max(likely, default=(0.0, small))
-        is_name = word[0].isupper()
-        if chance <= max(_unknown_share(small), NAME_SHARE if is_name else 0):
+        is_capital = word[0].isupper()
+        if chance <= max(_unknown_share(small), NAME_SHARE if is_capital and not names else 0):
             return word
-        return meant.capitalize() if is_name else meant
+        return meant.capitalize() if is_capital else meant
 
     def _rare_words(self) -> list[str]:
         return sorted(word.decode() for words in self._rare.values() for word in words.tolist())

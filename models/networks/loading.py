@@ -84,7 +84,7 @@ def open_trained_model(folder: Path) -> EvaluatedModel:
         reader=Reader(
             tokenizer.backend_tokenizer,
             ReadingLimits(max_tokens=record.max_tokens),
-            open_correction(folder, record.correction, task.corrected_fields),
+            open_correction(folder, record.correction, task.corrected),
         ),
         run=torch_runner(encoder, task.head, tokenizer),
     )

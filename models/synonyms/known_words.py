@@ -60,17 +60,17 @@ _BEFORE_WORDS = ("\u0120", "\u2581")
 def make_correction(source: DataSource, task: AnyTask, tokenizer: Tokenizer, rows: int | None) -> Correction:
     """The correction for a model of the task that is trained on the data; `rows` as `load_train` takes them.
 
-    Tasks whose answers quote all of their texts have letters corrected alone.
+    Tasks that name no fields to be corrected have letters corrected alone.
 
     Raises:
         DataError: the training texts cannot be read.
         WordNetError: WordNet is not installed here.
     """
-    if not task.corrected_fields:
+    if not task.corrected.fields:
         return Correction()
     texts = (text for record in read_texts(source, task, rows) for text in record)
     words = make_known_words(texts, tokenizer.get_vocab(with_added_tokens=False), WordNet(default_folder()))
-    return Correction(words, task.corrected_fields)
+    return Correction(words, task.corrected)
 
 
 def make_known_words(

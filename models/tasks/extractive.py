@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import BaseModel, Field, NonNegativeInt
 
+from models.correction.reading import CorrectedWords
 from models.tasks.goals import Goal, Move, Standing
 from models.tasks.reading_comprehension import COLUMNS, ReadingItem
 from models.tasks.robustness import Robustness
@@ -286,7 +287,7 @@ EXTRACTIVE_READING = Task(
     probe_items=tuple({"context": context, "question": question} for context, question, _ in QUESTIONS),
     # The context stays as it is, because the answer is a span of it.
     robustness=Robustness(noisy_fields=("question",)),
-    corrected_fields=("question",),
+    corrected=CorrectedWords(("question",)),
     sample_items={
         "words of the text": {
             "context": "The ferry leaves Galway at nine, calls at two islands, and comes back at four.",

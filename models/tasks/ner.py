@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.correction.reading import CorrectedWords
 from models.entity_tags import OUTSIDE, as_bio
 from models.tasks.classification import read_label
 from models.tasks.goals import Goal, Move, Standing
@@ -299,6 +300,8 @@ NER = Task(
     probe_items=tuple({"text": text} for text in TEXTS_WITH_NAMES),
     # Typos only: if words changed places, they would no longer stand where their tags do.
     robustness=Robustness(noisy_fields=("tokens",), edited_fields=("text",), noises=("typos",)),
+    # Entities are quoted as they are written, whatever they are read as. A misspelt name is hardly found by its pieces.
+    corrected=CorrectedWords(("text", "tokens"), names=True),
     explains_each=True,
     targets=Targets(names=_kinds, aim=aim_each(aim_at_kind)),
     sample_items={

@@ -5,6 +5,7 @@ from itertools import groupby
 
 import numpy as np
 
+from models.correction.reading import CorrectedWords
 from models.tasks.classification import (
     LABEL_TARGETS,
     LabelAnswer,
@@ -102,7 +103,7 @@ NLI = Task(
     changed=is_other_label,
     probe_items=tuple({"premise": premise, "hypothesis": hypothesis} for premise, hypothesis in PAIRS),
     targets=LABEL_TARGETS,
-    corrected_fields=("premise", "hypothesis"),
+    corrected=CorrectedWords(("premise", "hypothesis")),
     contrast_labels=ContrastLabels(same="entailment", different=("contradiction", "not_entailment", "non-entailment")),
     robustness=Robustness(
         noisy_fields=("premise", "hypothesis"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from models.correction.reading import CorrectedWords
 from models.tasks.classification import (
     LABEL_TARGETS,
     LabelAnswer,
@@ -58,7 +59,7 @@ PARAPHRASE = Task(
     changed=is_other_label,
     probe_items=PROBE_ITEMS,
     targets=LABEL_TARGETS,
-    corrected_fields=("text_a", "text_b"),
+    corrected=CorrectedWords(("text_a", "text_b")),
     contrast_labels=ContrastLabels(same="paraphrase", different=("different",)),
     robustness=Robustness(
         noisy_fields=("text_a", "text_b"),

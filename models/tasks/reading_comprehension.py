@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from models.correction.reading import CorrectedWords
 from models.tasks.goals import Goal, Move, Standing
 from models.tasks.robustness import Robustness, RobustnessSet
 from models.tasks.task import (
@@ -180,7 +181,7 @@ READING_COMPREHENSION = Task(
         {"context": context, "question": question, "choices": list(choices)} for context, question, choices in QUESTIONS
     ),
     targets=Targets(names=_choices, aim=aim_each(aim_at_choice), are_texts=True),
-    corrected_fields=("question", "choices"),
+    corrected=CorrectedWords(("question", "choices")),
     robustness=Robustness(
         noisy_fields=("context", "question"), sets=(RobustnessSet(name="BoolQ contrast", part="boolq_contrast"),)
     ),

@@ -1,5 +1,6 @@
 """Sentiment of one text: negative or positive."""
 
+from models.correction.reading import CorrectedWords
 from models.tasks.classification import (
     LABEL_TARGETS,
     LabelAnswer,
@@ -70,7 +71,7 @@ SENTIMENT = Task(
     changed=is_other_label,
     probe_items=tuple({"text": text} for text in TEXTS),
     targets=LABEL_TARGETS,
-    corrected_fields=("text",),
+    corrected=CorrectedWords(("text",)),
     robustness=Robustness(
         noisy_fields=("text",),
         sets=(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from models.correction.reading import CorrectedWords
 from models.tasks.classification import LABEL_TARGETS
 from models.tasks.goals import Goal, Move, Standing
 from models.tasks.pairs import COLUMNS, NAME_TEMPLATES, PROBE_ITEMS, PairItem, encode_pair
@@ -145,7 +146,7 @@ STS = Task(
     changed=is_far,
     probe_items=PROBE_ITEMS,
     targets=LABEL_TARGETS,
-    corrected_fields=("text_a", "text_b"),
+    corrected=CorrectedWords(("text_a", "text_b")),
     robustness=Robustness(
         noisy_fields=("text_a", "text_b"),
         sets=(RobustnessSet(name="SICK relatedness", part="../nli/sick_test"),),

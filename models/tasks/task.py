@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from models.correction.reading import NO_WORDS, CorrectedWords
 from models.errors import shorten
 from models.tasks.goals import Goal
 from models.tasks.robustness import Robustness
@@ -336,8 +337,8 @@ class Task(Generic[ItemT, AnswerT]):
     sample_items: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Items that show people what the task is, and by which they try a model, under a few words that say what
     each shows. They fill every field that a model of the task reads. Empty for a task that is not served."""
-    corrected_fields: tuple[str, ...] = ()
-    """Fields in which words may be read as others. Texts that answers quote, or name parts of, are none."""
+    corrected: CorrectedWords = NO_WORDS
+    """The words that may be read as others. Contexts of questions have none."""
     example: type[Item] | None = None
     """The item that data files hold, where it is not the one of requests: a text already split into words, for example.
     `encode` takes both."""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from models.correction.reading import CorrectedWords
 from models.tasks.classification import check_labels, label_reader, name_label, name_one_label, read_label
 from models.tasks.goals import Goal, Move, Standing
 from models.tasks.robustness import Robustness
@@ -248,7 +249,7 @@ MULTI_LABEL_CLASSIFICATION = Task(
     probe_items=tuple({"text": text} for text in TEXTS),
     explains_each=True,
     targets=Targets(names=lambda _, outputs: outputs.labels, aim=aim_at_label),
-    corrected_fields=("text",),
+    corrected=CorrectedWords(("text",)),
     robustness=Robustness(noisy_fields=("text",)),
     sample_items={
         "two things at once": {"text": "The parcel came two weeks late, and the lamp in it is broken."},

@@ -1,5 +1,6 @@
-"""Progress bars on stderr, with the time that is left."""
+"""Progress on stderr, with the time that is left: bars on a terminal, now and then a line in a log."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 console = Console(stderr=True)
 
+LINE_S = 30.0
+"""Seconds between two lines where stderr is no terminal."""
+
 
 @contextmanager
 def shown_bar() -> Iterator[Progress]:
@@ -32,8 +37,45 @@ def shown_bar() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console) as bar, _told_to_logs(bar):
         yield bar
+
+
+@contextmanager
+def _told_to_logs(bar: Progress) -> Iterator[None]:
+    """Where stderr is no terminal, and shows a bar only once the work is done, print lines in the meantime."""
+    if bar.console.is_terminal:
+        yield
+        return
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(LINE_S):
+            for task in bar.tasks:
+                if not task.finished:
+                    bar.console.print(_as_line(task), markup=False, highlight=False, soft_wrap=True)
+
+    teller = threading.Thread(target=tell, name="progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+
+
+def _as_line(task: Task) -> str:
+    """The standing of a task, such as `task 0.412: 150 of 780 in 0:05:31, 0:23:10 left`."""
+    known = "" if task.total is None else f" of {task.total:.0f}"
+    left = "" if task.time_remaining is None else f", {as_time(task.time_remaining)} left"
+    return f"{task.description}: {task.completed:.0f}{known} in {as_time(task.elapsed or 0)}{left}"
+
+
+def as_time(seconds: float) -> str:
+    """A number of seconds in hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 @contextmanager

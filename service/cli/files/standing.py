@@ -11,14 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models.tables import format_count
+from service.cli.progress import LINE_S, as_time
 
 if TYPE_CHECKING:
     from service.files.scoring import ReportStanding, Standing
 
 ProgressKind = Literal["auto", "json", "off"]
 
-REDRAW_S, LINE_S = 0.2, 30.0
-"""Seconds between two looks of a terminal, and between two lines elsewhere."""
+REDRAW_S = 0.2
+"""Seconds between two looks of a terminal."""
 
 Described = dict[str, float | int | None]
 
@@ -56,14 +57,7 @@ def as_line(standing: "Standing", described: Described) -> str:
         f"{described['tokens_per_s']:,.0f} tokens/s",
         f"{described['refused_share']:.1%} refused",
     ]
-    return ", ".join([*said, *([f"{time_left(left)} left"] if left is not None else [])])
-
-
-def time_left(seconds: float) -> str:
-    """Seconds in hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+    return ", ".join([*said, *([f"{as_time(left)} left"] if left is not None else [])])
 
 
 @contextmanager

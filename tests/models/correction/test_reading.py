@@ -1,5 +1,9 @@
 """Corrected reading: what each field is read as, with every token's place in the text that was written."""
 
+import itertools
+import string
+from typing import Any
+
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
@@ -20,7 +24,7 @@ TEXTS = st.text("fimlgod wastеоԁ\u200b\u00adéﬁ,.", max_size=80) | st.text(
 
 
 def reader_of(task: AnyTask) -> Reader:
-    return Reader(TOKENIZER, LIMITS, Correction(KNOWN, task.corrected_fields))
+    return Reader(TOKENIZER, LIMITS, Correction(KNOWN, task.corrected))
 
 
 SENTIMENT = TASKS["sentiment"]
@@ -93,15 +97,39 @@ def test_words_are_corrected_in_the_fields_that_answers_do_not_quote(name: str) 
     encoded = task.encode(read_item(task.item, spoilt), reader_of(task), "window")
     for field, text in encoded.texts.items():
         read = text.replace("\uff41", "a")
-        is_corrected = field.partition("/")[0] in task.corrected_fields
+        is_corrected = field.partition("/")[0] in task.corrected.fields
         assert corrected(encoded, field) == (read.replace("flim", "film") if is_corrected else read)
         spans = [span for row in encoded.rows for _, span in row.spans(field)]
         assert text[slice(*spans[-1])] == "\uff41"
 
 
-@pytest.mark.parametrize("name", ["ner", "extractive-reading-comprehension", "reading-comprehension"])
-def test_names_and_quoted_texts_are_in_no_corrected_field(name: str) -> None:
-    assert {"text", "tokens", "context"}.isdisjoint(TASKS[name].corrected_fields)
+@pytest.mark.parametrize("name", ["extractive-reading-comprehension", "reading-comprehension"])
+def test_contexts_are_in_no_corrected_field(name: str) -> None:
+    assert "context" not in TASKS[name].corrected.fields
+
+
+def test_only_where_names_are_asked_for_are_they_corrected_as_readily_as_other_words() -> None:
+    # Far down the list, where the chance of an error in the word is below that of a name that no list has.
+    known = KnownWords([*map("".join, itertools.product(string.ascii_lowercase, repeat=3)), "jamaica", "cat"])
+    written = "Jamaicca jamaicca"
+    read = {name: Correction(known, TASKS[name].corrected).read("text", written).text for name in ("ner", "sentiment")}
+    assert read == {"ner": "Jamaica jamaica", "sentiment": "Jamaicca jamaica"}
+
+
+WRITTEN = ["the", "flim", "w\u0430s", "Goood"]
+
+
+@pytest.mark.parametrize("item", [{"text": " ".join(WRITTEN)}, {"tokens": WRITTEN}])
+def test_words_that_entities_are_made_of_are_those_that_were_written(item: dict[str, Any]) -> None:
+    task = TASKS["ner"]
+    kind = task.item if "text" in item else task.example
+    assert kind is not None
+    encoded = task.encode(read_item(kind, item), reader_of(task), "window")
+    (row,) = encoded.rows
+    ((field, text),) = encoded.texts.items()
+    assert row.encoding.tokens == ["[CLS]", "the", "film", "was", "good", "[SEP]"]
+    assert [text[slice(*word)] for word in encoded.words] == WRITTEN
+    assert [span for _, span in row.spans(field)] == [*encoded.words]
 
 
 def test_a_text_of_unseen_signs_alone_is_empty() -> None:

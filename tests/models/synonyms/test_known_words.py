@@ -1,6 +1,7 @@
 """The words that corrected texts may hold: their sources and their order."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from models.checkpoint import DataSource
 from models.correction.errors import error_chance, one_error_away
+from models.correction.reading import NO_WORDS
 from models.correction.spelling import KnownWords
 from models.synonyms.known_words import _expected, _likely_errors, _usual, make_correction, make_known_words
 from models.synonyms.wordnet import WordNet, WordNetError
@@ -114,6 +116,7 @@ def test_tokens_that_begin_a_word_are_those_with_the_sign_for_a_space() -> None:
 def test_a_task_without_corrected_fields_needs_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WNSEARCHDIR", str(tmp_path))
     source = DataSource(data=str(write_examples(tmp_path / "data", "ner")))
-    assert make_correction(source, TASKS["ner"], make_tokenizer().backend_tokenizer, None).kind == "letters"
+    task = replace(TASKS["ner"], corrected=NO_WORDS)
+    assert make_correction(source, task, make_tokenizer().backend_tokenizer, None).kind == "letters"
     with pytest.raises(WordNetError, match="install the Debian package wordnet-base"):
         make_correction(source, TASKS["sentiment"], make_tokenizer().backend_tokenizer, None)
