@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.correction.reading import CorrectedWords
+from models.correction.rewriting import rewrite
 from models.entity_tags import OUTSIDE, as_bio
 from models.tasks.classification import read_label
 from models.tasks.goals import Goal, Move, Standing
@@ -98,10 +99,11 @@ class NerAnswer(TaskAnswer):
 
 
 def encode(item: TextItem | NerExample, reader: Reader, truncation: Truncation) -> Encoded:
-    """Make the rows of one text, with its words."""
+    """Make the rows of one text, with its words: those that are read, where they were written."""
     if isinstance(item, TextItem):
         encoded = reader.read(item.text, truncation=truncation)
-        return replace(encoded, words=split_for_tagging(item.text))
+        read = rewrite(item.text, encoded.corrections.get("text", ()))
+        return replace(encoded, words=tuple(map(read.written, split_for_tagging(read.text))))
     encoded = reader.read(" ".join(item.tokens), field="tokens", truncation=truncation)
     return replace(encoded, words=tuple(line_up(item.tokens)))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.correction.reading import Correction
 from models.correction.spelling import KnownWords
 from models.tasks import TASKS
-from models.tasks.task import AnyTask, read_item
+from models.tasks.task import AnyTask, TextItem, read_item
 from models.text import BadInput, Encoded, Reader, ReadingLimits
 from tests.tiny import make_items, make_tokenizer
 
@@ -130,6 +130,14 @@ def test_words_that_entities_are_made_of_are_those_that_were_written(item: dict[
     assert row.encoding.tokens == ["[CLS]", "the", "film", "was", "good", "[SEP]"]
     assert [text[slice(*word)] for word in encoded.words] == WRITTEN
     assert [span for _, span in row.spans(field)] == [*encoded.words]
+
+
+def test_entities_are_made_of_the_words_that_are_read() -> None:
+    text = "the fi\u200blm mov ie"
+    known = KnownWords(("the", "film", "movie"))
+    reader = Reader(TOKENIZER, LIMITS, Correction(known, TASKS["ner"].corrected))
+    encoded = TASKS["ner"].encode(TextItem(text=text), reader, "window")
+    assert [text[slice(*word)] for word in encoded.words] == ["the", "fi\u200blm", "mov ie"]
 
 
 def test_a_text_of_unseen_signs_alone_is_empty() -> None:
