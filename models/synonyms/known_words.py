@@ -49,6 +49,9 @@ OF_THE_FIELD = 30.0
 LEAST_OF_THE_FIELD = 10
 """Fewer may be errors, for one of them is far more than usual of words that come once in 100 million."""
 
+LEAST_USUAL = 1e-7
+"""The least share of a usual word that others are read as, where names are corrected: training texts hold few names."""
+
 _WORD = re.compile("(?<![a-z]['\u2019])(?<![a-z])[a-z]+")
 """A word, or part of one, in small letters; not the end of a contraction."""
 
@@ -69,19 +72,26 @@ def make_correction(source: DataSource, task: AnyTask, tokenizer: Tokenizer, row
     if not task.corrected.fields:
         return Correction()
     texts = (text for record in read_texts(source, task, rows) for text in record)
-    words = make_known_words(texts, tokenizer.get_vocab(with_added_tokens=False), WordNet(default_folder()))
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    words = make_known_words(texts, vocabulary, WordNet(default_folder()), names=task.corrected.names)
     return Correction(words, task.corrected)
 
 
 def make_known_words(
-    texts: Iterable[str], vocabulary: Mapping[str, int], wordnet: WordNet, *, least_count: int = LEAST_COUNT
+    texts: Iterable[str],
+    vocabulary: Mapping[str, int],
+    wordnet: WordNet,
+    *,
+    least_count: int = LEAST_COUNT,
+    names: bool = False,
 ) -> KnownWords:
     """Collect known words in small letters.
 
-    Others are read as words of the training texts, most frequent first, or as whole words of the tokenizer, in the
-    order of their numbers. WordNet's words with their inflections, usual ones and slights are only known. What training
-    texts or the list of usual words hold, and neither the tokenizer nor WordNet, is left out where it is likely a
-    typing error for a word that is more frequent there.
+    Others are read as words of the training texts, most frequent first, as whole words of the tokenizer, in the order
+    of their numbers, or, where `names` are corrected, as usual ones, most frequent first. WordNet's words with their
+    inflections, other usual ones and slights are only known. What training texts or the list of usual words hold, and
+    neither the tokenizer nor WordNet, is left out where it is likely a typing error for a word that is more frequent
+    there.
     """
     counts = Counter(word for text in texts for word in _WORD.findall(text.lower()) if _WHOLE.fullmatch(word))
     listed = [word for word in _whole_words(vocabulary) if _WHOLE.fullmatch(word)]
@@ -93,9 +103,11 @@ def make_known_words(
     others = {word for word in counts.keys() - spelt - usual.keys() if len(word) > SHORTEST}
     errors = (doubtful - of_the_field) | _likely_errors(counts, of_the_field | others)
     ranked = sorted((-count, word) for word, count in counts.items() if count >= least_count and word not in errors)
-    targets = dict.fromkeys([*(word for _, word in ranked), *listed])
+    frequent = sorted((-share, word) for word, share in usual.items() if names and share >= LEAST_USUAL)
+    targets = dict.fromkeys([*(word for _, word in ranked), *listed, *(word for _, word in frequent)])
     slights = {form for word in wordnet.slights() for form in (word, inflect(word, "NOUN", "NNS"))}
-    return KnownWords([word for word in targets if word not in slights], {*spelt, *usual, *targets} - errors)
+    left_out = errors | slights
+    return KnownWords([word for word in targets if word not in left_out], {*spelt, *usual, *targets} - errors)
 
 
 def _likely_errors(counts: Mapping[str, float], words: set[str]) -> set[str]:

@@ -52,6 +52,13 @@ def test_a_word_that_training_texts_hold_far_more_often_than_usual_is_of_their_f
     assert make_known_words(texts[40:], {}, WordNet(WORDNET)).correct("dunny") == "funny"
 
 
+def test_where_names_are_corrected_words_are_read_as_usual_ones_too(words: KnownWords) -> None:
+    named = make_known_words(TEXTS, {"plot": 7}, WordNet(WORDNET), names=True)
+    misspelt = {"lamborghhini": "lamborghini", "schumwr": "schumer", "jettta": "jetta", "seperatee": "separate"}
+    assert {word: named.correct(word, True) for word in misspelt} == misspelt | {"seperatee": "seperatee"}
+    assert {word: words.correct(word, True) for word in misspelt} == {word: word for word in misspelt}
+
+
 def test_rare_usual_words_are_known(words: KnownWords) -> None:
     rare = ("putri", "minging", "natto", "conda", "siti", "iframe", "kivy", "rubiks")
     assert all(word in words for word in rare)
