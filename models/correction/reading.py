@@ -19,7 +19,8 @@ class CorrectedWords:
     fields: tuple[str, ...] = ()
     """The fields in which words may be read as others."""
     names: bool = False
-    """Whether words with a capital are read as others as readily as those without."""
+    """Whether names are asked for, so that each word has an answer of its own: words with a capital are read as others
+    as readily as those without, and two words never as one."""
 
 
 NO_WORDS = CorrectedWords()

@@ -100,12 +100,7 @@ class KnownWords:
             rare = b"".join(b"%b\n" % word.encode("ascii") for word in rare if word not in self._ranks)
         self._rare = _by_length(rare)
         self._total = math.log(len(self._ranks) + 1) + 1
-        self.correct = lru_cache(_KEPT)(self._correct)
-        """Read an unknown word as the frequent one, a typing error away, that was most likely meant, if any was.
-
-        A capital does not count, wherever it stands; words with several stay. The first letter stays a capital.
-        A second argument says whether names are corrected as readily as other words.
-        """
+        self._kept = lru_cache(_KEPT)(self._correct)
 
     @classmethod
     def read(cls, path: Path) -> "KnownWords":
@@ -158,12 +153,13 @@ class KnownWords:
 
         Only whole words of letters a to z are looked at, and two with a space between that may be one. Correcting a
         corrected text again may change more, until nothing is left to change. A word with a capital is often a name
-        that no list has, and stays more often than others do, unless `names` are to be corrected too.
+        that no list has, and stays more often than others do. Where `names` are asked for, it does not, and no two
+        words are read as one, for each has an answer of its own.
         """
         last: regex.Match[str] | None = None
         for found in _WORD.finditer(text):
             if last is not None:
-                if self._are_one(text, last, found):
+                if not names and self._are_one(text, last, found):
                     yield Change(Span(last.start(), found.end()), last[0] + found[0])
                     last = None
                     continue
@@ -172,11 +168,18 @@ class KnownWords:
         if last is not None:
             yield from self._reread(last, names)
 
+    def correct(self, word: str, *, names: bool = False) -> str:
+        """Read an unknown word as the frequent one, a typing error away, that was most likely meant, if any was.
+
+        A capital does not count, wherever it stands; words with several stay. The first letter stays a capital.
+        """
+        return self._kept(word, names)
+
     def _reread(self, found: "regex.Match[str]", names: bool) -> Iterator[Change]:
         word = found[0]
         if word in self._ranks or len(word) < SHORTEST:
             return
-        if (meant := self.correct(word, names)) != word:
+        if (meant := self.correct(word, names=names)) != word:
             yield Change(Span(*found.span()), meant)
 
     def _are_one(self, text: str, left: "regex.Match[str]", right: "regex.Match[str]") -> bool:
@@ -195,7 +198,7 @@ class KnownWords:
             return False
         return self.share(whole) * SPLIT > self.share(one) * self.share(other)
 
-    def _correct(self, word: str, names: bool = False) -> str:
+    def _correct(self, word: str, names: bool) -> str:
         small = word.lower()
         # Of several capitals are acronyms, their plurals and names such as `JavaScript`.
         if small in self or small in CONTRACTIONS or sum(map(str.isupper, word)) > 1:

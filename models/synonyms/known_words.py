@@ -73,7 +73,7 @@ def make_correction(source: DataSource, task: AnyTask, tokenizer: Tokenizer, row
         return Correction()
     texts = (text for record in read_texts(source, task, rows) for text in record)
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
-    words = make_known_words(texts, vocabulary, WordNet(default_folder()), names=task.corrected.names)
+    words = make_known_words(texts, vocabulary, WordNet(default_folder()), read_as_usual=task.corrected.names)
     return Correction(words, task.corrected)
 
 
@@ -83,12 +83,12 @@ def make_known_words(
     wordnet: WordNet,
     *,
     least_count: int = LEAST_COUNT,
-    names: bool = False,
+    read_as_usual: bool = False,
 ) -> KnownWords:
     """Collect known words in small letters.
 
     Others are read as words of the training texts, most frequent first, as whole words of the tokenizer, in the order
-    of their numbers, or, where `names` are corrected, as usual ones, most frequent first. WordNet's words with their
+    of their numbers, or, with `read_as_usual`, as usual ones, most frequent first. WordNet's words with their
     inflections, other usual ones and slights are only known. What training texts or the list of usual words hold, and
     neither the tokenizer nor WordNet, is left out where it is likely a typing error for a word that is more frequent
     there.
@@ -103,7 +103,7 @@ def make_known_words(
     others = {word for word in counts.keys() - spelt - usual.keys() if len(word) > SHORTEST}
     errors = (doubtful - of_the_field) | _likely_errors(counts, of_the_field | others)
     ranked = sorted((-count, word) for word, count in counts.items() if count >= least_count and word not in errors)
-    frequent = sorted((-share, word) for word, share in usual.items() if names and share >= LEAST_USUAL)
+    frequent = sorted((-share, word) for word, share in usual.items() if read_as_usual and share >= LEAST_USUAL)
     targets = dict.fromkeys([*(word for _, word in ranked), *listed, *(word for _, word in frequent)])
     slights = {form for word in wordnet.slights() for form in (word, inflect(word, "NOUN", "NNS"))}
     left_out = errors | slights

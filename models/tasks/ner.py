@@ -11,7 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.correction.reading import CorrectedWords
-from models.correction.rewriting import rewrite
+from models.correction.rewriting import Change, rewrite
 from models.entity_tags import OUTSIDE, as_bio
 from models.tasks.classification import read_label
 from models.tasks.goals import Goal, Move, Standing
@@ -102,10 +102,27 @@ def encode(item: TextItem | NerExample, reader: Reader, truncation: Truncation) 
     """Make the rows of one text, with its words: those that are read, where they were written."""
     if isinstance(item, TextItem):
         encoded = reader.read(item.text, truncation=truncation)
-        read = rewrite(item.text, encoded.corrections.get("text", ()))
-        return replace(encoded, words=tuple(map(read.written, split_for_tagging(read.text))))
+        return replace(encoded, words=tuple(_split_as_read(item.text, encoded.corrections.get("text", ()))))
     encoded = reader.read(" ".join(item.tokens), field="tokens", truncation=truncation)
     return replace(encoded, words=tuple(line_up(item.tokens)))
+
+
+def _split_as_read(text: str, corrections: Sequence[Change]) -> Iterator[Span]:
+    """The words of a written text, parted as those that are read: an unseen sign parts none, and is part of none alone.
+
+    Signs that are read as several, such as the `...` of one, are parted as they are written.
+    """
+    read = rewrite(text, (change for change in corrections if not change.to or _are_letters(text, change)))
+    end = 0
+    for word in map(read.written, split_for_tagging(read.text)):
+        # One letter may be read as several words, as in Japanese.
+        if word.start >= end:
+            yield word
+            end = word.end
+
+
+def _are_letters(text: str, change: Change) -> bool:
+    return change.to.isalpha() and any(map(str.isalpha, text[slice(*change.span)]))
 
 
 def decode(logits: Sequence[Logits], encoded: Encoded, outputs: Outputs) -> Prediction[NerAnswer]:

@@ -43,8 +43,8 @@ def shown_bar() -> Iterator[Progress]:
 
 @contextmanager
 def _told_to_logs(bar: Progress) -> Iterator[None]:
-    """Where stderr is no terminal, and shows a bar only once the work is done, print lines in the meantime."""
-    if bar.console.is_terminal:
+    """Where stderr is no terminal that can draw, and has a bar only once the work is done, print lines until then."""
+    if bar.console.is_interactive:
         yield
         return
     done = threading.Event()
@@ -52,7 +52,7 @@ def _told_to_logs(bar: Progress) -> Iterator[None]:
     def tell() -> None:
         while not done.wait(LINE_S):
             for task in bar.tasks:
-                if not task.finished:
+                if task.total is None or task.completed < task.total:
                     bar.console.print(_as_line(task), markup=False, highlight=False, soft_wrap=True)
 
     teller = threading.Thread(target=tell, name="progress", daemon=True)
@@ -67,8 +67,9 @@ def _told_to_logs(bar: Progress) -> Iterator[None]:
 def _as_line(task: Task) -> str:
     """The standing of a task, such as `task 0.412: 150 of 780 in 0:05:31, 0:23:10 left`."""
     known = "" if task.total is None else f" of {task.total:.0f}"
-    left = "" if task.time_remaining is None else f", {as_time(task.time_remaining)} left"
-    return f"{task.description}: {task.completed:.0f}{known} in {as_time(task.elapsed or 0)}{left}"
+    remaining = task.time_remaining
+    left = "" if remaining is None else f", {as_time(remaining)} left"
+    return f"{task.description or 'working'}: {task.completed:.0f}{known} in {as_time(task.elapsed or 0)}{left}"
 
 
 def as_time(seconds: float) -> str:
@@ -106,7 +107,13 @@ def watcher(bar: Progress, line: TaskID) -> "Watcher":
 def measurer(bar: Progress, line: TaskID) -> "ReportProgress":
     """Reports a measurement on a line of the bar: the name of the set, and how many of its records are done."""
 
+    shown = ""
+
     def progress(name: str, done: int, records: int) -> None:
-        bar.update(line, completed=done, total=records or None, description=name)
+        nonlocal shown
+        if name != shown:
+            shown = name
+            bar.reset(line, description=name)
+        bar.update(line, completed=done, total=records or None)
 
     return progress

@@ -68,7 +68,7 @@ def shown_standing(kind: ProgressKind) -> Iterator["ReportStanding"]:
         yield lambda _: None
     elif kind == "json":
         yield _Told(lambda _, described: typer.echo(json.dumps(described), err=True), every_s=1.0)
-    elif not console.is_terminal:
+    elif not console.is_interactive:
         yield _Told(lambda *given: typer.echo(as_line(*given), err=True), every_s=LINE_S, begins_late=True)
     else:
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())

@@ -86,8 +86,19 @@ def test_tokens_of_a_corrected_word_have_the_place_of_what_was_written() -> None
     assert [encoded.texts["text"][slice(*span)] for _, span in row.spans("text")] == ["teh", "flim", "w\u0430s", "godo"]
 
 
+CORRECTED = {
+    "nli": {"premise", "hypothesis"},
+    "sts": {"text_a", "text_b"},
+    "paraphrase": {"text_a", "text_b"},
+    "pair-classification": {"text_a", "text_b"},
+    "reading-comprehension": {"question", "choices"},
+    "extractive-reading-comprehension": {"question"},
+}
+"""The fields of items in which words are corrected, of the tasks that do not read `text` alone."""
+
+
 @pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.endpoint])
-def test_words_are_corrected_in_the_fields_that_answers_do_not_quote(name: str) -> None:
+def test_words_are_corrected_everywhere_but_in_contexts(name: str) -> None:
     task = TASKS[name]
     (values,) = make_items(name, 1)
     spoilt = {
@@ -97,15 +108,10 @@ def test_words_are_corrected_in_the_fields_that_answers_do_not_quote(name: str) 
     encoded = task.encode(read_item(task.item, spoilt), reader_of(task), "window")
     for field, text in encoded.texts.items():
         read = text.replace("\uff41", "a")
-        is_corrected = field.partition("/")[0] in task.corrected.fields
+        is_corrected = field.partition("/")[0] in CORRECTED.get(name, {"text"})
         assert corrected(encoded, field) == (read.replace("flim", "film") if is_corrected else read)
         spans = [span for row in encoded.rows for _, span in row.spans(field)]
         assert text[slice(*spans[-1])] == "\uff41"
-
-
-@pytest.mark.parametrize("name", ["extractive-reading-comprehension", "reading-comprehension"])
-def test_contexts_are_in_no_corrected_field(name: str) -> None:
-    assert "context" not in TASKS[name].corrected.fields
 
 
 def test_only_where_names_are_asked_for_are_they_corrected_as_readily_as_other_words() -> None:
@@ -133,11 +139,33 @@ def test_words_that_entities_are_made_of_are_those_that_were_written(item: dict[
 
 
 def test_entities_are_made_of_the_words_that_are_read() -> None:
-    text = "the fi\u200blm mov ie"
+    text = "the fi\u200blm mov ie \u200bfli\u200bm \ufb01lm Smith\u2105Jones phone\u2122\u2026"
     known = KnownWords(("the", "film", "movie"))
     reader = Reader(TOKENIZER, LIMITS, Correction(known, TASKS["ner"].corrected))
     encoded = TASKS["ner"].encode(TextItem(text=text), reader, "window")
-    assert [text[slice(*word)] for word in encoded.words] == ["the", "fi\u200blm", "mov ie"]
+    read = [text[slice(*word)] for word in encoded.words]
+    assert read[:6] == ["the", "fi\u200blm", "mov", "ie", "fli\u200bm", "\ufb01lm"]
+    assert read[6:] == ["Smith", "\u2105", "Jones", "phone", "\u2122", "\u2026"]
+
+
+@settings(deadline=None)
+@given(
+    text=st.text("aflim .\u200b\u00ad\ufb01\u2105\u2122\u2026\u33c2\ufdfa\u309f\u00bd", max_size=20)
+    | st.text(max_size=40)
+)
+def test_words_that_entities_are_made_of_never_overlap(text: str) -> None:
+    try:
+        encoded = TASKS["ner"].encode(TextItem(text=text), reader_of(TASKS["ner"]), "window")
+    except BadInput:
+        reject()
+    ends = [0, *(word.end for word in encoded.words)]
+    assert all(end <= word.start < word.end <= len(text) for end, word in zip(ends, encoded.words, strict=False))
+
+
+def test_where_names_are_asked_for_no_two_words_are_read_as_one() -> None:
+    known = KnownWords(("the", "film", "movie"))
+    read = {name: Correction(known, TASKS[name].corrected).read("text", "mov ie").text for name in ("ner", "sentiment")}
+    assert read == {"ner": "mov ie", "sentiment": "movie"}
 
 
 def test_a_text_of_unseen_signs_alone_is_empty() -> None:

@@ -53,10 +53,10 @@ def test_a_word_that_training_texts_hold_far_more_often_than_usual_is_of_their_f
 
 
 def test_where_names_are_corrected_words_are_read_as_usual_ones_too(words: KnownWords) -> None:
-    named = make_known_words(TEXTS, {"plot": 7}, WordNet(WORDNET), names=True)
+    named = make_known_words(TEXTS, {"plot": 7}, WordNet(WORDNET), read_as_usual=True)
     misspelt = {"lamborghhini": "lamborghini", "schumwr": "schumer", "jettta": "jetta", "seperatee": "separate"}
-    assert {word: named.correct(word, True) for word in misspelt} == misspelt | {"seperatee": "seperatee"}
-    assert {word: words.correct(word, True) for word in misspelt} == {word: word for word in misspelt}
+    assert {word: named.correct(word, names=True) for word in misspelt} == misspelt | {"seperatee": "seperatee"}
+    assert {word: words.correct(word, names=True) for word in misspelt} == {word: word for word in misspelt}
 
 
 def test_rare_usual_words_are_known(words: KnownWords) -> None:
