@@ -11,6 +11,7 @@ from export.verification import verify_package
 from models.correction.spelling import WORDS_FILE, KnownWords
 from models.tasks import TASKS as ALL_TASKS
 from models.training.settings import check_settings, read_toml
+from steadfast import load
 from tests.tiny import WORDNET
 
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -31,6 +32,20 @@ def test_words_that_the_guides_name_are_read_as_they_say() -> None:
     words = KnownWords.read(ZOO / "sentiment" / WORDS_FILE)
     assert {word: words.correct(word) for word in (*read, *kept)} == {**read, **dict(zip(kept, kept, strict=True))}
     assert "definately" not in words
+
+
+def test_the_package_for_entities_reads_a_misspelt_name_and_quotes_it() -> None:
+    """As docs/training.md says."""
+    words = KnownWords.read(ZOO / "ner" / WORDS_FILE)
+    assert words.correct("Trmup", names=True) == "Trump"
+    with load("ner") as model:
+        (result,) = model.score(["Trmup met Angela Merkel in Berlni."])
+    assert [(entity.label, entity.text) for entity in result.entities] == [
+        ("person", "Trmup"),
+        ("person", "Angela Merkel"),
+        ("location", "Berlni"),
+    ]
+    assert [change.to for change in result.corrections] == ["Trump", "Berlin"]
 
 
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*/*.toml")), ids=lambda path: f"{path.parent.name}-{path.stem}")

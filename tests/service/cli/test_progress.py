@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -10,8 +10,6 @@ from rich.console import Console
 
 from models.progress import ReportProgress
 from service.cli import progress
-
-Shown = Callable[[], str]
 
 
 class _Log(io.StringIO):
