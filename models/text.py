@@ -223,7 +223,7 @@ class Reader:
         Raises:
             BadInput: the text holds no words, or more than the limits and `truncation` allow.
         """
-        taken = self._tokenize(text, field)
+        taken = self._take({field: text})[field]
         room = self._room(pair=False)
         fits = self._check_fit(len(taken.tokens), room, field, truncation)
         windows = _cut(taken.tokens, room, truncation, shared=self.limits.max_tokens // 4)
@@ -247,7 +247,7 @@ class Reader:
             BadInput: one of them holds no words, or they hold more than the limits and `truncation` allow.
         """
         first_field, second_field = texts
-        taken = {name: self._tokenize(text, name) for name, text in texts.items()}
+        taken = self._take(texts)
         first, second = taken[first_field].tokens, taken[second_field].tokens
         room = self._room(pair=True)
         longer = first_field if len(first) >= len(second) else second_field
@@ -277,23 +277,21 @@ class Reader:
         Raises:
             BadInput: a field holds no words, or they hold more than the limits and `truncation` allow.
         """
-        taken = self._tokenize(text, field)
-        tokens = taken.tokens
         room = self._room(pair=True)
         parts = {name: part for question in questions for name, part in question.items()}
         for name, part in parts.items():
             self._check_beside(len(part), room // 2 * LONGEST_WORD, "characters", name)
-        taken_parts = {name: self._tokenize(part, name) for name, part in parts.items()}
+        taken = self._take({field: text, **parts})
+        tokens = taken[field].tokens
         beside = [
-            self._tokenize_question({name: taken_parts[name].read for name in question}, room // 2)
-            for question in questions
+            self._tokenize_question({name: taken[name].read for name in question}, room // 2) for question in questions
         ]
         fits = self._check_fit(len(tokens) + max(map(len, beside)), room, field, truncation)
         groups = [
             _Group(
                 _cut(tokens, left, truncation, shared=left // 4),
                 short,
-                (taken.segment(field, 0), *_segments({name: taken_parts[name] for name in question})),
+                (taken[field].segment(field, 0), *_segments({name: taken[name] for name in question})),
             )
             for question, short in zip(questions, beside, strict=True)
             for left in (room - len(short),)
@@ -303,18 +301,24 @@ class Reader:
             rows=self._rows(groups, field),
             truncated=not fits and truncation == "right",
             windows=max(len(group.windows.encodings) for group in groups),
-            corrections=_corrections({field: taken, **taken_parts}),
+            corrections=_corrections(taken),
         )
 
-    def _tokenize(self, text: str, field: str) -> "_Taken":
-        """Correct and tokenize a text, without special tokens; raises BadInput."""
-        if len(text) > self.limits.max_characters:
-            raise BadInput(
-                "input_too_long",
-                field,
-                f"{len(text):,} characters; at most {self.limits.max_characters:,} are read: split the text",
-            )
-        rewriting = self._correction.read(field, text) if self._correction else Rewriting(text)
+    def _take(self, texts: Mapping[str, str]) -> dict[str, "_Taken"]:
+        """Correct the texts of an item together, and tokenize each; raises BadInput."""
+        for name, text in texts.items():
+            if len(text) > self.limits.max_characters:
+                raise BadInput(
+                    "input_too_long",
+                    name,
+                    f"{len(text):,} characters; at most {self.limits.max_characters:,} are read: split the text",
+                )
+        if self._correction is None:
+            return {name: self._tokenize(Rewriting(text), name) for name, text in texts.items()}
+        return {name: self._tokenize(one, name) for name, one in self._correction.read(texts).items()}
+
+    def _tokenize(self, rewriting: Rewriting, field: str) -> "_Taken":
+        """Tokenize a text as it is read, without special tokens; raises BadInput."""
         # `encode` keeps Python's global lock to its end; a batch gives the same tokens and lets other threads run.
         is_long = len(rewriting.text) >= LONG_TEXT
         tokens = self._bare.encode_batch([rewriting.text])[0] if is_long else self._bare.encode(rewriting.text)

@@ -1,8 +1,13 @@
 """Corrects texts before they are tokenized: plain letters for look-alikes, and known words for misspelt ones."""
 
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
+
+import regex
 
 from models.correction.lookalikes import fold
 from models.correction.rewriting import Rewriting, rewrite_again
@@ -25,6 +30,8 @@ class CorrectedWords:
 
 NO_WORDS = CorrectedWords()
 
+_WORD = regex.compile(r"\w+")
+
 
 @dataclass(frozen=True)
 class Correction:
@@ -39,12 +46,35 @@ class Correction:
         """The kind, as checkpoints and packages record it."""
         return "letters" if self.words is None else "words"
 
-    def read(self, field: str, text: str) -> Rewriting:
-        """The text of a field as it is read. Correcting that again changes nothing."""
-        read = fold(text)
-        if self.words is None or field.partition("/")[0] not in self.where.fields:
-            return read
-        while changes := [*self.words.find_corrections(read.text, names=self.where.names)]:
+    def read(self, texts: Mapping[str, str]) -> dict[str, Rewriting]:
+        """The texts of an item, by field, as they are read. Correcting those again changes nothing.
+
+        Words that stand in a text whose words are not corrected, such as a context, are right in the others. Choices
+        that differ are not read alike.
+        """
+        folded = {field: fold(text) for field, text in texts.items()}
+        if self.words is None:
+            return folded
+        given = [one.text for field, one in folded.items() if not self._is_corrected(field)]
+        # Most items have nothing to correct, and contexts may be long.
+        right = cache(lambda: frozenset(word for text in given for word in _WORD.findall(text.lower())))
+        read = {
+            field: self._read_words(self.words, texts[field], one, right) if self._is_corrected(field) else one
+            for field, one in folded.items()
+        }
+        return read | {field: folded[field] for field in _read_alike(read)}
+
+    def _is_corrected(self, field: str) -> bool:
+        return field.partition("/")[0] in self.where.fields
+
+    def _read_words(
+        self, words: KnownWords, text: str, read: Rewriting, right: Callable[[], frozenset[str]]
+    ) -> Rewriting:
+        while changes := [
+            change
+            for change in words.find_corrections(read.text, names=self.where.names)
+            if read.text[slice(*change.span)].lower() not in right()
+        ]:
             read = rewrite_again(text, read, changes)
         return read
 
@@ -52,6 +82,13 @@ class Correction:
         """Write what `open_correction` needs beside the kind, if anything, to a checkpoint or a package."""
         if self.words is not None:
             self.words.write(folder / WORDS_FILE)
+
+
+def _read_alike(read: Mapping[str, Rewriting]) -> list[str]:
+    """The fields of choices of which another is read as the same text."""
+    choices = {field: one.text.lower() for field, one in read.items() if "/" in field}
+    often = Counter(choices.values())
+    return [field for field, text in choices.items() if often[text] > 1]
 
 
 def open_correction(folder: Path, kind: CorrectionKind | None, where: CorrectedWords) -> Correction | None:

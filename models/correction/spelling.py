@@ -68,6 +68,8 @@ _HALVES = frozenset(f"{verb}n" for verb in _NEGATED)
 
 _LETTERS = string.ascii_lowercase.encode() + b"\n"
 
+_TO_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
 _ZIPF_SHIFT = 3
 """Added to a rank, from 0, of which the share of its word is the inverse (Mandelbrot 1953)."""
 
@@ -80,6 +82,10 @@ _WORD = regex.compile(
     rf"(?<![\w\p{{M}}@#/\\:=~%+&_])(?<![\w][.'\u2019])[A-Za-z]{{1,{LONGEST}}}"
     r"(?![\w\p{M}@/\\=~%+&_]|[.:]\w|['\u2019](?!s\b)\w)"
 )
+
+
+SHOUTED = 3
+"""Fewest words of a text without small letters whose capitals say nothing; fewer are often acronyms."""
 
 
 class WordListError(UserError):
@@ -154,8 +160,12 @@ class KnownWords:
         Only whole words of letters a to z are looked at, and two with a space between that may be one. Correcting a
         corrected text again may change more, until nothing is left to change. A word with a capital is often a name
         that no list has, and stays more often than others do. Where `names` are asked for, it does not, and no two
-        words are read as one, for each has an answer of its own.
+        words are read as one, for each has an answer of its own. A text in capitals is corrected as in small letters.
         """
+        if text.isupper() and len(_WORD.findall(text)) >= SHOUTED:
+            for change in self.find_corrections(text.translate(_TO_SMALL), names=names):
+                yield Change(change.span, change.to.upper())
+            return
         last: regex.Match[str] | None = None
         for found in _WORD.finditer(text):
             if last is not None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from models.correction.lookalikes import fold
 from models.correction.reading import Correction
 from models.correction.spelling import KnownWords
 from models.tasks import TASKS
@@ -29,6 +30,10 @@ def reader_of(task: AnyTask) -> Reader:
 
 SENTIMENT = TASKS["sentiment"]
 READER = reader_of(SENTIMENT)
+
+
+def read_alone(correction: Correction, text: str) -> str:
+    return correction.read({"text": text})["text"].text
 
 
 def corrected(encoded: Encoded, field: str) -> str:
@@ -101,10 +106,12 @@ CORRECTED = {
 def test_words_are_corrected_everywhere_but_in_contexts(name: str) -> None:
     task = TASKS[name]
     (values,) = make_items(name, 1)
-    spoilt = {
-        field: [f"flim {one} \uff41" for one in value] if isinstance(value, list | tuple) else f"flim {value} \uff41"
-        for field, value in values.items()
-    }
+    spoilt: dict[str, Any] = {}
+    for field, value in values.items():
+        # Words of a context are right in its question.
+        word = "fillm" if field == "context" else "flim"
+        is_list = isinstance(value, list | tuple)
+        spoilt[field] = [f"{word} {one} \uff41" for one in value] if is_list else f"{word} {value} \uff41"
     encoded = task.encode(read_item(task.item, spoilt), reader_of(task), "window")
     for field, text in encoded.texts.items():
         read = text.replace("\uff41", "a")
@@ -118,7 +125,7 @@ def test_only_where_names_are_asked_for_are_they_corrected_as_readily_as_other_w
     # Far down the list, where the chance of an error in the word is below that of a name that no list has.
     known = KnownWords([*map("".join, itertools.product(string.ascii_lowercase, repeat=3)), "jamaica", "cat"])
     written = "Jamaicca jamaicca"
-    read = {name: Correction(known, TASKS[name].corrected).read("text", written).text for name in ("ner", "sentiment")}
+    read = {name: read_alone(Correction(known, TASKS[name].corrected), written) for name in ("ner", "sentiment")}
     assert read == {"ner": "Jamaica jamaica", "sentiment": "Jamaicca jamaica"}
 
 
@@ -164,8 +171,47 @@ def test_words_that_entities_are_made_of_never_overlap(text: str) -> None:
 
 def test_where_names_are_asked_for_no_two_words_are_read_as_one() -> None:
     known = KnownWords(("the", "film", "movie"))
-    read = {name: Correction(known, TASKS[name].corrected).read("text", "mov ie").text for name in ("ner", "sentiment")}
+    read = {name: read_alone(Correction(known, TASKS[name].corrected), "mov ie") for name in ("ner", "sentiment")}
     assert read == {"ner": "mov ie", "sentiment": "movie"}
+
+
+READING = TASKS["reading-comprehension"]
+
+
+def read_question(context: str, question: str, *choices: str) -> list[str]:
+    texts = {"context": context, "question": question, **{f"choices/{n}": one for n, one in enumerate(choices)}}
+    return [one.text for one in Correction(KNOWN, READING.corrected).read(texts).values()]
+
+
+def test_words_of_the_context_are_right_in_questions_and_choices() -> None:
+    context = "Flim was stroy, and stroy was great."
+    read = read_question(context, "the flim was greta", "awfull stroy", "goood FLIM")
+    assert read == [context, "the flim was great", "awful stroy", "good FLIM"]
+    assert read_question("the film was great", "the flim", "stroy", "good") == [
+        "the film was great",
+        "the film",
+        "story",
+        "good",
+    ]
+
+
+@settings(deadline=None)
+@given(texts=st.lists(st.text("teh film was\u200b", min_size=1, max_size=16), min_size=4, max_size=6))
+def test_the_texts_of_an_item_that_was_corrected_are_read_as_they_are(texts: list[str]) -> None:
+    fields = ["context", "question", *(f"choices/{number}" for number, _ in enumerate(texts[2:]))]
+    correction = Correction(KNOWN, READING.corrected)
+    read = {field: one.text for field, one in correction.read(dict(zip(fields, texts, strict=True))).items()}
+    assert {field: one.text for field, one in correction.read(read).items()} == read
+    assert len({read[field].lower() for field in fields[2:]}) == len({fold(text).text.lower() for text in texts[2:]})
+
+
+def test_choices_that_differ_are_not_read_alike() -> None:
+    read = read_question("it was great", "the flim", "the flim was goood", "The film was good", "teh story")
+    assert read[1:] == ["the film", "the flim was goood", "The film was good", "the story"]
+    # Of two texts that are asked to be compared, one may be misspelt.
+    item = read_item(TASKS["paraphrase"].item, {"text_a": "the flim", "text_b": "the film"})
+    encoded = TASKS["paraphrase"].encode(item, reader_of(TASKS["paraphrase"]), "window")
+    assert corrected(encoded, "text_a") == "the film"
 
 
 def test_a_text_of_unseen_signs_alone_is_empty() -> None:

@@ -106,6 +106,9 @@ def test_rare_words_are_known(words: set[str], asked: str) -> None:
             "@moive #moive moive@x.org moive.com www.moive a/moive",
         ),
         ("moive'll o'moive", "moive'll o'moive"),
+        ("MOIVE TEH", "MOIVE TEH"),  # one or two words in capitals may be acronyms
+        ("TEH MOIVE: WQS GO OD, É!", "THE MOVIE: WAS GOOD, É!"),
+        ("TEH MOIVE WQS good", "TEH MOIVE WQS good"),
         ("moive.", "movie."),
         ("moive: the", "movie: the"),
     ],
@@ -114,7 +117,7 @@ def test_only_whole_words_are_corrected(written: str, read: str) -> None:
     assert correct(written) == read
 
 
-@given(text=st.text("thefilmov ie.,'", max_size=40))
+@given(text=st.text("thefilmov ie.,'", max_size=40) | st.text("THEFILMOV IE.,'É", max_size=40))
 def test_correcting_again_and_again_ends(text: str) -> None:
     for _ in range(len(text) + 1):
         text, before = correct(text), text
