@@ -390,7 +390,9 @@ def read_manifest(folder: Path) -> Manifest:
     """Read only the manifest, and check it against its own digest; raises as `open_package` does."""
     path = folder / MANIFEST_FILE
     if not folder.is_dir():
-        raise MissingFile(f"{folder}: no such folder; a package is a folder made by `steadfast export`")
+        raise MissingFile(
+            f"{folder}: no such folder; a package is a folder made by `steadfast export`, such as zoo/sentiment"
+        )
     if not path.is_file():
         raise MissingFile(f"{path}: missing; a package is a folder made by `steadfast export`")
     content = path.read_bytes()

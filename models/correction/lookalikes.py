@@ -38,7 +38,8 @@ _OTHER_ALPHABET = regex.compile(rf"(?V1)[[\p{{L}}&&[\p{{Cyrillic}}\p{{Greek}}\p{
 _UNSEEN = regex.compile(r"\p{Cf}+")
 _BESIDE_LATIN = regex.compile(r"[\x00-\x7f\p{Latin}]")
 _NO_JOINER = regex.compile(r"[^\u200c\u200d]+")
-_NOT_ASCII = regex.compile(r"[\x00-\x7f]?[^\x00-\x7f]+")
+_RAISED = r"\p{No}\u207a-\u207e\u208a-\u208e\u2120\u2122\U0001f16a-\U0001f16c"
+_NOT_ASCII = regex.compile(rf"[\x00-\x7f]?[^\x00-\x7f{_RAISED}]+")
 _SIGN = regex.compile(r"(?s).[\p{M}\p{Cf}\uff9e\uff9f]*")
 
 
@@ -47,7 +48,8 @@ def fold(text: str) -> Rewriting:
 
     Unseen format characters are dropped, compatibility forms read as what they stand for (NFKC: full-width letters,
     ligatures, a no-break space), and in words that mix alphabets, or hold nothing but look-alikes, look-alikes are read
-    as Latin letters. Words of other alphabets stay as they are.
+    as Latin letters. Words of other alphabets stay as they are, and so do fractions, raised and lowered digits and
+    signs, and marks of trade, which would run into what stands before them.
     """
     folded = Rewriting(text)
     if text.isascii():

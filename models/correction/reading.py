@@ -1,7 +1,7 @@
 """Corrects texts before they are tokenized: plain letters for look-alikes, and known words for misspelt ones."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ import regex
 
 from models.correction.lookalikes import fold
 from models.correction.rewriting import Rewriting, rewrite_again
-from models.correction.spelling import WORDS_FILE, KnownWords
+from models.correction.spelling import LONGEST, WORDS_FILE, KnownWords
 
 CorrectionKind = Literal["letters", "words"]
 """How much is corrected: look-alikes and unseen signs alone, or words as well."""
@@ -30,7 +30,7 @@ class CorrectedWords:
 
 NO_WORDS = CorrectedWords()
 
-_WORD = regex.compile(r"\w+")
+_WORD = regex.compile(rf"(?<!\w)[A-Za-z]{{1,{LONGEST}}}(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -49,39 +49,47 @@ class Correction:
     def read(self, texts: Mapping[str, str]) -> dict[str, Rewriting]:
         """The texts of an item, by field, as they are read. Correcting those again changes nothing.
 
-        Words that stand in a text whose words are not corrected, such as a context, are right in the others. Choices
-        that differ are not read alike.
+        Words that stand in a text whose words are not corrected, such as a context, are right in the others, and so are
+        those that stay somewhere as names, with a capital. Choices that differ are not read alike.
         """
         folded = {field: fold(text) for field, text in texts.items()}
         if self.words is None:
             return folded
-        given = [one.text for field, one in folded.items() if not self._is_corrected(field)]
-        # Most items have nothing to correct, and contexts may be long.
-        right = cache(lambda: frozenset(word for text in given for word in _WORD.findall(text.lower())))
-        read = {
-            field: self._read_words(self.words, texts[field], one, right) if self._is_corrected(field) else one
-            for field, one in folded.items()
-        }
-        return read | {field: folded[field] for field in _read_alike(read)}
-
-    def _is_corrected(self, field: str) -> bool:
-        return field.partition("/")[0] in self.where.fields
-
-    def _read_words(
-        self, words: KnownWords, text: str, read: Rewriting, right: Callable[[], frozenset[str]]
-    ) -> Rewriting:
-        while changes := [
-            change
-            for change in words.find_corrections(read.text, names=self.where.names)
-            if read.text[slice(*change.span)].lower() not in right()
-        ]:
-            read = rewrite_again(text, read, changes)
-        return read
+        return _read_words(self.words, self.where, texts, folded)
 
     def write(self, folder: Path) -> None:
         """Write what `open_correction` needs beside the kind, if anything, to a checkpoint or a package."""
         if self.words is not None:
             self.words.write(folder / WORDS_FILE)
+
+
+def _read_words(
+    words: KnownWords, where: CorrectedWords, texts: Mapping[str, str], folded: Mapping[str, Rewriting]
+) -> dict[str, Rewriting]:
+    read = dict(folded)
+    fields = [field for field in folded if field.partition("/")[0] in where.fields]
+    # Most items have nothing to correct, and contexts may be long.
+    right = cache(lambda: frozenset(_right_words(words, where, folded, fields)))
+    for field in fields:
+        while changes := [
+            change
+            for change in words.find_corrections(read[field].text, names=where.names)
+            if read[field].text[slice(*change.span)].lower() not in right()
+        ]:
+            read[field] = rewrite_again(texts[field], read[field], changes)
+    return read | {field: folded[field] for field in _read_alike(read)}
+
+
+def _right_words(
+    words: KnownWords, where: CorrectedWords, folded: Mapping[str, Rewriting], corrected: Collection[str]
+) -> Iterator[str]:
+    """The words, in small letters, that are right wherever they stand in the texts of an item."""
+    for field, one in folded.items():
+        if field not in corrected:
+            yield from _WORD.findall(one.text.lower())
+        elif not one.text.isupper():
+            capitals = (word for word in _WORD.findall(one.text) if not word.islower())
+            yield from (word.lower() for word in capitals if words.correct(word, names=where.names) == word)
 
 
 def _read_alike(read: Mapping[str, Rewriting]) -> list[str]:

@@ -84,8 +84,11 @@ _WORD = regex.compile(
 )
 
 
-SHOUTED = 3
+SHOUTED_WORDS = 3
 """Fewest words of a text without small letters whose capitals say nothing; fewer are often acronyms."""
+
+SHOUTED_LETTERS = 6
+"""Fewest letters of a word in capitals that counts as one with a capital; shorter ones are often acronyms."""
 
 
 class WordListError(UserError):
@@ -162,7 +165,7 @@ class KnownWords:
         that no list has, and stays more often than others do. Where `names` are asked for, it does not, and no two
         words are read as one, for each has an answer of its own. A text in capitals is corrected as in small letters.
         """
-        if text.isupper() and len(_WORD.findall(text)) >= SHOUTED:
+        if text.isupper() and len(_WORD.findall(text)) >= SHOUTED_WORDS:
             for change in self.find_corrections(text.translate(_TO_SMALL), names=names):
                 yield Change(change.span, change.to.upper())
             return
@@ -181,7 +184,8 @@ class KnownWords:
     def correct(self, word: str, *, names: bool = False) -> str:
         """Read an unknown word as the frequent one, a typing error away, that was most likely meant, if any was.
 
-        A capital does not count, wherever it stands; words with several stay. The first letter stays a capital.
+        A capital does not count, wherever it stands. Words with several stay, but long ones that are all in capitals.
+        The first letter stays a capital, and so does the whole of such a word.
         """
         return self._kept(word, names)
 
@@ -210,8 +214,9 @@ class KnownWords:
 
     def _correct(self, word: str, names: bool) -> str:
         small = word.lower()
+        is_shouted = word.isupper() and len(word) >= SHOUTED_LETTERS
         # Of several capitals are acronyms, their plurals and names such as `JavaScript`.
-        if small in self or small in CONTRACTIONS or sum(map(str.isupper, word)) > 1:
+        if small in self or small in CONTRACTIONS or (sum(map(str.isupper, word)) > 1 and not is_shouted):
             return word
         near = (one_error_away(small) & self._ranks.keys()) - _HALVES
         likely = [(self.share(other) * error_chance(other, small), other) for other in near]
@@ -219,7 +224,7 @@ class KnownWords:
         is_capital = word[0].isupper()
         if chance <= max(_unknown_share(small), NAME_SHARE if is_capital and not names else 0):
             return word
-        return meant.capitalize() if is_capital else meant
+        return meant.upper() if is_shouted else meant.capitalize() if is_capital else meant
 
     def _rare_words(self) -> list[str]:
         return sorted(word.decode() for words in self._rare.values() for word in words.tolist())

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from models.files.formats import stem_of
+from models.files.formats import ENDINGS, stem_of
 from models.files.opening import DataFile, Dialect
 from models.files.rows import RecordsError
 from models.files.storage import LOCAL_DISK, Storage, is_remote, open_storage
@@ -56,7 +56,7 @@ def _locate(name: str, spool: Path) -> list[DataFile]:
     if storage.is_folder(path):
         found = [one for one in storage.find(path) if _holds_records(one.removeprefix(path))]
         base = path
-        wanted = "no file of a known kind"
+        wanted = f"holds no file of a known kind: {ENDINGS}"
     elif _PATTERN.search(path) and not storage.is_file(path):
         base = path[: _PATTERN.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
         found = [one for one in storage.match(path) if not _is_of_a_run(one.removeprefix(base))]

@@ -11,7 +11,7 @@ CertifiedFamily = Literal["typos", "synonyms"]
 
 
 class CertificateTooLong(UserError):
-    """An input has more edits than may be tried."""
+    """An input has more edits than may be tried, or than can be in the time that there is."""
 
 
 class Counterexample(BaseModel):

@@ -20,7 +20,8 @@ from service.answers.batch import Edit, EncodedItem, Trials
 from service.answers.certificate import CertificateTooLong, CertifiedFamily
 from service.answers.errors import CertificateNotOffered
 from service.answers.model import LoadedModel
-from service.engine.futures import one_by_one, settled, then
+from service.engine.errors import DeadlineExceeded
+from service.engine.futures import one_by_one, otherwise, settled, then
 from service.engine.submission import EngineResult
 
 CHUNK_ROWS = 128
@@ -34,7 +35,7 @@ class CertifyingSettings:
     family: Family
     truncation: Truncation
     deadline: float | None
-    """On the clock of `time.monotonic`."""
+    """On the clock of `time.monotonic`: when the answers go without the certificates that are not there yet."""
     tenant: str = ""
     max_rows: int
     """Most rows to compute for one input."""
@@ -86,8 +87,8 @@ def refuse_many(task: AnyTask, item: EncodedItem, settings: CertifyingSettings) 
 
 def certify_item(
     model: LoadedModel, item: EncodedItem, answer: TaskAnswer, settings: CertifyingSettings
-) -> Future[Trials]:
-    """Try every edit of an answered item. The future may hold BrokenModel, DeadlineExceeded or EngineClosed.
+) -> Future[Trials | CertificateTooLong]:
+    """Try every edit of an answered item, unless the deadline comes before. It may hold BrokenModel or EngineClosed.
 
     The request was let into the queue with its first rows, so these are let in even where the queue is full. When the
     future is cancelled, the rows that still wait are not computed.
@@ -96,7 +97,14 @@ def certify_item(
     size = max(1, CHUNK_ROWS // len(item.encoded.rows))
     chunks = iter(lambda: list(islice(edits, size)), [])
     starts = (partial(_try_edits, model, item, answer, chunk, settings) for chunk in chunks)
-    return then(one_by_one(starts), _sum)
+    return otherwise(then(one_by_one(starts), _sum), DeadlineExceeded, _too_late)
+
+
+def _too_late() -> CertificateTooLong:
+    return CertificateTooLong(
+        "the time allowed for the request is over before all edits are tried: ask for certificates of fewer or shorter "
+        "inputs at once, or allow more time"
+    )
 
 
 def _try_edits(

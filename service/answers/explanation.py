@@ -28,15 +28,24 @@ class ExplanationTooLong(UserError):
     """An answer has too much to explain."""
 
 
+MOST_FAITHFUL = "best"
+"""Short for no method in particular, as commands and Python call it."""
+
+
 def _or_short(schema: dict[str, Any]) -> None:
     """Allow the short forms in the schema too."""
     described = schema.copy()
     schema.clear()
-    schema["anyOf"] = [{"enum": list(get_args(ExplanationMethod)), "type": "string"}, {"const": True}, described]
+    names = [*get_args(ExplanationMethod), MOST_FAITHFUL]
+    schema["anyOf"] = [{"enum": names, "type": "string"}, {"const": True}, described]
 
 
 class ExplainOptions(BaseModel):
-    """How answers are explained. A bare string is short for `{"method": ...}`, and `true` for `{}`."""
+    """How answers are explained.
+
+    A bare string is short for `{"method": ...}`; `true` and `"best"` are for `{}`, the method that was measured most
+    faithful to the model.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, json_schema_extra=_or_short
@@ -58,13 +67,13 @@ class ExplainOptions(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _accept_short_forms(cls, value: Any) -> Any:
-        if value is True:
+        if value is True or value == MOST_FAITHFUL:
             return {}
         if isinstance(value, Mapping | ExplainOptions):
             return value
         if isinstance(value, str) and value in get_args(ExplanationMethod):
             return {"method": value}
-        names = ", ".join(map(repr, get_args(ExplanationMethod)))
+        names = ", ".join(map(repr, (*get_args(ExplanationMethod), MOST_FAITHFUL)))
         raise PydanticCustomError("explanation_method", f"must be one of {names}, or true, an object, or null for none")
 
     @field_validator("target", mode="before")

@@ -36,6 +36,9 @@ from service.engine.pool import Pool
 from service.engine.submission import EngineResult
 from service.settings import MAX_CERTIFY_ROWS, MAX_OCCLUSION_WORDS
 
+LEFT_TO_ANSWER = 0.05
+"""Share of the time allowed for a request that its certificates leave: answers go without those not there by then."""
+
 
 class Predictor:
     """One package, loaded. Safe to share between threads; call `close` when done, or use it as a context manager."""
@@ -243,7 +246,7 @@ class Predictor:
         return CertifyingSettings(
             family=find_certified(options.certify),
             truncation=options.truncation,
-            deadline=deadline,
+            deadline=None if deadline is None else deadline - LEFT_TO_ANSWER * (deadline - time.monotonic()),
             tenant=tenant,
             max_rows=self.max_certify_rows,
         )

@@ -21,8 +21,17 @@ class UnreadableText(UserError):
 
 
 def read_texts(given: Sequence[str] | None) -> list[str]:
-    """The texts of a command, with standard input in place of `-`, and alone where none is given."""
-    return [_read_stdin() if text == "-" else text for text in given or ["-"]]
+    """The texts of a command, with standard input in place of `-`, and alone where none is given.
+
+    Raises:
+        UnreadableText: there is none.
+    """
+    texts = [_read_stdin() if text == "-" else text for text in given or ["-"]]
+    if not given and not texts[0]:
+        raise UnreadableText(
+            "no text is given, and standard input is empty: write texts after the task, or pipe one in"
+        )
+    return texts
 
 
 def read_items(task: AnyTask, texts: Sequence[str]) -> list[Item]:

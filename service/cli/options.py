@@ -48,9 +48,7 @@ Certify = Annotated[
 
 def explain_options(chosen: Literal[ExplanationMethod, "best"] | None) -> ExplainOptions | None:
     """The request's `explain` for a choice of `--explain`."""
-    if chosen is None:
-        return None
-    return ExplainOptions(method=None if chosen == "best" else chosen)
+    return None if chosen is None else ExplainOptions.model_validate(chosen)
 
 
 class MissingExtra(UserError):

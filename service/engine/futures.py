@@ -32,6 +32,21 @@ def then(first: Future[S], make: Callable[[S], T]) -> Future[T]:
     return whole
 
 
+def otherwise(first: Future[S], kind: type[Exception], make: Callable[[], T]) -> Future[S | T]:
+    """A future that holds the result of `first`, or what `make` returns where that holds an error of `kind`."""
+    whole: Future[S | T] = Future()
+
+    def choose(done: Future[S]) -> S | T:
+        try:
+            return done.result()
+        except kind:
+            return make()
+
+    _cancel_along(whole, first)
+    first.add_done_callback(lambda done: _settle(whole, lambda: choose(done)))
+    return whole
+
+
 def then_wait(first: Future[S], start: Callable[[S], Future[T]]) -> Future[T]:
     """A future that holds the result of a second one, which `start` makes from the result of `first`; or their error.
 

@@ -179,9 +179,8 @@ class Model(Generic[ResultT]):
 
 def _read_options(explain: Explain | None, certify: CertifiedFamily | None, truncation: Truncation) -> Options:
     """The options of a request; raises WrongOption."""
-    asked = {} if explain == "best" else explain
     try:
-        return Options.model_validate({"explain": asked, "certify": certify, "truncation": truncation})
+        return Options.model_validate({"explain": explain, "certify": certify, "truncation": truncation})
     except ValidationError as error:
         raise WrongOption(str(first_mistake(error))) from error
 

@@ -243,6 +243,8 @@ class Gateway:
     async def _answer_body(self, asked: _Asked, receive: Receive, sender: "_Sender", cancel_scope: CancelScope) -> None:
         """Read the body and answer it, unless time runs out or the caller leaves."""
         scope, context, limits = asked.scope, sender.context, self._limits
+        if asked.dialect is NATIVE:
+            _refuse_query(scope)
         left_s = _timeout_ms(scope["headers"], limits) / 1000
         context.deadline = time.monotonic() + left_s
         too_late = Problem("deadline_exceeded", f"no answer within {left_s:g} s; send fewer or shorter inputs at once")
@@ -306,6 +308,14 @@ def _usual_form(scope: Scope) -> Scope:
     if path.endswith("/") and path != "/":
         scope = {**scope, "path": path[:-1]}
     return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+
+
+def _refuse_query(scope: Scope) -> None:
+    """Refuse options in the address, which would be passed over in silence; raises Problem."""
+    if query := scope["query_string"]:
+        name = query.decode("latin-1").partition("=")[0][:40]
+        detail = f"the address has the parameter {name!r}, and none is read: put options into the body"
+        raise Problem("validation", detail)
 
 
 def _is_loopback(scope: Scope) -> bool:

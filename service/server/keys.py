@@ -151,8 +151,8 @@ def read_access(settings: Settings) -> Access:
     keys = KeyRing([key.get_secret_value() for key in settings.api_keys], settings.api_keys_file)
     if not keys and not settings.open_to_all and not ip_address(settings.host).is_loopback:
         raise SettingsError(
-            f"others reach {settings.host} and there are no keys; set {PREFIX}API_KEYS or {PREFIX}API_KEYS_FILE, "
-            f"or {PREFIX}OPEN_TO_ALL=true to let anybody ask"
+            f"others reach {settings.host} and there are no keys; set {PREFIX}API_KEYS, or {PREFIX}API_KEYS_FILE "
+            f"(--api-keys-file), or {PREFIX}OPEN_TO_ALL=true (--open-to-all) to let anybody ask"
         )
     admin_keys = KeyRing(
         [key.get_secret_value() for key in settings.admin_keys], settings.admin_keys_file, f"{PREFIX}ADMIN_KEYS"

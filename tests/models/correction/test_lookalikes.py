@@ -3,6 +3,7 @@
 import unicodedata
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,11 +15,15 @@ TEXTS = st.text(max_size=30) | st.text(
 )
 
 
+RAISED = regex.compile(r"[\p{No}\u207a-\u207e\u208a-\u208e\u2120\u2122\U0001f16a-\U0001f16c]")
+
+
 @given(text=TEXTS)
 def test_folding_again_changes_nothing(text: str) -> None:
     folded = fold(text)
     assert fold(folded.text).text is folded.text
-    assert unicodedata.is_normalized("NFKC", folded.text)
+    # Raised digits and the like stay.
+    assert all(unicodedata.is_normalized("NFKC", piece) for piece in RAISED.split(folded.text))
 
 
 @given(text=TEXTS)
@@ -44,7 +49,7 @@ def test_ascii_is_the_same_object(text: str) -> None:
         ("f\u200di\u200dl\u200cm", "film"),
         ("ｆｉｌｍ\u3000ﬁne", "film fine"),
         ("cafe\u0301", "café"),
-        ("10\u00a0km²", "10 km2"),
+        ("10\u00a0ｋｍ² ｍade ｏf ＣO₂", "10 km² made of CO₂"),
     ],
 )
 def test_texts_are_read_as_they_look(written: str, read: str) -> None:
@@ -62,6 +67,7 @@ def test_texts_are_read_as_they_look(written: str, read: str) -> None:
         "naïve “quote” – it’s",
         "안녕 我爱你",
         "ρ = 3",
+        "10² l at 2½ dollars, 10⁻³ of a phone™, ① and ⅓",
     ],
 )
 def test_other_alphabets_and_emoji_stay(text: str) -> None:

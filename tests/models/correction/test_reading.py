@@ -124,9 +124,11 @@ def test_words_are_corrected_everywhere_but_in_contexts(name: str) -> None:
 def test_only_where_names_are_asked_for_are_they_corrected_as_readily_as_other_words() -> None:
     # Far down the list, where the chance of an error in the word is below that of a name that no list has.
     known = KnownWords([*map("".join, itertools.product(string.ascii_lowercase, repeat=3)), "jamaica", "cat"])
-    written = "Jamaicca jamaicca"
-    read = {name: read_alone(Correction(known, TASKS[name].corrected), written) for name in ("ner", "sentiment")}
-    assert read == {"ner": "Jamaica jamaica", "sentiment": "Jamaicca jamaica"}
+    read = {
+        name: [read_alone(Correction(known, TASKS[name].corrected), word) for word in ("Jamaicca", "jamaicca")]
+        for name in ("ner", "sentiment")
+    }
+    assert read == {"ner": ["Jamaica", "jamaica"], "sentiment": ["Jamaicca", "jamaica"]}
 
 
 WRITTEN = ["the", "flim", "w\u0430s", "Goood"]
@@ -203,6 +205,15 @@ def test_the_texts_of_an_item_that_was_corrected_are_read_as_they_are(texts: lis
     read = {field: one.text for field, one in correction.read(dict(zip(fields, texts, strict=True))).items()}
     assert {field: one.text for field, one in correction.read(read).items()} == read
     assert len({read[field].lower() for field in fields[2:]}) == len({fold(text).text.lower() for text in texts[2:]})
+
+
+def test_a_word_that_stays_as_a_name_is_one_in_small_letters_too() -> None:
+    # Far down the list, where the chance of an error in the word is below that of a name that no list has.
+    known = KnownWords([*map("".join, itertools.product(string.ascii_lowercase, repeat=3)), "jamaica", "cat"])
+    correction = Correction(known, TASKS["paraphrase"].corrected)
+    pairs = [("I met jamaicca.", "I met Jamaicca."), ("Jamaicca met jamaicca.", "x"), ("jamaicca", "jamaicca")]
+    read = [[one.text for one in correction.read({"text_a": a, "text_b": b}).values()] for a, b in pairs]
+    assert read == [[*pairs[0]], [*pairs[1]], ["jamaica", "jamaica"]]
 
 
 def test_choices_that_differ_are_not_read_alike() -> None:

@@ -97,7 +97,10 @@ def test_rare_words_are_known(words: set[str], asked: str) -> None:
         ("go  od go-od go\nod", "go  od go-od go\nod"),
         ("wqs", "was"),
         ("it iz", "it iz"),
-        ("Moive MOIVE mOive", "Movie MOIVE movie"),
+        (
+            "Moive MOIVE mOive MOVEIS MOIVE",
+            "Movie MOIVE movie MOVIES MOIVE",
+        ),  # short ones in capitals are often acronyms
         ("moViie Wass moVie mov iE MOvie MOVs", "movie Was moVie mov iE MOvie MOVs"),
         ("Zevra Goody, Mov ie Mo Vie", "Zevra Goody, Movie Mo Vie"),  # names need more to be taken for errors
         ("moive2 moive_x naïmoive moivé", "moive2 moive_x naïmoive moivé"),
@@ -106,9 +109,9 @@ def test_rare_words_are_known(words: set[str], asked: str) -> None:
             "@moive #moive moive@x.org moive.com www.moive a/moive",
         ),
         ("moive'll o'moive", "moive'll o'moive"),
-        ("MOIVE TEH", "MOIVE TEH"),  # one or two words in capitals may be acronyms
+        ("VRY TEH", "VRY TEH"),  # one or two words in capitals may be acronyms
         ("TEH MOIVE: WQS GO OD, É!", "THE MOVIE: WAS GOOD, É!"),
-        ("TEH MOIVE WQS good", "TEH MOIVE WQS good"),
+        ("TEH MOIVE MOVEIS good", "TEH MOIVE MOVIES good"),
         ("moive.", "movie."),
         ("moive: the", "movie: the"),
     ],

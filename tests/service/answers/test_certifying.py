@@ -1,6 +1,7 @@
 """Certificates: whether any edit of one word changes an answer, found by trying each of them."""
 
 import importlib.util
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -172,6 +173,21 @@ def test_of_a_text_that_is_cut_each_edit_is_cut_too(predictor: Predictor) -> Non
     assert result.truncated
     found = result.certificate.counterexample
     assert (found and found.replacement) == (changing[0] if changing else None)
+
+
+def test_certificates_that_take_too_long_are_missing_and_their_answers_are_not(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if so much of the time had gone.
+    monkeypatch.setattr("service.answers.predictor.LEFT_TO_ANSWER", 1.5)
+    items = [TextItem(text=text) for text in ("film", "good film", "bad !")]
+    pending = predictor.submit(items, Options(certify="typos"), deadline=time.monotonic() + 60)
+    answers = pending.result()
+    assert [result.label for result in answers.results] == [
+        result.label for result in predictor.answer(items, Options()).results
+    ]
+    assert [result.certificate is None for result in answers.results] == [True, True, False]
+    assert [(one.index, "allow more time" in str(one.reason)) for one in answers.uncertified] == [(0, True), (1, True)]
 
 
 def test_edits_are_bounded_by_the_rows_that_they_take(package: Path) -> None:

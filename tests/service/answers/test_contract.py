@@ -92,6 +92,7 @@ def test_a_validation_error_does_not_quote_its_input() -> None:
         ({}, ExplainOptions()),
         ("rollout", ExplainOptions(method="rollout")),
         ({"method": None, "target": 2}, ExplainOptions(target=2)),
+        ("best", ExplainOptions()),
         (
             {"method": "occlusion", "target": "good", "top_k": 1, "unit": "token"},
             ExplainOptions(method="occlusion", target="good", top_k=1, unit="token"),
@@ -106,7 +107,7 @@ def test_explanations_are_asked_for_in_short_and_at_length(given: Any, wanted: E
 @pytest.mark.parametrize(
     ("given", "place", "said"),
     [
-        ("lime", ("explain",), "one of 'attention', 'rollout', 'decomposition', 'occlusion', or true, an object,"),
+        ("lime", ("explain",), "one of 'attention', 'rollout', 'decomposition', 'occlusion', 'best', or true,"),
         (False, ("explain",), "or true, an object, or null for none"),
         (1, ("explain",), "or true, an object, or null for none"),
         ([], ("explain",), "or true, an object, or null for none"),
@@ -130,7 +131,7 @@ def test_what_is_wrong_with_explain_is_said_at_its_place(given: Any, place: tupl
 
 def test_the_schema_of_explain_has_the_short_forms() -> None:
     names, true, described = ExplainOptions.model_json_schema()["anyOf"]
-    assert names["enum"] == list(get_args(ExplanationMethod))
+    assert names["enum"] == [*get_args(ExplanationMethod), "best"]
     assert true == {"const": True}
     assert set(described["properties"]) == {"method", "target", "top_k", "unit"}
     assert "required" not in described

@@ -141,6 +141,14 @@ def test_standard_input_is_one_text(package: Path, arguments: tuple[str, ...]) -
     assert result["tokens"] == 4
 
 
+def test_no_text_at_all_is_one_sentence(package: Path) -> None:
+    said = steadfast("predict", "sentiment", "--package", package, input="")
+    assert said.returncode == 2
+    assert said.stderr.startswith(
+        "steadfast: no text is given, and standard input is empty: write texts after the task"
+    )
+
+
 def test_standard_input_that_is_no_text_is_one_sentence(package: Path) -> None:
     command = [sys.executable, "-m", "service.cli", "predict", "sentiment", "--package", str(package)]
     environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
@@ -259,6 +267,10 @@ def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
     ("arguments", "sentence"),
     [
         (("predict", "poetry", "good"), "no task 'poetry'; choose one of: sentiment"),
+        (
+            ("score", "sentiment", "x.csv", "-o", "models", "--package", "PACKAGE"),
+            "models: is a folder; name a file, or",
+        ),
         (("predict", "sentiment", "good", "--package", "nowhere"), "nowhere: no such folder"),
         (("predict", "sentiment", "good", "", "--package", "PACKAGE"), "input 2, text: holds no words"),
         (("score", "sentiment", "nowhere.csv", "-o", "x.csv", "--package", "PACKAGE"), "nowhere.csv: no such file"),
@@ -269,7 +281,7 @@ def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
         (("score", "sentiment", "x.csv", "-o", "x.xlsx", "--package", "PACKAGE"), "name it .csv, .tsv, .jsonl"),
         (
             ("score", "sentiment", "models", "-o", "x.csv", "--package", "PACKAGE"),
-            "models: no file of a known kind",
+            "models: holds no file of a known kind: .csv, .tsv",
         ),
         (
             ("evaluate", "tests", "--data", "x"),

@@ -5,7 +5,7 @@ from concurrent.futures import CancelledError, Future
 
 import pytest
 
-from service.engine.futures import one_by_one, settled
+from service.engine.futures import one_by_one, otherwise, settled
 
 
 def test_the_results_of_futures_are_kept_in_their_order() -> None:
@@ -73,3 +73,20 @@ def test_a_future_that_is_cancelled_from_without_is_an_error() -> None:
     part.cancel()
     with pytest.raises(CancelledError):
         whole.result(0)
+
+
+def test_one_kind_of_error_is_taken_for_a_result_and_others_stay() -> None:
+    parts: list[Future[str]] = [Future() for _ in range(3)]
+    chosen = [otherwise(part, KeyError, lambda: "made") for part in parts]
+    parts[0].set_result("own")
+    parts[1].set_exception(KeyError())
+    parts[2].set_exception(ValueError("another"))
+    assert [one.result(0) for one in chosen[:2]] == ["own", "made"]
+    with pytest.raises(ValueError, match="another"):
+        chosen[2].result(0)
+
+
+def test_to_cancel_what_has_another_way_out_cancels_its_first_way() -> None:
+    part: Future[str] = Future()
+    otherwise(part, KeyError, lambda: "made").cancel()
+    assert part.cancelled()
