@@ -38,8 +38,11 @@ _OTHER_ALPHABET = regex.compile(rf"(?V1)[[\p{{L}}&&[\p{{Cyrillic}}\p{{Greek}}\p{
 _UNSEEN = regex.compile(r"\p{Cf}+")
 _BESIDE_LATIN = regex.compile(r"[\x00-\x7f\p{Latin}]")
 _NO_JOINER = regex.compile(r"[^\u200c\u200d]+")
-_RAISED = r"\p{No}\u207a-\u207e\u208a-\u208e\u2120\u2122\U0001f16a-\U0001f16c"
-_NOT_ASCII = regex.compile(rf"[\x00-\x7f]?[^\x00-\x7f{_RAISED}]+")
+STAY = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾₀₁₂₃₄₅₆₇₈₉₊₍₎¼½¾⅓⅔™"
+"""Raised and lowered digits, fractions and a mark of trade, which would run into what stands before them. They are
+those that tokenizers know beside a word."""
+
+_NOT_ASCII = regex.compile(rf"[\x00-\x7f]?[^\x00-\x7f{STAY}]+")
 _SIGN = regex.compile(r"(?s).[\p{M}\p{Cf}\uff9e\uff9f]*")
 
 
@@ -48,8 +51,8 @@ def fold(text: str) -> Rewriting:
 
     Unseen format characters are dropped, compatibility forms read as what they stand for (NFKC: full-width letters,
     ligatures, a no-break space), and in words that mix alphabets, or hold nothing but look-alikes, look-alikes are read
-    as Latin letters. Words of other alphabets stay as they are, and so do fractions, raised and lowered digits and
-    signs, and marks of trade, which would run into what stands before them.
+    as Latin letters. Words of other alphabets stay as they are, and so do the signs of `STAY`; other numbers and
+    symbols that stand for several letters are read apart from the words beside them.
     """
     folded = Rewriting(text)
     if text.isascii():
@@ -79,10 +82,20 @@ def _find_compatible(text: str) -> Iterator[Change]:
         normal = [unicodedata.normalize("NFKC", sign) for sign in signs]
         if "".join(normal) == unicodedata.normalize("NFKC", run[0]):
             edges = accumulate(map(len, signs), initial=run.start())
-            yield from (Change(Span(*span), to) for span, to in zip(pairwise(edges), normal, strict=True))
+            for span, to in zip(pairwise(edges), normal, strict=True):
+                yield Change(Span(*span), _apart(text, Span(*span), to))
         else:
             # The signs of some scripts, such as the letters of a Korean syllable, are composed across signs.
             yield Change(Span(*run.span()), unicodedata.normalize("NFKC", run[0]))
+
+
+def _apart(text: str, span: Span, to: str) -> str:
+    """The reading of a sign, with a space to a word beside it where the sign is no letter: `2⅛` as `2 1⁄8`."""
+    sign = text[slice(*span)]
+    if sign == to or unicodedata.category(sign[0]) not in ("No", "So"):
+        return to
+    before, after = text[max(span.start - 1, 0) : span.start], text[span.end : span.end + 1]
+    return f"{' ' * before.isalnum()}{to}{' ' * after.isalnum()}"
 
 
 def _find_lookalikes(text: str) -> Iterator[Change]:

@@ -1,17 +1,14 @@
 """Corrects texts before they are tokenized: plain letters for look-alikes, and known words for misspelt ones."""
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
-import regex
-
 from models.correction.lookalikes import fold
-from models.correction.rewriting import Rewriting, rewrite_again
-from models.correction.spelling import LONGEST, WORDS_FILE, KnownWords
+from models.correction.rewriting import Change, Rewriting, rewrite_again
+from models.correction.spelling import WORDS_FILE, KnownWords, could_be_name, find_words, is_shouted
 
 CorrectionKind = Literal["letters", "words"]
 """How much is corrected: look-alikes and unseen signs alone, or words as well."""
@@ -29,8 +26,6 @@ class CorrectedWords:
 
 
 NO_WORDS = CorrectedWords()
-
-_WORD = regex.compile(rf"(?<!\w)[A-Za-z]{{1,{LONGEST}}}(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -68,35 +63,46 @@ def _read_words(
 ) -> dict[str, Rewriting]:
     read = dict(folded)
     fields = [field for field in folded if field.partition("/")[0] in where.fields]
-    # Most items have nothing to correct, and contexts may be long.
-    right = cache(lambda: frozenset(_right_words(words, where, folded, fields)))
-    for field in fields:
-        while changes := [
-            change
-            for change in words.find_corrections(read[field].text, names=where.names)
-            if read[field].text[slice(*change.span)].lower() not in right()
-        ]:
-            read[field] = rewrite_again(texts[field], read[field], changes)
-    return read | {field: folded[field] for field in _read_alike(read)}
+    while True:
+        # Most items have nothing to correct, and contexts may be long.
+        right = cache(partial(_right_words, words, where, dict(read), fields))
+        corrected = {}
+        for field in fields:
+            text = read[field].text
+            found = words.find_corrections(text, names=where.names)
+            if changes := [one for one in found if not _parts(text, one) <= right()]:
+                corrected[field] = rewrite_again(texts[field], read[field], changes)
+        if not corrected:
+            return read | {field: folded[field] for field in _choices_made_alike(folded, read)}
+        read |= corrected
+
+
+def _parts(text: str, change: Change) -> set[str]:
+    """The words that a change makes another of: one, or two with a space between."""
+    return set(text[slice(*change.span)].lower().split())
 
 
 def _right_words(
-    words: KnownWords, where: CorrectedWords, folded: Mapping[str, Rewriting], corrected: Collection[str]
-) -> Iterator[str]:
+    words: KnownWords, where: CorrectedWords, read: Mapping[str, Rewriting], corrected: Collection[str]
+) -> set[str]:
     """The words, in small letters, that are right wherever they stand in the texts of an item."""
-    for field, one in folded.items():
+    right: set[str] = set()
+    for field, one in read.items():
         if field not in corrected:
-            yield from _WORD.findall(one.text.lower())
-        elif not one.text.isupper():
-            capitals = (word for word in _WORD.findall(one.text) if not word.islower())
-            yield from (word.lower() for word in capitals if words.correct(word, names=where.names) == word)
+            right.update(map(str.lower, find_words(one.text)))
+        elif not is_shouted(one.text):
+            capitals = filter(could_be_name, find_words(one.text))
+            right.update(word.lower() for word in capitals if words.correct(word, names=where.names) == word)
+    return right
 
 
-def _read_alike(read: Mapping[str, Rewriting]) -> list[str]:
-    """The fields of choices of which another is read as the same text."""
-    choices = {field: one.text.lower() for field, one in read.items() if "/" in field}
-    often = Counter(choices.values())
-    return [field for field, text in choices.items() if often[text] > 1]
+def _choices_made_alike(folded: Mapping[str, Rewriting], read: Mapping[str, Rewriting]) -> list[str]:
+    """The choices that are read as the same text as another from which they differ."""
+    written: dict[str, set[str]] = {}
+    for field in read:
+        if "/" in field:
+            written.setdefault(read[field].text.lower(), set()).add(folded[field].text.lower())
+    return [field for field in read if "/" in field and len(written[read[field].text.lower()]) > 1]
 
 
 def open_correction(folder: Path, kind: CorrectionKind | None, where: CorrectedWords) -> Correction | None:

@@ -165,7 +165,7 @@ class KnownWords:
         that no list has, and stays more often than others do. Where `names` are asked for, it does not, and no two
         words are read as one, for each has an answer of its own. A text in capitals is corrected as in small letters.
         """
-        if text.isupper() and len(_WORD.findall(text)) >= SHOUTED_WORDS:
+        if is_shouted(text):
             for change in self.find_corrections(text.translate(_TO_SMALL), names=names):
                 yield Change(change.span, change.to.upper())
             return
@@ -228,6 +228,21 @@ class KnownWords:
 
     def _rare_words(self) -> list[str]:
         return sorted(word.decode() for words in self._rare.values() for word in words.tolist())
+
+
+def is_shouted(text: str) -> bool:
+    """Whether a text is so long, and all in capitals, that these say nothing."""
+    return text.isupper() and len(_WORD.findall(text)) >= SHOUTED_WORDS
+
+
+def find_words(text: str) -> list[str]:
+    """The words that are looked at, in order."""
+    return _WORD.findall(text)
+
+
+def could_be_name(word: str) -> bool:
+    """Whether a word has a capital, and not only because it is stressed; short words in capitals often are."""
+    return not word.islower() and (not word.isupper() or len(word) >= SHOUTED_LETTERS)
 
 
 def _by_length(lines: bytes) -> dict[int, npt.NDArray[np.bytes_]]:

@@ -4,6 +4,7 @@ The families are finite and a row's logits are the same bits in any batch, so th
 """
 
 import importlib.util
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -114,6 +115,9 @@ def _try_edits(
     edits: Sequence[Edit],
     settings: CertifyingSettings,
 ) -> Future[Trials]:
+    if settings.deadline is not None and time.monotonic() >= settings.deadline:
+        # Before the texts are read, which takes longer than to answer them.
+        raise DeadlineExceeded("the deadline passed before all edits were tried")
     # An edited text may have more tokens than the row that was just long enough, so windows stand for "error".
     truncation: Truncation = "right" if settings.truncation == "right" else "window"
     read = [(edit, one) for edit in edits if (one := _read(model, apply_edit(item.item, edit), truncation))]

@@ -104,7 +104,7 @@ class WithCertificate(BaseModel):
     """The certificate of the answer."""
 
     certificate: Certificate | None = Field(
-        description="Null where none is asked for, or the input has too many edits to try."
+        description="Null where none is asked for, the input has too many edits to try, or time ran out."
     )
 
 

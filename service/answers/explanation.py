@@ -29,7 +29,7 @@ class ExplanationTooLong(UserError):
 
 
 MOST_FAITHFUL = "best"
-"""Short for no method in particular, as commands and Python call it."""
+"""Short for the method that was measured most faithful, as commands and Python call it."""
 
 
 def _or_short(schema: dict[str, Any]) -> None:

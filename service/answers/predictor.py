@@ -37,7 +37,7 @@ from service.engine.submission import EngineResult
 from service.settings import MAX_CERTIFY_ROWS, MAX_OCCLUSION_WORDS
 
 LEFT_TO_ANSWER = 0.05
-"""Share of the time allowed for a request that its certificates leave: answers go without those not there by then."""
+"""Share of the time left to a request that its certificates leave: answers go without those not there by then."""
 
 
 class Predictor:

@@ -1,5 +1,7 @@
-"""`steadfast models`: what packages say of themselves, methods side by side."""
+"""`steadfast models`: what packages say of themselves, beside their twins."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
@@ -17,7 +19,7 @@ from service.settings import read_settings
 
 def models(
     packages: PackageFolders = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
 ) -> None:
     """Show the figures that packages were measured with, beside those of their twins.
 
@@ -26,7 +28,8 @@ def models(
     steadfast models packages/a packages/b --markdown
     ```
 
-    The first table names the method of each package, which is `imported` where it was trained elsewhere. In the next,
+    The first table names the method of each package, beside its task (and the beginning of its digest where several
+    have one task), which is `imported` where it was trained elsewhere. In the next,
     the column `package` has its figures, and the others those of trainings on the same data by other methods or without
     noise, or of the package before it was changed, measured beside it. Further tables say what each package withstands
     beside these, and how faithful the explanations are, where an export measured that. Nothing is computed: the
@@ -43,19 +46,26 @@ def show_models(manifests: Iterable[Manifest], *, as_markdown: bool) -> None:
     were, one more has a line for each way of explaining.
     """
     manifests = list(manifests)
+    names = _names(manifests)
     twins = list(dict.fromkeys(twin.method for manifest in manifests for twin in manifest.twins))
     tables: list[tuple[Sequence[str], list[Sequence[str]]]] = [
-        (("task", "method of the package"), [(manifest.task, manifest.variant) for manifest in manifests]),
-        (("task", "data", "metric", "package", *twins), [line for one in manifests for line in _lines(one, twins)]),
+        (("task", "method of the package"), [(name, one.variant) for name, one in zip(names, manifests, strict=True)]),
+        (
+            ("task", "data", "metric", "package", *twins),
+            [(name, *line) for name, one in zip(names, manifests, strict=True) for line in _lines(one, twins)],
+        ),
         (
             ("task", "figure", "package", *twins),
             [
-                (manifest.task, name, own, *_in_columns(manifest, twins, others))
-                for manifest in manifests
-                for name, own, *others in passport_table(manifest)
+                (name, figure, own, *_in_columns(one, twins, others))
+                for name, one in zip(names, manifests, strict=True)
+                for figure, own, *others in passport_table(one)
             ],
         ),
-        (_EXPLANATION_HEAD, [line for manifest in manifests for line in _explanation_lines(manifest)]),
+        (
+            _EXPLANATION_HEAD,
+            [(name, *line) for name, one in zip(names, manifests, strict=True) for line in _explanation_lines(one)],
+        ),
     ]
     shown = [(head, lines) for head, lines in tables if lines]
     if as_markdown:
@@ -68,15 +78,21 @@ def show_models(manifests: Iterable[Manifest], *, as_markdown: bool) -> None:
 
 _EXPLANATION_HEAD = ("task", "explanation", "comprehensiveness", "sufficiency", "at random", "cost")
 
-_FIGURE_WIDTH = len("0.0000 \u00b1")
-"""Least width of a column, by which narrow terminals break no figure."""
+_FIGURE = re.compile(r"[\d.]+")
+
+
+def _names(manifests: Sequence[Manifest]) -> list[str]:
+    """The task of each package, with the beginning of its digest where others have the same."""
+    often = Counter(manifest.task for manifest in manifests)
+    return [one.task if often[one.task] == 1 else f"{one.task} {one.digest[:8]}" for one in manifests]
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
     table = Table()
-    for name in head:
-        # Of names cut at their ends, several would read alike.
-        table.add_column(name, overflow="fold", min_width=min(_FIGURE_WIDTH, len(name)))
+    for name, *cells in zip(head, *lines, strict=True):
+        # Narrow terminals break no figure. Of names cut at their ends, several would read alike.
+        width = max((len(figure) for cell in cells for figure in _FIGURE.findall(cell)), default=0)
+        table.add_column(name, overflow="fold", min_width=width)
     for line in lines:
         table.add_row(*line)
     return table
@@ -84,12 +100,12 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
 
 def _lines(manifest: Manifest, twins: Sequence[str]) -> Iterator[Sequence[str]]:
     if not manifest.quality.measured:
-        yield manifest.task, "none", "", "not measured", *("" for _ in twins)
+        yield "none", "", "not measured", *("" for _ in twins)
     for data, metrics in manifest.metrics.items():
         for metric in metrics:
             others = [format_cell(twin.metrics.get(data, {}).get(metric)) for twin in manifest.twins]
             own = format_cell(metrics[metric])
-            yield manifest.task, data, metric, own, *_in_columns(manifest, twins, others)
+            yield data, metric, own, *_in_columns(manifest, twins, others)
 
 
 def _in_columns(manifest: Manifest, twins: Sequence[str], values: Sequence[str]) -> list[str]:
@@ -102,4 +118,4 @@ def _explanation_lines(manifest: Manifest) -> Iterator[list[str]]:
     for name, one in manifest.faithfulness.items():
         at_random = f"{one.random_comprehensiveness:.4f} / {one.random_sufficiency:.4f}"
         measures = (format_cell(one.comprehensiveness), format_cell(one.sufficiency))
-        yield [manifest.task, name, *measures, at_random, f"{one.cost:.2f}"]
+        yield [name, *measures, at_random, f"{one.cost:.2f}"]

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 import structlog
 from starlette.responses import Response
 from starlette.routing import Route
 
+from models.errors import shorten
 from service.server.context import RequestContext, current_request, respond
 from service.server.cross_origin import cross_origin_headers, is_preflight, preflight_headers
 from service.server.dialects.dialect import NATIVE, Call, Dialect, Dialects
@@ -312,10 +314,9 @@ def _usual_form(scope: Scope) -> Scope:
 
 def _refuse_query(scope: Scope) -> None:
     """Refuse options in the address, which would be passed over in silence; raises Problem."""
-    if query := scope["query_string"]:
-        name = query.decode("latin-1").partition("=")[0][:40]
-        detail = f"the address has the parameter {name!r}, and none is read: put options into the body"
-        raise Problem("validation", detail)
+    if asked := parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        name = shorten(asked[0][0])
+        raise Problem("bad_request", f"the address has the parameter {name!r}, and none is read: put it into the body")
 
 
 def _is_loopback(scope: Scope) -> bool:

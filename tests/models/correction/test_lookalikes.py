@@ -1,21 +1,25 @@
 """Look-alikes and unseen signs: what they are read as, and what stays as it is."""
 
+import re
 import unicodedata
+from pathlib import Path
 
 import pytest
-import regex
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
-from models.correction.lookalikes import CONFUSABLES, INVISIBLE, fold
+from models.correction.lookalikes import CONFUSABLES, INVISIBLE, STAY, fold
 from models.words import Span
+
+ZOO = Path(__file__).parents[3] / "zoo"
 
 TEXTS = st.text(max_size=30) | st.text(
     "abА́аΑеоrж ɑ\u0301\u200b\u200c\u200d\u00adéﬁＴ½か\uff9e゙ᄒ한🚀👩´ά\u00a0", max_size=20
 )
 
 
-RAISED = regex.compile(r"[\p{No}\u207a-\u207e\u208a-\u208e\u2120\u2122\U0001f16a-\U0001f16c]")
+KEPT = re.compile(f"[{STAY}]")
 
 
 @given(text=TEXTS)
@@ -23,7 +27,7 @@ def test_folding_again_changes_nothing(text: str) -> None:
     folded = fold(text)
     assert fold(folded.text).text is folded.text
     # Raised digits and the like stay.
-    assert all(unicodedata.is_normalized("NFKC", piece) for piece in RAISED.split(folded.text))
+    assert all(unicodedata.is_normalized("NFKC", piece) for piece in KEPT.split(folded.text))
 
 
 @given(text=TEXTS)
@@ -49,6 +53,7 @@ def test_ascii_is_the_same_object(text: str) -> None:
         ("f\u200di\u200dl\u200cm", "film"),
         ("ｆｉｌｍ\u3000ﬁne", "film fine"),
         ("cafe\u0301", "café"),
+        ("2⅛, awful℠ 5㎏ 20℃ №5 ①good", "2 1⁄8, awful SM 5 kg 20 °C No 5 1 good"),
         ("10\u00a0ｋｍ² ｍade ｏf ＣO₂", "10 km² made of CO₂"),
     ],
 )
@@ -67,7 +72,7 @@ def test_texts_are_read_as_they_look(written: str, read: str) -> None:
         "naïve “quote” – it’s",
         "안녕 我爱你",
         "ρ = 3",
-        "10² l at 2½ dollars, 10⁻³ of a phone™, ① and ⅓",
+        "10² l at 2½ dollars, 10⁻³ of a phone™, and ⅓",
     ],
 )
 def test_other_alphabets_and_emoji_stay(text: str) -> None:
@@ -96,3 +101,11 @@ def test_a_letter_is_the_lookalike_of_one_letter_only() -> None:
 def test_words_of_a_hundred_thousand_signs_end(unit: str) -> None:
     """Patterns that begin anew inside a run would take a quarter of an hour."""
     assert fold(f"e{unit * (100_000 // len(unit))} teh").text.endswith(" teh")
+
+
+def test_no_sign_that_stays_hides_the_word_before_it() -> None:
+    """As a sign that a tokenizer does not know would: it takes the whole word for an unknown one."""
+    tokenizer = Tokenizer.from_file(str(ZOO / "sentiment" / "tokenizer.json"))
+    signs = [chr(code) for code in range(0xA0, 0x20000) if unicodedata.category(chr(code)) in ("No", "So")]
+    for sign in (*STAY, *(one for one in signs if unicodedata.normalize("NFKC", one) != one)):
+        assert tokenizer.encode(fold(f"terrible{sign}").text).tokens[1] == "terrible"

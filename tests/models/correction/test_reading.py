@@ -24,6 +24,9 @@ PLAIN = Reader(TOKENIZER, LIMITS)
 TEXTS = st.text("fimlgod wastеоԁ\u200b\u00adéﬁ,.", max_size=80) | st.text(max_size=40)
 
 
+SENTIMENT_CORRECTION = Correction(KNOWN, TASKS["sentiment"].corrected)
+
+
 def reader_of(task: AnyTask) -> Reader:
     return Reader(TOKENIZER, LIMITS, Correction(KNOWN, task.corrected))
 
@@ -189,6 +192,7 @@ def test_words_of_the_context_are_right_in_questions_and_choices() -> None:
     context = "Flim was stroy, and stroy was great."
     read = read_question(context, "the flim was greta", "awfull stroy", "goood FLIM")
     assert read == [context, "the flim was great", "awful stroy", "good FLIM"]
+    assert read_question("the st ory", "the st ory", "mo vie", "x")[1] == "the st ory"
     assert read_question("the film was great", "the flim", "stroy", "good") == [
         "the film was great",
         "the film",
@@ -198,7 +202,7 @@ def test_words_of_the_context_are_right_in_questions_and_choices() -> None:
 
 
 @settings(deadline=None)
-@given(texts=st.lists(st.text("teh film was\u200b", min_size=1, max_size=16), min_size=4, max_size=6))
+@given(texts=st.lists(st.text("teh film Fws\u200b", min_size=1, max_size=16), min_size=4, max_size=6))
 def test_the_texts_of_an_item_that_was_corrected_are_read_as_they_are(texts: list[str]) -> None:
     fields = ["context", "question", *(f"choices/{number}" for number, _ in enumerate(texts[2:]))]
     correction = Correction(KNOWN, READING.corrected)
@@ -214,6 +218,9 @@ def test_a_word_that_stays_as_a_name_is_one_in_small_letters_too() -> None:
     pairs = [("I met jamaicca.", "I met Jamaicca."), ("Jamaicca met jamaicca.", "x"), ("jamaicca", "jamaicca")]
     read = [[one.text for one in correction.read({"text_a": a, "text_b": b}).values()] for a, b in pairs]
     assert read == [[*pairs[0]], [*pairs[1]], ["jamaica", "jamaica"]]
+    # Words in capitals for stress are no names, nor are halves of words.
+    assert read_alone(SENTIMENT_CORRECTION, "teh TEH film, a flim FLIM") == "the TEH film, a film FLIM"
+    assert read_alone(SENTIMENT_CORRECTION, "Stor y, a stor") == "Story, a story"
 
 
 def test_choices_that_differ_are_not_read_alike() -> None:

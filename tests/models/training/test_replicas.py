@@ -121,8 +121,10 @@ def _with_dropout(base: Path, rows: Path) -> TrainingSettings:
 def test_two_processes_reach_what_one_reaches(calm: Path, rows: Path, two: Path, tmp_path: Path, method: str) -> None:
     _alone(_settings(calm, rows, method=method), tmp_path / "one")
     _assert_same_weights(two / method, tmp_path / "one")
-    if method != "plain":
-        return
+
+
+def test_two_processes_measure_what_one_measures(calm: Path, rows: Path, two: Path, tmp_path: Path) -> None:
+    _alone(_settings(calm, rows), tmp_path / "one")
     record = json.loads((two / "plain-0.json").read_text())[1]
     for shared, alone in zip(record["epochs"], read_record(tmp_path / "one").epochs, strict=True):
         assert shared["losses"] == pytest.approx(alone.losses, abs=1e-5)  # sums in another order

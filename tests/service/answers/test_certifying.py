@@ -15,8 +15,8 @@ from export.package import open_package
 from models.edits import find_family
 from models.edits.family import replace
 from models.tasks import TASKS
-from models.tasks.task import TextItem
-from models.text import Row
+from models.tasks.task import Item, TextItem
+from models.text import Encoded, Row, Truncation
 from models.words import Span
 from service.answers import certifying
 from service.answers.answers import Answers, PendingAnswers
@@ -24,6 +24,7 @@ from service.answers.certificate import Certificate
 from service.answers.certifying import list_edits
 from service.answers.contract import Options
 from service.answers.errors import CertificateNotOffered, ItemsRejected
+from service.answers.model import LoadedModel
 from service.answers.predictor import Predictor
 from service.engine.errors import Overloaded
 from service.engine.limits import EngineLimits
@@ -181,8 +182,16 @@ def test_certificates_that_take_too_long_are_missing_and_their_answers_are_not(
     # As if so much of the time had gone.
     monkeypatch.setattr("service.answers.predictor.LEFT_TO_ANSWER", 1.5)
     items = [TextItem(text=text) for text in ("film", "good film", "bad !")]
-    pending = predictor.submit(items, Options(certify="typos"), deadline=time.monotonic() + 60)
-    answers = pending.result()
+    read: list[Item] = []
+    encode = LoadedModel.encode
+
+    def note(model: LoadedModel, item: Item, truncation: Truncation) -> Encoded:
+        read.append(item)
+        return encode(model, item, truncation)
+
+    monkeypatch.setattr(LoadedModel, "encode", note)
+    answers = predictor.submit(items, Options(certify="typos"), deadline=time.monotonic() + 60).result()
+    assert read == items
     assert [result.label for result in answers.results] == [
         result.label for result in predictor.answer(items, Options()).results
     ]
