@@ -16,7 +16,7 @@ serve: install  ## serve zoo/ on port 3000
 	$(BIN)/steadfast serve
 
 test: install-dev lint  ## check style and types, and run all tests
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: install-dev  ## check style and types, by ruff and mypy
 	$(BIN)/ruff check .

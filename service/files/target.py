@@ -72,7 +72,7 @@ class Target:
     def check(self, sources: Sequence[str], *, overwrite: bool) -> None:
         """Refuse an output that cannot be written, or that is there already; raises OutputError, NotWritable."""
         if not self.is_folder and self.name != STDOUT:
-            if self.is_local and self.path.is_dir():
+            if self.is_local and stem_of(self.name) is None and self.path.is_dir():
                 raise OutputError(
                     f"{self.name}: is a folder; name a file, or write {self.name}/ for one for each input"
                 )

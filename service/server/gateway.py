@@ -314,7 +314,7 @@ def _usual_form(scope: Scope) -> Scope:
 
 def _refuse_query(scope: Scope) -> None:
     """Refuse options in the address, which would be passed over in silence; raises Problem."""
-    if asked := parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+    if asked := parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True):
         name = shorten(asked[0][0])
         raise Problem("bad_request", f"the address has the parameter {name!r}, and none is read: put it into the body")
 
