@@ -214,9 +214,9 @@ class KnownWords:
 
     def _correct(self, word: str, names: bool) -> str:
         small = word.lower()
-        is_shouted = word.isupper() and len(word) >= SHOUTED_LETTERS
+        is_stressed = word.isupper() and len(word) >= SHOUTED_LETTERS
         # Of several capitals are acronyms, their plurals and names such as `JavaScript`.
-        if small in self or small in CONTRACTIONS or (sum(map(str.isupper, word)) > 1 and not is_shouted):
+        if small in self or small in CONTRACTIONS or (sum(map(str.isupper, word)) > 1 and not is_stressed):
             return word
         near = (one_error_away(small) & self._ranks.keys()) - _HALVES
         likely = [(self.share(other) * error_chance(other, small), other) for other in near]
@@ -224,7 +224,7 @@ class KnownWords:
         is_capital = word[0].isupper()
         if chance <= max(_unknown_share(small), NAME_SHARE if is_capital and not names else 0):
             return word
-        return meant.upper() if is_shouted else meant.capitalize() if is_capital else meant
+        return meant.upper() if is_stressed else meant.capitalize() if is_capital else meant
 
     def _rare_words(self) -> list[str]:
         return sorted(word.decode() for words in self._rare.values() for word in words.tolist())

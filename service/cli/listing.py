@@ -29,11 +29,10 @@ def models(
     ```
 
     The first table names the method of each package, beside its task (and the beginning of its digest where several
-    have one task), which is `imported` where it was trained elsewhere. In the next,
-    the column `package` has its figures, and the others those of trainings on the same data by other methods or without
-    noise, or of the package before it was changed, measured beside it. Further tables say what each package withstands
-    beside these, and how faithful the explanations are, where an export measured that. Nothing is computed: the
-    figures are in the packages.
+    have one task), which is `imported` where it was trained elsewhere. In the next, the column `package` has its
+    figures, and the others those of trainings on the same data by other methods or without noise, or of the package
+    before it was changed, measured beside it. Further tables say what each package withstands beside these, and how
+    faithful the explanations are, where an export measured that. Nothing is computed: the figures are in the packages.
     """
     folders = package_folders(read_settings(packages=packages or None))
     show_models(map(read_manifest, folders), as_markdown=markdown)
@@ -46,25 +45,25 @@ def show_models(manifests: Iterable[Manifest], *, as_markdown: bool) -> None:
     were, one more has a line for each way of explaining.
     """
     manifests = list(manifests)
-    names = _names(manifests)
+    named = list(zip(_names(manifests), manifests, strict=True))
     twins = list(dict.fromkeys(twin.method for manifest in manifests for twin in manifest.twins))
     tables: list[tuple[Sequence[str], list[Sequence[str]]]] = [
-        (("task", "method of the package"), [(name, one.variant) for name, one in zip(names, manifests, strict=True)]),
+        (("task", "method of the package"), [(name, one.variant) for name, one in named]),
         (
             ("task", "data", "metric", "package", *twins),
-            [(name, *line) for name, one in zip(names, manifests, strict=True) for line in _lines(one, twins)],
+            [(name, *line) for name, one in named for line in _lines(one, twins)],
         ),
         (
             ("task", "figure", "package", *twins),
             [
                 (name, figure, own, *_in_columns(one, twins, others))
-                for name, one in zip(names, manifests, strict=True)
+                for name, one in named
                 for figure, own, *others in passport_table(one)
             ],
         ),
         (
             _EXPLANATION_HEAD,
-            [(name, *line) for name, one in zip(names, manifests, strict=True) for line in _explanation_lines(one)],
+            [(name, *line) for name, one in named for line in _explanation_lines(one)],
         ),
     ]
     shown = [(head, lines) for head, lines in tables if lines]

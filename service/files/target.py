@@ -71,11 +71,10 @@ class Target:
 
     def check(self, sources: Sequence[str], *, overwrite: bool) -> None:
         """Refuse an output that cannot be written, or that is there already; raises OutputError, NotWritable."""
+        if self.is_local and not self.is_folder:
+            # Before the format is asked for, which the name of a folder does not say.
+            check_writable(self.path, "-o")
         if not self.is_folder and self.name != STDOUT:
-            if self.is_local and stem_of(self.name) is None and self.path.is_dir():
-                raise OutputError(
-                    f"{self.name}: is a folder; name a file, or write {self.name}/ for one for each input"
-                )
             find_format(self.name, self.kind)
         if not self.is_local:
             if self.is_folder:
@@ -83,8 +82,6 @@ class Target:
                     f"{self.name}: a folder elsewhere cannot be written; write it here, and copy it there"
                 )
             return
-        if not self.is_folder:
-            check_writable(self.path, "-o")
         if not self.path.exists():
             return
         if any(Path(source).exists() and self.path.samefile(source) for source in sources):

@@ -269,7 +269,7 @@ def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
         (("predict", "poetry", "good"), "no task 'poetry'; choose one of: sentiment"),
         (
             ("score", "sentiment", "x.csv", "-o", "models", "--package", "PACKAGE"),
-            "models: is a folder; name a file, or",
+            "models: is a folder; name a file in it with -o",
         ),
         (("predict", "sentiment", "good", "--package", "nowhere"), "nowhere: no such folder"),
         (("predict", "sentiment", "good", "", "--package", "PACKAGE"), "input 2, text: holds no words"),

@@ -24,8 +24,8 @@ def _with_other_twins(manifest: Manifest) -> Manifest:
 def test_no_width_breaks_a_figure(
     columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifests = [read_manifest(folder.parent) for folder in ZOO.glob("*/package.json")]
-    manifests += [_with_other_twins(manifests[0])]
+    manifests = [read_manifest(folder.parent) for folder in sorted(ZOO.glob("*/package.json"))]
+    manifests += map(_with_other_twins, manifests[:])
     show_models(manifests, as_markdown=True)
     figures = Counter(FIGURE.findall(capsys.readouterr().out))
     monkeypatch.setenv("COLUMNS", str(columns))
