@@ -11,13 +11,9 @@ import pytest
 from models.methods import UnknownMethod
 from models.robust import IMPLEMENTATIONS
 from models.robust.asa import SLOPE
+from models.robust.reference.__main__ import main
 from models.robust.reference.arrays import NamedArrays, WrongArray
 from models.robust.reference.evaluation import NoReference, NotFinite, UnreadableInputs, as_json, evaluate, read_inputs
-
-
-def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "models.robust.reference", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def _asa_inputs() -> dict[str, np.ndarray]:
@@ -41,7 +37,8 @@ def _asa_inputs() -> dict[str, np.ndarray]:
 
 def test_the_command_prints_one_line_of_json(tmp_path: Path) -> None:
     np.savez(tmp_path / "asa.npz", **_asa_inputs())  # type: ignore[arg-type]
-    done = _run("asa", "--inputs", tmp_path / "asa.npz")
+    command = [sys.executable, "-m", "models.robust.reference", "asa", "--inputs", str(tmp_path / "asa.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
     found = json.loads(done.stdout)
@@ -62,13 +59,16 @@ def test_the_command_prints_one_line_of_json(tmp_path: Path) -> None:
         (("asa",), "the following arguments are required: --inputs"),
     ],
 )
-def test_the_command_says_what_was_wrong(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_the_command_says_what_was_wrong(
+    tmp_path: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     np.savez(tmp_path / "asa.npz", **_asa_inputs())  # type: ignore[arg-type]
     np.savez(tmp_path / "empty.npz")
-    done = _run(*(tmp_path / one if one.endswith(".npz") else one for one in arguments))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path / one) if one.endswith(".npz") else one for one in arguments])
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert message in said.err
 
 
 def test_every_array_of_asa_is_what_loops_in_float64_give() -> None:
