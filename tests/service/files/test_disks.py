@@ -18,7 +18,7 @@ from service.files.scoring import Standing, score_file
 from service.files.target import Target
 from tests.service.files.scored import texts_of_many_lengths, write
 
-RECORDS = 2_400
+RECORDS = 1_200
 AT = 300
 """The number of answers at which something happens to the input, of which a part is not read yet."""
 

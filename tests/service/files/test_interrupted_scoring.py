@@ -145,8 +145,8 @@ def start_long_run(package: Path, tmp_path: Path, rows: int = 6_000) -> tuple[li
 def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
     package: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
-    # Twelve times what is kept at once, so that it is still under way when the first of it is there.
-    command, target = start_long_run(package, tmp_path, rows=24_000)
+    # Five times what is kept at once, so that it is still under way when the first of it is there.
+    command, target = start_long_run(package, tmp_path, rows=10_000)
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_interrupts)
     wait_for(lambda: any(tmp_path.glob("out.csv.partial/*.rows")))
     process.send_signal(how)
@@ -158,7 +158,7 @@ def test_a_run_that_is_killed_leaves_no_output_and_the_next_completes_it(
 
     completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert "by an earlier run" in completed.stderr
-    assert [row["n"] for row in read(target)] == [str(number) for number in range(24_000)]
+    assert [row["n"] for row in read(target)] == [str(number) for number in range(10_000)]
     assert not (tmp_path / "out.csv.partial").exists()
 
 
@@ -206,7 +206,7 @@ def test_a_stream_leaves_nothing_behind_and_promises_none_to_go_on_from(
 
 
 def test_ctrl_c_in_a_stream_says_to_begin_anew(package: Path, tmp_path: Path) -> None:
-    command, _ = start_long_run(package, tmp_path, rows=24_000)
+    command, _ = start_long_run(package, tmp_path, rows=10_000)
     command[command.index("-o") + 1] = "-"
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
