@@ -1,6 +1,5 @@
 """A training that ends with SIGKILL, in a process of its own."""
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -8,15 +7,12 @@ from pathlib import Path
 from models.training.loop import train
 from models.training.run import Watcher
 from models.training.settings import TrainingSettings
-
-_PROCESSES = multiprocessing.get_context("forkserver")
-"""Makes processes from one that has imported torch already, which takes longer than to train a tiny model."""
-_PROCESSES.set_forkserver_preload([__name__])
+from tests.processes import PROCESSES
 
 
 def train_until_killed(settings: TrainingSettings, out: Path, step: int) -> None:
     """Train into `out` until the process is killed, right after `step`."""
-    process = _PROCESSES.Process(target=_train, args=(settings, out, step))
+    process = PROCESSES.Process(target=_train, args=(settings, out, step))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

@@ -10,15 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run_steadfast
 from tests.tiny import WORDNET, make_base, write_sentiment
 
 
 def _run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "service.cli", *map(str, arguments)]
-    # PYTHONPATH: started elsewhere than in the source tree, as a user would.
-    source = {"PYTHONPATH": str(Path(__file__).parents[3]), "WNSEARCHDIR": str(WORDNET)}
-    environment = os.environ | {"COLUMNS": "200"} | source
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return run_steadfast(*arguments, cwd=cwd, env=os.environ | {"COLUMNS": "200", "WNSEARCHDIR": str(WORDNET)})
 
 
 TRAIN = ("train", "--task", "sentiment", "--max-tokens", "32", "--out", "new")
