@@ -1,5 +1,6 @@
 """The start of every test: one thread and no network. A tiny model of each task is made once."""
 
+import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -25,17 +26,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """By task, a folder with `data`, the checkpoint `trained` on them, and its int8 `package`; made when asked for."""
     from tests.tiny import make_base
 
-    return _maker(tmp_path_factory, lambda folder: {"base": str(make_base(folder / "base", dropout=0.0))})
+    return _maker(tmp_path_factory, "made", lambda folder: {"base": str(make_base(folder / "base", dropout=0.0))})
 
 
 @pytest.fixture(scope="session")
 def made_bilstm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The same, from a BiLSTM."""
-    return _maker(tmp_path_factory, lambda _: {"base": "bilstm", "bilstm": {"word_width": 16, "state_width": 8}})
+    given = {"base": "bilstm", "bilstm": {"word_width": 16, "state_width": 8}}
+    return _maker(tmp_path_factory, "made-bilstm", lambda _: given)
 
 
 def _maker(
-    tmp_path_factory: pytest.TempPathFactory, make_base: Callable[[Path], dict[str, Any]]
+    tmp_path_factory: pytest.TempPathFactory, name: str, make_base: Callable[[Path], dict[str, Any]]
 ) -> Callable[[str], Path]:
     from export.build import export_checkpoint
     from models.training.loop import train
@@ -43,19 +45,25 @@ def _maker(
     from models.training.settings import check_settings
     from tests.tiny import write_examples
 
-    folders: dict[str, Path] = {}
+    # What one worker of pytest-xdist makes, all have.
+    own = tmp_path_factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
 
     def make(task: str) -> Path:
-        if task not in folders:
-            folder = folders[task] = tmp_path_factory.mktemp(task)
-            data = write_examples(folder / "data", task, train=128, validation=40)
-            settings = {
-                "task": task, **make_base(folder), "source": {"data": str(data)}, "epochs": 6, "batch_size": 8,
-                "learning_rate": 5e-3, "max_tokens": 64, "precision": "fp32",
-            }  # fmt: skip
-            train(check_settings(settings), folder / "trained", Watcher(say=lambda _: None, advance=lambda *_: None))
-            export_checkpoint(folder / "trained", folder / "package")
-        return folders[task]
+        folder = root / task
+        folder.mkdir(parents=True, exist_ok=True)
+        with (root / f"{task}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "package").exists():
+                data = write_examples(folder / "data", task, train=128, validation=40)
+                settings = {
+                    "task": task, **make_base(folder), "source": {"data": str(data)}, "epochs": 6, "batch_size": 8,
+                    "learning_rate": 5e-3, "max_tokens": 64, "precision": "fp32",
+                }  # fmt: skip
+                watcher = Watcher(say=lambda _: None, advance=lambda *_: None)
+                train(check_settings(settings), folder / "trained", watcher)
+                export_checkpoint(folder / "trained", folder / "package")
+        return folder
 
     return make
 

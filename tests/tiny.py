@@ -22,6 +22,12 @@ WORDNET = Path(__file__).parent / "wordnet"
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {"cline": {"wordnet": str(WORDNET)}}
 """Settings that a method must be given in tests."""
 
+KINDS = sorted(
+    {(task.head, len(task.columns), task.outputs.score_range): name for name, task in reversed(TASKS.items())}.values(),
+    key=[*TASKS].index,
+)
+"""The first task of each kind: those of one kind have the same head, read as many texts, and differ in their labels."""
+
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 GOOD = ("good", "great", "lovely", "fine")
 BAD = ("bad", "awful", "dull", "poor")

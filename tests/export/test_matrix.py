@@ -13,16 +13,13 @@ from models.tasks import TASKS
 from models.training.loop import train
 from models.training.run import Watcher
 from models.training.settings import check_settings
-from tests.tiny import METHOD_SETTINGS, make_base, write_examples
-
-KINDS = {(task.head, len(task.columns), task.outputs.score_range): name for name, task in reversed(TASKS.items())}
-"""The first task of each kind: those of one kind have the same head, read as many texts, and differ in their labels."""
+from tests.tiny import KINDS, METHOD_SETTINGS, make_base, write_examples
 
 MEANT = [
     (name, method.name)
     for name, task in TASKS.items()
     for method in METHODS.values()
-    if task.head in method.heads and (name in KINDS.values() or method.name == "plain")
+    if task.head in method.heads and (name in KINDS or method.name == "plain")
 ]
 
 
@@ -45,6 +42,8 @@ def test_it_loads_into_a_stock_model_and_exports(base: Path, tmp_path: Path, tas
     _, report = AUTO_CLASSES[TASKS[task].head].from_pretrained(checkpoint, output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
 
+    if method != "plain" and task != KINDS[0]:
+        return  # What is exported is a stock model, whatever it was trained by.
     manifest = export_checkpoint(checkpoint, tmp_path / "package", precision="fp32")
     assert (manifest.task, manifest.method.name) == (task, method)
     assert set(manifest.parity.largest_difference) == set(OUTPUTS)

@@ -21,17 +21,16 @@ from export.package import open_package
 from export.probes import rows_of_many_lengths
 from export.session import OUTPUTS, Session
 from export.verification import verify_package
-from models.tasks import TASKS
 from service.answers.contract import Options
 from service.answers.explanation import ExplainOptions
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from tests.models.passes import FAMILIES, make_config
-from tests.tiny import make_items
+from tests.tiny import KINDS, make_items
 
 
-@pytest.fixture(scope="module", params=list(TASKS))
+@pytest.fixture(scope="module", params=KINDS)
 def halved(
     request: pytest.FixtureRequest, made: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:

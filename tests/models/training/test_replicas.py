@@ -104,13 +104,32 @@ it masks in each process apart.
 
 
 @pytest.fixture(scope="module")
-def two(calm: Path, base: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes trained, by method, and with dropout. Launched once, for that takes longer than training."""
+def begun(calm: Path, base: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the runs `killed` and `stopped`, which two processes began and did not end."""
     folder = tmp_path_factory.mktemp("two")
-    runs = {method: _settings(calm, rows, method=method) for method in METHODS}
-    launched = _launch({**runs, "dropout": _with_dropout(base, rows)}, folder)
-    assert launched.returncode == 0, launched.stderr
+    settings = _settings(calm, rows, method="asa")
+    killed = _launch({"killed": settings}, folder, at=11)
+    assert killed.returncode != 0
+    assert not (folder / "killed").exists()
+    with pytest.raises(TrainingError, match="on another number of processes than now"):
+        _alone(settings, folder / "killed")
+    stopped = _launch({"stopped": _with_dropout(base, rows)}, folder, at=3, send=signal.SIGTERM)
+    assert "stopped after step 3 of 7; the same command goes on from there" in stopped.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def two(begun: Path, calm: Path, base: Path, rows: Path) -> Path:
+    """What two processes trained: a run for each method, one with dropout, and those that they went on with.
+
+    Launched once for all, for that takes longer than training.
+    """
+    runs = {method: _settings(calm, rows, method=method) for method in METHODS}
+    runs["killed"] = _settings(calm, rows, method="asa")
+    runs |= dict.fromkeys(("dropout", "stopped"), _with_dropout(base, rows))
+    launched = _launch(runs, begun)
+    assert launched.returncode == 0, launched.stderr
+    return begun
 
 
 def _with_dropout(base: Path, rows: Path) -> TrainingSettings:
@@ -140,30 +159,17 @@ def test_only_the_first_of_two_processes_speaks(two: Path) -> None:
     assert second[1]["epochs"] == record["epochs"]
 
 
-def test_killed_and_launched_again_they_reach_it_too(calm: Path, rows: Path, tmp_path: Path) -> None:
-    settings = _settings(calm, rows, method="asa")
-    killed = _launch({"two": settings}, tmp_path, at=11)
-    assert killed.returncode != 0
-    assert not (tmp_path / "two").exists()
-    with pytest.raises(TrainingError, match="on another number of processes than now"):
-        _alone(settings, tmp_path / "two")
-    launched = _launch({"two": settings}, tmp_path)
-    assert launched.returncode == 0, launched.stderr
-    assert json.loads((tmp_path / "two-0.json").read_text())[0][0].startswith("reading")
-    _alone(settings, tmp_path / "one")
-    _assert_same_weights(tmp_path / "two", tmp_path / "one")
+def test_killed_and_launched_again_they_reach_it_too(calm: Path, rows: Path, two: Path, tmp_path: Path) -> None:
+    assert json.loads((two / "killed-0.json").read_text())[0][0].startswith("reading")
+    _alone(_settings(calm, rows, method="asa"), tmp_path / "one")
+    _assert_same_weights(two / "killed", tmp_path / "one")
 
 
-def test_asked_to_stop_both_stop_after_the_same_step(base: Path, rows: Path, two: Path, tmp_path: Path) -> None:
+def test_asked_to_stop_both_stop_after_the_same_step(two: Path) -> None:
     """With dropout: what is drawn after going on is what would have been drawn."""
-    runs = {"stopped": _with_dropout(base, rows)}
-    stopped = _launch(runs, tmp_path, at=3, send=signal.SIGTERM)
-    assert "stopped after step 3 of 7; the same command goes on from there" in stopped.stderr
-    launched = _launch(runs, tmp_path)
-    assert launched.returncode == 0, launched.stderr
-    said = json.loads((tmp_path / "stopped-0.json").read_text())[0]
+    said = json.loads((two / "stopped-0.json").read_text())[0]
     assert [step for step in said if isinstance(step, int)] == [4, 5, 6, 7]
-    _assert_same_weights(tmp_path / "stopped", two / "dropout")
+    _assert_same_weights(two / "stopped", two / "dropout")
 
 
 def test_alone_nothing_is_shared() -> None:
