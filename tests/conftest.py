@@ -54,7 +54,7 @@ def _maker(
         folder.mkdir(parents=True, exist_ok=True)
         with (root / f"{task}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / "package").exists():
+            if not (folder / "trained").exists():
                 data = write_examples(folder / "data", task, train=128, validation=40)
                 settings = {
                     "task": task, **make_base(folder), "source": {"data": str(data)}, "epochs": 6, "batch_size": 8,
@@ -62,6 +62,7 @@ def _maker(
                 }  # fmt: skip
                 watcher = Watcher(say=lambda _: None, advance=lambda *_: None)
                 train(check_settings(settings), folder / "trained", watcher)
+            if not (folder / "package").exists():
                 export_checkpoint(folder / "trained", folder / "package")
         return folder
 

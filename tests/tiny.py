@@ -22,11 +22,12 @@ WORDNET = Path(__file__).parent / "wordnet"
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {"cline": {"wordnet": str(WORDNET)}}
 """Settings that a method must be given in tests."""
 
-KINDS = sorted(
-    {(task.head, len(task.columns), task.outputs.score_range): name for name, task in reversed(TASKS.items())}.values(),
-    key=[*TASKS].index,
-)
-"""The first task of each kind: those of one kind have the same head, read as many texts, and differ in their labels."""
+_KINDS: dict[object, str] = {}
+for _name, _task in TASKS.items():
+    _KINDS.setdefault((_task.head, len(_task.columns), _task.outputs.score_range), _name)
+
+KINDS = [*_KINDS.values()]
+"""The first task of each kind. Those of one kind have one head, read as many texts, and all or none give a score."""
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 GOOD = ("good", "great", "lovely", "fine")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,23 +104,32 @@ it masks in each process apart.
 """
 
 
+@dataclass(frozen=True)
+class Begun:
+    """Two runs that two processes began and did not end, and what came of their launches."""
+
+    folder: Path
+    killed: subprocess.CompletedProcess[str]
+    stopped: subprocess.CompletedProcess[str]
+    left: tuple[str, ...]
+    """What was in the folder then."""
+    refused: str
+    """What one process alone says that is to go on with the first."""
+
+
 @pytest.fixture(scope="module")
-def begun(calm: Path, base: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the runs `killed` and `stopped`, which two processes began and did not end."""
+def begun(calm: Path, base: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Begun:
     folder = tmp_path_factory.mktemp("two")
-    settings = _settings(calm, rows, method="asa")
-    killed = _launch({"killed": settings}, folder, at=11)
-    assert killed.returncode != 0
-    assert not (folder / "killed").exists()
-    with pytest.raises(TrainingError, match="on another number of processes than now"):
-        _alone(settings, folder / "killed")
+    killed = _launch({"killed": _settings(calm, rows, method="asa")}, folder, at=11)
     stopped = _launch({"stopped": _with_dropout(base, rows)}, folder, at=3, send=signal.SIGTERM)
-    assert "stopped after step 3 of 7; the same command goes on from there" in stopped.stderr
-    return folder
+    left = tuple(sorted(one.name for one in folder.iterdir() if one.is_dir()))
+    with pytest.raises(TrainingError) as refused:
+        _alone(_settings(calm, rows, method="asa"), folder / "killed")
+    return Begun(folder, killed, stopped, left, str(refused.value))
 
 
 @pytest.fixture(scope="module")
-def two(begun: Path, calm: Path, base: Path, rows: Path) -> Path:
+def two(begun: Begun, calm: Path, base: Path, rows: Path) -> Path:
     """What two processes trained: a run for each method, one with dropout, and those that they went on with.
 
     Launched once for all, for that takes longer than training.
@@ -127,9 +137,9 @@ def two(begun: Path, calm: Path, base: Path, rows: Path) -> Path:
     runs = {method: _settings(calm, rows, method=method) for method in METHODS}
     runs["killed"] = _settings(calm, rows, method="asa")
     runs |= dict.fromkeys(("dropout", "stopped"), _with_dropout(base, rows))
-    launched = _launch(runs, begun)
+    launched = _launch(runs, begun.folder)
     assert launched.returncode == 0, launched.stderr
-    return begun
+    return begun.folder
 
 
 def _with_dropout(base: Path, rows: Path) -> TrainingSettings:
@@ -159,14 +169,26 @@ def test_only_the_first_of_two_processes_speaks(two: Path) -> None:
     assert second[1]["epochs"] == record["epochs"]
 
 
-def test_killed_and_launched_again_they_reach_it_too(calm: Path, rows: Path, two: Path, tmp_path: Path) -> None:
+def test_a_run_of_two_processes_that_did_not_end_leaves_no_checkpoint(begun: Begun) -> None:
+    assert begun.left == ("killed.training", "stopped.training")
+
+
+def test_one_process_does_not_go_on_with_what_two_began(begun: Begun) -> None:
+    assert "on another number of processes than now" in begun.refused
+
+
+def test_killed_and_launched_again_they_reach_it_too(
+    begun: Begun, calm: Path, rows: Path, two: Path, tmp_path: Path
+) -> None:
+    assert begun.killed.returncode != 0
     assert json.loads((two / "killed-0.json").read_text())[0][0].startswith("reading")
     _alone(_settings(calm, rows, method="asa"), tmp_path / "one")
     _assert_same_weights(two / "killed", tmp_path / "one")
 
 
-def test_asked_to_stop_both_stop_after_the_same_step(two: Path) -> None:
+def test_asked_to_stop_both_stop_after_the_same_step(begun: Begun, two: Path) -> None:
     """With dropout: what is drawn after going on is what would have been drawn."""
+    assert "stopped after step 3 of 7; the same command goes on from there" in begun.stopped.stderr
     said = json.loads((two / "stopped-0.json").read_text())[0]
     assert [step for step in said if isinstance(step, int)] == [4, 5, 6, 7]
     _assert_same_weights(two / "stopped", two / "dropout")

@@ -1,6 +1,8 @@
 """Data whose columns and labels have other names, from training to an attack on the package."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,10 @@ from typer.testing import CliRunner
 
 from service.cli.commands import app
 from tests.foreign import make_foreign
-from tests.processes import run_steadfast
 from tests.tiny import make_base, make_texts
 
 NAMES = ("--text-column", "body.plain", "--label-column", "verdict", "--label-map", "Up=positive,down=negative")
+ROOT = Path(__file__).parents[3]
 
 
 def _write(path: Path, count: int, seed: int) -> None:
@@ -48,7 +50,10 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--precision", "fp32", "--out", "checkpoint", *NAMES,
     )  # fmt: skip
     for arguments in (command, ("export", "checkpoint", "-o", "package", "--precision", "fp32")):
-        ran = run_steadfast(*arguments, cwd=folder, env={"PATH": ""})
+        ran = subprocess.run(
+            [sys.executable, "-m", "service.cli", *arguments],
+            cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
     return folder
 

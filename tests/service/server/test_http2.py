@@ -183,8 +183,10 @@ def test_the_refusal_of_a_large_body_comes_before_its_end(server: Server) -> Non
         assert caller.answer(caller.ask(GET))[0] == 200
 
 
-@pytest.mark.parametrize("size", [3_000_000, 20_000_000])
-@pytest.mark.parametrize(("path", "status"), [("/v1/sentiment", 413), ("/nowhere", 404), ("/livez", 405)])
+@pytest.mark.parametrize(
+    ("path", "status", "size"),
+    [("/v1/sentiment", 413, 20_000_000), ("/nowhere", 404, 3_000_000), ("/livez", 405, 3_000_000)],
+)
 def test_the_refusal_of_a_large_body_reaches_its_caller(
     client: httpx.Client, path: str, status: int, size: int
 ) -> None:

@@ -56,7 +56,7 @@ def slow(start_server: Callable[..., Server], package: Path) -> Server:
 def test_an_answer_that_comes_too_late_is_a_504(slow: Server) -> None:
     # A reading for each word: nobody knows before how long they take. Rows beyond a batch would be refused at once.
     body = {"inputs": ["good film " * 60], "explain": "occlusion"}
-    response = slow.client.post("/v1/sentiment", json=body, headers={"X-Request-Timeout-Ms": "20"})
+    response = slow.client.post("/v1/sentiment", json=body, headers={"X-Request-Timeout-Ms": "10"})
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
     assert slow.ask(inputs=["good"]).status_code == 200
 

@@ -83,7 +83,7 @@ def test_a_server_of_labels_of_one_s_own_is_attacked_with_the_same_figures_and_t
 @pytest.mark.parametrize("task", sorted(TASKS.keys() - {"sentiment"}))
 def test_every_task_can_be_attacked(made: Callable[[str], Path], tmp_path: Path, task: str) -> None:
     folder = made(task)
-    out = folder.parent / f"{tmp_path.name}.jsonl"
+    out = tmp_path / "fooled.jsonl"
     ran = _attack(folder / "package", "--data", folder / "data", "--words", "100%", "--queries", 60, "-o", out)
     assert ran.exit_code == 0, ran.output
     assert "validation" in ran.stdout
