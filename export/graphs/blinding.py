@@ -3,7 +3,7 @@
 The embedding of each term moves towards the mean of its kind, so that an answer hangs less on which of them a text
 names. Moved the whole way, all terms of a kind are one, which Garg et al. (AIES 2019, section 4.1) call blindness. They
 put one token in place of every term before training; here a trained model is changed, in part, and trained no more.
-Names stay: those of some origins are one token and those of others several, so that moving the former sets them apart.
+Names stay: those of some origins are one token and those of others several. Moving the former alone closes no gap.
 """
 
 from collections.abc import Iterator
