@@ -12,7 +12,7 @@ help:  ## list the targets
 install: .venv/runtime.done  ## install what serving and scoring of files need, without torch
 install-dev: .venv/dev.done  ## install everything: for training, export and tests
 
-serve: install  ## serve zoo/ on port 3000
+serve: install  ## serve zoo/ on port 3000, or make serve STEADFAST_PORT=3001
 	$(BIN)/steadfast serve
 
 test: install-dev lint  ## check style and types, and run all tests

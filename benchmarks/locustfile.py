@@ -1,4 +1,4 @@
-"""Puts load on a server. Install it by `pip install 'steadfast[load]'`; then, for instance,
+"""Puts load on a server. Install it by `pip install -e '.[load]'`; then, for instance,
 
     locust -f benchmarks/locustfile.py --host http://localhost:3000 --users 32 --run-time 1m --headless
 

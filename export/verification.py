@@ -98,7 +98,7 @@ def _show_robustness(package: Package) -> tuple[Check, ...]:
         return ()
     twins = [twin.method for twin in package.manifest.twins]
     shown = ", ".join(f"{name} {_beside(own, twins, others)}" for name, own, *others in lines)
-    return (Check("robustness", True, f"as measured when it was made: {shown}"),)
+    return (Check("robustness", True, f"recorded when it was made, and not measured again: {shown}"),)
 
 
 def _beside(own: str, twins: Sequence[str], others: Sequence[str]) -> str:

@@ -198,7 +198,7 @@ def load_answered(
     """Read the records of one part, or the first `most` of them; bad records are left out.
 
     Raises:
-        DataError: the part or a column is missing, or no record can be used.
+        DataError: the part or a column is missing, or more than one record in a hundred cannot be used.
     """
     answered: list[AnsweredRecord] = []
     bad: list[BadRecord] = []
@@ -206,8 +206,8 @@ def load_answered(
         (bad if isinstance(found, BadRecord) else answered).append(found)  # type: ignore[arg-type]
         if len(answered) == most:
             break
-    if not answered:
-        raise unusable(name, bad, len(bad))
+    if not answered or are_too_many(len(mistakes(bad)), len(answered) + len(mistakes(bad))):
+        raise unusable(name, bad, len(bad) + len(answered))
     return answered
 
 

@@ -45,10 +45,14 @@ def check_writable(file: Path, option: str) -> None:
     """Refuse a file that cannot be written, and name the `option` that says another. What is there is left alone.
 
     Raises:
-        NotWritable: it is a folder, or lies in none, or in one that takes no new files.
+        NotWritable: it is a folder, a link or a device, or lies in no folder, or in one that takes no new files.
     """
+    if file.is_symlink():
+        raise NotWritable(f"{file}: is a link, and a file would take its place; name {file.resolve()} with {option}")
     if file.is_dir():
         raise NotWritable(f"{file}: is a folder; name a file in it with {option}")
+    if file.exists() and not file.is_file():
+        raise NotWritable(f"{file}: is a device or a pipe, and a file would take its place; name a file with {option}")
     if not file.parent.is_dir():
         raise NotWritable(f"{file}: there is no folder {file.parent}; make it, or choose another with {option}")
     _check_takes_files(file.parent, file, f"choose another with {option}")
@@ -74,7 +78,7 @@ def check_folder(name: str) -> None:
     """
     path = Path(name)
     if _looks_like_path(name) and not path.is_dir():
-        what = "a file, not a folder" if path.is_file() else "no such folder"
+        what = "a file, not a folder; name the folder that it is in" if path.is_file() else "no such folder"
         raise NoSuchFolder(f"{name}: {what}")
 
 

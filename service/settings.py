@@ -230,7 +230,7 @@ class Settings(BaseSettings):
     tracing: bool = Field(
         default=False,
         description="Send OpenTelemetry spans to the collector that the `OTEL_...` variables name; needs "
-        "`pip install 'steadfast[tracing]'`.",
+        "`pip install -e '.[tracing]'` in a clone.",
         json_schema_extra={"group": "Observability"},
     )
     provider: ProviderName = Field(

@@ -108,7 +108,7 @@ def _need_pyarrow(name: str) -> None:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise MissingLibrary(
-            f"{name}: parquet and Arrow need pyarrow; run: pip install 'steadfast[files]', or use csv or JSON lines"
+            f"{name}: parquet and Arrow need pyarrow; run pip install -e '.[files]' in a clone, or use csv or jsonl"
         ) from error
 
 

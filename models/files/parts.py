@@ -95,7 +95,10 @@ def open_part(data: str, name: str) -> OpenPart:
 def fetch_part(data: str, name: str) -> Any:
     """A part of a hub's data set, as `datasets` gives it; raises DataError."""
     # Here, not at the top: importing it takes a second, and folders need none of it.
-    import datasets
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        raise DataError(f"{data}: no such folder; data sets of the hub need an extra: run make install-dev") from error
 
     give_up_at_first_failure()
     identifier, _, configuration = data.partition(":")

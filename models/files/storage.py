@@ -126,7 +126,7 @@ def open_storage(name: str) -> tuple[RemoteStorage, str]:
         import fsspec
     except ImportError as error:
         raise StorageError(
-            f"{name}: files that lie elsewhere need fsspec; run: pip install 'steadfast[files]', or fetch the file"
+            f"{name}: files that lie elsewhere need fsspec; run pip install -e '.[files]' in a clone, or fetch the file"
         ) from error
     try:
         system, path = fsspec.core.url_to_fs(name)

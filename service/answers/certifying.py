@@ -49,7 +49,7 @@ def find_certified(name: CertifiedFamily) -> Family:
         if name == "synonyms" and missing:
             raise CertificateNotOffered(
                 f"{' and '.join(missing)} not installed where the model runs, and synonyms need them: "
-                "run pip install 'steadfast[synonyms]' there, or certify 'typos'"
+                "run pip install -e '.[synonyms]' in its clone, or certify 'typos'"
             )
         return find_family(name)
     except WordNetError as error:

@@ -140,7 +140,7 @@ def verify(
     steadfast verify packages/sentiment
     ```
 
-    The exit code is 1 if a check fails.
+    The exit code is 1 if a check fails, and 2 if the package cannot be opened, as where a byte of it was changed.
     """
     read_manifest(package)
     if data is not None:

@@ -132,5 +132,5 @@ def need(extra: str, *modules: str) -> None:
     if missing:
         raise MissingExtra(
             f"{', '.join(missing)} not installed; this command needs an extra: run make install-dev in a clone, "
-            f"or pip install 'steadfast[{extra}]'"
+            f"or pip install -e '.[{extra}]' there"
         )

@@ -136,7 +136,9 @@ class Model(Generic[ResultT]):
         if is_table(inputs):
             wanted = WantedColumns(options=options, scores=scores, min_confidence=min_confidence)
             if importlib.util.find_spec("pyarrow") is None:
-                raise MissingLibrary("a table needs pyarrow; run: pip install 'steadfast[files]', or hand in a list")
+                raise MissingLibrary(
+                    "a table needs pyarrow; run pip install -e '.[files]' in a clone, or hand in a list"
+                )
             from service.python.tables import score_table
 
             return score_table(self._predictor, inputs, columns or {}, wanted)

@@ -249,7 +249,10 @@ class Gateway:
             _refuse_query(scope)
         left_s = _timeout_ms(scope["headers"], limits) / 1000
         context.deadline = time.monotonic() + left_s
-        too_late = Problem("deadline_exceeded", f"no answer within {left_s:g} s; send fewer or shorter inputs at once")
+        too_late = Problem(
+            "deadline_exceeded",
+            f"no answer within {left_s:g} s; send fewer or shorter inputs at once, or allow more time",
+        )
         if left_s > limits.body_timeout_s:
             cancel_scope.cancel_after(limits.body_timeout_s, _too_slow(limits))
         else:

@@ -90,7 +90,7 @@ class Tracing:
 def check_tracing(settings: Settings) -> None:
     """Raise SettingsError if `settings` ask for spans and the packages that send them are not installed."""
     if settings.tracing and not _is_there(EXPORTER):
-        raise SettingsError(f"{PREFIX}TRACING needs more packages: pip install 'steadfast[tracing]'")
+        raise SettingsError(f"{PREFIX}TRACING needs more packages: pip install -e '.[tracing]' in a clone")
 
 
 def _is_there(module: str) -> bool:

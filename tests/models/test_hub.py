@@ -1,5 +1,6 @@
 """A hub that cannot be reached is asked once."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,14 @@ import requests
 from huggingface_hub import get_session
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
+from models.files.parts import DataError, fetch_part
 from models.hub import give_up_at_first_failure
+
+
+def test_without_the_library_a_name_is_taken_for_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DataError, match=r"^nodir: no such folder; data sets of the hub need an extra: run "):
+        fetch_part("nodir", "train")
 
 
 class Network:

@@ -87,4 +87,4 @@ def test_text_is_scored_without_the_extra_for_files(package: Path, tmp_path: Pat
     refused = steadfast(*words[:3], "-o", tmp_path / "out.parquet", "--package", package, env=environment)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
-    assert "need pyarrow; run: pip install 'steadfast[files]'" in refused.stderr
+    assert "need pyarrow; run pip install -e '.[files]' in a clone" in refused.stderr

@@ -3,7 +3,7 @@
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from models.attack.outcomes import Outcome
 from models.attack.settings import AttackSettings
 from models.attack.subjects import load_subjects
 from models.edits import find_family
+from models.files.parts import DataError
 from models.folders import NotWritable
 from models.tasks.sentiment import SENTIMENT
 from service.answers.contract import Options
@@ -34,7 +35,6 @@ TEXTS = [
     ("was fine", 1),
     ("bad", 1),
     ("the boring awful film was fine", 0),
-    ("", 1),
 ]
 
 
@@ -42,9 +42,13 @@ TEXTS = [
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
-    lines = [json.dumps({"id": number, "text": text, "label": label}) for number, (text, label) in enumerate(TEXTS)]
-    (folder / "validation.jsonl").write_text("\n".join(lines) + "\n")
+    write(folder, TEXTS)
     return folder
+
+
+def write(folder: Path, rows: Sequence[tuple[str, int]]) -> None:
+    lines = [json.dumps({"id": number, "text": text, "label": label}) for number, (text, label) in enumerate(rows)]
+    (folder / "validation.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def campaign(victim: Victim, data: Path, *families: str, **bounds: Any) -> Campaign:
@@ -75,9 +79,19 @@ def test_an_exhaustive_attack_tries_every_edit(predictor: Predictor, data: Path)
         assert (found.status == "fooled") == bool(fooling)
 
 
-def test_a_record_that_cannot_be_used_is_left_out(predictor: Predictor, data: Path) -> None:
+def test_a_record_is_called_by_its_number(predictor: Predictor, data: Path) -> None:
     found = list(campaign(package_victim(predictor), data).run())
     assert [(one.record, one.status) for one in found][5:] == [(6, "wrong"), (7, "fooled")]
+
+
+def test_one_record_of_a_hundred_that_cannot_be_used_is_left_out(predictor: Predictor, tmp_path: Path) -> None:
+    write(tmp_path, [("", 1), *[("bad", 0)] * 99])
+    assert [one.source.record.number for one in campaign(package_victim(predictor), tmp_path).subjects] == [
+        *range(2, 101)
+    ]
+    write(tmp_path, [("", 1), *[("bad", 0)] * 98])
+    with pytest.raises(DataError, match="1 of 99 records cannot be used; the first is record 1: holds no words"):
+        campaign(package_victim(predictor), tmp_path)
 
 
 def test_a_server_is_attacked_as_its_package_is(predictor: Predictor, server: Server, data: Path) -> None:

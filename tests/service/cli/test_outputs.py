@@ -1,5 +1,6 @@
 """Files and folders that cannot be written are refused before any work, under the name that was given."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,27 @@ def test_a_file_is_refused(command: str, name: str, option: str, package: Path, 
         f"{tmp_path / name}: is a folder; name a file in it with {option}"
     )
     assert {path.name for path in tmp_path.iterdir()} == {"validation.jsonl", name}
+
+
+@pytest.mark.parametrize(("command", "name", "option"), COMMANDS)
+def test_what_a_file_would_take_the_place_of_is_refused(
+    command: str, name: str, option: str, package: Path, tmp_path: Path
+) -> None:
+    known = {"package": package, "data": tmp_path}
+    (tmp_path / "validation.jsonl").write_text('{"text": "good", "label": "positive"}\n')
+    target, link, pipe = tmp_path / "elsewhere", tmp_path / f"link-{name}", tmp_path / f"pipe-{name}"
+    target.write_text("kept")
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    if option == "-o":
+        command = command.replace(" -o", " --overwrite -o")
+    assert _refusal(command, link, **known) == (
+        f"{link}: is a link, and a file would take its place; name {target} with {option}"
+    )
+    assert _refusal(command, pipe, **known) == (
+        f"{pipe}: is a device or a pipe, and a file would take its place; name a file with {option}"
+    )
+    assert (link.is_symlink(), pipe.is_fifo(), target.read_text()) == (True, True, "kept")
 
 
 READING = (

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from models.attack.outcomes import Outcome
+from models.files.parts import DataError
 from models.tasks import TASKS
 from service.attacks.run import Campaign
 from service.cli.commands import app
@@ -88,6 +89,17 @@ def test_every_task_can_be_attacked(made: Callable[[str], Path], tmp_path: Path,
     assert ran.exit_code == 0, ran.output
     assert "validation" in ran.stdout
     assert out.exists()
+
+
+def test_a_part_with_many_bad_records_is_not_attacked(package: Path, tmp_path: Path) -> None:
+    rows = [("good film", "positive"), ("bad film", "negative"), ("dull plot", "meh"), ("", "positive")]
+    records = (json.dumps({"text": text, "label": label}) + "\n" for text, label in rows)
+    (tmp_path / "validation.jsonl").write_text("".join(records))
+    ran = _attack(package, "--data", tmp_path, "--part", "validation", "--gate", 0)
+    assert isinstance(ran.exception, DataError)
+    assert str(ran.exception).startswith(
+        "validation: 2 of 4 records cannot be used; the first is record 3: label 'meh'"
+    )
 
 
 def test_a_gate_ends_the_command_with_a_sentence(package: Path, data: Path) -> None:

@@ -18,7 +18,7 @@ from tests.service.files.scored import texts_of_many_lengths
 from tests.service.outcomes.engines.nodes import ENVIRONMENT, Cluster, started_cluster
 
 if importlib.util.find_spec("ray") is None:
-    pytest.skip("ray is not installed: pip install 'steadfast[ray]'", allow_module_level=True)
+    pytest.skip("ray is not installed: pip install -e '.[ray]'", allow_module_level=True)
 
 from service.outcomes.engines.cluster import open_cluster
 
