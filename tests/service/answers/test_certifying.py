@@ -149,7 +149,7 @@ def test_without_a_tagger_synonyms_are_refused_with_what_to_install(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "textblob" else find(name))
-    with pytest.raises(CertificateNotOffered, match=r"^textblob not installed .* pip install 'steadfast\[synonyms\]'"):
+    with pytest.raises(CertificateNotOffered, match=r"^textblob not installed .* pip install -e '\.\[synonyms\]'"):
         ask(predictor, "good", certify="synonyms")
     assert certify(predictor, "bad").holds
 
