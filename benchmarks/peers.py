@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from textattack import AttackArgs, Attacker
+from textattack import Attack, AttackArgs, Attacker
 from textattack.attack_recipes import DeepWordBugGao2018, Pruthi2019
 from textattack.attack_results import FailedAttackResult
+from textattack.constraints.pre_transformation import MinWordLength
 from textattack.datasets import Dataset
 from textattack.models.wrappers import ModelWrapper
 
@@ -51,9 +52,17 @@ class ServedModel(ModelWrapper):
                 yield [found[label] for label in LABELS]
 
 
+def build_for_long_words(model: ServedModel) -> Attack:
+    """DeepWordBug bound to the words that `typos+edges` changes: those of four letters and more."""
+    attack = DeepWordBugGao2018.build(model)
+    attack.pre_transformation_constraints.append(MinWordLength(4))
+    return attack
+
+
 RECIPES: dict[str, Callable[[ServedModel], object]] = {
     "Pruthi, 1 word": lambda model: Pruthi2019.build(model, max_num_word_swaps=1),
     "DeepWordBug": DeepWordBugGao2018.build,
+    "DeepWordBug, words of four letters and more": build_for_long_words,
 }
 
 
