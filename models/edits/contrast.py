@@ -3,7 +3,7 @@
 CLINE's semantic negatives (Wang et al., ACL 2021, section 3.1) for tasks that compare two texts, after Zhang et al.
 (PAWS, NAACL 2019) and McCoy et al. (HANS, ACL 2019), who show that such models hardly mind the order of words.
 Departing from CLINE, words also change places and negations are put in or taken out. The copy that says the same is
-noisy, so that a changed word alone tells nothing.
+mostly the text itself, and now and then a noisy one, so that a changed word alone does not tell.
 """
 
 import random
@@ -22,8 +22,11 @@ from models.words import Span
 SWAPPED = 2 / 3
 """Probability that words change places, where some can; else an antonym or a negation is tried first."""
 
-UNCHANGED = 0.3
-"""Probability that the copy that says the same is the text itself, beside one in which words changed places."""
+UNCHANGED = 0.8
+"""Probability that the copy that says the same is the text itself.
+
+Below a half, a model that can hardly tell two orders of the same words apart learns that a text contradicts itself.
+"""
 
 _AUXILIARY = re.compile(
     r"(?i)\b(?:(?P<whole>is|are|was|were|has|have|had|can|will|would|could|should|does|do|did)"
@@ -55,8 +58,7 @@ def contrast_pairs(first: str, second: str, draw: random.Random, noise: Noise) -
         for change in (swap_words, oppose) if draw.random() < SWAPPED else (oppose, swap_words):
             other = change(text, draw)
             if other is not None:
-                is_plain = change is swap_words and draw.random() < UNCHANGED
-                same = text if is_plain else noise.copy(text, draw)
+                same = text if draw.random() < UNCHANGED else noise.copy(text, draw)
                 return (
                     MadePair(first=text, second=other, is_same=False),
                     MadePair(first=text, second=same, is_same=True),

@@ -1,12 +1,13 @@
 """Typing errors of one letter in words that people still read (Pruthi et al., ACL 2019, section 3).
 
 Inside a word a letter becomes its neighbour on the keyboard, two neighbours change places, or a letter is dropped, put
-in or doubled. The first and the last letter stay, except in the family with edges.
+in or doubled. The first and the last letter stay, except in the family with edges, which also puts in capitals, as
+DeepWordBug (Gao et al., SPW 2018) does: a misspelt word that begins with one is easily taken for a name.
 """
 
 import re
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 from models.correction.errors import neighbours
@@ -44,36 +45,44 @@ def double(word: str, place: int) -> str:
     return word[: place + 1] + word[place:]
 
 
-def insert(word: str, place: int) -> Iterator[str]:
-    """The word with each letter of the alphabet put in before `place`, in capitals if the word is."""
-    letters = string.ascii_uppercase if word.isupper() else string.ascii_lowercase
+def insert(word: str, place: int, letters: str) -> Iterator[str]:
+    """The word with each of the letters put in before `place`."""
     return (word[:place] + letter + word[place:] for letter in letters)
+
+
+def alphabet(word: str) -> str:
+    """The letters that may be put into a word: capitals if it is in capitals, else small ones."""
+    return string.ascii_uppercase if word.isupper() else string.ascii_lowercase
 
 
 @lru_cache(maxsize=1 << 16)
 def inner_typos(word: str) -> tuple[Candidates, ...]:
     """The misspellings of a word between its first and its last letter, by kind."""
-    return _misspell(word, 1, len(word) - 1)
+    return _misspell(word, range(1, len(word) - 1), neighbours, alphabet(word))
 
 
 @lru_cache(maxsize=1 << 14)
 def edge_typos(word: str) -> tuple[Candidates, ...]:
-    """The misspellings of a word at any letter, by kind; also with a space put in, and in another case."""
+    """The misspellings of a word at any letter, by kind; also in capitals, and with a space put in."""
     splits = (word[:place] + " " + word[place:] for place in range(1, len(word)))
     cases = (word.lower(), word.upper(), word.capitalize(), word.swapcase())
-    return (*_misspell(word, 0, len(word)), make_candidates(splits, word), make_candidates(cases, word))
+    misspelt = _misspell(word, range(len(word)), _neighbours_in_both_cases, string.ascii_letters)
+    return (*misspelt, make_candidates(splits, word), make_candidates(cases, word))
 
 
-def _misspell(word: str, start: int, end: int) -> tuple[Candidates, ...]:
-    """The misspellings of the letters from `start` to `end`, by kind."""
-    places = range(start, end)
+def _neighbours_in_both_cases(key: str) -> tuple[str, ...]:
+    return neighbours(key) + neighbours(key.swapcase())
+
+
+def _misspell(word: str, places: range, keys: Callable[[str], Sequence[str]], letters: str) -> tuple[Candidates, ...]:
+    """The misspellings of the letters at these places, by kind, with `keys` beside a letter and `letters` put in."""
     # A letter may be put in on both sides of each of these letters.
-    gaps = range(start, end + 1)
+    gaps = range(places.start, places.stop + 1)
     kinds = (
-        (press(word, place, key) for place in places for key in neighbours(word[place])),
-        (swap(word, place) for place in range(start, end - 1)),
+        (press(word, place, key) for place in places for key in keys(word[place])),
+        (swap(word, place) for place in places[:-1]),
         (drop(word, place) for place in places),
-        (one for place in gaps for one in insert(word, place)),
+        (one for place in gaps for one in insert(word, place, letters)),
         (double(word, place) for place in places),
     )
     return tuple(make_candidates(kind, word) for kind in kinds)

@@ -42,6 +42,13 @@ def test_a_pair_that_differs_comes_with_one_that_says_the_same(first: str, secon
         assert pair.is_same or pair.second != pair.first
 
 
+@pytest.mark.parametrize("text", ["dogs chase cats", "she is happy"])
+def test_what_says_the_same_is_mostly_the_text_itself(text: str) -> None:
+    """However the other is made; else two orders of the same words, which look alike, would teach a contradiction."""
+    same = [contrast_pairs(text, text, random.Random(seed), NOISE)[1] for seed in range(200)]
+    assert 140 < sum(pair.second == text for pair in same) < 180
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_two_words_of_one_class_change_places(seed: int) -> None:
     text = "Tesla bought the startup after Google sold a plane"

@@ -127,6 +127,12 @@ def test_edges_add_the_ends_spaces_and_case() -> None:
     assert edges - inner >= {"ove", "lov", "kove", "lovr", "olve", "xlove", "lovex", "l ove", "LOVE", "Love"}
 
 
+def test_at_edges_letters_are_put_in_and_hit_in_both_cases() -> None:
+    edges = set(candidates("typos+edges", "we love it", "love"))
+    assert edges >= {"Kove", "lPve", "Xlove", "lovXe", "loveX"}
+    assert {typo.swapcase() for typo in edges - {"Love"}} < set(candidates("typos+edges", "WE LOVE IT", "LOVE"))
+
+
 def test_a_letter_put_in_has_the_case_of_the_word() -> None:
     assert {"LOXVE", "LOVVE"} <= set(candidates("typos", "LOVE", "LOVE"))
     assert not any(typo.upper() != typo for typo in candidates("typos", "LOVE", "LOVE"))
