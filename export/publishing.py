@@ -19,6 +19,7 @@ from export.figures.reference import Reference
 from export.package import MANIFEST_FILE, Faithfulness, Manifest, Twin, open_package, read_manifest
 from export.preconditions import as_twin, check_place, read_twins, variant_of
 from export.verification import verify_package
+from models.atomic import naming_full_disk
 from models.progress import Say
 
 
@@ -112,11 +113,16 @@ def publish(folder: Path, out: Path, say: Say) -> None:
 
 @contextmanager
 def workplace(out: Path) -> Iterator[Path]:
-    """Make a folder beside `out`, so that the finished package is moved into place in one step."""
+    """Make a folder beside `out`, so that the finished package is moved into place in one step.
+
+    Raises:
+        OSError: the folder cannot be made; or the disk is full, with the name of `out`.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        yield work
+        with naming_full_disk(out):
+            yield work
     finally:
         shutil.rmtree(work)
 

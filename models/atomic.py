@@ -1,13 +1,21 @@
 """Writing that is complete or did not happen: a file gets its name only when all of it is on disk."""
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.errors import UserError
+
 UNFINISHED = ".tmp"
 """Ending of a file or folder that is still being written."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_IN_WORDS = re.compile(r"\(os error (\d+)\)")
+"""How libraries in Rust (safetensors, tokenizers) tell of the system's errors, which they raise as errors of theirs."""
 
 
 @contextmanager
@@ -18,20 +26,45 @@ def atomic_write(target: Path, *, unfinished: Path | None = None) -> Iterator[Pa
     error in the block removes what was written and leaves `target` as it was. A file replaces an older `target` in one
     step and is safe from a power cut afterwards. A folder replaces an older one in two steps: the older one is removed
     first.
+
+    Raises:
+        OSError: as whatever writes raises it; where the disk is full, with the name of `target`.
     """
     unfinished = unfinished or target.with_suffix(UNFINISHED)
     remove(unfinished)
-    try:
-        yield unfinished
-        if unfinished.is_dir():
-            shutil.rmtree(target, ignore_errors=True)
-        else:
-            flush(unfinished)
-        unfinished.replace(target)
-    except BaseException:
-        remove(unfinished)
-        raise
+    with naming_full_disk(target):
+        try:
+            yield unfinished
+            if unfinished.is_dir():
+                shutil.rmtree(target, ignore_errors=True)
+            else:
+                flush(unfinished)
+            unfinished.replace(target)
+        except BaseException:
+            remove(unfinished)
+            raise
     flush_names(target.parent)
+
+
+@contextmanager
+def naming_full_disk(target: Path) -> Iterator[None]:
+    """Where the block finds the disk full, raise OSError with the name of `target`, whichever library found it."""
+    try:
+        yield
+    except Exception as error:
+        if (number := _full_disk(error)) is not None:
+            raise OSError(number, os.strerror(number), str(target)) from error
+        raise
+
+
+def _full_disk(error: BaseException) -> int | None:
+    """The number of the system's error where it says that no more can be written; None for any other."""
+    if isinstance(error, OSError):
+        number = error.errno
+    else:
+        found = _IN_WORDS.search(str(error))
+        number = int(found[1]) if found and not isinstance(error, UserError) else None
+    return number if number in _FULL else None
 
 
 def atomic_write_text(target: Path, text: str) -> None:

@@ -1,8 +1,17 @@
 """Files and folders that are whole or not there."""
 
+import errno
+import re
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from models.atomic import UNFINISHED, atomic_write, atomic_write_text
 
@@ -52,6 +61,44 @@ def test_the_unfinished_file_may_lie_elsewhere(tmp_path: Path) -> None:
         unfinished.write_text("whole")
     assert (tmp_path / "a.csv.gz").read_text() == "whole"
     assert not list((tmp_path / "work").iterdir())
+
+
+WORDS = Tokenizer(WordLevel({str(number): number for number in range(10_000)}, unk_token="0"))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_bytes(bytes(100_000)),
+        lambda path: save_file({"a": np.zeros(100_000)}, path),
+        lambda path: WORDS.save(str(path)),
+    ],
+    ids=["plainly", "safetensors", "tokenizers"],
+)
+def test_a_full_disk_is_told_by_the_file_whichever_library_finds_it(
+    tmp_path: Path, write: Callable[[Path], object]
+) -> None:
+    """The command line shows an error of the system as a sentence, and any other as a fault of ours."""
+    target = tmp_path / "a.bin"
+    with (
+        files_end_at(4096),
+        pytest.raises(OSError, match=re.escape(str(target))) as raised,
+        atomic_write(target) as unfinished,
+    ):
+        write(unfinished)
+    assert raised.value.errno == errno.EFBIG
+    assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    """Let no file of this process grow further, which libraries are told as they are of a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def _write_half(target: Path, error: type[BaseException]) -> None:
