@@ -107,9 +107,9 @@ def _beside(own: str, twins: Sequence[str], others: Sequence[str]) -> str:
 
 
 def _check_probes(package: Package, session: Session) -> Check:
-    differences: dict[str, float] = {}
+    reader, differences = package.reader(), dict[str, float]()
     for probe in package.probes:
-        found = probe_outputs(package.task, package.reader(), session, probe.item, tuple(probe.outputs))
+        found = probe_outputs(package.task, reader, session, probe.item, tuple(probe.outputs))
         for name, expected in probe.outputs.items():
             differences[name] = max(differences.get(name, 0.0), distance(name, expected, found[name]))
     tolerance = PROBE_TOLERANCE[package.precision]
