@@ -105,7 +105,7 @@ def export_checkpoint(
         if measure is not None:
             manifest = state_measured(folder, origin, manifest, measure, say)
         check_requirements(manifest, requirements, origin=str(out))
-        publish(folder, out, say)
+        publish(folder, out, say, is_gated=True)
     return manifest
 
 

@@ -70,7 +70,7 @@ def import_checkpoint(
         folder, manifest = make_package(origin, evidence, work, precision=precision, form=form, name=name, say=say)
         if measure is not None:
             manifest = state_measured(folder, origin, manifest, measure, say)
-        publish(folder, out, say)
+        publish(folder, out, say, is_gated=True)
     return manifest
 
 
