@@ -119,7 +119,8 @@ def workplace(out: Path) -> Iterator[Path]:
     """Make a folder beside `out`, so that the finished package is moved into place in one step.
 
     Raises:
-        OSError: the folder cannot be made; or the disk is full, with the name of `out`.
+        OSError: the folder cannot be made; or a disk is full, this or that of temporary files, with the name of `out`
+            where the error has none.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))

@@ -59,7 +59,7 @@ def verify_package(
     rows = rows_of_many_lengths(package.task, package.reader())
     checks = [
         Check("files", True, f"{format_count(len(package.manifest.files), 'file')} as the package was made with"),
-        *_check_graph(package, () if is_gated else rows),
+        *_check_graph(package, None if is_gated else rows),
         *_show_quality(package),
         *_show_robustness(package),
     ]
@@ -72,7 +72,8 @@ def verify_package(
     return VerificationReport(package, tuple(checks))
 
 
-def _check_graph(package: Package, rows: Sequence[Row]) -> tuple[Check, ...]:
+def _check_graph(package: Package, rows: Sequence[Row] | None) -> tuple[Check, ...]:
+    """Ask the graph of `package` its probes, and lead it through the gates with `rows`, unless these are None."""
     try:
         session = Session(package.graph, pad_id=package.manifest.pad_id)
         return _check_session(package, session, rows)
@@ -82,9 +83,9 @@ def _check_graph(package: Package, rows: Sequence[Row]) -> tuple[Check, ...]:
         return (Check("graph", False, f"{package.graph.name} does not compute what its manifest says: {reason:.300}"),)
 
 
-def _check_session(package: Package, session: Session, rows: Sequence[Row]) -> tuple[Check, ...]:
+def _check_session(package: Package, session: Session, rows: Sequence[Row] | None) -> tuple[Check, ...]:
     probes = _check_probes(package, session)
-    return (probes, _check_determinism(session, rows), _check_shares(session, rows)) if rows else (probes,)
+    return (probes,) if rows is None else (probes, _check_determinism(session, rows), _check_shares(session, rows))
 
 
 def _show_quality(package: Package) -> tuple[Check, ...]:

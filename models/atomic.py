@@ -14,6 +14,7 @@ UNFINISHED = ".tmp"
 """Ending of a file or folder that is still being written."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""No room on the disk, in the user's share of it, or in a file."""
 _IN_WORDS = re.compile(r"\(os error (\d+)\)")
 """How libraries in Rust (safetensors, tokenizers) tell of the system's errors, which they raise as errors of theirs."""
 
@@ -28,7 +29,7 @@ def atomic_write(target: Path, *, unfinished: Path | None = None) -> Iterator[Pa
     first.
 
     Raises:
-        OSError: as whatever writes raises it; where the disk is full, with the name of `target`.
+        OSError: as whatever writes raises it; where the disk is full and it names no file, with the name of `target`.
     """
     unfinished = unfinished or target.with_suffix(UNFINISHED)
     remove(unfinished)
@@ -48,7 +49,10 @@ def atomic_write(target: Path, *, unfinished: Path | None = None) -> Iterator[Pa
 
 @contextmanager
 def naming_full_disk(target: Path) -> Iterator[None]:
-    """Where the block finds the disk full, raise OSError with the name of `target`, whichever library found it."""
+    """Where the block finds the disk full and names no file, raise OSError with the name of `target`.
+
+    So do errors of libraries in Rust that tell of it in words; other libraries have words of their own for it.
+    """
     try:
         yield
     except Exception as error:
@@ -58,9 +62,9 @@ def naming_full_disk(target: Path) -> Iterator[None]:
 
 
 def _full_disk(error: BaseException) -> int | None:
-    """The number of the system's error where it says that no more can be written; None for any other."""
+    """The number of the system's error where it says, without a name, that no more can be written; None for others."""
     if isinstance(error, OSError):
-        number = error.errno
+        number = error.errno if error.filename is None else None
     else:
         found = _IN_WORDS.search(str(error))
         number = int(found[1]) if found and not isinstance(error, UserError) else None

@@ -70,7 +70,10 @@ def find_differences(session: Session, rows: Sequence[Row]) -> Differences:
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
-    """Batches that hold each row thrice in other company, and once beside the longest, two to eight rows at a time."""
+    """Batches of up to eight that hold each row thrice, in a new order each time, and once beside the longest.
+
+    The latter are of two to eight rows in turn.
+    """
     draw = random.Random(0)
     order = list(range(len(rows)))
     for _ in range(3):

@@ -3,7 +3,7 @@
 CLINE's semantic negatives (Wang et al., ACL 2021, section 3.1) for tasks that compare two texts, after Zhang et al.
 (PAWS, NAACL 2019) and McCoy et al. (HANS, ACL 2019), who show that such models hardly mind the order of words.
 Departing from CLINE, words also change places and negations are put in or taken out. The copy that says the same is
-mostly the text itself, and now and then a noisy one, so that a changed word alone does not tell.
+mostly the text itself, and now and then a noisy one, so that a changed word does not always tell.
 """
 
 import random
@@ -25,7 +25,8 @@ SWAPPED = 2 / 3
 UNCHANGED = 0.8
 """Probability that the copy that says the same is the text itself.
 
-Below a half, a model that can hardly tell two orders of the same words apart learns that a text contradicts itself.
+Of the pairs with the same words, more must say the same than change places (`SWAPPED`): else a model that can hardly
+tell two orders apart learns that a text contradicts itself.
 """
 
 _AUXILIARY = re.compile(

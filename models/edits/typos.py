@@ -2,7 +2,7 @@
 
 Inside a word a letter becomes its neighbour on the keyboard, two neighbours change places, or a letter is dropped, put
 in or doubled. The first and the last letter stay, except in the family with edges, which also puts in capitals, as
-DeepWordBug (Gao et al., SPW 2018) does: a misspelt word that begins with one is easily taken for a name.
+TextAttack's DeepWordBug does: a misspelt word that begins with one is easily taken for a name.
 """
 
 import re
@@ -61,9 +61,9 @@ def inner_typos(word: str) -> tuple[Candidates, ...]:
     return _misspell(word, range(1, len(word) - 1), neighbours, alphabet(word))
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 11)
 def edge_typos(word: str) -> tuple[Candidates, ...]:
-    """The misspellings of a word at any letter, by kind; also in capitals, and with a space put in."""
+    """The misspellings of a word with letters of either case, by kind; also with a space, and in another case."""
     splits = (word[:place] + " " + word[place:] for place in range(1, len(word)))
     cases = (word.lower(), word.upper(), word.capitalize(), word.swapcase())
     misspelt = _misspell(word, range(len(word)), _neighbours_in_both_cases, string.ascii_letters)

@@ -202,6 +202,6 @@ def write_checkpoint(run: Run, record: TrainingRecord, out: Path) -> None:
     best = _epoch_folder(run, record.kept_epoch)
     if run.correction:
         run.correction.write(best)
-    (best / RECORD_FILE).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    atomic_write_text(best / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
     best.rename(out)
     shutil.rmtree(run.work)

@@ -57,6 +57,13 @@ def test_both_graphs_are_verified(package_with_fp32: Path, checkpoint: Path) -> 
     ]
 
 
+def test_what_an_export_has_gated_is_asked_its_probes_alone_and_its_fallback_all(package_with_fp32: Path) -> None:
+    names = [check.name for check in verify_package(package_with_fp32, is_gated=True).checks]
+    assert names[:2] == ["files", "probes"]
+    assert not {"determinism", "explanations"} & {*names}
+    assert names[-3:] == ["fallback probes", "fallback determinism", "fallback explanations"]
+
+
 def test_another_fallback_under_the_same_manifest_fails_its_probes(package_with_fp32: Path, tmp_path: Path) -> None:
     folder = copied(package_with_fp32, tmp_path)
     model = onnx.load(folder / FALLBACK_FILE)

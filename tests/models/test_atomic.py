@@ -90,6 +90,11 @@ def test_a_full_disk_is_told_by_the_file_whichever_library_finds_it(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_full_disk_that_has_a_name_keeps_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="elsewhere"), atomic_write(tmp_path / "a.bin"):
+        raise OSError(errno.ENOSPC, "No space left on device", "elsewhere")
+
+
 @contextmanager
 def files_end_at(size: int) -> Iterator[None]:
     """Let no file of this process grow further, which libraries are told as they are of a full disk."""

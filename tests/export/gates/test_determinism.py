@@ -1,6 +1,9 @@
 """The gate against answers that depend on what is computed beside them."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -21,6 +24,27 @@ def test_the_exported_int8_graph_gives_each_row_the_same_bits_beside_any_others(
 
 def test_the_fp32_graph_gives_each_row_the_same_bits_beside_any_others(graph: Path, rows: list[Row]) -> None:
     assert check_determinism(Session(graph, pad_id=0), rows).bit_equal
+
+
+def test_rows_are_computed_alone_thrice_among_others_and_once_beside_the_longest(graph: Path, rows: list[Row]) -> None:
+    session = RecordingSession(graph, pad_id=0)
+    check_determinism(session, rows)
+    longest = max(rows, key=len)
+    batches = [batch for batch in session.batches if len(batch) > 1]
+    counts = Counter(id(row) for batch in batches for row in batch if row is not longest)
+    assert counts == {id(row): 4 for row in rows if row is not longest}
+    assert {len(batch) for batch in batches} == {*range(2, 9)}
+    assert Counter(len(batch) for batch in batches if batch[0] is longest)[2] >= 2
+    assert sum(len(batch) == 1 for batch in session.batches) >= len(rows)
+
+
+class RecordingSession(Session):
+    """A session that remembers what it computed."""
+
+    def run(self, rows: Sequence[Row], outputs: Sequence[str]) -> Any:
+        """Compute as ever."""
+        self.batches = [*getattr(self, "batches", []), list(rows)]
+        return super().run(rows, outputs)
 
 
 def test_a_dynamically_quantised_graph_is_refused(checkpoint: Path, rows: list[Row], tmp_path: Path) -> None:
