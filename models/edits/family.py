@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from models.words import Span
 
+LONGEST = 50
+"""Letters of the longest word that is misspelt. Longer runs are no words, and their misspellings would fill memory."""
+
 Candidates = tuple[str, ...]
 """Replacements of one word: sorted, each once, without the word itself."""
 

@@ -9,10 +9,10 @@ import unicodedata
 from functools import lru_cache
 
 from models.correction.lookalikes import CONFUSABLES, INVISIBLE
-from models.edits.family import Candidates, Family, make_candidates
+from models.edits.family import LONGEST, Candidates, Family, make_candidates
 from models.words import Span
 
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_WORD = re.compile(rf"(?<![^\W\d_])[^\W\d_]{{2,{LONGEST}}}(?![^\W\d_])")
 _FULL_WIDTH = 0xFEE0
 """Distance from a printable ASCII sign to its full-width form."""
 

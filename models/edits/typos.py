@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 from models.correction.errors import neighbours
-from models.edits.family import Candidates, Family, make_candidates
+from models.edits.family import LONGEST, Candidates, Family, make_candidates
 from models.words import Span
 
 SHORTEST = 4
 """Letters of the shortest word that is misspelt."""
 
-_WORD = re.compile(rf"(?<![^\W_])[A-Za-z]{{{SHORTEST},}}(?![^\W_])")
+_WORD = re.compile(rf"(?<![^\W_])[A-Za-z]{{{SHORTEST},{LONGEST}}}(?![^\W_])")
 
 
 def is_long_word(word: str) -> bool:
-    """Whether a word is one that is misspelt: ASCII letters alone, and enough of them."""
-    return len(word) >= SHORTEST and word.isascii() and word.isalpha()
+    """Whether a word is one that is misspelt: ASCII letters alone, and neither too few nor too many."""
+    return SHORTEST <= len(word) <= LONGEST and word.isascii() and word.isalpha()
 
 
 def press(word: str, place: int, key: str) -> str:
@@ -102,7 +102,7 @@ def _family(name: str, misspell: Callable[[str], tuple[Candidates, ...]]) -> Fam
 
 
 def find_long_words(text: str) -> tuple[Span, ...]:
-    """The words of four ASCII letters and more that stand alone: no other letter or digit touches them."""
+    """The words of four to fifty ASCII letters that stand alone: no other letter or digit touches them."""
     return tuple(Span(*match.span()) for match in _WORD.finditer(text))
 
 

@@ -13,6 +13,7 @@ from models.correction.lookalikes import CONFUSABLES, INVISIBLE
 from models.edits import FAMILIES, UnknownFamily, find_family
 from models.edits.family import fits_article, match_case, replace, replace_all
 from models.edits.names import KINDS
+from models.edits.noise import Noise
 from models.edits.typos import find_long_words
 from models.synonyms.wordnet import WordNetError
 from models.words import Span
@@ -141,6 +142,18 @@ def test_a_letter_put_in_has_the_case_of_the_word() -> None:
 @pytest.mark.parametrize("text", ["the cat", "naïve", "abcd1", "ab-cde"])
 def test_words_that_are_short_or_not_of_ascii_letters_are_not_misspelt(text: str) -> None:
     assert find_long_words(text) == ()
+
+
+@pytest.mark.parametrize("name", ["typos", "typos+edges", "unicode"])
+def test_runs_of_letters_too_long_for_a_word_stay(name: str) -> None:
+    """Their misspellings would fill the memory, as many of them as they have letters."""
+    family = find_family(name)
+    assert [tuple(span) for span in family.spans("x" * 50)] == [(0, 50)]
+    assert family.spans("x" * 51) == ()
+    assert [tuple(span) for span in family.spans("y" * 200_000 + " good")] == [(200_001, 200_005)]
+    long = "y" * 200_000
+    assert Noise(families=(name,)).copy_words([long], random.Random(0)) == (long,)
+    assert Noise(families=(name,)).copy(long, random.Random(0)) == long
 
 
 def test_synonyms_are_of_the_two_most_frequent_senses_in_the_words_inflection() -> None:
