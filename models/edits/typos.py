@@ -50,15 +50,11 @@ def insert(word: str, place: int, letters: str) -> Iterator[str]:
     return (word[:place] + letter + word[place:] for letter in letters)
 
 
-def alphabet(word: str) -> str:
-    """The letters that may be put into a word: capitals if it is in capitals, else small ones."""
-    return string.ascii_uppercase if word.isupper() else string.ascii_lowercase
-
-
 @lru_cache(maxsize=1 << 16)
 def inner_typos(word: str) -> tuple[Candidates, ...]:
-    """The misspellings of a word between its first and its last letter, by kind."""
-    return _misspell(word, range(1, len(word) - 1), neighbours, alphabet(word))
+    """The misspellings of a word between its first and its last letter, by kind, in capitals if the word is."""
+    letters = string.ascii_uppercase if word.isupper() else string.ascii_lowercase
+    return _misspell(word, range(1, len(word) - 1), neighbours, letters)
 
 
 @lru_cache(maxsize=1 << 11)

@@ -151,9 +151,13 @@ def test_runs_of_letters_too_long_for_a_word_stay(name: str) -> None:
     assert [tuple(span) for span in family.spans("x" * 50)] == [(0, 50)]
     assert family.spans("x" * 51) == ()
     assert [tuple(span) for span in family.spans("y" * 200_000 + " good")] == [(200_001, 200_005)]
-    long = "y" * 200_000
-    assert Noise(families=(name,)).copy_words([long], random.Random(0)) == (long,)
-    assert Noise(families=(name,)).copy(long, random.Random(0)) == long
+    assert Noise(families=(name,)).copy("y" * 200_000, random.Random(0)) == "y" * 200_000
+
+
+def test_a_word_among_others_that_is_too_long_for_one_stays() -> None:
+    words = ["y" * 51, "z" * 50]
+    kept, changed = Noise(families=("typos",), share=1).copy_words(words, random.Random(0))
+    assert (kept, changed != words[1]) == (words[0], True)
 
 
 def test_synonyms_are_of_the_two_most_frequent_senses_in_the_words_inflection() -> None:
