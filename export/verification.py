@@ -19,7 +19,7 @@ from export.session import Session, open_packaged_model
 from models.data import load_part
 from models.evaluation import measure
 from models.tables import format_count
-from models.text import Row
+from models.text import Reader, Row
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,18 @@ def verify_package(
             checked.
     """
     package = open_package(folder)
-    rows = rows_of_many_lengths(package.task, package.reader())
+    reader = package.reader()
+    rows = rows_of_many_lengths(package.task, reader)
     checks = [
         Check("files", True, f"{format_count(len(package.manifest.files), 'file')} as the package was made with"),
-        *_check_graph(package, None if is_gated else rows),
+        *_check_graph(package, reader, None if is_gated else rows),
         *_show_quality(package),
         *_show_robustness(package),
     ]
     if package.fallback:
-        checks += [replace(check, name=f"fallback {check.name}") for check in _check_graph(package.fallback, rows)]
+        checks += [
+            replace(check, name=f"fallback {check.name}") for check in _check_graph(package.fallback, reader, rows)
+        ]
     if data is not None:
         checks.append(_check_quality(package, data))
     if checkpoint is not None:
@@ -72,19 +75,19 @@ def verify_package(
     return VerificationReport(package, tuple(checks))
 
 
-def _check_graph(package: Package, rows: Sequence[Row] | None) -> tuple[Check, ...]:
+def _check_graph(package: Package, reader: Reader, rows: Sequence[Row] | None) -> tuple[Check, ...]:
     """Ask the graph of `package` its probes, and lead it through the gates with `rows`, unless these are None."""
     try:
         session = Session(package.graph, pad_id=package.manifest.pad_id)
-        return _check_session(package, session, rows)
+        return _check_session(package, reader, session, rows)
     # ONNX Runtime's errors have no base of their own.
     except Exception as error:
         reason = str(error).partition("\n")[0]
         return (Check("graph", False, f"{package.graph.name} does not compute what its manifest says: {reason:.300}"),)
 
 
-def _check_session(package: Package, session: Session, rows: Sequence[Row] | None) -> tuple[Check, ...]:
-    probes = _check_probes(package, session)
+def _check_session(package: Package, reader: Reader, session: Session, rows: Sequence[Row] | None) -> tuple[Check, ...]:
+    probes = _check_probes(package, reader, session)
     return (probes,) if rows is None else (probes, _check_determinism(session, rows), _check_shares(session, rows))
 
 
@@ -112,8 +115,8 @@ def _beside(own: str, twins: Sequence[str], others: Sequence[str]) -> str:
     return f"{own} ({told})" if told else own
 
 
-def _check_probes(package: Package, session: Session) -> Check:
-    reader, differences = package.reader(), dict[str, float]()
+def _check_probes(package: Package, reader: Reader, session: Session) -> Check:
+    differences: dict[str, float] = {}
     for probe in package.probes:
         found = probe_outputs(package.task, reader, session, probe.item, tuple(probe.outputs))
         for name, expected in probe.outputs.items():

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
+from models.edits.family import LONGEST
 from models.edits.typos import SHORTEST
 from models.tasks.task import Item
 from service.answers.answers import Answers
@@ -18,7 +19,7 @@ from service.cli.progress import console
 from service.cli.terminal import harmless, show_json
 
 _NOTHING_TO_EDIT: dict[CertifiedFamily, str] = {
-    "typos": f"typos change words of {SHORTEST} letters and more of a to z, and the text has none",
+    "typos": f"typos change words of {SHORTEST} to {LONGEST} letters of a to z, and the text has none",
     "synonyms": "synonyms change words for which WordNet has others that mean the same, and the text has none",
 }
 
@@ -32,7 +33,7 @@ def certify(
 ) -> None:
     """Try every edit of one word of a few texts, and say whether one changes the answer.
 
-    `typos` are all misspellings of one letter inside words of four letters and more; `synonyms` are words of WordNet
+    `typos` are all misspellings of one letter inside words of four to fifty letters; `synonyms` are words of WordNet
     that mean the same. A certificate holds for the text, the package and the family that it was made with.
 
     ```sh

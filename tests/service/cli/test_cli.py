@@ -205,7 +205,7 @@ def test_a_certificate_is_shown_with_its_counterexample(package: Path) -> None:
     turned, found, held, none, long = shown.stdout.splitlines()
     assert found.startswith("does not hold: boring -> b")
     assert re.search(r" gives positive  0[.]\d+; [0-9]{3} edits [(]typos[)] were tried$", found)
-    assert none == "nothing to try: typos change words of 4 letters and more of a to z, and the text has none"
+    assert none == "nothing to try: typos change words of 4 to 50 letters of a to z, and the text has none"
     assert [line[:8] for line in (turned, held, long)] == ["negative", "negative", "positive"]
     assert shown.stderr.startswith("input 3 has no certificate: more than ")
     assert shown.returncode == 1
@@ -222,7 +222,7 @@ def test_certify_tells_by_its_exit_code_whether_every_certificate_holds(package:
 def test_a_text_that_typos_leave_alone_has_nothing_to_try(package: Path) -> None:
     completed = steadfast("certify", "sentiment", "so so", "--package", package)
     assert (completed.returncode, completed.stderr) == (0, "")
-    assert "nothing to try: typos change words of 4 letters and more of a to z" in completed.stdout
+    assert "nothing to try: typos change words of 4 to 50 letters of a to z" in completed.stdout
     assert "holds" not in completed.stdout
 
 
