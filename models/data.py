@@ -21,7 +21,7 @@ from models.files.layout import USUAL_LAYOUT, Columns, Layout, find_columns
 from models.files.parts import (
     DataError,
     OpenPart,
-    are_too_many,
+    check_usable,
     class_names,
     fetch_part,
     mistakes,
@@ -101,11 +101,8 @@ def load_part(
 
     for found in _read_each(records, name, task, use, read, layout):
         (bad if isinstance(found, BadRecord) else examples).append(found)  # type: ignore[arg-type]
+    check_usable(name, bad, len(examples))
     wrong = mistakes(bad)
-    if are_too_many(len(wrong), len(examples) + len(wrong)):
-        raise unusable(name, bad, len(bad) + len(examples))
-    if not examples:
-        raise unusable(name, bad, len(bad))
     origin = DataFile(
         part=use,
         name=name,
@@ -206,8 +203,7 @@ def load_answered(
         (bad if isinstance(found, BadRecord) else answered).append(found)  # type: ignore[arg-type]
         if len(answered) == most:
             break
-    if not answered or are_too_many(len(mistakes(bad)), len(answered) + len(mistakes(bad))):
-        raise unusable(name, bad, len(bad) + len(answered))
+    check_usable(name, bad, len(answered))
     return answered
 
 

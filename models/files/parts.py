@@ -55,6 +55,13 @@ def mistakes(bad: Sequence[BadRecord]) -> list[BadRecord]:
     return [one for one in bad if not isinstance(one, LeftOutRecord)]
 
 
+def check_usable(name: str, bad: Sequence[BadRecord], used: int) -> None:
+    """Raise DataError where none of the records of a part can be used, or too many of them cannot."""
+    wrong = len(mistakes(bad))
+    if not used or are_too_many(wrong, used + wrong):
+        raise unusable(name, bad, used + len(bad))
+
+
 def unusable(name: str, bad: Sequence[BadRecord], count: int) -> DataError:
     """The error that says how many of the records of a part cannot be used, and why the first of them cannot."""
     if not bad:
