@@ -15,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from export.external_data import data_file, names_other_files
 from export.figures.passport import Passport
 from export.figures.reference import Reference
-from models.checkpoint import DataFile, Licences, MethodRecord
+from models.checkpoint import RECORD_FILE, DataFile, Licences, MethodRecord
 from models.correction.reading import CorrectionKind, open_correction
 from models.correction.spelling import WORDS_FILE
 from models.errors import UserError, first_mistake
 from models.files.layout import USUAL_LAYOUT, Layout
+from models.folders import why_no_folder
 from models.methods import name_variant
 from models.tasks import TASKS, find_task
 from models.tasks.task import AnyTask, Outputs
@@ -390,9 +391,9 @@ def read_manifest(folder: Path) -> Manifest:
     """Read only the manifest, and check it against its own digest; raises as `open_package` does."""
     path = folder / MANIFEST_FILE
     if not folder.is_dir():
-        raise MissingFile(
-            f"{folder}: no such folder; a package is a folder made by `steadfast export`, such as zoo/sentiment"
-        )
+        raise MissingFile(f"{folder}: {why_no_folder(folder)}; a package is a folder made by `steadfast export`")
+    if not path.is_file() and (folder / RECORD_FILE).is_file():
+        raise MissingFile(f"{folder}: a checkpoint; `steadfast export {folder} -o PACKAGE` makes a package of it")
     if not path.is_file():
         raise MissingFile(f"{path}: missing; a package is a folder made by `steadfast export`")
     content = path.read_bytes()

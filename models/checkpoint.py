@@ -12,9 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from models.correction.reading import CorrectionKind
 from models.errors import UserError, first_mistake
 from models.files.layout import USUAL_LAYOUT, Layout
+from models.folders import why_no_folder
 from models.tasks.task import Outputs
 
 RECORD_FILE = "training.json"
+UNFINISHED = ".training"
+"""The end of the name of a folder in which a training keeps its files until it is done."""
 METHOD_FILE = "method.safetensors"
 """Weights that the training method adds; they are read again only for a method whose model answers with them."""
 
@@ -202,8 +205,13 @@ class ImportRecord:
 def read_record(folder: Path) -> TrainingRecord:
     """Read the training record of the checkpoint in `folder`; raises CheckpointError."""
     path = folder / RECORD_FILE
-    if not folder.exists():
-        raise CheckpointError(f"{folder}: no such folder")
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: {why_no_folder(folder)}")
+    if folder.name.endswith(UNFINISHED):
+        raise CheckpointError(
+            f"{folder}: an unfinished training; run its `steadfast train` again, which goes on with it and ends with "
+            f"{str(folder).removesuffix(UNFINISHED)}"
+        )
     if not path.is_file():
         raise CheckpointError(f"{folder}: not a checkpoint, it has no {RECORD_FILE}; `steadfast train` makes one")
     try:

@@ -78,8 +78,12 @@ def check_folder(name: str) -> None:
     """
     path = Path(name)
     if _looks_like_path(name) and not path.is_dir():
-        what = "a file, not a folder; name the folder that it is in" if path.is_file() else "no such folder"
-        raise NoSuchFolder(f"{name}: {what}")
+        raise NoSuchFolder(f"{name}: {why_no_folder(path)}")
+
+
+def why_no_folder(path: Path) -> str:
+    """The reason why `path` is no folder."""
+    return "a file, not a folder; name the folder that it is in" if path.is_file() else "no such folder"
 
 
 def _looks_like_path(name: str) -> bool:

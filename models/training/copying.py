@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from tokenizers import Tokenizer
 
 from models.correction.reading import Correction
 from models.edits.noise import Noise
+from models.errors import UserError
 from models.tasks import find_task
 from models.tasks.task import AnyTask, Item
 from models.tasks.token_positions import answer_places
@@ -118,6 +120,10 @@ def copy_item(item: Item, task: AnyTask, noise: Noise, draw: random.Random) -> I
     return item.model_copy(update=dict(zip(fields, changed, strict=True)))
 
 
+class CopyingError(UserError):
+    """A process that makes copies has ended before its time."""
+
+
 class CopyProcesses:
     """Processes that make copies while the training computes; results come in the order of the jobs."""
 
@@ -127,15 +133,25 @@ class CopyProcesses:
         self._pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _prepare, (settings,))
 
     def make_all(self, jobs: Iterable[CopyJob]) -> Iterator[CopiedRows]:
-        """The copies of each job; some jobs ahead are worked on before they are asked for."""
+        """The copies of each job; some jobs ahead are worked on before they are asked for.
+
+        Raises:
+            CopyingError: the system has ended a process.
+        """
         waiting: deque[Future[CopiedRows]] = deque()
-        for job in jobs:
-            with _interrupts_held():
-                waiting.append(self._pool.submit(_make, job))
-            if len(waiting) > self._ahead:
+        try:
+            for job in jobs:
+                with _interrupts_held():
+                    waiting.append(self._pool.submit(_make, job))
+                if len(waiting) > self._ahead:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise CopyingError(
+                "a process that makes noisy copies was ended from outside, most likely because memory ran out; free "
+                "some, and the same command goes on from the last step that was saved"
+            ) from error
 
     def close(self) -> None:
         """End the processes; jobs that nobody waits for are dropped."""

@@ -18,6 +18,7 @@ from models.progress import Say
 from models.robust import find_implementation, read_settings
 from models.robust.method import BuildContext, Method, ParameterGroup
 from models.synonyms.known_words import make_correction
+from models.tables import format_count
 from models.tasks import find_task
 from models.tasks.labels.matching import has_named_labels
 from models.tasks.task import AnyTask, Outputs
@@ -148,6 +149,8 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
     reader = Reader(base.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens), correction)
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
     data = _read_data(settings, task, reader, measured_rows)
+    for file in data.origins:
+        _say_unused(file, watcher)
     if data.made:
         watcher.say(f"training on {len(data.made)} made records beside the {len(data.train_examples) - len(data.made)}")
     set_seed(settings.seed)
@@ -200,6 +203,15 @@ def _read_data(settings: TrainingSettings, task: AnyTask, reader: Reader, measur
         measured=draw_rows(validation.examples, measured_rows, groups),
         made=make_contrast(examples, task, outputs, reader, settings.noise, settings.seed),
     )
+
+
+def _say_unused(file: DataFile, watcher: Watcher) -> None:
+    """Say how many records of a part are not used, and why."""
+    skipped = "were skipped by annotators or are left out by the label map"
+    for count, why in ((file.bad_rows, "cannot be read"), (file.left_out_rows, skipped)):
+        if count:
+            all_records = format_count(file.rows + file.bad_rows + file.left_out_rows, "record")
+            watcher.say(f"{file.name}: {count:,} of {all_records} {why}; `steadfast data check` shows more")
 
 
 def _make_encoder(settings: TrainingSettings, base: Base) -> tuple[Encoder, HeadRecord | None]:

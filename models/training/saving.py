@@ -4,7 +4,8 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Container, Iterator
+import textwrap
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,18 +55,34 @@ def check_claim(settings: TrainingSettings, work: Path, unknown: Container[str] 
     """Refuse a `work` that belongs to a run with other settings; those that are `unknown` yet are not compared.
 
     Raises:
-        TrainingError: says which settings differ.
+        TrainingError: says which settings differ, and how.
     """
-    wanted = settings.model_dump(mode="json")
     claim = work / CLAIM_FILE
     if claim.is_file():
-        found = json.loads(claim.read_text())
-        differing = sorted(key for key in wanted if key not in unknown and wanted[key] != found.get(key))
+        found, wanted = _flat(json.loads(claim.read_text())), _flat(settings.model_dump(mode="json"))
+        differing = [
+            key
+            for key in sorted(wanted.keys() | found.keys())
+            if key.partition(".")[0] not in unknown and wanted.get(key) != found.get(key)
+        ]
         if differing:
+            told = (f"{key} ({_shown(found.get(key))} there, {_shown(wanted.get(key))} now)" for key in differing)
             raise TrainingError(
-                f"{work}: holds an unfinished run with another {', '.join(differing)}; "
-                "finish that one, remove the folder, or choose another name"
+                f"{work}: holds an unfinished run with another {', '.join(told)}; finish that one, remove the folder, "
+                "or choose another name"
             )
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """The settings with those of a table as TABLE.NAME."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name: value}
+    return flat
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else textwrap.shorten(json.dumps(value, ensure_ascii=False), 60, placeholder=" ...")
 
 
 @contextmanager
@@ -93,11 +110,8 @@ def resume_run(run: Run) -> RunState:
         return RunState()
     saved = load_state(path, run.stateful)
     state = RunState(**saved["progress"])
-    if saved["circumstances"] != _circumstances(run):
-        raise TrainingError(
-            f"{run.work}: begun with other data, in another precision or on another number of processes than now; "
-            "put those back, or remove the folder"
-        )
+    if differing := _differing(saved["circumstances"], _circumstances(run)):
+        raise TrainingError(f"{run.work}: begun {' and '.join(differing)}; go on with that, or remove the folder")
     run.watcher.say(f"going on from step {state.step} (epoch {state.epoch}) of {run.work}")
     return state
 
@@ -116,6 +130,19 @@ def _circumstances(run: Run) -> dict[str, Any]:
         "bf16": run.settings.uses_bf16,
         "processes": run.replicas.count,
     }
+
+
+def _differing(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The circumstances of a saved run that are others `now`, in words."""
+    told = []
+    if there["data"] != now["data"]:
+        changed = [file["name"] for file in there["data"] if file not in now["data"]]
+        told.append(f"with other data ({', '.join(changed)})")
+    if there["bf16"] != now["bf16"]:
+        told.append(f"in {'bf16' if there['bf16'] else 'float32'}")
+    if there["processes"] != now["processes"]:
+        told.append("by one process" if there["processes"] == 1 else f"by {there['processes']} processes")
+    return told
 
 
 def best_epoch(run: Run, state: RunState) -> int | None:

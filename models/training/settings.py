@@ -16,7 +16,7 @@ from models.cpu import cpu_flags
 from models.edits import FAMILIES, find_family
 from models.edits.names import NAMES
 from models.edits.noise import LEAST_SHARE
-from models.errors import UserError
+from models.errors import UserError, describe_mistake
 from models.files.layout import check_layout
 from models.folders import check_folder
 from models.methods import METHODS, find_method, name_variant
@@ -396,7 +396,7 @@ def _say_wrong(mistake: ErrorDetails) -> str:
     name = ".".join(map(str, place))
     if mistake["type"] == "missing":
         return f"{name} is not set; pass --{place[-1]}, or set it in the file of --config"
-    message = mistake["msg"].lower()
+    message = describe_mistake(mistake)
     return f"{name}: {message}" if place else message
 
 

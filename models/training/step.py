@@ -70,7 +70,8 @@ def take_step(
     if not all(map(math.isfinite, [*reported.values(), *norms])):
         run.optimizer.zero_grad()
         raise TrainingError(
-            f"step {plan.step}: the loss or its gradient is not finite ({reported}); lower the learning rate"
+            f"step {plan.step}: the loss or its gradient is not finite ({reported}); lower the learning rate, and "
+            f"remove {run.work} or choose another name with --out"
         )
     for group in groups:
         group["lr"] = plan.learning_rate * group["scale"]

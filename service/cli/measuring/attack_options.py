@@ -49,8 +49,8 @@ Families = Annotated[
     typer.Option(
         "--attack",
         metavar="FAMILY",
-        help=f"Edits to try: {', '.join(FAMILIES)}; or `{ALL}`, which is {', '.join(TRIED)}. May be repeated: the "
-        f"attacks are made one after another. Without it: {DEFAULT}.",
+        help=f"Edits to try: {', '.join(FAMILIES)}; or `{ALL}`, which is {', '.join(TRIED)}. Several, separated by "
+        f"commas, are tried one after another. Without it: {DEFAULT}.",
     ),
 ]
 Similarity = Annotated[
@@ -117,7 +117,8 @@ def read_settings(families: list[str] | None, bounds: dict[str, Any]) -> list[At
     Raises:
         BadParameter: a bound is none.
     """
-    named = [one for family in families or [DEFAULT] for one in (TRIED if family == ALL else (family,))]
+    given_names = [name.strip() for names in families or [DEFAULT] for name in names.split(",")]
+    named = [one for family in given_names for one in (TRIED if family == ALL else (family,))]
     given = {name: value for name, value in bounds.items() if value not in (None, [])}
     try:
         return [AttackSettings(family=family, **given) for family in dict.fromkeys(named)]

@@ -81,12 +81,12 @@ def test_token_heads_are_compared_by_the_mean_of_real_states_and_read_at_all_rea
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"q_min": 0.3}, "settings: value error, q_min 0.3, rho 0.25 and q_max 0.9 must not fall in this order"),
-        ({"q_max": 0.2}, "settings: value error, q_min 0.02, rho 0.25 and q_max 0.2 must not fall in this order"),
-        ({"rho": 1.0, "q_max": 0.2}, "rho: input should be less than 1"),
-        ({"q_max": 1.0}, "q_max: input should be less than 1"),
-        ({"kappa": 0}, "kappa: input should be greater than 0"),
-        ({"feedback_weight": -1}, "feedback_weight: input should be greater than or equal to 0"),
+        ({"q_min": 0.3}, "settings: q_min 0.3, rho 0.25 and q_max 0.9 must not fall in this order"),
+        ({"q_max": 0.2}, "settings: q_min 0.02, rho 0.25 and q_max 0.2 must not fall in this order"),
+        ({"rho": 1.0, "q_max": 0.2}, "rho: must be less than 1"),
+        ({"q_max": 1.0}, "q_max: must be less than 1"),
+        ({"kappa": 0}, "kappa: must be more than 0"),
+        ({"feedback_weight": -1}, "feedback_weight: must be at least 0"),
     ],
 )
 def test_settings_that_make_no_policy_are_refused(given: dict[str, float], message: str) -> None:

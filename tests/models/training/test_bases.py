@@ -218,8 +218,8 @@ def test_tasks_that_it_cannot_answer_are_refused_before_anything_starts(task: st
     ("changed", "message"),
     [
         ({"base": "elsewhere"}, "settings: bilstm: is for a new BiLSTM; leave it out, or set base to 'bilstm'"),
-        ({"bilstm": {"min_documents": 0}}, "bilstm.min_documents: input should be greater than 0"),
-        ({"bilstm": {"width": 3}}, "bilstm.width: extra inputs are not permitted"),
+        ({"bilstm": {"min_documents": 0}}, "bilstm.min_documents: must be more than 0"),
+        ({"bilstm": {"width": 3}}, "bilstm.width: is not known here"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(changed: dict[str, Any], message: str, data: Path) -> None:

@@ -1,5 +1,6 @@
 """Whole trainings with noise beside the method: switched off, killed and started again, and for every task."""
 
+import multiprocessing
 import random
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from models.checkpoint import read_record
 from models.edits.noise import Noise
 from models.networks.loading import load_tokenizer
 from models.tasks import TASKS
-from models.training.copying import CopyJob, CopyMaker, CopySettings, copy_item
+from models.training.copying import CopyingError, CopyJob, CopyMaker, CopyProcesses, CopySettings, copy_item
 from models.training.loop import train
 from models.training.noise import copies_in
 from models.training.settings import TextNoise, TrainingError, TrainingSettings, check_settings
@@ -30,10 +31,14 @@ def _settings(base: Path, data: Path, noise: dict[str, Any] | None, **changed: A
     return check_settings(given | changed)
 
 
-def _maker(base: Path, task: str, seed: int = 1) -> CopyMaker:
+def _copy_settings(base: Path, task: str, seed: int = 1) -> CopySettings:
     tokenizer = load_tokenizer(base).backend_tokenizer.to_str()
     noise = Noise(families=("typos",), share=0.4)
-    return CopyMaker(CopySettings(task=task, tokenizer=tokenizer, max_tokens=32, pad_id=0, noise=noise, seed=seed))
+    return CopySettings(task=task, tokenizer=tokenizer, max_tokens=32, pad_id=0, noise=noise, seed=seed)
+
+
+def _maker(base: Path, task: str, seed: int = 1) -> CopyMaker:
+    return CopyMaker(_copy_settings(base, task, seed))
 
 
 def _job(task: str, indices: tuple[int, ...], epoch: int = 1) -> CopyJob:
@@ -46,6 +51,18 @@ def test_without_strength_training_is_plain_bit_for_bit(base: Path, data: Path, 
     train(_settings(base, data, {"families": (), "word_noise": 0.0}), tmp_path / "off", SILENT)
     assert same_weights(tmp_path / "off", tmp_path / "plain")
     assert read_record(tmp_path / "off").epochs == read_record(tmp_path / "plain").epochs
+
+
+def test_a_copying_process_that_the_system_ends_is_told_in_a_sentence(base: Path) -> None:
+    """As it is where memory runs out."""
+    processes = CopyProcesses(_copy_settings(base, "sentiment"), 1)
+    made = processes.make_all(_job("sentiment", (0, 1)) for _ in range(9))
+    next(made)
+    (process,) = multiprocessing.active_children()
+    process.kill()
+    with pytest.raises(CopyingError, match="was ended from outside, most likely because memory ran out"):
+        list(made)
+    processes.close()
 
 
 def test_killed_and_started_again_the_weights_are_those_of_an_uninterrupted_run(

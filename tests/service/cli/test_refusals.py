@@ -79,7 +79,7 @@ REFUSED = [
     (("export", "package", "-o", "new"), f"{A_PACKAGE}; serve it as it is: steadfast serve package; or name"),
     ((*TRAIN, "--data", "data/sentimnt"), "data/sentimnt: no such folder"),
     ((*TRAIN, "--data", "~/nowhere"), "~/nowhere: no such folder"),
-    ((*TRAIN, "--epochs", "0"), "settings: epochs: input should be greater than 0"),
+    ((*TRAIN, "--epochs", "0"), "settings: epochs: must be more than 0"),
     (("train", "--config", "nowhere.toml"), "nowhere.toml: cannot be read"),
     (("train", "--config", "broken.toml"), "broken.toml: not TOML"),
     (("train", "--task", "sentiment"), "settings: base is not set; pass --base"),

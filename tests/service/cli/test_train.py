@@ -170,7 +170,12 @@ def test_interrupted_training_says_how_to_go_on_and_does(workshop: Path) -> None
         (("export", "checkpoint", "-o", "package"), "package: exists already"),
         (("evaluate", "data", "--data", "data"), "not a checkpoint"),
         (("evaluate", "package", "--data", "data", "--part", "test"), "no part 'test'; there are: train, validation"),
-        (("verify", "checkpoint"), "package.json: missing"),
+        (
+            ("verify", "checkpoint"),
+            "checkpoint: a checkpoint; `steadfast export checkpoint -o PACKAGE` makes",
+        ),
+        (("verify", "package/model.onnx"), "a file, not a folder; name the folder that it is in; a package is"),
+        (("verify", "data"), "package.json: missing"),
     ],
 )
 def test_a_users_mistake_is_one_sentence_and_exit_code_2(

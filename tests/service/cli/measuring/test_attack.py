@@ -30,7 +30,7 @@ def _attack(*arguments: object) -> Result:
 
 def test_the_figures_are_a_table_and_a_file(package: Path, data: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    options = ("--data", data, "--part", "validation", "--attack", "typos", "--attack", "unicode", "--words", 2)
+    options = ("--data", data, "--part", "validation", "--attack", "typos, unicode", "--words", 2)
     ran = _attack(package, *options, "--twin", package, "--json", report)
     assert ran.exit_code == 0, ran.output
     for shown in ("tiny", "12 records", "typos 2", "unicode 2", "any 2", "under attack", "transfer"):
