@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from export.external_data import data_file, names_other_files
 from export.figures.passport import Passport
 from export.figures.reference import Reference
-from models.checkpoint import RECORD_FILE, DataFile, Licences, MethodRecord
+from models.checkpoint import CLAIM_FILE, RECORD_FILE, DataFile, Licences, MethodRecord, why_not_a_model
 from models.correction.reading import CorrectionKind, open_correction
 from models.correction.spelling import WORDS_FILE
 from models.errors import UserError, first_mistake
@@ -392,10 +392,8 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_FILE
     if not folder.is_dir():
         raise MissingFile(f"{folder}: {why_no_folder(folder)}; a package is a folder made by `steadfast export`")
-    if not path.is_file() and (folder / RECORD_FILE).is_file():
-        raise MissingFile(f"{folder}: a checkpoint; `steadfast export {folder} -o PACKAGE` makes a package of it")
     if not path.is_file():
-        raise MissingFile(f"{path}: missing; a package is a folder made by `steadfast export`")
+        raise MissingFile(why_no_package(folder))
     content = path.read_bytes()
     try:
         manifest = Manifest.model_validate_json(content)
@@ -406,6 +404,15 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.task not in TASKS:
         raise WrongFormat(f"{path}: no task {manifest.task!r} here; this version knows: {', '.join(TASKS)}")
     return manifest
+
+
+def why_no_package(folder: Path) -> str:
+    """Say what a folder is that has no manifest, and how packages are made."""
+    if (folder / RECORD_FILE).is_file():
+        return f"{folder}: a checkpoint; `steadfast export {folder} -o PACKAGE` makes a package of it"
+    if (folder / CLAIM_FILE).is_file():
+        return f"{folder}: {why_not_a_model(folder)}"
+    return f"{folder / MANIFEST_FILE}: missing; a package is a folder made by `steadfast export`"
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:

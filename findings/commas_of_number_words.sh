@@ -6,12 +6,11 @@
 #
 # Seen: "one thousand, one hundred" is read as 101. A word with a comma is no number word, so "thousand," is dropped and the
 # rest is put together without it; nothing is raised. Of the numbers from 1,000 to 19,999 nine in ten come back as others.
-# Without commas these come back right. Numbers spoken in two parts do not, and are multiplied: "nineteen eighty four" is
-# 19 x 80 + 4 = 1524, and "thirty five hundred" 250.
+# Without commas these come back right. Some numbers spoken in two parts do not, and are multiplied: "nineteen eighty four" is
+# 19 x 80 + 4 = 1524, and "thirty five hundred" 30 x 5 + 100 = 250.
 #
-# Whom it hurts: who normalises amounts and years before a model reads them, or makes test sets by writing numbers out. The
-# result is always a whole number, mostly smaller, and looks plausible. Take commas out first, and read years by a rule
-# of your own.
+# Whom it hurts: who normalises amounts and years before a model reads them, or makes test sets by writing numbers out. What
+# comes back is a smaller whole number that looks plausible. Take commas out first, and read years by a rule of your own.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -24,7 +23,9 @@ from word2number.w2n import word_to_num
 
 FROM, TO = 1_000, 20_000
 written = {number: num2words(number) for number in range(FROM, TO)}
-with_commas = sum(word_to_num(words) != number for number, words in written.items())
+read = {number: word_to_num(words) for number, words in written.items()}
+with_commas = sum(found != number for number, found in read.items())
+assert all(isinstance(found, int) and found <= number for number, found in read.items())
 without = sum(word_to_num(words.replace(",", "")) != number for number, words in written.items())
 print(f"of {TO - FROM:,} numbers {with_commas:,} come back as others, without commas {without:,}")
 for words, read in (

@@ -16,8 +16,10 @@ from models.folders import why_no_folder
 from models.tasks.task import Outputs
 
 RECORD_FILE = "training.json"
-UNFINISHED = ".training"
+WORK_ENDING = ".training"
 """The end of the name of a folder in which a training keeps its files until it is done."""
+CLAIM_FILE = "settings.json"
+"""The settings of the training that a folder with this ending belongs to."""
 METHOD_FILE = "method.safetensors"
 """Weights that the training method adds; they are read again only for a method whose model answers with them."""
 
@@ -207,14 +209,20 @@ def read_record(folder: Path) -> TrainingRecord:
     path = folder / RECORD_FILE
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: {why_no_folder(folder)}")
-    if folder.name.endswith(UNFINISHED):
-        raise CheckpointError(
-            f"{folder}: an unfinished training; run its `steadfast train` again, which goes on with it and ends with "
-            f"{str(folder).removesuffix(UNFINISHED)}"
-        )
     if not path.is_file():
-        raise CheckpointError(f"{folder}: not a checkpoint, it has no {RECORD_FILE}; `steadfast train` makes one")
+        raise CheckpointError(f"{folder}: {why_not_a_model(folder)}")
     try:
         return TrainingRecord.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise CheckpointError(f"{path}: {first_mistake(error)}") from error
+
+
+def why_not_a_model(folder: Path) -> str:
+    """Say what a folder is that holds neither a checkpoint nor a package, and how these are made."""
+    if folder.name.endswith(WORK_ENDING) and (folder / CLAIM_FILE).is_file():
+        return (
+            "an unfinished training; run its `steadfast train` again, which goes on and leaves the checkpoint "
+            f"{str(folder).removesuffix(WORK_ENDING)}"
+        )
+    made = "`steadfast train` makes one, and `steadfast export` a package of it"
+    return f"not a checkpoint, it has no {RECORD_FILE}; {made}"

@@ -32,15 +32,15 @@ _PLAIN = {
     "extra_forbidden": "is not known here",
     "string_type": "must be a text",
     "string_unicode": HALF_A_CHARACTER,
-    "string_too_short": "must have at least {min_length:,} {characters}",
-    "string_too_long": "must have at most {max_length:,} {characters}",
+    "string_too_short": "must have at least {min_length} {characters}",
+    "string_too_long": "must have at most {max_length} {characters}",
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
-    "tuple_type": 'must be a list, such as ["walk", "drive"]',
+    "tuple_type": "must be a list",
     "list_type": "must be a list",
     "dict_type": "must be an object",
-    "too_short": "must hold at least {min_length:,} {entries}",
-    "too_long": "must hold at most {max_length:,} {entries}",
+    "too_short": "must hold at least {min_length} {entries}",
+    "too_long": "must hold at most {max_length} {entries}",
     "literal_error": "must be {expected}",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -51,10 +51,10 @@ _PLAIN = {
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
-    "greater_than": "must be more than {gt:,}",
-    "greater_than_equal": "must be at least {ge:,}",
-    "less_than": "must be less than {lt:,}",
-    "less_than_equal": "must be at most {le:,}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
     "string_pattern_mismatch": "must match {pattern}",
     "json_invalid": "is no JSON: {error}",
 }
@@ -89,7 +89,12 @@ def describe_mistake(mistake: Mapping[str, Any]) -> str:
         return str(mistake["msg"]).removeprefix("Value error, ")
     most = context.get("max_length", context.get("min_length"))
     nouns = {"characters": "character", "entries": "entry"} if most == 1 else {}
-    return plain.format_map({"characters": "characters", "entries": "entries"} | nouns | context)
+    bounds = {name: _count(value) for name, value in context.items() if isinstance(value, int | float)}
+    return plain.format_map({"characters": "characters", "entries": "entries"} | nouns | context | bounds)
+
+
+def _count(number: float) -> str:
+    return f"{int(number):,}" if number == int(number) else f"{number:,}"
 
 
 def say_how_many(error: "ValidationError") -> str:

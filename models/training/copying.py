@@ -16,6 +16,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -149,8 +150,8 @@ class CopyProcesses:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise CopyingError(
-                "a process that makes noisy copies was ended from outside, most likely because memory ran out; free "
-                "some, and the same command goes on from the last step that was saved"
+                "a process that makes noisy copies was ended from outside, as the system does where memory runs out; "
+                "the same command goes on from the last step that was saved"
             ) from error
 
     def close(self) -> None:
@@ -168,13 +169,14 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_made_here: dict[str, CopyMaker] = {}
+_settings_here: list[CopySettings] = []
+"""The settings of the copies that this process makes."""
 
 
 def _prepare(settings: CopySettings) -> None:
     """Get a process ready; it ends when the training does, however that ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _made_here["maker"] = CopyMaker(settings)
+    _settings_here.append(settings)
 
 
 def _end_with_parent() -> None:
@@ -185,4 +187,10 @@ def _end_with_parent() -> None:
 
 
 def _make(job: CopyJob) -> CopiedRows:
-    return _made_here["maker"].make(job)
+    return _maker().make(job)
+
+
+@cache
+def _maker() -> CopyMaker:
+    """The maker of this process. What goes wrong here is raised as it is; in `_prepare` it would end the process."""
+    return CopyMaker(_settings_here[0])

@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.checkpoint import UNFINISHED, EpochRecord, TrainingRecord
+from models.checkpoint import WORK_ENDING, EpochRecord, TrainingRecord
 from models.data import Example
 from models.evaluation import EvaluatedModel, measure
 from models.folders import check_new
@@ -56,7 +56,7 @@ def train(settings: TrainingSettings, out: Path, watcher: Watcher, measured_rows
         Interrupted: on SIGINT or SIGTERM, after the state was saved.
     """
     check_new(out)
-    work = out.with_name(out.name + UNFINISHED)
+    work = out.with_name(out.name + WORK_ENDING)
     # To find labels, all training data are read.
     check_claim(settings, work, unknown=() if settings.labels else ("labels",))
     settings = with_labels(settings)

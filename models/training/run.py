@@ -149,8 +149,7 @@ def prepare_run(settings: TrainingSettings, work: Path, watcher: Watcher, measur
     reader = Reader(base.tokenizer.backend_tokenizer, ReadingLimits(max_tokens=settings.max_tokens), correction)
     watcher.say(f"reading {settings.source.data}: {', '.join(settings.source.train)}; {settings.source.validation}")
     data = _read_data(settings, task, reader, measured_rows)
-    for file in data.origins:
-        _say_unused(file, watcher)
+    _say_unused(data.origins, settings.source.data, watcher)
     if data.made:
         watcher.say(f"training on {len(data.made)} made records beside the {len(data.train_examples) - len(data.made)}")
     set_seed(settings.seed)
@@ -205,13 +204,15 @@ def _read_data(settings: TrainingSettings, task: AnyTask, reader: Reader, measur
     )
 
 
-def _say_unused(file: DataFile, watcher: Watcher) -> None:
-    """Say how many records of a part are not used, and why."""
-    skipped = "were skipped by annotators or are left out by the label map"
-    for count, why in ((file.bad_rows, "cannot be read"), (file.left_out_rows, skipped)):
-        if count:
-            all_records = format_count(file.rows + file.bad_rows + file.left_out_rows, "record")
-            watcher.say(f"{file.name}: {count:,} of {all_records} {why}; `steadfast data check` shows more")
+def _say_unused(files: Sequence[DataFile], data: str, watcher: Watcher) -> None:
+    """Say how many records of each part are not used, and why."""
+    more = "; `steadfast data check` shows them" if Path(data).is_dir() else ""
+    for file in files:
+        records = format_count(file.rows + file.bad_rows + file.left_out_rows, "record")
+        if file.bad_rows:
+            watcher.say(f"{file.name}: {file.bad_rows:,} of {records} cannot be used{more}")
+        if file.left_out_rows:
+            watcher.say(f"{file.name}: {file.left_out_rows:,} of {records} left out, by annotators or the label map")
 
 
 def _make_encoder(settings: TrainingSettings, base: Base) -> tuple[Encoder, HeadRecord | None]:

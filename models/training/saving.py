@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 import platform
 import shutil
-import textwrap
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,8 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from models.atomic import atomic_write, atomic_write_text
-from models.checkpoint import METHOD_FILE, RECORD_FILE, EpochRecord, MethodRecord, TrainingRecord
+from models.checkpoint import CLAIM_FILE, METHOD_FILE, RECORD_FILE, EpochRecord, MethodRecord, TrainingRecord
+from models.errors import LONGEST_NAME
 from models.folders import locked
 from models.networks.loading import ONE_FILE
 from models.robust import read_settings
@@ -26,7 +26,6 @@ from models.training.run import Run, RunState
 from models.training.settings import TrainingError, TrainingSettings
 
 STATE_FILE = "state.safetensors"
-CLAIM_FILE = "settings.json"
 
 RECORDED_APART = frozenset(
     (
@@ -59,30 +58,50 @@ def check_claim(settings: TrainingSettings, work: Path, unknown: Container[str] 
     """
     claim = work / CLAIM_FILE
     if claim.is_file():
-        found, wanted = _flat(json.loads(claim.read_text())), _flat(settings.model_dump(mode="json"))
+        wanted, there = settings.model_dump(mode="json"), json.loads(claim.read_text())
+        now, before = _flat(wanted), _flat({name: there[name] for name in wanted if name in there})
         differing = [
-            key
-            for key in sorted(wanted.keys() | found.keys())
-            if key.partition(".")[0] not in unknown and wanted.get(key) != found.get(key)
+            f"{key} ({_shown(before, key)} there, {_shown(now, key)} now)"
+            for key in _differing_keys(now, before)
+            if key.partition(".")[0] not in unknown
         ]
         if differing:
-            told = (f"{key} ({_shown(found.get(key))} there, {_shown(wanted.get(key))} now)" for key in differing)
+            more = f" and {len(differing) - _MOST_TOLD} more" if len(differing) > _MOST_TOLD else ""
             raise TrainingError(
-                f"{work}: holds an unfinished run with another {', '.join(told)}; finish that one, remove the folder, "
-                "or choose another name"
+                f"{work}: holds an unfinished run with another {', '.join(differing[:_MOST_TOLD])}{more}; finish that "
+                "one, remove the folder, or choose another name"
             )
 
 
+_NOT_SET = object()
+_MOST_TOLD = 5
+"""Most settings that a message names."""
+
+
 def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """The settings with those of a table as TABLE.NAME."""
+    """The settings with those of a table as TABLE.NAME; an empty table stays one."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name: value}
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) and value else {before + name: value}
     return flat
 
 
-def _shown(value: object) -> str:
-    return "none" if value is None else textwrap.shorten(json.dumps(value, ensure_ascii=False), 60, placeholder=" ...")
+def _differing_keys(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
+    keys = now.keys() | before.keys()
+    for key in sorted(keys):
+        # Where one has a table and the other none, the names in the table tell it.
+        is_table = any(other.startswith(f"{key}.") for other in keys)
+        if not is_table and now.get(key, _NOT_SET) != before.get(key, _NOT_SET):
+            yield key
+
+
+def _shown(settings: Mapping[str, Any], key: str) -> str:
+    """The value of a setting, without its middle where it is long: paths differ at their ends."""
+    if settings.get(key) is None:
+        return "none"
+    text = json.dumps(settings[key], ensure_ascii=False)
+    half = LONGEST_NAME // 2
+    return text if len(text) <= LONGEST_NAME else f"{text[:half]}\N{HORIZONTAL ELLIPSIS}{text[-half:]}"
 
 
 @contextmanager
@@ -111,7 +130,7 @@ def resume_run(run: Run) -> RunState:
     saved = load_state(path, run.stateful)
     state = RunState(**saved["progress"])
     if differing := _differing(saved["circumstances"], _circumstances(run)):
-        raise TrainingError(f"{run.work}: begun {' and '.join(differing)}; go on with that, or remove the folder")
+        raise TrainingError(f"{run.work}: begun {' and '.join(differing)}; go on with the same, or remove the folder")
     run.watcher.say(f"going on from step {state.step} (epoch {state.epoch}) of {run.work}")
     return state
 
@@ -136,10 +155,11 @@ def _differing(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The circumstances of a saved run that are others `now`, in words."""
     told = []
     if there["data"] != now["data"]:
-        changed = [file["name"] for file in there["data"] if file not in now["data"]]
-        told.append(f"with other data ({', '.join(changed)})")
+        changed = {file["name"]: None for file in there["data"] if file not in now["data"]}
+        changed |= {file["name"]: None for file in now["data"] if file not in there["data"]}
+        told.append(f"with other data ({', '.join(changed) or 'in another order'})")
     if there["bf16"] != now["bf16"]:
-        told.append(f"in {'bf16' if there['bf16'] else 'float32'}")
+        told.append(f"on a machine that computes in {'bf16' if there['bf16'] else 'float32'}")
     if there["processes"] != now["processes"]:
         told.append("by one process" if there["processes"] == 1 else f"by {there['processes']} processes")
     return told

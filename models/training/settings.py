@@ -391,8 +391,10 @@ def _wrong_settings(error: ValidationError) -> TrainingError:
 
 def _say_wrong(mistake: ErrorDetails) -> str:
     """A sentence about one setting; a rule over several settings names none of them."""
-    # Between the names, pydantic puts the kinds that a value may be of.
-    place = [part for part in mistake["loc"] if isinstance(part, int) or part.isidentifier()]
+    # Between the names, pydantic puts the kinds that a value may be of. The last part is a name where it is not known.
+    *outer, last = mistake["loc"] or ("",)
+    is_named = isinstance(last, int) or last.isidentifier() or mistake["type"] == "extra_forbidden"
+    place = [part for part in outer if isinstance(part, int) or part.isidentifier()] + [last] * is_named
     name = ".".join(map(str, place))
     if mistake["type"] == "missing":
         return f"{name} is not set; pass --{place[-1]}, or set it in the file of --config"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.package import is_package, read_manifest
+from export.package import read_manifest
 from models.data import check_columns, load_items
 from models.errors import UserError
 from models.files.layout import USUAL_LAYOUT, Layout, LayoutError, check_layout
@@ -57,14 +57,9 @@ def check_package(folder: Path, data: str, part: str | None, *, has_marks: bool,
     Raises:
         DataError: the part is missing, or it has no columns with texts for the package's task.
         NoSentiment: there are marked texts, and the package answers another task.
-        NotAPackage: the folder holds no package, or its manifest names no part and none is given.
-        PackageError: the manifest cannot be read.
+        NotAPackage: the manifest names no part and none is given.
+        PackageError: the folder holds no package, or the manifest cannot be read.
     """
-    if not is_package(folder):
-        raise NotAPackage(
-            f"{folder}: no package; this is measured in packages, which are made so: "
-            f"steadfast export {folder} -o PACKAGE"
-        )
     manifest = read_manifest(folder)
     recorded = [file.name for file in manifest.data if file.part == "validation"]
     if part is None and not recorded:

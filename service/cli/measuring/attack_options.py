@@ -48,9 +48,9 @@ Families = Annotated[
     list[str] | None,
     typer.Option(
         "--attack",
-        metavar="FAMILY",
-        help=f"Edits to try: {', '.join(FAMILIES)}; or `{ALL}`, which is {', '.join(TRIED)}. Several, separated by "
-        f"commas, are tried one after another. Without it: {DEFAULT}.",
+        metavar="NAMES",
+        help=f"Edits to try: {', '.join(FAMILIES)}; or `{ALL}`, which is {', '.join(TRIED)}. Several, with "
+        f"commas or each in an option of its own, are tried one after another. Without it: {DEFAULT}.",
     ),
 ]
 Similarity = Annotated[
@@ -115,9 +115,11 @@ def read_settings(families: list[str] | None, bounds: dict[str, Any]) -> list[At
     """The attacks that the options name, each once.
 
     Raises:
-        BadParameter: a bound is none.
+        BadParameter: a bound is none, or no family is named.
     """
-    given_names = [name.strip() for names in families or [DEFAULT] for name in names.split(",")]
+    given_names = [name.strip() for names in families or [DEFAULT] for name in names.split(",") if name.strip()]
+    if not given_names:
+        raise typer.BadParameter(f"names no family of edits; there are: {', '.join(FAMILIES)}", param_hint="--attack")
     named = [one for family in given_names for one in (TRIED if family == ALL else (family,))]
     given = {name: value for name, value in bounds.items() if value not in (None, [])}
     try:

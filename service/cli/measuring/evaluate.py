@@ -10,9 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from export.package import MANIFEST_FILE, Manifest, is_package, read_manifest
-from models.checkpoint import RECORD_FILE, TrainingRecord, read_record
-from models.errors import UserError
+from export.package import Manifest, is_package, read_manifest
+from models.checkpoint import TrainingRecord, read_record
 from models.files.layout import Layout, check_layout
 from models.folders import check_folder
 from models.tables import format_cell
@@ -52,10 +51,6 @@ Robust = Annotated[
         help="Measure also with typos and other noise, on the task's robustness sets, and with exchanged names.",
     ),
 ]
-
-
-class NoModel(UserError):
-    """A folder that holds nothing that could be measured."""
 
 
 @with_options(layout_options())
@@ -148,14 +143,9 @@ def _read_origin(folder: Path) -> Manifest | TrainingRecord:
     """The record of a model's data, and of the parts that training measured on.
 
     Raises:
-        NoModel: the folder holds neither a checkpoint nor a package.
-        PackageError, CheckpointError: it is not there, or its record is damaged.
+        PackageError, CheckpointError: the folder is not there, holds neither a checkpoint nor a package, or its record
+            is damaged.
     """
-    if folder.is_dir() and not is_package(folder) and not (folder / RECORD_FILE).is_file():
-        raise NoModel(
-            f"{folder}: not a checkpoint (no {RECORD_FILE}) and not a package (no {MANIFEST_FILE}); "
-            "`steadfast train` makes checkpoints, `steadfast export` makes packages"
-        )
     return read_manifest(folder) if is_package(folder) else read_record(folder)
 
 

@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from export.package import read_manifest
 from models.checkpoint import CheckpointError, DataSource, read_record
 from models.data import load_validation
+from models.errors import UserError
 from models.evaluation import measure
 from models.files.parts import DataError
 from models.folders import AlreadyThere, InUse
@@ -26,6 +28,7 @@ from models.tasks import TASKS, UnknownTask
 from models.training.interruption import Interrupted
 from models.training.loop import train
 from models.training.run import Watcher
+from models.training.saving import check_claim, claimed_folder
 from models.training.settings import TrainingError, TrainingSettings, check_settings, read_toml
 from models.training.step import clip_groups, learning_rate_factor
 from tests.models.runs import SILENT, ignore, same_weights
@@ -242,10 +245,44 @@ def test_an_unfinished_run_with_other_settings_is_not_mixed_in(base: Path, data:
     other = _settings(base, data, seed=9, learning_rate=0.1, noise={"families": ["typos"]})
     with pytest.raises(
         TrainingError,
-        match=r'another learning_rate \(0\.001 there, 0\.1 now\), .*noise\.families \(none there, \["typos"\] now\), .*'
-        r"seed \(3 there, 9 now\); finish that one",
+        match=r"another learning_rate \(0\.001 there, 0\.1 now\), noise\.consistency \(none there, 1\.0 now\), "
+        ".* and 4 more; finish that one",
     ):
         train(other, tmp_path / "out", SILENT)
+
+
+def test_an_unfinished_run_is_called_so_where_a_model_is_wanted(base: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(_settings(base, data, epochs=1), tmp_path / "out", _stopping())
+    for read in (read_record, read_manifest):
+        with pytest.raises(UserError, match=f"an unfinished training; .* leaves the checkpoint {tmp_path}/out$"):
+            read(tmp_path / "out.training")
+
+
+def test_a_checkpoint_may_have_the_name_of_an_unfinished_run(base: Path, data: Path, tmp_path: Path) -> None:
+    train(_settings(base, data, epochs=1), tmp_path / "mine.training", SILENT)
+    assert read_record(tmp_path / "mine.training").kept_epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ({}, {"noise": {"families": ["typos"]}}, r"noise\.families \(none there, \[\"typos\"\] now\)"),
+        ({"method_settings": {"tau": 0.5}}, {}, r"method_settings\.tau \(0\.5 there, none now\)"),
+        ({}, {"method_settings": {"tau": None}}, r"method_settings\.tau \(none there, none now\)"),
+        ({"labels": ["a", "b"]}, {"labels": ["b", "a"]}, r"labels \(\[\"a\", \"b\"\] there, \[\"b\", \"a\"\] now\)"),
+        ({"base": "x" * 99 + "/one"}, {"base": "x" * 99 + "/two"}, r"base \(.*…x*/one\" there, .*…x*/two\" now\)"),
+    ],
+)
+def test_every_setting_that_differs_is_told(
+    data: Path, tmp_path: Path, before: dict[str, Any], now: dict[str, Any], told: str
+) -> None:
+    given = {"task": "text-classification", "base": "base", "source": {"data": str(data)}, "method": "asa"}
+    first, second = (TrainingSettings.model_validate(given | changed) for changed in (before, now))
+    with claimed_folder(first, tmp_path / "out.training"):
+        check_claim(first, tmp_path / "out.training")
+        with pytest.raises(TrainingError, match=f"another .*{told}"):
+            check_claim(second, tmp_path / "out.training")
 
 
 def test_two_runs_do_not_work_in_one_folder(base: Path, data: Path, tmp_path: Path) -> None:
@@ -348,7 +385,7 @@ def test_a_run_is_not_continued_on_data_that_have_changed(base: Path, tmp_path: 
     with pytest.raises(Interrupted):
         train(_settings(base, data), tmp_path / "out", _stopping())
     write_sentiment(data, train=64)
-    with pytest.raises(TrainingError, match=r"begun with other data \(train\); go on with that"):
+    with pytest.raises(TrainingError, match=r"begun with other data \(train\); go on with the same"):
         train(_settings(base, data), tmp_path / "out", SILENT)
 
 
@@ -358,7 +395,7 @@ def test_a_run_is_not_continued_in_another_precision(base: Path, data: Path, tmp
         train(_settings(base, data, precision="bf16"), tmp_path / "out", _stopping())
     claim = tmp_path / "out.training" / "settings.json"
     claim.write_text(claim.read_text().replace('"bf16"', '"fp32"'))
-    with pytest.raises(TrainingError, match="begun in bf16; go on with that, or remove the folder"):
+    with pytest.raises(TrainingError, match="begun on a machine that computes in bf16; go on with the same, or"):
         train(_settings(base, data), tmp_path / "out", SILENT)
 
 
@@ -370,7 +407,7 @@ def test_records_that_are_not_used_are_counted_before_the_first_step(base: Path,
     watcher = replace(_stopping(), say=said.append)
     with pytest.raises(Interrupted):
         train(_settings(base, data), tmp_path / "out", watcher)
-    assert "train: 1 of 201 records cannot be read; `steadfast data check` shows more" in said
+    assert "train: 1 of 201 records cannot be used; `steadfast data check` shows them" in said
 
 
 def test_bf16_trains_in_bf16_and_measures_in_float32(base: Path, data: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_copying_process_that_the_system_ends_is_told_in_a_sentence(base: Path
     next(made)
     (process,) = multiprocessing.active_children()
     process.kill()
-    with pytest.raises(CopyingError, match="was ended from outside, most likely because memory ran out"):
+    with pytest.raises(CopyingError, match="was ended from outside, as the system does where memory runs out"):
         list(made)
     processes.close()
 

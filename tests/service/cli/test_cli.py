@@ -285,7 +285,7 @@ def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
         ),
         (
             ("evaluate", "tests", "--data", "x"),
-            "not a checkpoint (no training.json) and not a package (no package.json)",
+            "not a checkpoint, it has no training.json; `steadfast train` makes one",
         ),
         (("serve", "nowhere"), "nowhere: no such folder"),
         (("serve", "PACKAGE", "--host", "example.org"), "host (STEADFAST_HOST)"),

@@ -98,7 +98,10 @@ REFUSED = [
     (("evaluate", "nowhere", "--data", "data"), "nowhere: no such folder"),
     (("evaluate", "data", "--data", "data", "--part", "train"), "data: not a checkpoint"),
     (("evaluate", "package", "--data", "./dta"), "./dta: no such folder"),
-    (("evaluate", "data", "--data", "data", "--explanations"), "data: no package; this is measured in"),
+    (
+        ("evaluate", "data", "--data", "data", "--explanations"),
+        "data/package.json: missing; a package",
+    ),
     (("evaluate", "package", "--data", "data", "--explanations"), "package does not say what it was measured on"),
     (("evaluate", "package", "--data", "./dta", "--explanations", "--part", "train"), "./dta: no such folder"),
     (("export", "nowhere", "-o", "new"), "nowhere: no such folder"),
