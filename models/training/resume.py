@@ -4,7 +4,8 @@ No pickle: tensors by name, everything else as JSON in the file's metadata.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,20 +45,21 @@ def save_state(path: Path, objects: Stateful, saved: Mapping[str, Any]) -> None:
         save_file(_tensors(objects), unfinished, metadata={"format": str(FORMAT), "saved": json.dumps(saved)})
 
 
-def load_state(path: Path, objects: Stateful) -> dict[str, Any]:
-    """Restore `objects` and the random streams from `path`; return the values that were saved with them.
+def read_saved(path: Path) -> dict[str, Any]:
+    """The values that were saved with a state, before anything is restored; raises ResumeError if it is damaged."""
+    with _opened(path) as file:
+        saved: dict[str, Any] = json.loads(file.metadata()["saved"])
+    return saved
+
+
+def load_state(path: Path, objects: Stateful) -> None:
+    """Restore `objects` and the random streams from `path`.
 
     Raises:
         ResumeError: the file is damaged or does not fit these objects.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != str(FORMAT):
-                raise ResumeError(f"{path}: not a training state of format {FORMAT}; delete its folder to start anew")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ResumeError(f"{path}: damaged ({error}); delete its folder to start anew") from error
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
         objects.encoder.load_state_dict(_under("encoder", tensors))
         objects.method.load_state_dict(_under("method", tensors))
@@ -69,8 +71,17 @@ def load_state(path: Path, objects: Stateful) -> dict[str, Any]:
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"])
-    saved: dict[str, Any] = json.loads(metadata["saved"])
-    return saved
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("format") != str(FORMAT):
+                raise ResumeError(f"{path}: not a training state of format {FORMAT}; delete its folder to start anew")
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise ResumeError(f"{path}: damaged ({error}); delete its folder to start anew") from error
 
 
 def _tensors(objects: Stateful) -> dict[str, Tensor]:

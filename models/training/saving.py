@@ -21,7 +21,7 @@ from models.folders import locked
 from models.networks.loading import ONE_FILE
 from models.robust import read_settings
 from models.tokenizer import without_padding
-from models.training.resume import load_state, save_state
+from models.training.resume import load_state, read_saved, save_state
 from models.training.run import Run, RunState
 from models.training.settings import TrainingError, TrainingSettings
 
@@ -53,11 +53,13 @@ RECORDED_VERSIONS = ("torch", "transformers", "tokenizers", "accelerate")
 def check_claim(settings: TrainingSettings, work: Path, unknown: Container[str] = ()) -> None:
     """Refuse a `work` that belongs to a run with other settings; those that are `unknown` yet are not compared.
 
+    A run that has saved nothing yet loses nothing, so its folder is free.
+
     Raises:
         TrainingError: says which settings differ, and how.
     """
     claim = work / CLAIM_FILE
-    if claim.is_file():
+    if claim.is_file() and (work / STATE_FILE).is_file():
         wanted, there = settings.model_dump(mode="json"), json.loads(claim.read_text())
         now, before = _flat(wanted), _flat({name: there[name] for name in wanted if name in there})
         differing = [
@@ -127,10 +129,12 @@ def resume_run(run: Run) -> RunState:
     path = run.work / STATE_FILE
     if not path.is_file():
         return RunState()
-    saved = load_state(path, run.stateful)
-    state = RunState(**saved["progress"])
+    saved = read_saved(path)
+    # Before the weights: other data may give a model of another size.
     if differing := _differing(saved["circumstances"], _circumstances(run)):
         raise TrainingError(f"{run.work}: begun {' and '.join(differing)}; go on with the same, or remove the folder")
+    load_state(path, run.stateful)
+    state = RunState(**saved["progress"])
     run.watcher.say(f"going on from step {state.step} (epoch {state.epoch}) of {run.work}")
     return state
 

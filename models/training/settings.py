@@ -384,22 +384,25 @@ def allowed_families(task: AnyTask) -> tuple[str, ...]:
 
 
 def _wrong_settings(error: ValidationError) -> TrainingError:
+    said: dict[str, list[str]] = {}
+    for mistake in error.errors():
+        subject, message = _say_wrong(mistake)
+        said.setdefault(subject, []).append(message)
     # A value that may be of two kinds has a mistake for each.
-    said = dict.fromkeys(map(_say_wrong, error.errors()))
-    return TrainingError(f"settings: {'; '.join(said)}")
+    told = (subject + ", or ".join(dict.fromkeys(messages)) for subject, messages in said.items())
+    return TrainingError(f"settings: {'; '.join(told)}")
 
 
-def _say_wrong(mistake: ErrorDetails) -> str:
-    """A sentence about one setting; a rule over several settings names none of them."""
+def _say_wrong(mistake: ErrorDetails) -> tuple[str, str]:
+    """The beginning and the rest of a sentence about one setting; a rule over several settings names none of them."""
     # Between the names, pydantic puts the kinds that a value may be of. The last part is a name where it is not known.
     *outer, last = mistake["loc"] or ("",)
     is_named = isinstance(last, int) or last.isidentifier() or mistake["type"] == "extra_forbidden"
     place = [part for part in outer if isinstance(part, int) or part.isidentifier()] + [last] * is_named
     name = ".".join(map(str, place))
     if mistake["type"] == "missing":
-        return f"{name} is not set; pass --{place[-1]}, or set it in the file of --config"
-    message = describe_mistake(mistake)
-    return f"{name}: {message}" if place else message
+        return f"{name} ", f"is not set; pass --{place[-1]}, or set it in the file of --config"
+    return f"{name}: " if place else "", describe_mistake(mistake)
 
 
 def _has_native_bf16() -> bool:

@@ -52,7 +52,7 @@ def open_packages(settings: Settings) -> tuple[Package, ...]:
         endpoint, name = key = _address(manifest)
         if key in answering:
             raise TwoPackages(
-                f"{answering[key]} and {folder} are both called {name} and answer {endpoint}; name one of them, or "
+                f"{answering[key]} and {folder} are both called {name} and answer {endpoint}; serve one of them, or "
                 "export one under another --name"
             )
         answering[key] = folder

@@ -1,5 +1,6 @@
 """Trainings that start from a new BiLSTM, from one that was saved, or from a model of another task."""
 
+import gzip
 import math
 import shutil
 import signal
@@ -185,6 +186,17 @@ def test_a_run_does_not_go_on_with_other_vectors(data: Path, tmp_path: Path) -> 
     vectors.write_text("good 8 7 6 5 4 3 2 1\n")
     with pytest.raises(TrainingError, match="begun with other data"):
         train(settings, tmp_path / "out", _watch())
+
+
+def test_a_run_does_not_go_on_with_data_that_hold_another_word(data: Path, tmp_path: Path) -> None:
+    """A word more is a vector more, so that the saved weights would not fit either."""
+    changing = shutil.copytree(data, tmp_path / "data")
+    with pytest.raises(Interrupted):
+        train(_settings(changing), tmp_path / "out", _watch(2))
+    with gzip.open(changing / "train.jsonl.gz", "at") as file:
+        file.write('{"text": "an unheard word", "label": "positive"}\n')
+    with pytest.raises(TrainingError, match=r"begun with other data \(train\); go on with the same, or remove"):
+        train(_settings(changing), tmp_path / "out", _watch())
 
 
 def test_vectors_of_another_width_are_refused(data: Path, tmp_path: Path) -> None:

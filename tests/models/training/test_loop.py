@@ -28,7 +28,7 @@ from models.tasks import TASKS, UnknownTask
 from models.training.interruption import Interrupted
 from models.training.loop import train
 from models.training.run import Watcher
-from models.training.saving import check_claim, claimed_folder
+from models.training.saving import STATE_FILE, check_claim, claimed_folder
 from models.training.settings import TrainingError, TrainingSettings, check_settings, read_toml
 from models.training.step import clip_groups, learning_rate_factor
 from tests.models.runs import SILENT, ignore, same_weights
@@ -259,6 +259,14 @@ def test_an_unfinished_run_is_called_so_where_a_model_is_wanted(base: Path, data
             read(tmp_path / "out.training")
 
 
+def test_a_run_that_saved_nothing_does_not_stand_in_the_way_of_another(base: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="not finite"):
+        train(_settings(base, data, learning_rate=1e30), tmp_path / "out", SILENT)
+    assert (tmp_path / "out.training").is_dir()
+    train(_settings(base, data, epochs=1), tmp_path / "out", SILENT)
+    assert read_record(tmp_path / "out").kept_epoch == 1
+
+
 def test_a_checkpoint_may_have_the_name_of_an_unfinished_run(base: Path, data: Path, tmp_path: Path) -> None:
     train(_settings(base, data, epochs=1), tmp_path / "mine.training", SILENT)
     assert read_record(tmp_path / "mine.training").kept_epoch == 1
@@ -280,6 +288,7 @@ def test_every_setting_that_differs_is_told(
     given = {"task": "text-classification", "base": "base", "source": {"data": str(data)}, "method": "asa"}
     first, second = (TrainingSettings.model_validate(given | changed) for changed in (before, now))
     with claimed_folder(first, tmp_path / "out.training"):
+        (tmp_path / "out.training" / STATE_FILE).touch()
         check_claim(first, tmp_path / "out.training")
         with pytest.raises(TrainingError, match=f"another .*{told}"):
             check_claim(second, tmp_path / "out.training")
@@ -315,6 +324,8 @@ def test_a_damaged_state_is_refused_by_name(base: Path, data: Path, tmp_path: Pa
         ({"task": "sentimnt"}, "no task 'sentimnt'; choose one of: sentiment"),
         ({"method": "asb"}, "no training method 'asb'; choose one of: plain, asa"),
         ({"epochs": 0}, "epochs: must be more than 0"),
+        ({"learning_rate": -1}, "learning_rate: must be more than 0, or must be a list$"),
+        ({"learning-rate": 1}, "settings: learning-rate: is not known here"),
         ({"epoch": 3}, "epoch: is not known here"),
         ({"method": "asa", "method_settings": {"tua": 1}}, "tua: is not known here"),
         ({"method": "plain", "method_settings": {"tau": 1}}, "tau: is not known here"),
