@@ -8,6 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -409,7 +410,7 @@ def read_manifest(folder: Path) -> Manifest:
 def why_no_package(folder: Path) -> str:
     """Say what a folder is that has no manifest, and how packages are made."""
     if (folder / RECORD_FILE).is_file():
-        return f"{folder}: a checkpoint; `steadfast export {folder} -o PACKAGE` makes a package of it"
+        return f"{folder}: a checkpoint; `steadfast export {quote(str(folder))} -o PACKAGE` makes a package of it"
     if (folder / CLAIM_FILE).is_file():
         return f"{folder}: {why_not_a_model(folder)}"
     return f"{folder / MANIFEST_FILE}: missing; a package is a folder made by `steadfast export`"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from export.errors import AlreadyAPackage, BadName, NoTwin, OnlyPretrained, PackageExists
 from export.package import NAME_PATTERN, Manifest, Twin, is_package, read_manifest
@@ -31,7 +32,9 @@ def check_request(
         NoSuchFolder: `data` looks like a folder, and there is none.
     """
     check_place(out, name)
-    refuse_package(checkpoint, f"serve it as it is: steadfast serve {checkpoint}; or name a checkpoint to export")
+    refuse_package(
+        checkpoint, f"serve it as it is: steadfast serve {quote(str(checkpoint))}; or name a checkpoint to export"
+    )
     record = read_exportable(checkpoint)
     read_twins(twins, record, variant_of(record, correct=correct))
     if data is not None:

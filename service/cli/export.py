@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -113,7 +114,7 @@ def say_made(out: Path, manifest: Manifest) -> None:
         if quality.measured
         else "quality not measured, because no --data were given"
     )
-    console.print(f"{out}: {manifest.precision}, {known}\nnext: steadfast serve {out}")
+    console.print(f"{out}: {manifest.precision}, {known}\nnext: steadfast serve {quote(str(out))}")
 
 
 def _measuring(checkpoint: Path, data: str | None, *, explanations: bool, robust: bool) -> "MeasurePackage":

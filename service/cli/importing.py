@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -166,7 +167,9 @@ def _check_request(
     chosen = find_task(task)
     check_place(out, name)
     check_folder(model)
-    refuse_package(model, f"serve it as it is: steadfast serve {model}; or name a transformers checkpoint to import")
+    refuse_package(
+        model, f"serve it as it is: steadfast serve {quote(model)}; or name a transformers checkpoint to import"
+    )
     if data is not None:
         check_folder(data)
     if chosen.name not in TASKS:

@@ -58,6 +58,15 @@ def test_a_missing_file_is_refused_by_its_name(package: Path, tmp_path: Path, fi
         open_package(folder)
 
 
+def test_a_checkpoint_is_told_the_command_that_makes_a_package_of_it(tmp_path: Path) -> None:
+    """It can be pasted, whatever the name."""
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    (folder / "training.json").write_text("{}")
+    with pytest.raises(MissingFile, match=f"`steadfast export '{folder}' -o PACKAGE` makes a package of it"):
+        open_package(folder)
+
+
 def test_a_folder_that_is_not_there_is_refused_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match="nowhere: no such folder; a package is a folder made by"):
         open_package(tmp_path / "nowhere")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -168,7 +169,7 @@ def _say_measured(before: "Manifest", made: "Manifest", out: Path) -> None:
         for part, found in made.metrics.items():
             told += "".join(f"{name} {value:.4f} on {part}; " for name, value in found.items())
     console.print(f"{told}digest {made.digest}", highlight=False)
-    console.print(f"next: steadfast serve {out}")
+    console.print(f"next: steadfast serve {quote(str(out))}")
 
 
 def _check_options(

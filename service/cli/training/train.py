@@ -1,6 +1,7 @@
 """`steadfast train` and `steadfast pretrain`: a checkpoint, or a new base, out of data."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -45,7 +46,7 @@ def train(
     `torchrun --nproc-per-node N -m service.cli train` with the same options.
     """
     _train(config, given, out)
-    console.print(f"next: steadfast export {out} -o PACKAGE")
+    console.print(f"next: steadfast export {quote(str(out))} -o PACKAGE")
 
 
 @with_options([*training_options("task", "labels", "rows", "unlabelled", "correct", *NOISE_OPTIONS), *text_options()])
@@ -70,7 +71,7 @@ def pretrain(
     Interrupted, by Ctrl-C or otherwise, the same command continues where it stopped.
     """
     _train(config, {"task": MASKED_WORDS.name, **given}, out)
-    console.print(f"next: steadfast train --task TASK --base {out}")
+    console.print(f"next: steadfast train --task TASK --base {quote(str(out))}")
 
 
 def _train(config: Path | None, options: dict[str, Any], out: Path) -> None:
