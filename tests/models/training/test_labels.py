@@ -16,6 +16,7 @@ from models.text import Encoded
 from models.training.labels import with_labels
 from models.training.loop import train
 from models.training.run import Watcher
+from models.training.saving import STATE_FILE
 from models.training.settings import TrainingError, TrainingSettings, check_settings
 from tests.tiny import TOPICS, write_examples
 
@@ -156,6 +157,7 @@ def test_a_run_does_not_go_on_with_the_labels_of_other_data(tmp_path: Path) -> N
     work = tmp_path / "out.training"
     work.mkdir()
     (work / "settings.json").write_text(begun.model_dump_json())
+    (work / STATE_FILE).touch()
     write_part(tmp_path / "data", "train", ["a", "b", "c"])
     with pytest.raises(TrainingError, match="holds an unfinished run with another labels"):
         train(chosen, tmp_path / "out", QUIET)
@@ -167,6 +169,7 @@ def test_an_unfinished_run_with_other_settings_is_refused_before_labels_are_read
     work = tmp_path / "out.training"
     work.mkdir()
     (work / "settings.json").write_text(begun.model_dump_json())
+    (work / STATE_FILE).touch()
     (tmp_path / "data" / "train.jsonl").unlink()
-    with pytest.raises(TrainingError, match="holds an unfinished run with another seed;"):
+    with pytest.raises(TrainingError, match=r"holds an unfinished run with another seed \(42 there, 9 now\);"):
         train(settings(tmp_path / "data", seed=9), tmp_path / "out", QUIET)

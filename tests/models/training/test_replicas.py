@@ -174,7 +174,7 @@ def test_a_run_of_two_processes_that_did_not_end_leaves_no_checkpoint(begun: Beg
 
 
 def test_one_process_does_not_go_on_with_what_two_began(begun: Begun) -> None:
-    assert "on another number of processes than now" in begun.refused
+    assert "begun by 2 processes; go on with the same" in begun.refused
 
 
 def test_killed_and_launched_again_they_reach_it_too(
