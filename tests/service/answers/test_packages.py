@@ -70,7 +70,7 @@ def test_a_task_without_a_package_lists_those_with_one(package: Path) -> None:
 
 def test_two_packages_of_one_name_are_refused(package: Path, tmp_path: Path) -> None:
     other = build_package(tmp_path / "other")
-    with pytest.raises(TwoPackages, match="are both called tiny and answer sentiment; name one of them"):
+    with pytest.raises(TwoPackages, match="are both called tiny and answer sentiment; serve one of them"):
         open_packages(Settings(packages=(package, other)))
 
 

@@ -290,7 +290,7 @@ def test_the_zoo_is_used_unless_a_package_is_named(package: Path) -> None:
         (("serve", "nowhere"), "nowhere: no such folder"),
         (("serve", "PACKAGE", "--host", "example.org"), "host (STEADFAST_HOST)"),
         (("serve", "PACKAGE", "--port", "70000"), "port (STEADFAST_PORT)"),
-        (("serve", "PACKAGE", "PACKAGE"), "both called tiny and answer sentiment; name one"),
+        (("serve", "PACKAGE", "PACKAGE"), "both called tiny and answer sentiment; serve one"),
     ],
 )
 def test_what_a_user_can_put_right_is_one_sentence(
