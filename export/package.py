@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from export.external_data import data_file, names_other_files
 from export.figures.passport import Passport
 from export.figures.reference import Reference
-from models.checkpoint import CLAIM_FILE, RECORD_FILE, DataFile, Licences, MethodRecord, why_not_a_model
+from models.checkpoint import RECORD_FILE, DataFile, Licences, MethodRecord, say_unfinished
 from models.correction.reading import CorrectionKind, open_correction
 from models.correction.spelling import WORDS_FILE
 from models.errors import UserError, first_mistake
@@ -394,7 +394,7 @@ def read_manifest(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise MissingFile(f"{folder}: {why_no_folder(folder)}; a package is a folder made by `steadfast export`")
     if not path.is_file():
-        raise MissingFile(why_no_package(folder))
+        raise MissingFile(_say_what_else(folder))
     content = path.read_bytes()
     try:
         manifest = Manifest.model_validate_json(content)
@@ -407,12 +407,12 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def why_no_package(folder: Path) -> str:
+def _say_what_else(folder: Path) -> str:
     """Say what a folder is that has no manifest, and how packages are made."""
     if (folder / RECORD_FILE).is_file():
         return f"{folder}: a checkpoint; `steadfast export {quote(str(folder))} -o PACKAGE` makes a package of it"
-    if (folder / CLAIM_FILE).is_file():
-        return f"{folder}: {why_not_a_model(folder)}"
+    if unfinished := say_unfinished(folder):
+        return f"{folder}: {unfinished}"
     return f"{folder / MANIFEST_FILE}: missing; a package is a folder made by `steadfast export`"
 
 

@@ -210,19 +210,19 @@ def read_record(folder: Path) -> TrainingRecord:
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: {why_no_folder(folder)}")
     if not path.is_file():
-        raise CheckpointError(f"{folder}: {why_not_a_model(folder)}")
+        made = "`steadfast train` makes one, and `steadfast export` a package of it"
+        raise CheckpointError(
+            f"{folder}: {say_unfinished(folder) or f'not a checkpoint, it has no {RECORD_FILE}; {made}'}"
+        )
     try:
         return TrainingRecord.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise CheckpointError(f"{path}: {first_mistake(error)}") from error
 
 
-def why_not_a_model(folder: Path) -> str:
-    """Say what a folder is that holds neither a checkpoint nor a package, and how these are made."""
-    if folder.name.endswith(WORK_ENDING) and (folder / CLAIM_FILE).is_file():
-        return (
-            "an unfinished training; run its `steadfast train` again, which goes on and leaves the checkpoint "
-            f"{str(folder).removesuffix(WORK_ENDING)}"
-        )
-    made = "`steadfast train` makes one, and `steadfast export` a package of it"
-    return f"not a checkpoint, it has no {RECORD_FILE}; {made}"
+def say_unfinished(folder: Path) -> str:
+    """Say of the folder of an unfinished training what it is, and what to do; empty for any other folder."""
+    if not folder.name.endswith(WORK_ENDING) or not (folder / CLAIM_FILE).is_file():
+        return ""
+    out = str(folder).removesuffix(WORK_ENDING)
+    return f"an unfinished training; run its `steadfast train` again, which goes on and leaves the checkpoint {out}"
