@@ -395,7 +395,9 @@ def test_a_run_is_not_continued_on_data_that_have_changed(base: Path, tmp_path: 
     data = write_sentiment(tmp_path / "data")
     with pytest.raises(Interrupted):
         train(_settings(base, data), tmp_path / "out", _stopping())
-    write_sentiment(data, train=64)
+    # The other part stays as it is, to the bit: its file holds the time at which it was written.
+    with gzip.open(data / "train.jsonl.gz", "at") as file:
+        file.write('{"text": "good film", "label": "positive"}\n')
     with pytest.raises(TrainingError, match=r"begun with other data \(train\); go on with the same"):
         train(_settings(base, data), tmp_path / "out", SILENT)
 
