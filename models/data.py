@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from models.checkpoint import DataFile, DataSource
-from models.errors import first_mistake
+from models.errors import tell_mistakes
 from models.files.formats import Records
 from models.files.labelled.reading import read_annotations
 from models.files.layout import USUAL_LAYOUT, Columns, Layout, find_columns
@@ -159,7 +159,7 @@ def load_items(
         try:
             return _read_item(record, columns, task).as_request()
         except ValidationError as error:
-            return BadRecord(record.number, str(first_mistake(error)))
+            return BadRecord(record.number, tell_mistakes(error))
 
     for found in _read_each(read_part(data, name), name, task, "unlabelled", read, layout):
         (bad if isinstance(found, BadRecord) else items).append(found)  # type: ignore[arg-type]
@@ -386,7 +386,7 @@ def _usable_answer(record: Record, columns: Columns, *, task: AnyTask) -> Any:
     try:
         _read_item(record, columns, task)
     except ValidationError as error:
-        return BadRecord(record.number, str(first_mistake(error)))
+        return BadRecord(record.number, tell_mistakes(error))
     return _answer_of(record, columns)
 
 
@@ -426,7 +426,7 @@ def _read_answered(
             return LeftOutRecord(record.number, "the label map leaves its label out")
         return AnsweredRecord(record, columns.fields, item, encoded, target, columns.target)
     except ValidationError as error:
-        return BadRecord(record.number, str(first_mistake(error)))
+        return BadRecord(record.number, tell_mistakes(error))
     except ValueError as error:  # BadInput among them
         return BadRecord(record.number, str(error))
 

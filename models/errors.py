@@ -1,6 +1,6 @@
 """The root of every error that the user can put right, and how a mistake in a file or a request is named."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ MOST_MISTAKES = 1_000
 seconds."""
 
 
+MOST_TOLD = 3
+"""Most mistakes of one record that a sentence tells, one after another."""
+
+
 class Mistake(NamedTuple):
     """One value that does not fit its field."""
 
@@ -102,9 +106,32 @@ def say_how_many(error: "ValidationError") -> str:
     return f"holds {error.error_count():,} mistakes, more than are listed"
 
 
+def leave_out_echoes(mistakes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Pydantic's list of errors without those of lists that it calls too short because an entry is a mistake itself."""
+    places = [one["loc"] for one in mistakes]
+    return [
+        one
+        for one in mistakes
+        if one["type"] != "too_short"
+        or not any(len(place) > len(one["loc"]) and place[: len(one["loc"])] == one["loc"] for place in places)
+    ]
+
+
 def first_mistake(error: "ValidationError") -> Mistake:
     """The first mistake that pydantic found; as text it reads `place: reason`."""
     if error.error_count() > MOST_MISTAKES:
         return Mistake("", say_how_many(error), None)
-    found = error.errors()[0]
-    return Mistake(".".join(shorten(str(part)) for part in found["loc"]), describe_mistake(found), found["input"])
+    return _read(error.errors()[0])
+
+
+def tell_mistakes(error: "ValidationError") -> str:
+    """The mistakes as one sentence, `place: reason` each: the first three, and how many more there are."""
+    if error.error_count() > MOST_MISTAKES:
+        return say_how_many(error)
+    found = leave_out_echoes(error.errors())
+    more = f", and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
+    return "; ".join(str(_read(one)) for one in found[:MOST_TOLD]) + more
+
+
+def _read(mistake: Mapping[str, Any]) -> Mistake:
+    return Mistake(".".join(shorten(str(part)) for part in mistake["loc"]), describe_mistake(mistake), mistake["input"])

@@ -20,7 +20,7 @@ from export.figures.passport import Passport
 from export.figures.reference import Reference
 from export.package import DeterminismReport, Faithfulness, ParityReport, Precision, QualityReport, Twin
 from models.checkpoint import DataFile, Licences
-from models.errors import MOST_MISTAKES, first_mistake
+from models.errors import first_mistake, tell_mistakes
 from models.tasks.task import AnyTask
 from models.text import BadInput, BadInputCode, Truncation
 from service.answers.certificate import Certificate, CertifiedFamily
@@ -266,9 +266,7 @@ def _report_unreadable(value: Any, read: ValidatorFunctionWrapHandler, info: Val
         # The options are read before the inputs, since a model's own fields come after those of its base.
         if info.data.get("on_error") != "report":
             raise
-        mistake = first_mistake(error)
-        more = f", and {error.error_count() - 1} more" if 1 < error.error_count() <= MOST_MISTAKES else ""
-        return BadInput("validation", mistake.place.replace(".", "/"), f"{mistake}{more}")
+        return BadInput("validation", first_mistake(error).place.replace(".", "/"), tell_mistakes(error))
 
 
 def answer_type(*tasks: AnyTask) -> type[AnswerBody]:

@@ -31,13 +31,22 @@ class ExplanationTooLong(UserError):
 MOST_FAITHFUL = "best"
 """Short for the method that was measured most faithful, as commands and Python call it."""
 
+_METHODS = (*get_args(ExplanationMethod), MOST_FAITHFUL)
+_ANY_METHOD = f"must be one of {', '.join(map(repr, _METHODS))}"
+
 
 def _or_short(schema: dict[str, Any]) -> None:
     """Allow the short forms in the schema too."""
     described = schema.copy()
     schema.clear()
-    names = [*get_args(ExplanationMethod), MOST_FAITHFUL]
-    schema["anyOf"] = [{"enum": names, "type": "string"}, {"const": True}, described]
+    schema["anyOf"] = [{"enum": [*_METHODS], "type": "string"}, {"const": True}, described]
+
+
+def _or_most_faithful(schema: dict[str, Any]) -> None:
+    """Allow `"best"` among the names of methods in the schema too."""
+    for choice in schema["anyOf"]:
+        if "enum" in choice:
+            choice["enum"] = [*_METHODS]
 
 
 class ExplainOptions(BaseModel):
@@ -52,7 +61,9 @@ class ExplainOptions(BaseModel):
     )
 
     method: ExplanationMethod | None = Field(
-        default=None, description="Null: the one that was measured most faithful to the model."
+        default=None,
+        description='Null or "best": the one that was measured most faithful to the model.',
+        json_schema_extra=_or_most_faithful,
     )
     target: str | int | None = Field(
         default=None,
@@ -73,8 +84,14 @@ class ExplainOptions(BaseModel):
             return value
         if isinstance(value, str) and value in get_args(ExplanationMethod):
             return {"method": value}
-        names = ", ".join(map(repr, (*get_args(ExplanationMethod), MOST_FAITHFUL)))
-        raise PydanticCustomError("explanation_method", f"must be one of {names}, or true, an object, or null for none")
+        raise PydanticCustomError("explanation_method", f"{_ANY_METHOD}, or true, an object, or null for none")
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _accept_most_faithful(cls, value: Any) -> Any:
+        if value is not None and not (isinstance(value, str) and value in _METHODS):
+            raise PydanticCustomError("explanation_method", f"{_ANY_METHOD}, or null")
+        return None if value == MOST_FAITHFUL else value
 
     @field_validator("target", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from models.errors import first_mistake
+from models.errors import tell_mistakes
 from models.tasks.task import AnyTask, Item, read_item
 from service.outcomes.answering import Failure
 
@@ -19,14 +19,13 @@ def read_record(task: AnyTask, record: Values | Failure) -> Item | Failure:
     if isinstance(record, Failure):
         return record
     try:
-        item: Item = read_item(task.item, record)
+        given = {field: value for field, value in record.items() if not _is_nothing(value)}
+        item: Item = read_item(task.item, given)
     except ValidationError as error:
-        mistake = first_mistake(error)
-        is_missing = mistake.place and _is_nothing(mistake.given)
-        return Failure("validation", f"{mistake.place}: is missing" if is_missing else str(mistake))
+        return Failure("validation", tell_mistakes(error))
     return item
 
 
 def _is_nothing(value: Any) -> bool:
-    """Whether a record lacks the value or holds none, which in a frame is not a number."""
+    """Whether the value is none, which in a frame is not a number."""
     return value is None or (isinstance(value, float) and math.isnan(value))

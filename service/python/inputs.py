@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from models.errors import UserError, first_mistake
+from models.errors import UserError, tell_mistakes
 from models.tasks.task import AnyTask, Item
 from service.outcomes.answering import Failure
 
@@ -47,5 +47,5 @@ def _read(task: AnyTask, given: Any) -> Item | Failure:
     try:
         item: Item = task.item.model_validate(given)
     except ValidationError as error:
-        return Failure("validation", str(first_mistake(error)))
+        return Failure("validation", tell_mistakes(error))
     return item

@@ -9,7 +9,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from models.errors import HALF_A_CHARACTER, describe_mistake
+from models.errors import HALF_A_CHARACTER, describe_mistake, leave_out_echoes
 from service.server.problems import Fault, Problem, pointer
 
 _BY_STATUS = {
@@ -58,21 +58,13 @@ def explain_mistakes(
         return Problem("malformed_json", f"the body {reason}{cure}")
     if not _is_strict_json(request_body):
         return Problem("malformed_json", "NaN and Infinity are no JSON; send numbers or null")
-    mistakes = [one for one in mistakes if not _is_too_short_for_another(one, mistakes)]
+    mistakes = leave_out_echoes(mistakes)
     faults = [_fault(mistake, inside) for mistake in mistakes]
     if any(mistake["type"] == "too_long" and mistake["loc"] == ["inputs"] for mistake in mistakes):
         return Problem("too_many_items", f"/inputs {faults[0].detail}; send several requests", faults)
     told = [f"{fault.pointer or 'the body'}: {fault.detail}" for fault in _most_telling(mistakes, faults)]
     more = f", and {len(faults) - len(told)} more" if len(faults) > len(told) else ""
     return Problem("validation", f"{'; '.join(told)}{more}", faults)
-
-
-def _is_too_short_for_another(one: Mapping[str, Any], mistakes: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a list is called too short because pydantic does not count an entry that is a mistake by itself."""
-    place = one["loc"]
-    return one["type"] == "too_short" and any(
-        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in mistakes
-    )
 
 
 def _most_telling(mistakes: Sequence[Mapping[str, Any]], faults: list[Fault]) -> list[Fault]:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
-from models.errors import first_mistake
+from models.errors import tell_mistakes
 from models.tasks.task import Item
 from service.answers.predictor import Predictor
 from service.server.context import current_request
@@ -219,7 +219,7 @@ class _Answers:
                 item.model_validate({name: column[row] for name, column in columns.items()}) for row in range(count)
             ]
         except ValidationError as error:
-            raise Problem("validation", str(first_mistake(error))) from None
+            raise Problem("validation", tell_mistakes(error)) from None
 
 
 def _version(predictor: Predictor) -> str:

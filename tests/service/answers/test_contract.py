@@ -93,6 +93,7 @@ def test_a_validation_error_does_not_quote_its_input() -> None:
         ("rollout", ExplainOptions(method="rollout")),
         ({"method": None, "target": 2}, ExplainOptions(target=2)),
         ("best", ExplainOptions()),
+        ({"method": "best", "top_k": 3}, ExplainOptions(top_k=3)),
         (
             {"method": "occlusion", "target": "good", "top_k": 1, "unit": "token"},
             ExplainOptions(method="occlusion", target="good", top_k=1, unit="token"),
@@ -111,8 +112,8 @@ def test_explanations_are_asked_for_in_short_and_at_length(given: Any, wanted: E
         (False, ("explain",), "or true, an object, or null for none"),
         (1, ("explain",), "or true, an object, or null for none"),
         ([], ("explain",), "or true, an object, or null for none"),
-        ({"method": "lime"}, ("explain", "method"), "'attention'"),
-        ({"method": True}, ("explain", "method"), "'attention'"),
+        ({"method": "lime"}, ("explain", "method"), "'occlusion', 'best', or null"),
+        ({"method": True}, ("explain", "method"), "'occlusion', 'best', or null"),
         ({"target": True}, ("explain", "target"), "a text or a whole number"),
         ({"target": 1.5}, ("explain", "target"), "a text or a whole number"),
         ({"target": ["a"]}, ("explain", "target"), "a text or a whole number"),
@@ -134,6 +135,7 @@ def test_the_schema_of_explain_has_the_short_forms() -> None:
     assert names["enum"] == [*get_args(ExplanationMethod), "best"]
     assert true == {"const": True}
     assert set(described["properties"]) == {"method", "target", "top_k", "unit"}
+    assert described["properties"]["method"]["anyOf"] == [names, {"type": "null"}]
     assert "required" not in described
 
 

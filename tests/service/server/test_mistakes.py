@@ -161,6 +161,36 @@ def test_a_reported_input_gets_the_same_sentences(server: Server) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "given", "place", "said"),
+    [
+        (
+            "nli",
+            {"premise": "a", "x": 1},
+            "hypothesis",
+            "hypothesis: is missing; x: is not known here",
+        ),
+        (
+            "nli",
+            {"premise": "a", "hypothesis": 2, "x": 1, "y": 2, "z": 3},
+            "hypothesis",
+            "hypothesis: must be a text; x: is not known here; y: is not known here, and 1 more",
+        ),
+        (
+            "reading-comprehension",
+            {"context": "a", "question": "b", "choices": ["x", 2]},
+            "choices/1",
+            "choices.1: must be a text",
+        ),
+    ],
+    ids=["two", "four", "echo"],
+)
+def test_a_reported_input_is_told_its_mistakes_together(endpoint: str, given: Any, place: str, said: str) -> None:
+    request: Any = REQUESTS[endpoint].model_validate({"inputs": [given], "on_error": "report"})
+    (read,) = request.inputs
+    assert (read.field, str(read)) == (place, said)
+
+
 def test_a_pair_that_is_none_is_told_its_fields() -> None:
     with pytest.raises(ValidationError) as refused:
         REQUESTS["nli"].model_validate_json(b'{"inputs": ["It rains."]}')
