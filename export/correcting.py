@@ -3,12 +3,10 @@
 Nothing here needs torch.
 """
 
-from collections.abc import Sequence
-
-from export.errors import CannotCorrect
+from export.errors import CannotCorrect, OtherData
 from export.package import Package
 from export.session import open_packaged_model
-from models.checkpoint import DataFile, DataSource
+from models.checkpoint import DataSource
 from models.correction.reading import Correction
 from models.data import load_part
 from models.evaluation import measure
@@ -23,14 +21,15 @@ def make_correction_for(package: Package, data: str, layout: Layout = USUAL_LAYO
     `layout` has the names in the data where those in the manifest do not hold.
 
     Raises:
-        CannotCorrect: it corrects texts already, it names no such parts, or those in `data` are other files.
+        CannotCorrect: it corrects texts already, or it names no such parts.
+        OtherData: the parts in `data` are other files.
         DataError: the texts cannot be read.
         WordNetError: WordNet is not installed here.
     """
     manifest, folder = package.manifest, package.folder
     if manifest.correction is not None:
         raise CannotCorrect(f"{folder}: corrects texts already; name a package that does not")
-    _refuse_other_files(package, data, manifest.data)
+    refuse_other_data(package, data, "train", "calibration", "validation")
     if not package.task.corrected.fields:
         return Correction()
     used = tuple(file.name for file in manifest.data if file.part in ("train", "calibration"))
@@ -61,10 +60,16 @@ def measure_metrics(package: Package, data: str, layout: Layout = USUAL_LAYOUT) 
     return {name: metrics_on(name) for name in names} if manifest.quality.measured else {}
 
 
-def _refuse_other_files(package: Package, data: str, files: Sequence[DataFile]) -> None:
-    for file in files:
-        if file.part in ("train", "calibration", "validation") and open_part(data, file.name).digest != file.sha256:
-            raise CannotCorrect(
+def refuse_other_data(package: Package, data: str, *parts: str) -> None:
+    """Refuse data whose files for these parts are not those that the package was made with.
+
+    Raises:
+        OtherData: a part is another file.
+        DataError: a part is missing.
+    """
+    for file in package.manifest.data:
+        if file.part in parts and open_part(data, file.name).digest != file.sha256:
+            raise OtherData(
                 f"{data}: part {file.name!r} is not the file that {package.folder} was made with; name the folder of "
                 "the original data"
             )

@@ -31,6 +31,10 @@ class CannotCorrect(ExportError):
     """A package that no correction can be added to."""
 
 
+class OtherData(ExportError):
+    """The data are not those that the package was made with."""
+
+
 class CannotBlind(ExportError):
     """A package that cannot be made blind to terms of identity."""
 

@@ -13,7 +13,7 @@ from models.attack.words import Edits, apply, move
 from models.data import AnsweredRecord, load_answered
 from models.errors import UserError
 from models.files.layout import USUAL_LAYOUT, Layout
-from models.tasks.goals import Goal, Standing
+from models.tasks.goals import Goal, Move, Standing
 from models.tasks.task import AnyTask, Item, Outputs
 from models.text import Reader, ReadingLimits
 
@@ -48,14 +48,18 @@ class Subject:
 
     def judge(self, first: Any, answer: Any, edits: Edits) -> Standing:
         """How the answer to the item with these edits stands beside the right one; `first` is that without any."""
-        return self.goal.judge(first, answer, lambda field, span: move(span, field, edits))
+        return self.goal.judge(first, answer, _moving(edits))
 
     def as_record(self, edits: Edits) -> dict[str, Any]:
         """The values of the record by column, with these edits, as a data file can hold them."""
         texts = apply({field: getattr(self.item, field) for field in self.texts}, edits)
-        changed = self.source.item.as_values(texts)
+        changed = self.source.item.as_values(texts, _moving(edits))
         columns = self.source.columns
         return {**self.source.record.values, **{columns[field]: value for field, value in changed.items()}}
+
+
+def _moving(edits: Edits) -> Move:
+    return lambda field, span: move(span, field, edits)
 
 
 def _texts(value: Any) -> list[str]:

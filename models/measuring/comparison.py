@@ -12,15 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from models.atomic import atomic_write_text
 from models.checkpoint import read_record
 from models.data import draw_rows, load_validation
+from models.errors import first_mistake
 from models.evaluation import EvaluatedModel
 from models.measuring.agreement import Agreement, NothingToCompare, attention_gradient_agreement
 from models.measuring.comparison_table import AGREEMENT, ComparisonTable, tabulate, write_markdown
 from models.measuring.results import RESULT_FILE, VARIED_SETTINGS, ComparisonError, RunResult, read_results
 from models.measuring.robustness import measure_robustness
-from models.methods import name_variant
 from models.networks.encoder import Encoder
 from models.networks.gate import find_special_ids
 from models.networks.loading import load_tokenizer, load_trained, measuring_device, open_trained_model
@@ -93,15 +95,34 @@ def run_name(settings: TrainingSettings) -> str:
 def _check_folder(plan: ComparisonPlan) -> None:
     by_variant = {settings.variant: _run_settings(plan, settings) for settings in reversed(plan.runs)}
     anyone = {key: value for key, value in _run_settings(plan, plan.runs[0]).items() if key not in VARIED_SETTINGS}
+    noisy = next((one["noise"] for one in by_variant.values() if one["noise"] is not None), None)
     for path in sorted(plan.out.glob(f"*/{SETTINGS_FILE}")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        name = name_variant(found["method"], has_noise=found.get("noise") is not None)
-        wanted = by_variant.get(name, anyone)
+        found, variant = _read_settings(path)
+        # The table names one noise for all.
+        noise = {} if None in (noisy, found["noise"]) else {"noise": noisy}
+        wanted = by_variant.get(variant, anyone | noise)
         differing = sorted(key for key in wanted if key != "seed" and found.get(key) != wanted[key])
         if differing:
             raise ComparisonError(
                 f"{path.parent}: a run with another {', '.join(differing)}; choose another folder, or remove that run"
             )
+
+
+def _read_settings(path: Path) -> tuple[dict[str, Any], str]:
+    """The settings of a run as `_run_settings` gives them, and its variant; those that it does not name are the usual.
+
+    Raises:
+        ComparisonError: the file is damaged, or of another version.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        measured_rows = found.pop("measured_rows", None)
+        settings = TrainingSettings.model_validate(found)
+    except ValidationError as error:
+        raise ComparisonError(f"{path}: {first_mistake(error)}; choose another folder, or remove that run") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ComparisonError(f"{path}: is damaged; choose another folder, or remove that run") from error
+    return settings.model_dump(mode="json") | {"measured_rows": measured_rows}, settings.variant
 
 
 def _run_settings(plan: ComparisonPlan, settings: TrainingSettings) -> dict[str, Any]:

@@ -50,9 +50,13 @@ class NerExample(Item):
         """The words joined by spaces, as one text."""
         return TextItem(id=self.id, text=" ".join(self.tokens))
 
-    def as_values(self, texts: Mapping[str, str]) -> dict[str, Any]:
-        """The words of the changed text, in which every word must have stayed one word."""
-        return {"tokens": texts["text"].split(" ")}
+    def as_values(self, texts: Mapping[str, str], move: Move) -> dict[str, Any]:
+        """As many words as before: each has what became of it in the changed text."""
+        text, start, tokens = texts["text"], 0, []
+        for token in self.tokens:
+            tokens.append(text[slice(*move("text", Span(start, start + len(token))))])
+            start += len(token) + 1
+        return {"tokens": tokens}
 
 
 class Entity(BaseModel):
@@ -249,7 +253,7 @@ def goal(target: Sequence[int], encoded: Encoded, outputs: Outputs) -> Goal | No
     """Every right entity, with the kind and the place that it has; others may be found beside them.
 
     The support is that of the entity that is least sure. A text without entities has none to lose. The words of the
-    entities do not change.
+    entities do not change where names may not.
     """
     wanted = [
         (kind, Span(encoded.words[words[0]].start, encoded.words[words[-1]].end))

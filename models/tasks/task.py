@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from models.correction.reading import NO_WORDS, CorrectedWords
 from models.errors import shorten
-from models.tasks.goals import Goal
+from models.tasks.goals import Goal, Move
 from models.tasks.robustness import Robustness
 from models.text import Encoded, Reader, Target, Truncation
 from models.words import Span
@@ -63,8 +63,12 @@ class Item(BaseModel):
         """The item as callers send it; examples of data files may be of another kind."""
         return self
 
-    def as_values(self, texts: Mapping[str, str]) -> dict[str, Any]:
-        """Changed texts of the item that callers send, as values of this item's own fields."""
+    def as_values(self, texts: Mapping[str, str], move: Move) -> dict[str, Any]:
+        """Changed texts of the item that callers send, as values of this item's own fields.
+
+        `move` says where a stretch of a field stands in its changed text.
+        """
+        del move
         return dict(texts)
 
 

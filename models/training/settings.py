@@ -95,7 +95,7 @@ class TextNoise(BaseModel):
         idle = [name for name in ("share", "copies", "worst_epochs") if self._is_given(name)]
         if idle and not self.families:
             raise ValueError(f"{', '.join(idle)}: there are no noisy copies; name families of noise, or leave it out")
-        if self._is_given("consistency") and not self.families and not self.word_noise:
+        if self._is_given("consistency") and not self.changes_texts:
             raise ValueError("consistency: there is no noise to agree under; name families, or give word_noise")
         if self.contrast_pairs and not {*self.families} - {NAMES.name}:
             raise ValueError(
@@ -104,6 +104,11 @@ class TextNoise(BaseModel):
         if self.worst_epochs is not None and self.copies == 1:
             raise ValueError("worst_epochs: of a single copy none is the worst; give copies")
         return self
+
+    @property
+    def changes_texts(self) -> bool:
+        """False if every strength is zero: then training is as it is without noise."""
+        return bool(self.families or self.word_noise)
 
     def _is_given(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)
@@ -207,6 +212,12 @@ class TrainingSettings(BaseModel):
         if learning_rate == ():
             raise ValueError("one or more are needed")
         return learning_rate
+
+    @field_validator("noise")
+    @classmethod
+    def _leave_out_idle(cls, noise: TextNoise | None) -> TextNoise | None:
+        # Else a model that was trained plainly would be called one that was trained with noise.
+        return noise if noise is not None and noise.changes_texts else None
 
     @field_validator("score_range")
     @classmethod

@@ -3,8 +3,9 @@
 A run that is stopped keeps its outcomes in a folder beside the file, and goes on from there.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,16 @@ def run_and_write(
 ) -> None:
     """Run the attacks, go on with those that an earlier run left, and write the texts that fooled the model.
 
-    `keep` is given every outcome, those of the earlier run first. `data` says which records are attacked.
+    `keep` is given every outcome, those of the earlier run first. `data` says where the records are from, and what else
+    the outcomes depend on.
 
     Raises:
         PartialError: another run left its outcomes beside the file.
     """
     identity = {
-        "format": 1,
+        "format": 2,
         "model": campaign.victim.digest,
+        "records": _digest_of(campaign.subjects),
         "attacks": [settings.model_dump(mode="json") for settings in campaign.attacks],
         **data,
     }
@@ -68,6 +71,15 @@ def run_and_write(
     with partial.predictions() as predictions:
         outcomes = map(Outcome.model_validate, predictions)
         partial.complete(lambda path: _write(path, adversaries(campaign, outcomes)), target)
+
+
+def _digest_of(subjects: Sequence[Subject]) -> str:
+    """Names the records that are attacked, with all their values: others have another digest."""
+    digest = hashlib.sha256()
+    for subject in subjects:
+        record = subject.source.record
+        digest.update(json.dumps([record.number, record.values], default=str).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def adversaries(campaign: Campaign, outcomes: Iterator[Outcome]) -> Iterator[dict[str, Any]]:

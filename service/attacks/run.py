@@ -11,12 +11,17 @@ from models.attack.search import Alike, Attack, attack_item
 from models.attack.settings import AttackSettings
 from models.attack.subjects import Subject
 from models.edits import find_family
+from models.errors import UserError
 from service.attacks.victims import Victim
 
 ANY = "any"
 """The name of all attacks together, of which a record must withstand each."""
 
 TRANSFERRED_AT_ONCE = 256
+
+
+class OtherAnswers(UserError):
+    """A twin that does not answer as the model under attack does."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,15 @@ class Campaign:
     subjects: Sequence[Subject]
     attacks: Sequence[AttackSettings]
     alike: Alike | None = None
+
+    def check_twin(self, twin: Victim) -> None:
+        """Refuse a twin for another task, or one that lacks a label of the model under attack; raises OtherAnswers."""
+        task, labels = self.victim.task, self.victim.outputs.labels
+        if twin.task is not task:
+            raise OtherAnswers(f"{twin.name} answers {twin.task.name}; name a twin for {task.name}")
+        missing = [label for label in labels if label not in twin.outputs.labels]
+        if missing:
+            raise OtherAnswers(f"{twin.name} never answers {', '.join(missing)}; name a twin with the same labels")
 
     @property
     def size(self) -> int:

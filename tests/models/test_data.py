@@ -10,7 +10,16 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
 
 from models.checkpoint import DataSource
-from models.data import Part, check_columns, load_answered, load_part, load_train, load_unlabelled, read_texts
+from models.data import (
+    Part,
+    check_columns,
+    draw_rows,
+    load_answered,
+    load_part,
+    load_train,
+    load_unlabelled,
+    read_texts,
+)
 from models.files.layout import Layout
 from models.files.parts import DataError
 from models.tasks.ner import NER
@@ -106,6 +115,12 @@ def test_drawn_rows_come_from_all_parts_in_their_order_and_are_always_the_same(t
     assert drawn == [text for text in everything if text in drawn] == _drawn(tmp_path, reader, 20)
     assert {text[0] for text in drawn} >= {"a", "c"}
     assert _drawn(tmp_path, reader, 71) == everything
+
+
+def test_a_group_is_drawn_whole_even_if_it_is_larger_than_was_asked_for() -> None:
+    drawn = draw_rows(range(6), 1, ["a", "a", "b", "b", "c", "c"])
+    assert list(drawn) in ([0, 1], [2, 3], [4, 5])
+    assert len(draw_rows(range(6), 5, ["a", "a", "b", "b", "c", "c"])) == 4
 
 
 def test_more_rows_than_there_are_is_an_error(tmp_path: Path, reader: Reader) -> None:

@@ -154,7 +154,7 @@ def _check(job: _Job, bounds: dict[str, Any]) -> None:
 
 def _attack(job: _Job, attacks: Sequence[AttackSettings]) -> None:
     if any(one.family.startswith("synonyms") for one in attacks):
-        need("train", "textblob", "lemminflect")
+        need("synonyms", "textblob", "lemminflect")
     from service.attacks.adversaries import check_target
 
     for one in attacks:
@@ -168,6 +168,8 @@ def _attack(job: _Job, attacks: Sequence[AttackSettings]) -> None:
     with ExitStack() as stack:
         campaign = _prepare(job, attacks, stack)
         twin = _open(job.twin, stack) if job.twin else None
+        if twin is not None:
+            campaign.check_twin(twin)
         try:
             with watched_measuring() as progress:
                 _run(job, campaign, _counter(campaign, outcomes, progress))
@@ -232,7 +234,13 @@ def _run(job: _Job, campaign: "Campaign", keep: "Callable[[Outcome], None]") -> 
         return
     from service.attacks.adversaries import run_and_write
 
-    source = {"data": job.data, "part": job.part, "rows": job.rows, **job.layout.model_dump(exclude_defaults=True)}
+    source = {
+        "data": job.data,
+        "part": job.part,
+        "rows": job.rows,
+        "similarity": job.similarity and read_manifest(job.similarity).digest,
+        **job.layout.model_dump(exclude_defaults=True),
+    }
     run_and_write(campaign, source, job.output, overwrite=job.overwrite, keep=keep)
 
 

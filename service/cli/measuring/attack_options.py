@@ -75,7 +75,7 @@ Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Replace that file, and start an attack that was interrupted anew.",
+        help="Replace that file, and drop what another interrupted attack left.",
         rich_help_panel=_OUTPUT,
     ),
 ]

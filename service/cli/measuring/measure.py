@@ -190,12 +190,14 @@ def _check_options(
 
 
 def _measuring(package: "Package", data: str, part: str | None, wanted: Wanted, layout: Layout) -> "MeasurePackage":
+    from export.correcting import refuse_other_data
     from service.measuring.package import check_package
 
     check_folder(data)
-    return partial(
-        measure_figures, data, check_package(package.folder, data, part, has_marks=False), wanted, layout=layout
-    )
+    part = check_package(package.folder, data, part, has_marks=False, layout=layout)
+    if wanted.metrics and package.manifest.quality.measured:
+        refuse_other_data(package, data, "validation")
+    return partial(measure_figures, data, part, wanted, layout=layout)
 
 
 def _make_change(

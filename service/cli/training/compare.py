@@ -82,9 +82,10 @@ def _plan_variants(methods: str, settings: Mapping[str, Any], assignments: Seque
             raise typer.BadParameter(f"{name!r}; write METHOD.NAME=VALUE of a method compared", param_hint="--set")
         own[method][setting] = value
     is_noisy = any(name.endswith(WITH_NOISE) for name in named)
-    if is_noisy and not settings.get("noise"):
+    noise = settings.get("noise") or {}
+    if is_noisy and not (noise.get("families") or noise.get("word_noise")):
         raise TrainingError("there is no noise to train with; give --noise or --word-noise")
-    if settings.get("noise") and not is_noisy:
+    if noise and not is_noisy:
         raise TrainingError(f"none is trained with the noise that is given; name {named[0]}{WITH_NOISE} too")
     return [
         {

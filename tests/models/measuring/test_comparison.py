@@ -171,13 +171,38 @@ def test_a_method_with_noise_has_a_column_of_its_own(settings: TrainingSettings,
     assert "- noise: word_noise 0.1" in (tmp_path / "comparison.md").read_text()
 
 
-def test_runs_with_other_noise_are_not_mixed(settings: TrainingSettings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variants", [("plain+noise",), ("plain", "asa", "asa+noise")])
+def test_runs_with_other_noise_are_not_mixed(
+    settings: TrainingSettings, tmp_path: Path, variants: tuple[str, ...]
+) -> None:
     (tmp_path / "plain+noise-9").mkdir()
     run = settings.model_copy(update={"noise": TextNoise(word_noise=0.2)})
     claim = run.model_dump(mode="json") | {"measured_rows": None}
     (tmp_path / "plain+noise-9" / "settings.json").write_text(json.dumps(claim))
     with pytest.raises(ComparisonError, match=r"plain\+noise-9: a run with another noise"):
-        _compare(_plan(settings, tmp_path, "plain+noise"))
+        _compare(_plan(settings, tmp_path, *variants))
+
+
+def test_a_comparison_of_an_earlier_version_goes_on(settings: TrainingSettings, tmp_path: Path) -> None:
+    _compare(_plan(settings, tmp_path, "plain"))
+    file = tmp_path / "plain-3" / "settings.json"
+    written = json.loads(file.read_text())
+    for name in ("base_share", "correct", "outside_threshold"):
+        del written[name]
+    del written["source"]["label_map"]
+    file.write_text(json.dumps(written))
+    assert list(_compare(_plan(settings, tmp_path, "plain", "asa")).seeds) == ["plain", "asa"]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [("{", "is damaged"), ("7", "is damaged"), ('{"task": "sentiment"}', "is missing"), ('{"x": 1}', "is missing")],
+)
+def test_damaged_settings_are_named(settings: TrainingSettings, tmp_path: Path, written: str, said: str) -> None:
+    (tmp_path / "plain-9").mkdir()
+    (tmp_path / "plain-9" / "settings.json").write_text(written)
+    with pytest.raises(ComparisonError, match=rf"plain-9/settings\.json: .*{said}; choose another folder"):
+        _compare(_plan(settings, tmp_path, "plain"))
 
 
 @pytest.mark.parametrize("method", ["plain", "asa"])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from models.attack.subjects import NotAttackable, choose_fields, plain_reader
+from models.attack.words import Edit, Place, apply, move
 from models.tasks import find_task
 from models.tasks.classification import LabelAnswer
 from models.tasks.extractive import ExtractiveAnswer, SpanScore
@@ -120,9 +121,21 @@ def test_no_answer_is_right_where_there_is_none() -> None:
     assert judge(found, spans("film", 0.25, ("film", 0.75))) == Standing(False, 0.25)
 
 
-def test_changed_texts_of_words_become_words_again() -> None:
-    item = NerExample(tokens=("Ana", "saw"))
-    assert item.as_values({"text": "Ana swa"}) == {"tokens": ["Ana", "swa"]}
+@pytest.mark.parametrize(
+    ("old", "new", "tokens"),
+    [
+        ("saw", "swa", ["Ana", "swa", "1 000", "euros"]),
+        ("saw", "s aw", ["Ana", "s aw", "1 000", "euros"]),
+        ("Ana", "Anna", ["Anna", "saw", "1 000", "euros"]),
+        ("000", "00", ["Ana", "saw", "1 00", "euros"]),
+    ],
+)
+def test_changed_texts_of_words_become_words_again(old: str, new: str, tokens: list[str]) -> None:
+    item = NerExample(tokens=("Ana", "saw", "1 000", "euros"))
+    text = item.as_request().text
+    edits = (Edit(Place("text", Span(text.index(old), text.index(old) + len(old))), new),)
+    changed = apply({"text": text}, edits)
+    assert item.as_values(changed, lambda field, span: move(span, field, edits)) == {"tokens": tokens}
 
 
 @pytest.mark.parametrize(("task", "fields"), [("sentiment", ("text",)), ("nli", ("hypothesis",)), ("ner", ("text",))])

@@ -50,6 +50,8 @@ def test_without_strength_training_is_plain_bit_for_bit(base: Path, data: Path, 
     train(_settings(base, data, None), tmp_path / "plain", SILENT)
     train(_settings(base, data, {"families": (), "word_noise": 0.0}), tmp_path / "off", SILENT)
     assert same_weights(tmp_path / "off", tmp_path / "plain")
+    # Else the model would be called one that was trained with noise.
+    assert read_record(tmp_path / "off").noise is None
     assert read_record(tmp_path / "off").epochs == read_record(tmp_path / "plain").epochs
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from models.attack.subjects import load_subjects
 from models.edits import find_family
 from models.files.parts import DataError
 from models.folders import NotWritable
+from models.tasks.nli import NLI
 from models.tasks.sentiment import SENTIMENT
 from service.answers.contract import Options
 from service.answers.predictor import Predictor
 from service.attacks.adversaries import BadTarget, check_target, run_and_write
-from service.attacks.run import ANY, Campaign
+from service.attacks.run import ANY, Campaign, OtherAnswers
 from service.attacks.similarity import NoSimilarity, measured_by
 from service.attacks.victims import ServerFailed, Victim, package_victim, server_victim
+from service.files.partial import PartialError
 from tests.service.conftest import Server, free_port
 from tests.service.tiny import LABELS
 
@@ -225,6 +228,33 @@ def test_a_stopped_attack_goes_on_where_it_was(predictor: Predictor, data: Path,
     run_and_write(made, {}, stopped, overwrite=False, keep=again.append)
     assert again == every
     assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_a_stopped_attack_does_not_go_on_with_other_records(predictor: Predictor, data: Path, tmp_path: Path) -> None:
+    target = tmp_path / "found.jsonl"
+
+    def stop(_: Outcome) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_and_write(campaign(package_victim(predictor), data, "typos"), {}, target, overwrite=False, keep=stop)
+    write(data, [("the film was not great", 1), *TEXTS[1:]])
+    other, kept = campaign(package_victim(predictor), data, "typos"), list[Outcome]()
+    with pytest.raises(PartialError, match="--overwrite"):
+        run_and_write(other, {}, target, overwrite=False, keep=kept.append)
+    assert not kept
+    run_and_write(other, {}, target, overwrite=True, keep=kept.append)
+    assert kept == list(other.run())
+
+
+def test_a_twin_answers_as_the_attacked_does(predictor: Predictor, data: Path) -> None:
+    victim = package_victim(predictor)
+    attack = campaign(victim, data, "typos")
+    attack.check_twin(victim)
+    with pytest.raises(OtherAnswers, match="twin answers nli; name a twin for sentiment"):
+        attack.check_twin(replace(victim, name="twin", task=NLI))
+    with pytest.raises(OtherAnswers, match=f"twin never answers {LABELS[1]}; name a twin with the same labels"):
+        attack.check_twin(replace(victim, name="twin", outputs=replace(victim.outputs, labels=LABELS[:1])))
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,16 @@ def test_the_package_is_verified_attacked_and_measured_by_the_same_names(worksho
     _run("evaluate", package, *data, "--explanations", "--rows", 5, "--json")
 
 
+def test_the_package_is_measured_on_data_with_other_names(workshop: Path) -> None:
+    other = workshop / "remarks"
+    other.mkdir()
+    lines = (json.dumps({"remark": text}) + "\n" for text, _ in make_texts(60, seed=3))
+    (other / "sent.jsonl").write_text("".join(lines))
+    given = ("measure", workshop / "package", "--data", other, "--part", "sent", "--explanations")
+    _run(*given, "--text-column", "remark", "-o", workshop / "explained")
+    assert _json(workshop / "explained" / "package.json")["faithfulness"]
+
+
 def test_an_imported_package_records_the_names_too(workshop: Path) -> None:
     make_foreign(workshop / "foreign", "sequence-classification", ("negative", "positive"))
     made = workshop / "imported"

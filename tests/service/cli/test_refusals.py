@@ -91,6 +91,7 @@ REFUSED = [
     ((*TRAIN, "--noise-copies", "3"), "copies: there are no noisy copies; name families of noise, or leave it out"),
     ((*TRAIN, "--noise", "typos", "--contrast-pairs", "0.1"), "sentiment does not compare two texts by label"),
     ((*COMPARE, "--methods", "asa,asa+noise"), "there is no noise to train with; give --noise or --word-noise"),
+    ((*COMPARE, "--methods", "asa+noise", "--word-noise", "0"), "there is no noise to train with; give --noise or"),
     (
         (*COMPARE, "--methods", "asa", "--noise", "typos"),
         "none is trained with the noise that is given; name asa+noise",

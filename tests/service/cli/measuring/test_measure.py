@@ -139,16 +139,19 @@ def test_a_correction_measured_with_everything_else_stands_beside_the_figures_wi
     assert "corrects texts already" in str(ran.exception)
 
 
+@pytest.mark.parametrize(
+    ("part", "change"), [("train", ["--correct"]), ("validation", ["--correct"]), ("validation", ["--blind", "1"])]
+)
 def test_other_texts_than_those_of_the_training_are_refused(
-    bare: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bare: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, change: list[str]
 ) -> None:
     monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
     moved = tmp_path / "data"
     shutil.copytree(data, moved)
-    (train,) = moved.glob("train.*")
-    train.write_text(train.read_text() + train.read_text().splitlines()[-1] + "\n")
-    ran = _run("measure", bare, "--data", moved, "--correct", "-o", tmp_path / "out")
-    assert "part 'train' is not the file" in str(ran.exception)
+    (file,) = moved.glob(f"{part}.*")
+    file.write_text(file.read_text() + file.read_text().splitlines()[-1] + "\n")
+    ran = _run("measure", bare, "--data", moved, *change, "-o", tmp_path / "out")
+    assert f"part '{part}' is not the file" in str(ran.exception)
     assert not (tmp_path / "out").exists()
 
 
