@@ -43,7 +43,7 @@ from service.answers.packages import open_packages
 packages = open_packages(settings); step("check the packages")
 from service.engine.pool import Pool
 from service.answers.predictor import Predictor
-from service.server.registry import check_probes
+from service.answers.opening import check_probes
 with Pool(settings.threads) as pool:
     predictors = [Predictor(one, settings.engine_limits, pool, settings.provider, settings.cache) for one in packages]
     step("load tokenizers and graphs")

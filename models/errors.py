@@ -14,6 +14,10 @@ class UserError(ValueError):
     """
 
 
+class UserNotice(UserWarning):
+    """Says in one sentence what goes on otherwise than was asked for; the command line shows no more than that."""
+
+
 LONGEST_NAME = 100
 """Most characters of a name or a value of the user's that a message repeats."""
 

@@ -85,12 +85,14 @@ def describe_machine(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def examine_package(folder: Path, settings: Settings) -> Examination:
     """Start the package as a server would, and time it."""
+    from service.answers.opening import start_predictor
     from service.engine.pool import Pool
-    from service.server.registry import start_predictor
 
     try:
         package = fit_to_device(open_pinned(folder, settings), settings.provider)
-        with Pool(settings.threads) as pool, start_predictor(package, settings, pool) as predictor:
+        # What is said of a fallback stands in the line below.
+        with Pool(settings.threads) as pool, start_predictor(package, settings, pool, lambda *_: None) as predictor:
+            predictor.warm_up()
             fallback = (
                 "; int8 gives other answers here than where it was made" if predictor.package.uses_fallback else ""
             )

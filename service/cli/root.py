@@ -1,11 +1,12 @@
 """The root of the `steadfast` command: what holds whichever of its commands runs, and what happens to their errors."""
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
-from models.errors import UserError
+from models.errors import UserError, UserNotice
 from service.cli.options import Group
 
 
@@ -25,11 +26,22 @@ def make_app() -> typer.Typer:
 
 def run(app: typer.Typer) -> None:
     """Run a command. An error that the user can put right becomes one sentence and exit code 2; a bug its traceback."""
+    warnings.showwarning = _show_warning
     try:
         app()
     except (UserError, OSError) as error:
         typer.echo(f"steadfast: {_sentence(error)}", err=True)
         sys.exit(2)
+
+
+_show_other_warning = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **others: Any) -> None:
+    if issubclass(category, UserNotice):
+        typer.echo(f"steadfast: {message}", err=True)
+    else:
+        _show_other_warning(message, category, *place, **others)
 
 
 def _sentence(error: Exception) -> str:

@@ -14,8 +14,9 @@ from typing import Self
 
 import structlog
 
-from export.package import PROBE_TOLERANCE, Package
+from export.package import Package
 from models.errors import UserError
+from service.answers.opening import ProbeFailed, start_predictor
 from service.answers.packages import open_packages
 from service.answers.predictor import Predictor
 from service.engine.meter import EngineMeter
@@ -30,10 +31,6 @@ COLLECT_AFTER = 20_000
 """Objects that are made before the garbage collector looks at the new ones."""
 OLDER_AFTER = 1
 """Times that it looks at new objects, and then at older ones, before it goes on to those that are older still."""
-
-
-class ProbeFailed(UserError):
-    """A package gives other outputs on this machine than on the one where it was made."""
 
 
 class ModelRegistry:
@@ -248,7 +245,7 @@ def _start_pool(settings: Settings, meter: EngineMeter | None) -> Pool:
 
 
 def start_predictors(packages: Sequence[Package], settings: Settings, pool: Pool, *, at_once: int) -> list[Predictor]:
-    """A predictor for each package, in their order, started in so many threads; raises as `start_predictor` does.
+    """A warm predictor for each package, in their order, started in so many threads; raises as `start_predictor` does.
 
     Where one cannot be started, those after it are not begun, and none is left open.
     """
@@ -261,7 +258,7 @@ def start_predictors(packages: Sequence[Package], settings: Settings, pool: Pool
             if failures:
                 return
             try:
-                started[number] = start_predictor(package, settings, pool)
+                started[number] = _start(package, settings, pool)
             except BaseException as error:
                 # Of whatever kind: else its model would be missing without a word.
                 failures.append((number, error))
@@ -279,43 +276,14 @@ def start_predictors(packages: Sequence[Package], settings: Settings, pool: Pool
     return [started[number] for number in sorted(started)]
 
 
-def start_predictor(package: Package, settings: Settings, pool: Pool) -> Predictor:
-    """A warm predictor that reproduces the probes of its package, by the package's fp32 graph if int8 does not.
+def _start(package: Package, settings: Settings, pool: Pool) -> Predictor:
+    def log_fallback(fallback: Package, error: ProbeFailed) -> None:
+        log.warning("fallback", model=package.manifest.name, precision=fallback.precision, detail=str(error))
 
-    Raises:
-        ProbeFailed: no graph of the package reproduces them.
-    """
-    predictor = Predictor(
-        package,
-        settings.engine_limits,
-        pool,
-        settings.provider,
-        settings.cache,
-        settings.max_occlusion_words,
-        settings.max_certify_rows,
-        settings.max_unknown_share,
-    )
+    predictor = start_predictor(package, settings, pool, log_fallback)
     try:
         predictor.warm_up()
-        check_probes(predictor)
-    except BaseException as error:
+    except BaseException:
         predictor.close(drain=False)
-        fallback = package.fallback
-        if fallback is None or not isinstance(error, ProbeFailed):
-            raise
-        log.warning("fallback", model=package.manifest.name, precision=fallback.precision, detail=str(error))
-        return start_predictor(fallback, settings, pool)
+        raise
     return predictor
-
-
-def check_probes(predictor: Predictor) -> None:
-    """Run every probe of the package; raises ProbeFailed when one gives other outputs here than where it was made."""
-    package = predictor.package
-    tolerance = PROBE_TOLERANCE[package.precision]
-    for number, probe in enumerate(package.probes, start=1):
-        difference = predictor.replay(probe)
-        if not difference <= tolerance:
-            raise ProbeFailed(
-                f"{package.folder}: probe {number} is off by {difference:.2g} in {package.precision}, more than "
-                f"{tolerance}; export the package on this machine, in fp32, or so that fp32 comes along (--with-fp32)"
-            )

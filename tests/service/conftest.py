@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pytest
 
-from export.package import MANIFEST_FILE, open_package, read_manifest
+from export.package import FALLBACK_FILE, MANIFEST_FILE, open_package, read_manifest, write_manifest
 from models.tasks import TASKS
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
@@ -44,6 +44,27 @@ def every_package(made: Callable[[str], Path]) -> list[Path]:
     found = sorted(path.parent for path in ZOO.glob("*/package.json"))
     answered = {read_manifest(folder).task for folder in found}
     return [*found, *(made(name) / "package" for name in TASKS if name not in answered)]
+
+
+@pytest.fixture
+def unreproduced(made: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A package in int8 that gives other outputs here than where it was made, and nothing else to answer with."""
+    folder = Path(shutil.copytree(made("sentiment") / "package", tmp_path / "unreproduced"))
+    probe = read_manifest(folder).probes[0]
+    reseal(folder, probes=[probe.model_copy(update={"outputs": {"logits": [[50.0, 50.0]]}}).model_dump()])
+    return folder
+
+
+@pytest.fixture
+def fallen(unreproduced: Path, made: Callable[[str], Path]) -> Path:
+    """The same, but with a graph in fp32."""
+    manifest = read_manifest(unreproduced)
+    # The int8 graph stands in for the fp32 graph, which would give other probe outputs and the same decision.
+    shutil.copyfile(unreproduced / "model.onnx", unreproduced / FALLBACK_FILE)
+    (unreproduced / MANIFEST_FILE).unlink()
+    probes = read_manifest(made("sentiment") / "package").probes
+    write_manifest(unreproduced, manifest.model_copy(update={"fallback_probes": probes}))
+    return unreproduced
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
+from export.package import Precision
 from models.errors import UserError
 from service.answers.opening import open_as_set
 from service.answers.predictor import Predictor
@@ -27,6 +28,8 @@ class WorkerOrder:
     """Those of the command, but for one thread, one package and no keys."""
     digest: str
     """That of the package, which lies in the same folder on every machine."""
+    precision: Precision
+    """That of the graph that answers."""
     wanted: WantedColumns
 
     @classmethod
@@ -38,6 +41,7 @@ class WorkerOrder:
             endpoint=package.task.endpoint,
             settings=settings.model_copy(update=changes),
             digest=predictor.name.digest,
+            precision=predictor.name.precision,
             wanted=wanted,
         )
 
@@ -65,6 +69,12 @@ class Worker:
             raise OtherPackage(
                 f"{order.settings.packages[0]}: has the digest {found} on another machine, but {order.digest} here; "
                 "copy the package there, to the same path"
+            )
+        precision = self._predictor.name.precision
+        if precision != order.precision:
+            raise OtherPackage(
+                f"{order.settings.packages[0]}: answers in {precision} on another machine, but in {order.precision} "
+                "here, for int8 gives other answers on one of them; use machines with processors of one kind"
             )
 
     def answer(self, block: Block) -> list[Outcome]:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from export.package import MANIFEST_FILE, open_package
+from service.answers.opening import ProbeFailed, check_probes
 from service.answers.predictor import Predictor
 from service.engine.limits import EngineLimits
 from service.engine.pool import Pool
 from service.server.problems import Problem
-from service.server.registry import ModelRegistry, ProbeFailed, check_probes
+from service.server.registry import ModelRegistry
 from service.settings import Settings
 from tests.service.conftest import Server, wait_for
 from tests.service.tiny import reseal

@@ -7,12 +7,15 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
-from export.package import FALLBACK_FILE, Package, open_package, write_manifest
+from export.package import Package, open_package, write_manifest
 from service.answers.contract import Options
+from service.answers.opening import ProbeFailed, start_predictor
 from service.answers.packages import open_packages
 from service.answers.predictor import Predictor
 from service.cli.inputs import read_items
@@ -20,7 +23,7 @@ from service.engine.errors import EngineClosed
 from service.engine.model_queue import ModelQueue
 from service.engine.pool import Pool
 from service.server.problems import Problem
-from service.server.registry import ModelRegistry, ProbeFailed, start_predictor, start_predictors
+from service.server.registry import ModelRegistry, start_predictors
 from service.settings import Settings
 from tests.service.conftest import Server, wait_for
 from tests.service.tiny import build_package, reseal
@@ -281,10 +284,10 @@ def test_a_thread_that_ends_while_it_starts_a_model_ends_the_start(
 ) -> None:
     second = open_package(build_package(tmp_path / "second", name="second"))
 
-    def leave(package: Package, settings: Settings, pool: Pool) -> Predictor:
+    def leave(package: Package, *others: Any) -> Predictor:
         if package == second:
             raise SystemExit("a library called sys.exit")
-        return start_predictor(package, settings, pool)
+        return start_predictor(package, *others)
 
     monkeypatch.setattr("service.server.registry.start_predictor", leave)
     with WatchedPool(1) as pool:
@@ -293,29 +296,20 @@ def test_a_thread_that_ends_while_it_starts_a_model_ends_the_start(
         assert pool.served == pool.retired != set()
 
 
-def test_int8_that_gives_something_else_here_is_replaced_by_fp32(made: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(made("sentiment") / "package", tmp_path / "package"))
-    manifest = open_package(folder).manifest
-    changed = [probe.model_copy(update={"outputs": {"logits": [[50.0, 50.0]]}}) for probe in manifest.probes[:1]]
-    # The int8 graph stands in for the fp32 graph, which would give other probe outputs and the same decision.
-    shutil.copyfile(folder / "model.onnx", folder / FALLBACK_FILE)
-    (folder / "package.json").unlink()
-    manifest = manifest.model_copy(update={"probes": tuple(changed), "fallback_probes": manifest.probes})
-    write_manifest(folder, manifest)
-    with Pool(1) as pool, start_predictor(open_package(folder), Settings(), pool) as predictor:
-        assert predictor.name.precision == "fp32"
-        assert predictor.package.graph.name == FALLBACK_FILE
+def test_a_model_that_is_replaced_by_its_fallback_is_logged(fallen: Path) -> None:
+    with Pool(1) as pool, capture_logs() as logged:
+        (predictor,) = start_predictors([open_package(fallen)], Settings(), pool, at_once=1)
+        with predictor:
+            assert predictor.name.precision == "fp32"
+    (line,) = (line for line in logged if line["event"] == "fallback")
+    assert (line["precision"], line["log_level"]) == ("fp32", "warning")
+    assert "probe 1 is off by" in line["detail"]
 
 
-def test_int8_that_gives_something_else_here_is_refused_without_fp32(
-    made: Callable[[str], Path], tmp_path: Path
-) -> None:
-    folder = Path(shutil.copytree(made("sentiment") / "package", tmp_path / "package"))
-    probe = open_package(folder).manifest.probes[0]
-    reseal(folder, probes=[probe.model_copy(update={"outputs": {"logits": [[50.0, 50.0]]}}).model_dump()])
+def test_int8_that_gives_something_else_here_is_refused_without_fp32(unreproduced: Path) -> None:
     before = engine_threads()
     with Pool(1) as pool, pytest.raises(ProbeFailed, match=r"off by .* in int8, more than 0\.15"):
-        start_predictor(open_package(folder), Settings(), pool)
+        start_predictors([open_package(unreproduced)], Settings(), pool, at_once=1)
     assert engine_threads() <= before
 
 

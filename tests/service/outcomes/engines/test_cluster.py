@@ -71,7 +71,11 @@ def test_a_run_that_loses_a_node_gives_every_outcome_once_in_order(
 
 def test_a_run_ends_where_a_machine_has_another_package(cluster: Cluster, package: Path) -> None:
     order = WorkerOrder(
-        endpoint="sentiment", settings=read_settings(packages=[package]), digest="0" * 64, wanted=WantedColumns()
+        endpoint="sentiment",
+        settings=read_settings(packages=[package]),
+        digest="0" * 64,
+        precision="fp32",
+        wanted=WantedColumns(),
     )
     with (
         open_cluster(order, cluster.address, deadline_s=WAIT_S) as engine,

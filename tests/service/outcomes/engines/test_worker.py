@@ -87,13 +87,25 @@ def test_an_order_holds_no_keys_and_one_thread(predictor: Predictor, package: Pa
 
 def test_a_worker_refuses_another_package(predictor: Predictor, tmp_path: Path) -> None:
     settings = read_settings(packages=[build_package(tmp_path / "other", name="other")])
-    order = WorkerOrder(endpoint="sentiment", settings=settings, digest=predictor.name.digest, wanted=WantedColumns())
+    order = WorkerOrder(
+        endpoint="sentiment",
+        settings=settings,
+        digest=predictor.name.digest,
+        precision="fp32",
+        wanted=WantedColumns(),
+    )
     with pytest.raises(OtherPackage, match="copy the package there, to the same path"):
         Worker(order).begin()
 
 
 def test_a_worker_refuses_a_package_that_is_not_there(predictor: Predictor, tmp_path: Path) -> None:
     settings = read_settings(packages=[tmp_path / "nowhere"])
-    order = WorkerOrder(endpoint="sentiment", settings=settings, digest=predictor.name.digest, wanted=WantedColumns())
+    order = WorkerOrder(
+        endpoint="sentiment",
+        settings=settings,
+        digest=predictor.name.digest,
+        precision="fp32",
+        wanted=WantedColumns(),
+    )
     with pytest.raises(PackageError, match="nowhere"):
         Worker(order).begin()
