@@ -4,7 +4,6 @@ Importing this package imports nothing else; each name is loaded when it is aske
 """
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return importlib.metadata.version("steadfast")
+        return importlib.import_module("service.version").VERSION
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

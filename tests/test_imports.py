@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("export.gates",),),
     (("export.build", "export.changing", "export.correcting", "export.publishing", "export.verification"),),
     (("export.importing",),),
-    (("service.address",), ("service.supervision",), ("service.engine",)),
+    (("service.address",), ("service.version",), ("service.supervision",), ("service.engine",)),
     (("service.health",),),
     (("service.settings",),),
     (("service.answers",),),

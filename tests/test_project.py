@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from service.version import VERSION
+
 ROOT = Path(__file__).parents[1]
 OURS = ("models", "export", "service", "steadfast")
 
@@ -25,6 +27,10 @@ def _name(requirement: str) -> str:
 def _pins() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return {_name(line): line.partition("==")[2] for line in lines if not line.startswith("#")}
+
+
+def test_the_version_is_the_one_that_is_installed() -> None:
+    assert importlib.metadata.version("steadfast") == VERSION
 
 
 def test_every_direct_dependency_is_pinned() -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as parquet
 
 from models.files.batches import ArrowBlock, as_batch, make_batch
 from models.files.opening import DataFile
-from models.files.rows import BLOCK_RECORDS, Block, DamagedFile, RecordsError, check_unique
+from models.files.rows import BLOCK_RECORDS, Block, DamagedFile, RecordsError, check_unique, root_of
 
 BLOCK_BYTES = 8_000_000
 """The size of a block for whose sake it takes fewer records, where these are wide."""
@@ -45,7 +45,7 @@ def read_arrow(file: DataFile, columns: Sequence[str] | None = None) -> Iterator
     with _opened_arrow(file) as batches:
         for batch in batches:
             if columns is not None:
-                batch = batch.select(list(dict.fromkeys(_root(batch.schema.names, name) for name in columns)))
+                batch = batch.select(list(dict.fromkeys(root_of(batch.schema.names, name) for name in columns)))
             for start in range(0, batch.num_rows, BLOCK_RECORDS):
                 piece = batch.slice(start, BLOCK_RECORDS)
                 yield ArrowBlock(number, piece)
@@ -113,10 +113,6 @@ def _rows_in(size: int, metadata: parquet.FileMetaData) -> int:
     """The number of rows of about so many bytes; at least one."""
     whole = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
     return max(1, size * metadata.num_rows // whole) if whole else BLOCK_RECORDS
-
-
-def _root(names: Sequence[str], name: str) -> str:
-    return name if name in names else name.partition(".")[0]
 
 
 class ParquetWriter:

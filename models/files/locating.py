@@ -11,7 +11,7 @@ from typing import BinaryIO
 from models.files.formats import ENDINGS, stem_of
 from models.files.opening import DataFile, Dialect
 from models.files.rows import RecordsError
-from models.files.storage import LOCAL_DISK, Storage, is_remote, open_storage
+from models.files.storage import LOCAL_DISK, Storage, is_remote, local_name, open_storage
 
 STDIN = "-"
 
@@ -46,6 +46,7 @@ def locate(names: Sequence[str], dialect: Dialect, kind: str | None, spool: Path
 def _locate(name: str, spool: Path) -> list[DataFile]:
     if name == STDIN:
         return [_spool(sys.stdin.buffer, "standard input", spool)]
+    name = local_name(name)
     storage: Storage = LOCAL_DISK
     path = name
     if is_remote(name):
@@ -54,19 +55,20 @@ def _locate(name: str, spool: Path) -> list[DataFile]:
         with Path(name).open("rb") as pipe:
             return [_spool(pipe, name, spool)]
     if storage.is_folder(path):
-        found = [one for one in storage.find(path) if _holds_records(one.removeprefix(path))]
         base = path
+        found = [one for one in storage.find(path) if _holds_records(storage.relative(one, base))]
         wanted = f"holds no file of a known kind: {ENDINGS}"
     elif _PATTERN.search(path) and not storage.is_file(path):
-        base = path[: _PATTERN.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
-        found = [one for one in storage.match(path) if not _is_of_a_run(one.removeprefix(base))]
+        folder, slash, _ = path[: _PATTERN.search(path).start()].rpartition("/")  # type: ignore[union-attr]
+        base = folder or slash
+        found = [one for one in storage.match(path) if not _is_of_a_run(storage.relative(one, base))]
         wanted = "fits no file"
     else:
         return [DataFile(name=name, path=path, storage=storage)]
     if not found:
         raise RecordsError(f"{name}: {wanted}")
     return [
-        DataFile(name=storage.full_name(one), path=one, storage=storage, relative=one.removeprefix(base).lstrip("/"))
+        DataFile(name=storage.full_name(one), path=one, storage=storage, relative=storage.relative(one, base))
         for one in found
     ]
 
@@ -85,7 +87,7 @@ def _refuse_twice(files: Sequence[DataFile]) -> None:
 
 def _holds_records(path: str) -> bool:
     """Whether a file in a folder is one to read; names that begin with a dot or `_` are for the machines' own use."""
-    is_hidden = any(part[:1] in (".", "_") for part in PurePosixPath(path.lstrip("/")).parts)
+    is_hidden = any(part[:1] in (".", "_") for part in PurePosixPath(path).parts)
     return not is_hidden and not _is_of_a_run(path) and stem_of(PurePosixPath(path).name) is not None
 
 

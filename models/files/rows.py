@@ -116,6 +116,11 @@ def look_up(values: Mapping[str, Any], name: str) -> Any:
     return found
 
 
+def root_of(available: Sequence[str], name: str) -> str:
+    """The column that holds the value that `look_up` finds under a name."""
+    return name if name in available else name.partition(".")[0]
+
+
 def find_column(available: Sequence[str], known_as: Sequence[str], chosen: str | None = None) -> str:
     """Find a column: `chosen` if that is given, else the first of `known_as` that is available.
 

@@ -36,6 +36,9 @@ class Storage(Protocol):
     def full_name(self, path: str) -> str:
         """The name by which a user finds the file."""
 
+    def relative(self, path: str, folder: str) -> str:
+        """The path of a file from a folder on, as `find` and `match` give it."""
+
 
 class LocalDisk:
     """The disk of this machine."""
@@ -69,6 +72,10 @@ class LocalDisk:
     def full_name(self, path: str) -> str:
         """The path itself."""
         return path
+
+    def relative(self, path: str, folder: str) -> str:
+        """The path of a file from a folder on, however either is written."""
+        return Path(path).relative_to(folder).as_posix()
 
 
 LOCAL_DISK = LocalDisk()
@@ -110,9 +117,18 @@ class RemoteStorage:
         """The path with the protocol before it."""
         return str(self._system.unstrip_protocol(path))
 
+    def relative(self, path: str, folder: str) -> str:
+        """The path of a file from a folder on."""
+        return path.removeprefix(folder).lstrip("/")
+
     def put(self, file: Path, path: str) -> None:
         """Copy a file of this machine there."""
         self._system.put_file(str(file), path)
+
+
+def local_name(name: str) -> str:
+    """The path, where a name such as `file:///data/a.csv` is that of a file of this machine; else the name."""
+    return next((name.removeprefix(one) for one in ("file://", "local://") if name.startswith(one)), name)
 
 
 def is_remote(name: str) -> bool:

@@ -8,6 +8,7 @@ import typer
 
 from models.errors import UserError, UserNotice
 from service.cli.options import Group
+from service.version import VERSION
 
 
 def make_app() -> typer.Typer:
@@ -52,10 +53,7 @@ def _sentence(error: Exception) -> str:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        # Imported here: it takes as long as all else that a command needs to begin.
-        from importlib.metadata import version
-
-        typer.echo(f"steadfast {version('steadfast')}")
+        typer.echo(f"steadfast {VERSION}")
         raise typer.Exit
 
 

@@ -176,6 +176,8 @@ def cut(inputs: Sequence[bytes], options: Mapping[str, Any], limits: Limits) -> 
 def _as_item(given: Any, fields: tuple[str, ...]) -> Any:
     if isinstance(given, Item):
         return given.model_dump(exclude_none=True)
+    if isinstance(given, tuple) and len(given) > len(fields):
+        raise ClientError(f"an input has {len(given)} texts, but the endpoint reads {', '.join(fields)}")
     return dict(zip(fields, given, strict=False)) if isinstance(given, tuple) else given
 
 

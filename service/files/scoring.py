@@ -121,6 +121,8 @@ class _Run:
             file.check()
             if file.storage is LOCAL_DISK:
                 job.refuse_as_input(Path(file.path))
+            else:
+                job.target.refuse_elsewhere(file)
         # First of all: what is written to a file while its records are counted changes the digest, too.
         digests = _digests(files)
         is_typed = any(not find_format(name, kind).is_text for name, kind in job.target.outputs(files))
@@ -163,11 +165,16 @@ class _Run:
 
     def _identify(self) -> dict[str, Any]:
         """The things on which outcomes depend, so that those of another run are not mixed in."""
+        predictor = self.predictor
         return {
-            "format": 7,
+            "format": 8,
             "input": list(self.digests),
             "kinds": [find_kind(part.file.name, part.file.kind) for part in self.source.parts],
-            "package": self.predictor.name.digest,
+            "package": predictor.name.digest,
+            "precision": predictor.name.precision,
+            "max_unknown_share": predictor.max_unknown_share,
+            "max_certify_rows": predictor.max_certify_rows,
+            "max_occlusion_words": predictor.max_occlusion_words,
             "texts": [dict(one) for one in self.texts],
             **self.job.describe(),
         }

@@ -11,11 +11,12 @@ from models.errors import UserError
 from models.files.formats import FORMATS, find_format, find_kind, stem_of
 from models.files.locating import PARTIAL, RUN_RECORD
 from models.files.opening import DataFile
-from models.files.storage import LOCAL_DISK, is_remote
+from models.files.storage import LOCAL_DISK, is_remote, local_name, open_storage
 from models.folders import check_writable
 from service.files.partial import FINISHED
 
 STDOUT = "-"
+_EXISTS = "exists already; choose another name with -o, or pass --overwrite"
 
 
 class OutputError(UserError):
@@ -31,6 +32,10 @@ class Target:
     kind: str | None = None
     """The format to write; None for the one that the name says, or that of the input."""
 
+    def __post_init__(self) -> None:
+        """Take the address of a file of this machine for its path."""
+        object.__setattr__(self, "name", local_name(self.name))
+
     @property
     def is_folder(self) -> bool:
         """Whether each file of the input gets a file of its own."""
@@ -44,9 +49,9 @@ class Target:
     @property
     def path(self) -> Path:
         """The file or the folder that gets its name when the output is complete."""
-        if "*" in PurePosixPath(self.name).name:
-            return Path(self.name).parent
-        return Path(self.name)
+        path = Path(self.name).parent if "*" in PurePosixPath(self.name).name else Path(self.name)
+        # Beside a folder without a name, such as `..`, nothing could be kept under its name.
+        return path if path.name not in ("", "..") else path.resolve()
 
     @property
     def partial(self) -> Path | None:
@@ -71,6 +76,8 @@ class Target:
 
     def check(self, sources: Sequence[str], *, overwrite: bool) -> None:
         """Refuse an output that cannot be written, or that is there already; raises OutputError, NotWritable."""
+        if self.is_local and not self.path.name:
+            raise OutputError(f"{self.name}: is the root of the disk; choose another name with -o")
         if self.is_local and not self.is_folder:
             # Before the format is asked for, which the name of a folder does not say.
             check_writable(self.path, "-o")
@@ -81,19 +88,33 @@ class Target:
                 raise OutputError(
                     f"{self.name}: a folder elsewhere cannot be written; write it here, and copy it there"
                 )
+            if self.name != STDOUT:
+                self._check_elsewhere(overwrite=overwrite)
             return
         if not self.path.exists():
             return
-        if any(Path(source).exists() and self.path.samefile(source) for source in sources):
+        if any(Path(source).exists() and self.path.samefile(source) for source in map(local_name, sources)):
             raise OutputError(f"{self.name}: is the input; choose another name with -o")
         if self.is_folder and not self.path.is_dir():
             raise OutputError(f"{self.path}: is a file, not a folder; choose another name with -o")
         if self.is_complete:
             return
         if not overwrite:
-            raise OutputError(f"{self.name}: exists already; choose another name with -o, or pass --overwrite")
+            raise OutputError(f"{self.name}: {_EXISTS}")
         if self.is_folder and not self.record.exists() and any(self.path.iterdir()):
             raise OutputError(f"{self.name}: holds what no run left there; choose another folder with -o")
+
+    def _check_elsewhere(self, *, overwrite: bool) -> None:
+        storage, path = open_storage(self.name)
+        if not overwrite and not self.is_complete and storage.is_file(path):
+            raise OutputError(f"{self.name}: {_EXISTS}")
+
+    def refuse_elsewhere(self, file: DataFile) -> None:
+        """Refuse to write over a file of the input that lies elsewhere; raises OutputError."""
+        if is_remote(self.name):
+            storage, path = open_storage(self.name)
+            if storage.full_name(path) == file.storage.full_name(file.path):
+                raise OutputError(f"{self.name}: is the input; choose another name with -o")
 
     def outputs(self, files: Sequence[DataFile]) -> list[tuple[str, str | None]]:
         """The name and the format of each file to write; below a folder, one for each file of the input.

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from models.files.rows import UnknownColumn, find_column
+from models.files.rows import UnknownColumn, find_column, look_up, root_of
 from models.tasks.task import AnyTask
 from service.answers.predictor import Predictor
 from service.outcomes.columns import WantedColumns, column_types, free_names
@@ -60,23 +60,28 @@ def _find_texts(task: AnyTask, available: Sequence[str], chosen: Mapping[str, st
             found[field] = find_column(available, known_as, chosen.get(field))
         except UnknownColumn as error:
             raise UnknownColumn(f"{error}; name it in columns, such as columns={{{field!r}: 'NAME'}}") from error
-        if available.count(found[field]) > 1:
-            raise UnknownColumn(f"several columns are called {found[field]!r}; rename all but one")
+        column = root_of(available, found[field])
+        if available.count(column) > 1:
+            raise UnknownColumn(f"several columns are called {column!r}; rename all but one")
     return found
 
 
 def _read_values(table: Any, texts: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """The values of each record by field, in order."""
+    available = _column_names(table)
+    roots = list(dict.fromkeys(root_of(available, column) for column in texts.values()))
+    for values in _rows(table, [available.index(root) for root in roots]):
+        record = dict(zip(roots, values, strict=True))
+        yield {field: look_up(record, column) for field, column in texts.items()}
+
+
+def _rows(table: Any, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    """The values of each record in the columns at these places: a name need not be a text in pandas."""
     if _is_frame(table):
-        # By place: a name need not be a text in pandas.
-        available = _column_names(table)
-        places = [available.index(name) for name in texts.values()]
-        columns = [table.iloc[:, place].tolist() for place in places]
-        yield from (dict(zip(texts, values, strict=True)) for values in zip(*columns, strict=True))
+        yield from zip(*(table.iloc[:, place].tolist() for place in places), strict=True)
         return
-    for batch in table.select(list(texts.values())).to_batches(max_chunksize=BATCH_RECORDS):
-        columns = [column.to_pylist() for column in batch.columns]
-        yield from (dict(zip(texts, values, strict=True)) for values in zip(*columns, strict=True))
+    for batch in table.select(list(places)).to_batches(max_chunksize=BATCH_RECORDS):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _with_columns(table: TableT, added: pa.Table) -> TableT:

@@ -141,7 +141,8 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         log = folder / "stderr"
         variables = {
             **os.environ,
-            "BENTOML_HOME": str(folder / "bentoml"),
+            # In which nothing can be made, as in that of a user of services.
+            "HOME": "/dev/null",
             **{f"STEADFAST_{name.upper()}": str(value) for name, value in settings.items()},
             **environment,
         }

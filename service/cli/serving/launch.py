@@ -51,6 +51,8 @@ def become_server(settings: Settings) -> NoReturn:
     metrics_folder = Path(tempfile.mkdtemp(prefix="steadfast-"))
     os.environ.update(settings.as_environment())
     os.environ.update(BENTOML_DO_NOT_TRACK="true", PROMETHEUS_MULTIPROC_DIR=str(metrics_folder))
+    # As it is imported, BentoML makes folders in the home folder, which a user of services may not have.
+    os.environ.setdefault("BENTOML_HOME", str(metrics_folder / "bentoml"))
     if sys.stdout.isatty():
         typer.echo(greeting(settings, len(packages)))
     sys.stdout.flush()

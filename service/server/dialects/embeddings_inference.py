@@ -5,7 +5,6 @@ second to say yes or no, so that nearly all its probabilities lie at the ends.
 """
 
 import json
-from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -17,6 +16,7 @@ from service.answers.contract import Options
 from service.server.dialects.answering import TEXT_CLASSIFIERS, Answering, one_or_more, respond_json
 from service.server.dialects.dialect import Address, Dialect, Document, Operation
 from service.server.problems import Problem, ProblemForm
+from service.version import VERSION
 
 RERANKS = "sts"
 """The endpoint whose model compares and reranks texts."""
@@ -224,7 +224,7 @@ class _Answers:
                 "max_client_batch_size": settings.max_items,
                 "auto_truncate": False,
                 "tokenization_workers": settings.long_work_threads,
-                "version": version("steadfast"),
+                "version": VERSION,
             }
         )
 

@@ -217,10 +217,11 @@ async def _choose_labels(models: Answering, predictor: Predictor, request: _Requ
     items = [NliItem(premise=text, hypothesis=hypothesis) for text in texts for hypothesis in hypotheses]
     name = _name(request.inputs)
     results = await models.answer(predictor, items, lambda number: name(number // len(labels)))
-    support = [_support(result, request.parameters.multi_label or False) for result in results]
+    # A single label has no other to share a score with.
+    are_apart = request.parameters.multi_label or len(labels) == 1
+    support = [_support(result, are_apart) for result in results]
     ranked = [
-        _rank(labels, support[start : start + len(labels)], request.parameters.multi_label or False)
-        for start in range(0, len(support), len(labels))
+        _rank(labels, support[start : start + len(labels)], are_apart) for start in range(0, len(support), len(labels))
     ]
     shown = [_write_ranking(text, ranking) for text, ranking in zip(texts, ranked, strict=True)]
     return shown if isinstance(request.inputs, list) else shown[0]

@@ -4,7 +4,6 @@ A task's fields are input tensors of texts, and the fields of its answer are out
 nothing here.
 """
 
-from importlib.metadata import version as version_of
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,6 +26,7 @@ from service.server.dialects.tensors import (
     write_binary,
 )
 from service.server.problems import Problem, ProblemForm
+from service.version import VERSION
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The header that says where the JSON of a binary body ends and the tensors begin."""
@@ -152,14 +152,19 @@ class _Answers:
 
     async def describe_server(self) -> Response:
         extensions = ["binary_tensor_data", "model_configuration"]
-        return respond_json({"name": "steadfast", "version": version_of("steadfast"), "extensions": extensions})
+        return respond_json({"name": "steadfast", "version": VERSION, "extensions": extensions})
 
     async def show_life(self) -> Response:
         return Response()
 
     async def show_readiness(self, model: str | None = None, version: str | None = None) -> Response:
         # Raises Problem while nothing is loaded.
-        _ = self._models.registry.predictors if model is None else self.find(model, version)
+        predictors = self._models.registry.predictors
+        # A probe sends no key, so that it is not told which models there are.
+        if model is not None and not any(
+            one.name.name == model and version in (None, _version(one)) for one in predictors
+        ):
+            raise Problem("model_not_found", "no model of this name and version is ready")
         return Response()
 
     async def list_models(self) -> Response:

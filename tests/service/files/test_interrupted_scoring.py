@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from service.answers.contract import Options
 from service.answers.predictor import Predictor
 from service.files.job import ScoringJob
 from service.files.partial import PartialError
 from service.files.scoring import RunStopped, Standing, score_file
 from service.files.source import InputChanged
 from service.files.target import Target
+from service.outcomes.columns import WantedColumns
 from tests.service.conftest import ROOT, steadfast, wait_for
 from tests.service.files.scored import read, run, texts_of_many_lengths, write
 
@@ -70,6 +72,24 @@ def test_what_another_run_left_is_not_mixed_in(predictor: Predictor, tmp_path: P
     with pytest.raises(PartialError, match=rf"with another {differs}; give the same again to .* with --overwrite"):
         run(predictor, source, tmp_path / "out.csv", **changes)
     assert run(predictor, source, tmp_path / "out.csv", overwrite=True, **changes).kept == 0
+
+
+def test_what_was_answered_under_another_bound_is_not_mixed_in(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "in.csv", [{"text": "good"}] * 20)
+    job = ScoringJob(
+        sources=[str(source)],
+        target=Target(str(tmp_path / "out.csv")),
+        wanted=WantedColumns(options=Options(certify="typos", on_error="report")),
+    )
+    with pytest.raises(Stopped):
+        score_file(predictor, job, stop_at(10))
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor, "max_certify_rows", 1)
+        with pytest.raises(PartialError, match=r"with another max_certify_rows; give the same again"):
+            score_file(predictor, job, lambda _: None)
+    assert score_file(predictor, job, lambda _: None).kept == 10
 
 
 def test_a_source_that_changes_in_place_is_noticed(predictor: Predictor, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from models.files.storage import StorageError
 from service.answers.predictor import Predictor
 from service.files.job import ScoringJob
 from service.files.scoring import score_file
-from service.files.target import Target
+from service.files.target import OutputError, Target
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspe
     system.store.clear()
 
 
-def score(predictor: Predictor, source: str, target: str) -> None:
-    score_file(predictor, ScoringJob(sources=[source], target=Target(target)), lambda _: None)
+def score(predictor: Predictor, source: str, target: str, *, overwrite: bool = False) -> None:
+    score_file(predictor, ScoringJob(sources=[source], target=Target(target), overwrite=overwrite), lambda _: None)
 
 
 def test_files_elsewhere_are_read_and_written(
@@ -36,10 +36,35 @@ def test_files_elsewhere_are_read_and_written(
     for number, text in enumerate(("good", "bad")):
         elsewhere.pipe_file(f"/in/{number}.jsonl", json.dumps({"text": text}).encode())
     for source in ("memory://in", "memory://in/*.jsonl"):
-        score(predictor, source, "memory://out/scored.jsonl")
+        score(predictor, source, "memory://out/scored.jsonl", overwrite=True)
         rows = [json.loads(line) for line in elsewhere.cat_file("/out/scored.jsonl").splitlines()]
         assert [row["label"] for row in rows] == ["positive", "negative"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_elsewhere_is_written_over_unless_it_is_asked_for(
+    predictor: Predictor, elsewhere: fsspec.AbstractFileSystem
+) -> None:
+    elsewhere.pipe_file("/in/a.jsonl", b'{"text": "good"}')
+    elsewhere.pipe_file("/there.jsonl", b"mine")
+    with pytest.raises(OutputError, match=r"memory://there\.jsonl: exists already; .* pass --overwrite"):
+        score(predictor, "memory://in/a.jsonl", "memory://there.jsonl")
+    assert elsewhere.cat_file("/there.jsonl") == b"mine"
+    for source in ("memory://in/a.jsonl", "memory://in", "memory:///in/*.jsonl"):
+        with pytest.raises(OutputError, match="is the input; choose another name"):
+            score(predictor, source, "memory:///in/a.jsonl", overwrite=True)
+    assert elsewhere.cat_file("/in/a.jsonl") == b'{"text": "good"}'
+
+
+def test_an_address_of_this_machine_is_a_path(predictor: Predictor, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"text": "good"}')
+    with pytest.raises(OutputError, match="is the input; choose another name"):
+        score(predictor, str(source), f"file://{source}", overwrite=True)
+    score(predictor, f"file://{source}", f"file://{target}")
+    assert json.loads(target.read_text())["label"] == "positive"
+    with pytest.raises(OutputError, match="exists already"):
+        score(predictor, str(source), f"file://{target}")
 
 
 @pytest.mark.usefixtures("elsewhere")

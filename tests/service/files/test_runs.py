@@ -54,6 +54,49 @@ def test_a_folder_becomes_a_folder(predictor: Predictor, tmp_path: Path) -> None
     assert made == ["_run.json", "a.csv", "b.jsonl", "c.parquet"]
 
 
+@pytest.mark.parametrize("name", ["in", "./in", "in//", "in/.", "../{here}/in", "in/../in"])
+def test_a_folder_has_the_same_files_however_its_name_is_written(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    hidden = three(tmp_path) / ".git"
+    hidden.mkdir()
+    write(hidden / "d.csv", [{"text": "good"}])
+    monkeypatch.chdir(tmp_path)
+    job = ScoringJob(sources=[name.format(here=tmp_path.name)], target=Target("out/"))
+    assert score_file(predictor, job, lambda _: None).records == 4
+    made = sorted(path.relative_to("out").as_posix() for path in Path("out").rglob("*") if path.is_file())
+    assert made == ["_run.json", "a.csv", "b.jsonl", "year=2020/c.parquet"]
+
+
+def test_the_folder_where_one_is_has_its_files_too(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three(tmp_path)
+    (tmp_path / "in" / ".venv").mkdir()
+    write(tmp_path / "in" / ".venv" / "d.csv", [{"text": "good"}])
+    monkeypatch.chdir(tmp_path / "in")
+    for name, records in {".": 4, "./[ab].*": 3, "[ab].*": 3}.items():
+        job = ScoringJob(sources=[name], target=Target(f"{tmp_path}/out/"), overwrite=True)
+        assert score_file(predictor, job, lambda _: None).records == records
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("./", r"\./: exists already"),
+        ("*.csv", r"\*\.csv: exists already"),
+        ("../", r"\.\./: exists already"),
+        ("/", "/: is the root of the disk"),
+    ],
+)
+def test_a_folder_that_has_no_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match=f"^{said}"):
+        ScoringJob(sources=["in.csv"], target=Target(name))
+
+
 def test_a_pattern_says_the_kind_of_every_file(predictor: Predictor, tmp_path: Path) -> None:
     score(predictor, [three(tmp_path) / "[ab].*"], f"{tmp_path}/out/scored-*.parquet")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {

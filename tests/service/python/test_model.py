@@ -196,6 +196,16 @@ def test_a_column_that_is_missing_is_named_with_what_there_is(model: Model[Label
         model.score(make({"text": ["good"]}), columns={"premise": "text"})
 
 
+@pytest.mark.parametrize("make", [pandas.DataFrame, pa.table])
+def test_a_column_may_lie_in_another(model: Model[LabelResult], make: Any) -> None:
+    table = make({"n": [1, 2, 3], "data": [{"text": "good"}, {"text": "bad"}, None]})
+    scored = model.score(table, columns={"text": "data.text"})
+    label, error = (list(map(str, scored[name].fillna("") if make is pandas.DataFrame else scored[name].to_pylist()))
+                    for name in ("label", "error"))  # fmt: skip
+    assert label[:2] == ["positive", "negative"]
+    assert error[2] == "text: is missing"
+
+
 def test_a_review_of_what_has_no_confidence_is_refused(made: Callable[[str], Path]) -> None:
     with load("sts", package=made("sts") / "package") as model, pytest.raises(NoConfidence):
         model.score(pa.table({"text_a": ["a"], "text_b": ["b"]}), min_confidence=0.5)

@@ -140,6 +140,16 @@ def test_labels_judged_apart_are_weighed_against_contradiction_alone(every_task:
     assert found == ranked({label: yes / (yes + no) for label, (yes, no) in zip(LABELS, chances, strict=True)})
 
 
+def test_a_single_label_is_weighed_against_contradiction(every_task: Server) -> None:
+    """Of one label among itself the share is always 1; transformers' pipeline judges it apart, too."""
+    template = "It is about {}."
+    parameters = {"candidate_labels": LABELS[:1], "hypothesis_template": template}
+    (found,) = ask(every_task, "zero-shot-classification", {"inputs": TEXT, "parameters": parameters}).json()
+    (result,) = ask_natively(every_task, "nli", [{"premise": TEXT, "hypothesis": template.format(LABELS[0])}])
+    yes, no = chance(result, "entailment"), chance(result, "contradiction")
+    assert found == {"label": LABELS[0], "score": yes / (yes + no)}
+
+
 def test_ignored_labels_are_left_out(every_task: Server) -> None:
     body: dict[str, Any] = {"inputs": NAMES}
     kinds = {entity["entity_group"] for entity in ask(every_task, "token-classification", body).json()}

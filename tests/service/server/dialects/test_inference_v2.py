@@ -175,7 +175,9 @@ def test_a_length_that_is_none_is_refused(every_task: Server, length: str) -> No
 
 
 def test_models_are_probed_without_a_key_and_described_with_one(every_task: Server) -> None:
-    assert every_task.client.get("/v2/models/none/ready").status_code == 404
+    for path in ("none", "sentiment/versions/0"):
+        refused = every_task.client.get(f"/v2/models/{path}/ready")
+        assert (refused.status_code, refused.json()) == (404, {"error": "no model of this name and version is ready"})
     assert every_task.client.get("/v2/health/live").content == b""
     assert "no model 'none'; there are: " in every_task.client.get("/v2/models/none").json()["error"]
     assert every_task.client.post("/v2/repository/models/nli/load").status_code == 404
