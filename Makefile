@@ -41,7 +41,7 @@ bento: install  ## build the Bento
 BUILDER ?= $(shell docker info >/dev/null 2>&1 && echo docker || command -v podman || command -v buildah)
 BASE ?= python:3.11-slim
 TARGET ?= zoo
-VERSION := $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' service/version.py)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 image:  ## build a container image: make image [TARGET=serve|batch|zoo] [BASE=IMAGE] [BUILDER=podman] [FLAGS=...]
 	@test -n "$(BUILDER)" || { echo "found no docker engine, podman or buildah; install one of them"; exit 2; }

@@ -9,8 +9,8 @@
 # ids that would have fitted are rounded with it. json, msgspec, ujson, python-rapidjson, ijson and polars keep all digits;
 # pysimdjson and pandas refuse the text.
 #
-# Whom it hurts: whose records carry hashes, UUIDs or snowflakes as numbers: predictions are joined to the wrong records, or
-# to none, after a reader was exchanged for a faster one.
+# Whom it hurts: whose records carry hashes or UUIDs as numbers, or, with pyarrow, other ids beside them: predictions are joined to
+# the wrong records, or to none, after a reader was exchanged for a faster one.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -235,7 +235,7 @@ def check_columns(data: str, name: str, task: AnyTask, layout: Layout = USUAL_LA
 
 
 def draw_rows(rows: Sequence[ONE_OF], most: int | None, groups: Sequence[str | None] | None = None) -> Sequence[ONE_OF]:
-    """Draw at most `most` rows, in order and groups whole; one group at least, however large it is.
+    """Draw at most `most` rows, in order and groups whole; where every group is larger, the smallest of them.
 
     The draw depends only on the groups and their sizes.
     """
@@ -246,8 +246,9 @@ def draw_rows(rows: Sequence[ONE_OF], most: int | None, groups: Sequence[str | N
         together.setdefault(f"alone {place}" if group is None else f"group {group}", []).append(place)
     drawn: list[int] = []
     for places in random.Random(0).sample(list(together.values()), len(together)):
-        if not drawn or len(drawn) + len(places) <= most:
+        if len(drawn) + len(places) <= most:
             drawn.extend(places)
+    drawn = drawn or min(together.values(), key=len)
     return [rows[place] for place in sorted(drawn)]
 
 

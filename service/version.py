@@ -1,3 +1,3 @@
-"""The version of Steadfast. It stands in the sources because a Bento holds nothing else: nothing is installed there."""
+"""The version of Steadfast, as `pyproject.toml` has it. A Bento holds the sources alone: nothing is installed there."""
 
 VERSION = "0.1.0"

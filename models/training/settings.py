@@ -95,7 +95,7 @@ class TextNoise(BaseModel):
         idle = [name for name in ("share", "copies", "worst_epochs") if self._is_given(name)]
         if idle and not self.families:
             raise ValueError(f"{', '.join(idle)}: there are no noisy copies; name families of noise, or leave it out")
-        if self._is_given("consistency") and not self.changes_texts:
+        if self._is_given("consistency") and not self.has_strength:
             raise ValueError("consistency: there is no noise to agree under; name families, or give word_noise")
         if self.contrast_pairs and not {*self.families} - {NAMES.name}:
             raise ValueError(
@@ -106,8 +106,8 @@ class TextNoise(BaseModel):
         return self
 
     @property
-    def changes_texts(self) -> bool:
-        """False if every strength is zero: then training is as it is without noise."""
+    def has_strength(self) -> bool:
+        """False if there are neither noisy copies nor word noise: then training is as it is without noise."""
         return bool(self.families or self.word_noise)
 
     def _is_given(self, name: str) -> bool:
@@ -217,7 +217,7 @@ class TrainingSettings(BaseModel):
     @classmethod
     def _leave_out_idle(cls, noise: TextNoise | None) -> TextNoise | None:
         # Else a model that was trained plainly would be called one that was trained with noise.
-        return noise if noise is not None and noise.changes_texts else None
+        return noise if noise is not None and noise.has_strength else None
 
     @field_validator("score_range")
     @classmethod

@@ -56,6 +56,8 @@ def run_and_write(
     identity = {
         "format": 2,
         "model": campaign.victim.digest,
+        "precision": campaign.victim.precision,
+        "max_unknown_share": campaign.victim.max_unknown_share,
         "records": _digest_of(campaign.subjects),
         "attacks": [settings.model_dump(mode="json") for settings in campaign.attacks],
         **data,

@@ -45,6 +45,10 @@ class Victim:
     task: AnyTask
     outputs: Outputs
     submit: Submit
+    precision: str
+    """That of the graph that answers: of one digest there may be two."""
+    max_unknown_share: float | None = None
+    """From more unknown tokens on, as a share of an item's, there is no answer; a server does not say it."""
 
 
 def package_victim(predictor: Predictor) -> Victim:
@@ -57,7 +61,13 @@ def package_victim(predictor: Predictor) -> Victim:
 
     manifest = predictor.package.manifest
     return Victim(
-        name=manifest.name, digest=manifest.digest, task=predictor.task, outputs=manifest.meaning, submit=submit
+        name=manifest.name,
+        digest=manifest.digest,
+        task=predictor.task,
+        outputs=manifest.meaning,
+        submit=submit,
+        precision=predictor.name.precision,
+        max_unknown_share=predictor.max_unknown_share,
     )
 
 
@@ -89,7 +99,14 @@ def server_victim(address: str, key: str | None) -> Iterator[Victim]:
             return lambda: [answer for part in parts for answer in part.result()]
 
         try:
-            yield Victim(name=card.name, digest=card.digest, task=server.task, outputs=card.outputs, submit=submit)
+            yield Victim(
+                name=card.name,
+                digest=card.digest,
+                task=server.task,
+                outputs=card.outputs,
+                submit=submit,
+                precision=card.precision,
+            )
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             raise
@@ -106,6 +123,7 @@ class _Card(BaseModel):
     task: str
     name: str
     digest: str
+    precision: str
     labels: tuple[str, ...]
     score_range: tuple[float, float] | None
     limits: _Limits

@@ -21,9 +21,11 @@ import pytest
 import yaml
 
 from export.package import open_package
+from service.cli import INTERRUPTED
 from service.files.counts import DONE_WITH_REFUSALS
 from service.settings import Settings
 from service.supervision import STOPPING_S
+from tests.service.conftest import wait_for
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted(folder.name for folder in (ROOT / "deploy" / "kubernetes" / "overlays").iterdir())
@@ -349,6 +351,21 @@ def test_the_job_scores_each_shard_once(render: Render) -> None:
     variables = {entry["name"]: entry["value"] for entry in container["env"]}
     assert job["completionMode"] == "Indexed"
     assert int(variables["SHARDS"]) == job["completions"]
+
+
+def test_a_pod_that_is_told_to_end_keeps_what_it_has_done(render: Render, tmp_path: Path) -> None:
+    (container,) = _kind(render("score"), "Job")["spec"]["template"]["spec"]["containers"]
+    (tmp_path / "reviews.csv").write_text("text\n" + "a joy from its first word to its last\n" * 40_000)
+    variables = {entry["name"]: entry["value"] for entry in container["env"]} | {
+        "INPUT": str(tmp_path / "reviews.csv"), "OUTPUT": str(tmp_path / "scored.csv"), "SHARDS": "1",
+    }  # fmt: skip
+    environment = _with_steadfast(tmp_path) | variables | {"JOB_COMPLETION_INDEX": "0"}
+    pod = subprocess.Popen([*container["command"], *container["args"]], env=environment, stderr=subprocess.PIPE)
+    wait_for(lambda: any(tmp_path.glob("*.partial/journal.json")))
+    pod.terminate()
+    _, said = pod.communicate()
+    assert pod.returncode == INTERRUPTED, said
+    assert list(tmp_path.glob("*.partial/journal.json"))
 
 
 def test_what_the_job_writes_merges_into_the_whole(render: Render, tmp_path: Path) -> None:

@@ -117,10 +117,11 @@ def test_drawn_rows_come_from_all_parts_in_their_order_and_are_always_the_same(t
     assert _drawn(tmp_path, reader, 71) == everything
 
 
-def test_a_group_is_drawn_whole_even_if_it_is_larger_than_was_asked_for() -> None:
-    drawn = draw_rows(range(6), 1, ["a", "a", "b", "b", "c", "c"])
-    assert list(drawn) in ([0, 1], [2, 3], [4, 5])
+def test_the_smallest_group_is_drawn_where_each_is_larger_than_was_asked_for() -> None:
+    assert list(draw_rows(range(6), 1, ["a", "a", "a", "b", "b", "c"])) == [5]
+    assert list(draw_rows(range(5), 1, ["a", "a", "a", "b", "b"])) == [3, 4]
     assert len(draw_rows(range(6), 5, ["a", "a", "b", "b", "c", "c"])) == 4
+    assert len(draw_rows(range(120), 10, [*(["large"] * 100), *map(str, range(20))])) == 10
 
 
 def test_more_rows_than_there_are_is_an_error(tmp_path: Path, reader: Reader) -> None:

@@ -160,10 +160,11 @@ class _Answers:
     async def show_readiness(self, model: str | None = None, version: str | None = None) -> Response:
         # Raises Problem while nothing is loaded.
         predictors = self._models.registry.predictors
+        if model is None:
+            return Response()
+        found = next((one for one in predictors if one.name.name == model), None)
         # A probe sends no key, so that it is not told which models there are.
-        if model is not None and not any(
-            one.name.name == model and version in (None, _version(one)) for one in predictors
-        ):
+        if found is None or version not in (None, _version(found)):
             raise Problem("model_not_found", "no model of this name and version is ready")
         return Response()
 

@@ -247,6 +247,22 @@ def test_a_stopped_attack_does_not_go_on_with_other_records(predictor: Predictor
     assert kept == list(other.run())
 
 
+@pytest.mark.parametrize("change", [{"precision": "int8"}, {"max_unknown_share": 0.5}])
+def test_a_stopped_attack_does_not_go_on_where_answers_are_others(
+    predictor: Predictor, data: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    target, victim = tmp_path / "found.jsonl", package_victim(predictor)
+
+    def stop(_: Outcome) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_and_write(campaign(victim, data, "typos"), {}, target, overwrite=False, keep=stop)
+    other = campaign(replace(victim, **change), data, "typos")
+    with pytest.raises(PartialError, match=f"with another {next(iter(change))}; give the same again"):
+        run_and_write(other, {}, target, overwrite=False, keep=stop)
+
+
 def test_a_twin_answers_as_the_attacked_does(predictor: Predictor, data: Path) -> None:
     victim = package_victim(predictor)
     attack = campaign(victim, data, "typos")

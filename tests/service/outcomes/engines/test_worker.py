@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,12 @@ def test_a_worker_refuses_another_package(predictor: Predictor, tmp_path: Path) 
         wanted=WantedColumns(),
     )
     with pytest.raises(OtherPackage, match="copy the package there, to the same path"):
+        Worker(order).begin()
+
+
+def test_a_worker_refuses_to_answer_in_another_precision(predictor: Predictor, package: Path) -> None:
+    order = replace(WorkerOrder.of(predictor, read_settings(packages=[package]), WantedColumns()), precision="int8")
+    with pytest.raises(OtherPackage, match="answers in fp32 on another machine, but in int8 here"):
         Worker(order).begin()
 
 
