@@ -118,7 +118,13 @@ def test_a_key_is_sent(start_server: Callable[..., Server], package: Path) -> No
 
 @pytest.mark.parametrize(
     ("inputs", "message"),
-    [("good", "a single input"), ({"text": "a"}, "a single input"), ([], "no inputs"), ([b"a"], "JSON cannot hold")],
+    [
+        ("good", "a single input"),
+        ({"text": "a"}, "a single input"),
+        ([], "no inputs"),
+        ([b"a"], "JSON cannot hold"),
+        ([("a", "b")], "an input has 2 texts, but the endpoint reads text"),
+    ],
 )
 def test_what_is_no_list_of_inputs_is_refused_at_once(inputs: Any, message: str) -> None:
     with Client("http://127.0.0.1:1", tries=1) as client, pytest.raises(ClientError, match=message):
