@@ -78,11 +78,11 @@ class ExplainOptions(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _accept_short_forms(cls, value: Any) -> Any:
-        if value is True or value == MOST_FAITHFUL:
+        if value is True:
             return {}
         if isinstance(value, Mapping | ExplainOptions):
             return value
-        if isinstance(value, str) and value in get_args(ExplanationMethod):
+        if isinstance(value, str) and value in _METHODS:
             return {"method": value}
         raise PydanticCustomError("explanation_method", f"{_ANY_METHOD}, or true, an object, or null for none")
 

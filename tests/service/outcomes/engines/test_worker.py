@@ -88,31 +88,17 @@ def test_an_order_holds_no_keys_and_one_thread(predictor: Predictor, package: Pa
 
 def test_a_worker_refuses_another_package(predictor: Predictor, tmp_path: Path) -> None:
     settings = read_settings(packages=[build_package(tmp_path / "other", name="other")])
-    order = WorkerOrder(
-        endpoint="sentiment",
-        settings=settings,
-        digest=predictor.name.digest,
-        precision="fp32",
-        wanted=WantedColumns(),
-    )
     with pytest.raises(OtherPackage, match="copy the package there, to the same path"):
-        Worker(order).begin()
+        Worker(replace(order_for(predictor, Settings()), settings=settings)).begin()
 
 
 def test_a_worker_refuses_to_answer_in_another_precision(predictor: Predictor, package: Path) -> None:
-    order = replace(WorkerOrder.of(predictor, read_settings(packages=[package]), WantedColumns()), precision="int8")
+    order = replace(order_for(predictor, read_settings(packages=[package])), precision="int8")
     with pytest.raises(OtherPackage, match="answers in fp32 on another machine, but in int8 here"):
         Worker(order).begin()
 
 
 def test_a_worker_refuses_a_package_that_is_not_there(predictor: Predictor, tmp_path: Path) -> None:
     settings = read_settings(packages=[tmp_path / "nowhere"])
-    order = WorkerOrder(
-        endpoint="sentiment",
-        settings=settings,
-        digest=predictor.name.digest,
-        precision="fp32",
-        wanted=WantedColumns(),
-    )
     with pytest.raises(PackageError, match="nowhere"):
-        Worker(order).begin()
+        Worker(replace(order_for(predictor, Settings()), settings=settings)).begin()
